@@ -1,0 +1,96 @@
+"""A version ready to answer, on either backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import registry
+from models.card import Card
+from models.preprocess import Pixels
+from models.registry import Version
+
+Backend = Literal["onnx", "torch"]
+Floats = NDArray[np.float32]
+
+
+class Network(Protocol):
+    """What a backend offers: the network of one version, loaded."""
+
+    def logits(self, pixels: Pixels) -> Floats:
+        """[n, classes] before calibration, for uint8 [n, side, side, 3]; safe in threads."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A loaded version. Calls from several threads at once are safe."""
+
+    card: Card
+    network: Network
+    backend: Backend
+
+    def probabilities(self, pixels: Pixels) -> Floats:
+        """Calibrated probabilities of the version's own labels.
+
+        Args:
+            pixels: uint8 [n, side, side, 3] with the card's side; n may be 0.
+
+        Returns:
+            float32 [n, labels]; rows sum to 1.
+
+        Raises:
+            ValueError: Another shape or another type.
+        """
+        side = self.card.input.side
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (side, side, 3):
+            raise ValueError(
+                f"pixels are {pixels.dtype} {list(pixels.shape)};"
+                f" {self.card.version} takes uint8 [n, {side}, {side}, 3]"
+            )
+        if not len(pixels):
+            return np.empty((0, len(self.card.labels)), np.float32)
+        return softmax(self.network.logits(pixels), self.card.calibration.temperature)
+
+
+def softmax(logits: Floats, temperature: float) -> Floats:
+    """Probabilities along the last axis of logits divided by a temperature above 0."""
+    scaled = logits / np.float32(temperature)
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def load(
+    version: str,
+    backend: Backend = "onnx",
+    folder: Path = registry.SHIPPED,
+    threads: int = 1,
+) -> Classifier:
+    """Verify a version of a registry and load it.
+
+    Args:
+        threads: CPU threads for one batch; with torch they are the whole process's.
+
+    Raises:
+        UnknownVersion, BadVersion: See `models.registry.load`; also a file that the backend
+            cannot load, or whose labels are not the card's.
+    """
+    return open_version(registry.load(version, folder), backend, threads)
+
+
+def open_version(version: Version, backend: Backend = "onnx", threads: int = 1) -> Classifier:
+    """Load a verified version; see `load`."""
+    network: Network
+    if backend == "onnx":
+        from models.onnx_backend import OnnxNetwork
+
+        network = OnnxNetwork(version, threads)
+    else:
+        from models.torch_backend import TorchNetwork
+
+        network = TorchNetwork(version, threads)
+    return Classifier(version.card, network, backend)

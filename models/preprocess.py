@@ -1,0 +1,136 @@
+"""From the bytes of a picture to the pixels that a network sees: the one way, for training's
+evaluation and for serving."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from models.errors import BrokenImage, EmptyImage, TooManyPixels, UnsupportedImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_PIXELS = 50_000_000  # width x height as the header declares them
+NAME = "square-crop/v1"  # written into every card; a change of pixels needs another name
+
+Pixels = NDArray[np.uint8]
+
+# Pillow warns of sizes, where our own limit holds, and of metadata, which do no harm.  Set once
+# for the process: `warnings.catch_warnings` around each picture would not be safe in threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# What Pillow's decoders and readers of metadata raise on damaged bytes.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    MemoryError,
+    struct.error,
+)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF orientation
+
+
+def to_pixels(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode a picture, turn it upright, crop its central square and shrink it.
+
+    Args:
+        data: An encoded JPEG, PNG, WebP, GIF or BMP of any mode; the first frame of several.
+        side: Width and height of the result, px.
+        max_pixels: The most pixels that the header may declare; Pillow's own limit, 178,956,970,
+            holds above it.
+
+    Returns:
+        uint8 [side, side, 3], RGB.
+
+    Raises:
+        BadImage: One of its kinds; see `models.errors`.
+    """
+    picture = upright(data, around=side, max_pixels=max_pixels)
+    edge = min(picture.size)
+    left, top = (picture.width - edge) / 2, (picture.height - edge) / 2
+    return np.asarray(
+        picture.resize(
+            (side, side), Image.Resampling.BILINEAR, box=(left, top, left + edge, top + edge)
+        )
+    )
+
+
+def upright(data: bytes, around: int, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode a picture as RGB, turned as its EXIF orientation says; damaged EXIF turns nothing.
+
+    A JPEG may come out smaller than it was stored, but with no edge below 2 x `around` px unless
+    it had one: its decoder scales by 1/2, 1/4 or 1/8 for a fraction of the work.
+
+    Raises:
+        BadImage: One of its kinds; see `models.errors`.
+    """
+    if not data:
+        raise EmptyImage(f"no bytes came; send the picture itself ({', '.join(FORMATS)})")
+    try:
+        picture = Image.open(BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as exc:
+        raise TooManyPixels(
+            f"the header declares more pixels than the {max_pixels} that are read:"
+            " send a smaller picture"
+        ) from exc
+    except UnidentifiedImageError as exc:
+        raise UnsupportedImage(
+            f"{len(data)} bytes that begin with {data[:8]!r} cannot be read as any of"
+            f" {', '.join(FORMATS)}: convert the picture to one of them, or send all of it"
+        ) from exc
+    except _DAMAGE as exc:
+        raise BrokenImage(
+            f"the header of {len(data)} bytes is damaged ({type(exc).__name__}: {exc}):"
+            " save the picture anew and send all of it"
+        ) from exc
+
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"{width} x {height} = {width * height} pixels; at most {max_pixels} are read:"
+            " send a smaller picture"
+        )
+    try:
+        picture.draft(picture.mode, (2 * around, 2 * around))
+        picture.load()
+        return _rgb(_turned(picture))
+    except _DAMAGE as exc:
+        raise BrokenImage(
+            f"the {picture.format} of {width} x {height} px cannot be decoded"
+            f" ({type(exc).__name__}: {exc}): save the picture anew and send all of it"
+        ) from exc
+
+
+def _turned(picture: Image.Image) -> Image.Image:
+    try:
+        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DAMAGE:
+        return picture
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):
+        # Pillow's own conversion clips 16 bits at 255 instead of scaling them.
+        values = np.asarray(picture, dtype=np.float32) / 257.0
+        picture = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        paper = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(paper, picture)
+    return picture.convert("RGB")

@@ -1,0 +1,124 @@
+"""Labelled pictures, prepared as serving prepares them: folders of photographs, and drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from models.drawings import draw
+from models.errors import BadData, BadImage
+from models.preprocess import Pixels, to_pixels
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pictures and what they show.
+
+    Attributes:
+        pixels: uint8 [n, side, side, 3].
+        truths: [n] the label of each.
+        names: [n] path or name of each, for messages and listings.
+    """
+
+    pixels: Pixels
+    truths: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def class_folders(folder: Path) -> tuple[str, ...]:
+    """The classes of a folder per class, in alphabetical order.
+
+    Raises:
+        BadData: `folder` is no folder, or has no folder in it.
+    """
+    if not folder.is_dir():
+        raise BadData(f"{folder} is not a folder; expected one with a folder per class in it")
+    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not _is_hidden(p))
+    if not classes:
+        raise BadData(f"{folder} has no folder in it; expected one per class, such as {folder}/cat")
+    return tuple(classes)
+
+
+def labelled_files(folder: Path, labels: Sequence[str]) -> list[tuple[Path, str]]:
+    """The files of the classes `labels` in a folder per class, in a stable order.
+
+    Raises:
+        BadData: A class is missing or empty.
+    """
+    found = class_folders(folder)
+    files: list[tuple[Path, str]] = []
+    for label in labels:
+        if label not in found:
+            raise BadData(
+                f"{folder} has no folder '{label}'; it has {', '.join(found)}: add pictures of it"
+            )
+        here = sorted(p for p in (folder / label).iterdir() if p.is_file() and not _is_hidden(p))
+        if not here:
+            raise BadData(f"class '{label}' is empty: expected pictures in {folder / label}")
+        files += [(path, label) for path in here]
+    return files
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content; BadData names a file that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise BadData(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def from_folder(folder: Path, labels: Sequence[str], side: int, progress: bool = False) -> Sample:
+    """Read a folder per class at `side` x `side` px.
+
+    Raises:
+        BadData: A class is missing or empty, or a file is no picture; the text names it.
+    """
+    files = labelled_files(folder, labels)
+    return _sample(
+        ((str(path), read_bytes(path), label) for path, label in files),
+        len(files),
+        side,
+        progress,
+    )
+
+
+def from_drawings(labels: Sequence[str], seeds: range, side: int, progress: bool = False) -> Sample:
+    """One drawing a label and seed at `side` x `side` px, by way of an encoded PNG."""
+    jobs = [(label, seed) for label in labels for seed in seeds]
+    return _sample(
+        ((f"{label}-{seed:06d}.png", _png(label, seed), label) for label, seed in jobs),
+        len(jobs),
+        side,
+        progress,
+    )
+
+
+def _sample(
+    pictures: Iterable[tuple[str, bytes, str]], count: int, side: int, progress: bool
+) -> Sample:
+    pixels = np.empty((count, side, side, 3), np.uint8)
+    names, truths = [], []
+    bar = tqdm(pictures, "reading", count, leave=False, unit="img", disable=not progress)
+    for row, (name, data, label) in enumerate(bar):
+        try:
+            pixels[row] = to_pixels(data, side)
+        except BadImage as exc:
+            raise BadData(f"{name} is no picture that we read: {exc}") from exc
+        names.append(name)
+        truths.append(label)
+    return Sample(pixels, tuple(truths), tuple(names))
+
+
+def _png(label: str, seed: int) -> bytes:
+    buffer = BytesIO()
+    draw(label, seed).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")

@@ -1,0 +1,50 @@
+"""torch, the backend for GPUs, and the reference for the ONNX one."""
+
+from __future__ import annotations
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from torch import Tensor
+
+from models.classifier import Floats
+from models.cnn import PixelsToLogits, SmallCNN
+from models.errors import BadVersion
+from models.preprocess import Pixels
+from models.registry import WEIGHTS_FILE, Version
+
+
+class TorchNetwork:
+    """The `weights.safetensors` of a version, on a GPU where there is one."""
+
+    def __init__(self, version: Version, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        card = version.card
+        network = SmallCNN(len(card.labels), card.architecture.widths, card.architecture.depths)
+        try:
+            network.load_state_dict(weights(version))
+        except RuntimeError as exc:
+            raise BadVersion(
+                f"{version.folder / WEIGHTS_FILE} does not fit the architecture of its card: {exc}"
+            ) from exc
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = PixelsToLogits(network).eval().to(self._device)
+
+    def logits(self, pixels: Pixels) -> Floats:
+        """See `models.classifier.Network`."""
+        with torch.inference_mode():
+            batch = torch.tensor(pixels, device=self._device)
+            return self._network(batch).cpu().numpy()  # type: ignore[no-any-return]
+
+
+def weights(version: Version) -> dict[str, Tensor]:
+    """The tensors of a version by their names in `SmallCNN`.
+
+    Raises:
+        BadVersion: The file is no safetensors file.
+    """
+    try:
+        return parse_safetensors(version.files[WEIGHTS_FILE])
+    except SafetensorError as exc:
+        raise BadVersion(f"{version.folder / WEIGHTS_FILE} cannot be read: {exc}") from exc

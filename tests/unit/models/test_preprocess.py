@@ -1,0 +1,512 @@
+"""Every test makes its own pictures; sizes in px."""
+
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from models import errors
+from models.errors import BadImage, BrokenImage, EmptyImage, TooManyPixels, UnsupportedImage
+from models.preprocess import FORMATS, MAX_PIXELS, Pixels, to_pixels, upright
+
+# pytest lays its own filters of warnings over those of models.preprocess
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning"
+)
+
+ORIENTATION = 0x0112
+
+
+def scene(width: int = 96, height: int = 96) -> Image.Image:
+    """Red grows to the right, green grows downwards, blue marks the top left corner."""
+    across, down = np.linspace(0, 255, width), np.linspace(0, 255, height)
+    red, green = np.meshgrid(across, down)
+    blue = 255 - np.maximum(red, green)
+    return Image.fromarray(np.stack([red, green, blue], axis=-1).astype(np.uint8))
+
+
+def encoded(picture: Image.Image, format_: str, **options: object) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def shrunk(picture: Image.Image, side: int = 32) -> Pixels:
+    """A square picture as it should come out."""
+    return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+
+
+def difference(one: Pixels, other: Pixels) -> float:
+    """The mean difference of two pictures, in steps of 0..255."""
+    assert one.shape == other.shape
+    return float(np.abs(one.astype(float) - other.astype(float)).mean())
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def exif(*tags: tuple[int, int, int, int]) -> bytes:
+    """An EXIF block of tags, each of number, type, count and value."""
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0"
+
+
+def overwritten(data: bytes, edits: list[tuple[int, bytes]]) -> bytes:
+    changed = bytearray(data)
+    for place, patch in edits:
+        start = place % len(data)
+        changed[start : start + len(patch)] = patch
+    return bytes(changed)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    """Hard to compress, so that its data is most of a file."""
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(values)
+
+
+SAMPLES = {format_: encoded(noise(40, 25), format_) for format_ in FORMATS}
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        ("format_", "options", "tolerance"),
+        [
+            ("PNG", {}, 0),
+            ("BMP", {}, 0),
+            ("WEBP", {"lossless": True}, 0),
+            ("WEBP", {}, 6),
+            ("JPEG", {}, 3),
+            ("JPEG", {"progressive": True}, 3),
+            ("MPO", {"save_all": True, "append_images": [Image.new("RGB", (96, 96))]}, 3),
+            ("GIF", {}, 12),
+        ],
+    )
+    def test_every_format_is_read(
+        self, format_: str, options: dict[str, object], tolerance: float
+    ) -> None:
+        pixels = to_pixels(encoded(scene(), format_, **options), 32)
+        assert pixels.shape == (32, 32, 3)
+        assert pixels.dtype == np.uint8
+        assert difference(pixels, shrunk(scene())) <= tolerance
+
+    @pytest.mark.parametrize(
+        ("mode", "format_", "tolerance"),
+        [
+            ("L", "PNG", 0),
+            ("L", "JPEG", 2),
+            ("L", "BMP", 0),
+            ("LA", "PNG", 0),
+            ("LA", "WEBP", 6),
+            ("P", "PNG", 0),
+            ("P", "GIF", 0),
+            ("P", "BMP", 0),
+            ("RGBA", "PNG", 0),
+            ("RGBA", "BMP", 0),
+            ("CMYK", "JPEG", 3),
+            ("1", "PNG", 0),
+            ("1", "BMP", 0),
+            ("1", "GIF", 0),
+        ],
+    )
+    def test_every_mode_is_read(self, mode: str, format_: str, tolerance: float) -> None:
+        picture = scene().convert(mode)
+        pixels = to_pixels(encoded(picture, format_), 32)
+        assert difference(pixels, shrunk(picture)) <= tolerance
+
+    @pytest.mark.parametrize(
+        ("stored", "seen"), [(0, 0), (257, 1), (32768, 128), (51400, 200), (65535, 255)]
+    )
+    def test_16_bits_of_grey_are_scaled_and_not_clipped(self, stored: int, seen: int) -> None:
+        grey = Image.fromarray(np.full((20, 20), stored, np.uint16))
+        assert grey.mode == "I;16"
+        assert (to_pixels(encoded(grey, "PNG"), 8) == seen).all()
+
+    @pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG"])
+    def test_the_first_frame_of_an_animation_is_read(self, format_: str) -> None:
+        frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
+        data = encoded(frames[0], format_, save_all=True, append_images=frames[1:])
+        with Image.open(BytesIO(data)) as animation:
+            assert getattr(animation, "n_frames", 1) == 3
+        assert difference(to_pixels(data, 8), shrunk(frames[0], 8)) < 3
+
+
+class TestTransparency:
+    @pytest.mark.parametrize(
+        ("mode", "format_", "options"),
+        [
+            ("RGBA", "PNG", {}),
+            ("RGBA", "WEBP", {"lossless": True, "exact": True}),
+            ("LA", "PNG", {}),
+            ("P", "PNG", {"transparency": 0}),
+            ("P", "PNG", {"transparency": b"\0"}),
+            ("P", "GIF", {"transparency": 0}),
+            ("L", "PNG", {"transparency": 0}),
+            ("RGB", "PNG", {"transparency": (0, 0, 0)}),
+        ],
+    )
+    def test_a_transparent_picture_lies_on_white(
+        self, mode: str, format_: str, options: dict[str, object]
+    ) -> None:
+        """All of them are black underneath."""
+        picture = Image.new(mode, (20, 20), 0)
+        assert (to_pixels(encoded(picture, format_, **options), 8) == 255).all()
+
+    @pytest.mark.parametrize("format_", ["PNG", "WEBP"])
+    def test_half_transparent_black_is_grey(self, format_: str) -> None:
+        picture = Image.new("RGBA", (20, 20), (0, 0, 0, 128))
+        pixels = to_pixels(encoded(picture, format_), 8)
+        assert np.abs(pixels.astype(int) - 127).max() <= 1
+
+
+class TestOrientation:
+    @pytest.mark.parametrize(("format_", "tolerance"), [("JPEG", 3), ("PNG", 0), ("WEBP", 6)])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_a_turned_picture_comes_out_the_right_way_up(
+        self, orientation: int, format_: str, tolerance: float
+    ) -> None:
+        seen = np.asarray(scene())
+        stored = {  # by where the first stored row and column are seen
+            1: seen,  # top, left
+            2: seen[:, ::-1],  # top, right
+            3: seen[::-1, ::-1],  # bottom, right
+            4: seen[::-1],  # bottom, left
+            5: seen.swapaxes(0, 1),  # left, top
+            6: np.rot90(seen),  # right, top
+            7: seen[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+            8: np.rot90(seen, -1),  # left, bottom
+        }[orientation]
+        picture = Image.fromarray(np.ascontiguousarray(stored))
+        data = encoded(picture, format_, exif=exif((ORIENTATION, 3, 1, orientation)))
+        assert difference(to_pixels(data, 32), shrunk(scene())) <= tolerance
+
+    def test_width_and_height_change_places(self) -> None:
+        data = encoded(scene(60, 20), "JPEG", exif=exif((ORIENTATION, 3, 1, 6)))
+        assert upright(data, around=32).size == (20, 60)
+
+    @pytest.mark.parametrize("orientation", [0, 9, 65535])
+    def test_an_orientation_that_does_not_exist_turns_nothing(self, orientation: int) -> None:
+        data = encoded(scene(60, 20), "PNG", exif=exif((ORIENTATION, 3, 1, orientation)))
+        assert upright(data, around=32).size == (60, 20)
+
+    @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+    @pytest.mark.parametrize(
+        "block",
+        [
+            b"Exif\0\0",
+            b"Exif\0\0garbage",
+            b"Exif\0\0II*\0",
+            b"Exif\0\0MM\0*\xff\xff\xff\xff",
+            exif((ORIENTATION, 3, 1, 6))[:-8],
+            exif((ORIENTATION, 3, 2**31, 6)),
+            exif((ORIENTATION, 7, 4, 6)),
+        ],
+    )
+    def test_a_picture_with_damaged_exif_is_read_as_it_is_stored(
+        self, block: bytes, format_: str
+    ) -> None:
+        data = encoded(scene(60, 20), format_, exif=block)
+        assert upright(data, around=32).size == (60, 20)
+
+    @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+    @pytest.mark.parametrize(
+        "neighbour",
+        [
+            pytest.param((0x011A, 7, 4, 5), id="a resolution of bytes"),
+            pytest.param((0x0128, 2, 2, 65), id="a unit of text"),
+            pytest.param((0x8769, 4, 1, 9999), id="a block beyond the end"),
+        ],
+    )
+    def test_a_damaged_tag_beside_the_orientation_does_no_harm(
+        self, neighbour: tuple[int, int, int, int], format_: str
+    ) -> None:
+        data = encoded(scene(60, 20), format_, exif=exif((ORIENTATION, 3, 1, 6), neighbour))
+        assert upright(data, around=32).size == (20, 60)
+
+
+class TestWarnings:
+    @pytest.mark.parametrize(
+        "block", [b"Exif\0\0MM\0*\xff\xff\xff\xff", exif((ORIENTATION, 3, 1, 6))[:-8]]
+    )
+    def test_pillow_is_quiet_about_damaged_metadata(self, block: bytes) -> None:
+        """In a process of its own, where a warning would be an error."""
+        program = "import sys; from models.preprocess import to_pixels as p"
+        program += "; p(sys.stdin.buffer.read(), 8)"
+        data = encoded(scene(), "PNG", exif=block)
+        subprocess.run([sys.executable, "-W", "error", "-c", program], input=data, check=True)
+
+    def test_reading_in_threads_leaves_the_filters_of_warnings_alone(self) -> None:
+        data, before = encoded(noise(200, 200), "JPEG"), list(warnings.filters)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: to_pixels(data, 16), range(100)))
+        assert list(warnings.filters) == before
+
+
+class TestSizes:
+    def test_a_large_jpeg_is_shrunk_by_its_decoder(self) -> None:
+        """12 megapixels; no edge falls below twice the side that is wanted."""
+        data = encoded(scene(400, 300).resize((4000, 3000)), "JPEG")
+        assert upright(data, around=160).size == (500, 375)
+
+        with Image.open(BytesIO(data)) as whole:
+            reference = shrunk(whole.crop((500, 0, 3500, 3000)), 160)
+        assert difference(to_pixels(data, 160), reference) < 1
+
+    @pytest.mark.parametrize("around", [12, 13, 24, 25, 50, 100, 1000])
+    def test_the_decoder_never_shrinks_below_twice_the_side(self, around: int) -> None:
+        smallest = min(upright(encoded(scene(300, 200), "JPEG"), around).size)
+        assert smallest >= min(2 * around, 200)
+
+    @pytest.mark.parametrize("format_", FORMATS)
+    @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (2000, 3), (7, 1500)])
+    def test_tiny_and_slender_pictures_are_read(self, size: tuple[int, int], format_: str) -> None:
+        grey = Image.new("RGB", size, (128, 128, 128))
+        pixels = to_pixels(encoded(grey, format_), 16)
+        assert pixels.shape == (16, 16, 3)
+        assert np.abs(pixels.astype(int) - 128).max() <= 2
+
+    @pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+    @pytest.mark.parametrize("size", [(300, 100), (100, 300), (301, 100), (100, 301)])
+    def test_the_central_square_is_kept(self, size: tuple[int, int], format_: str) -> None:
+        """Green is all of the centre, red all that lies before it, blue all that lies behind."""
+        width, height = size
+        picture = Image.new("RGB", size, "blue")
+        picture.paste("red", (0, 0, width // 2, height // 2))
+        left, top = (width - 100) // 2, (height - 100) // 2
+        picture.paste("lime", (left, top, width - left, height - top))
+        pixels = to_pixels(encoded(picture, format_, quality=95), 50)
+        assert difference(pixels, np.full((50, 50, 3), (0, 255, 0), np.uint8)) < 6
+        assert (pixels.argmax(axis=-1) == 1).all()
+
+    @pytest.mark.parametrize("side", [1, 16, 224, 500])
+    def test_the_side_is_the_one_asked_for(self, side: int) -> None:
+        assert to_pixels(SAMPLES["PNG"], side).shape == (side, side, 3)
+
+
+def declared(format_: str, width: int, height: int) -> bytes:
+    """A small file of that format with another width and height in its header."""
+    data = bytearray(encoded(Image.new("RGB", (8, 8)), format_))
+    match format_:
+        case "PNG":
+            header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+            body = png_chunk(b"IDAT", zlib.compress(b"\0" * 100)) + png_chunk(b"IEND", b"")
+            return b"\x89PNG\r\n\x1a\n" + header + body
+        case "JPEG":
+            frame = data.index(b"\xff\xc0")
+            data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+        case "GIF":
+            data[6:10] = struct.pack("<HH", width, height)
+        case "BMP":
+            data[18:26] = struct.pack("<ii", width, height)
+        case "WEBP":
+            start = data.index(b"\x9d\x01\x2a") + 3
+            data[start : start + 4] = struct.pack("<HH", width, height)
+    return bytes(data)
+
+
+def most_memory() -> int:
+    """Bytes that this process has held at most."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class TestLimit:
+    @pytest.mark.parametrize(
+        ("format_", "width", "height"),
+        [
+            *((format_, 9_000, 9_000) for format_ in FORMATS),
+            ("PNG", 50_000, 50_000),
+            ("PNG", 2**31 - 1, 2**31 - 1),
+            ("JPEG", 65_500, 65_500),
+            ("GIF", 65_535, 65_535),
+            ("BMP", 2**31 - 1, 2**31 - 1),
+            ("WEBP", 16_383, 16_383),
+        ],
+    )
+    def test_a_header_that_declares_too_much_is_refused_without_decoding(
+        self, format_: str, width: int, height: int
+    ) -> None:
+        """Decoded, the smallest of them would take 243 MB."""
+        data = declared(format_, width, height)
+        before = most_memory()
+        with pytest.raises(TooManyPixels, match=f"{MAX_PIXELS} .*: send a smaller picture"):
+            to_pixels(data, 16)
+        assert most_memory() - before < 20_000_000
+
+    @pytest.mark.parametrize("format_", FORMATS)
+    def test_as_many_pixels_as_the_limit_are_read(self, format_: str) -> None:
+        assert to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25).shape == (8, 8, 3)
+
+    @pytest.mark.parametrize("format_", FORMATS)
+    def test_one_pixel_more_than_the_limit_is_refused(self, format_: str) -> None:
+        text = "40 x 25 = 1000 pixels; at most 999 are read: send a smaller picture"
+        with pytest.raises(TooManyPixels, match=text):
+            to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25 - 1)
+
+
+OTHERS = {
+    "plain text": b"The cat sat on the mat.\n" * 20,
+    "HTML": b"<!DOCTYPE html><html><body><img src='cat.jpg'></body></html>",
+    "PDF": b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n",
+    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
+    "TIFF": encoded(scene(20, 20), "TIFF"),
+    "ICO": encoded(scene(32, 32), "ICO"),
+    "zeros": bytes(1000),
+    "one byte": b"B",
+}
+
+
+class TestWhatIsNoPicture:
+    def test_no_bytes_are_an_empty_image(self) -> None:
+        with pytest.raises(EmptyImage, match="no bytes came; send the picture itself"):
+            to_pixels(b"", 16)
+
+    @pytest.mark.parametrize("name", OTHERS)
+    def test_other_files_are_unsupported(self, name: str) -> None:
+        with pytest.raises(UnsupportedImage) as caught:
+            to_pixels(OTHERS[name], 16)
+        text = str(caught.value)
+        assert text.startswith(f"{len(OTHERS[name])} bytes that begin with {OTHERS[name][:8]!r}")
+        assert "any of JPEG, PNG, WEBP, GIF, BMP: convert the picture to one of them" in text
+
+    @pytest.mark.parametrize("format_", FORMATS)
+    @pytest.mark.parametrize("share", [0.005, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9])
+    def test_a_truncated_file_is_broken_or_unsupported(self, format_: str, share: float) -> None:
+        data = SAMPLES[format_][: max(1, int(len(SAMPLES[format_]) * share))]
+        with pytest.raises((BrokenImage, UnsupportedImage), match="send all of it"):
+            to_pixels(data, 16)
+
+    @pytest.mark.parametrize("format_", FORMATS)
+    def test_no_truncation_raises_anything_else(self, format_: str) -> None:
+        """A few bytes short, some decoders still have the whole picture."""
+        for length in range(1, len(SAMPLES[format_]), 5):
+            read_or_refused(SAMPLES[format_][:length])
+
+    def test_a_broken_picture_is_named_with_its_format_and_size(self) -> None:
+        text = r"the JPEG of 40 x 25 px cannot be decoded \(OSError: .*truncated.*send all of it"
+        with pytest.raises(BrokenImage, match=text):
+            to_pixels(SAMPLES["JPEG"][:-100], 16)
+
+    def test_a_text_that_poses_as_transparency_breaks_a_picture(self) -> None:
+        notes = PngInfo()
+        notes.add_text("transparency", "none")
+        with pytest.raises(BrokenImage, match="the PNG of 96 x 96 px cannot be decoded"):
+            to_pixels(encoded(scene(), "PNG", pnginfo=notes), 16)
+
+
+def read_or_refused(data: bytes) -> None:
+    """Fails where `to_pixels` neither returns its pixels nor raises BadImage."""
+    try:
+        pixels = to_pixels(data, 8, max_pixels=1_000_000)
+    except BadImage:
+        return
+    assert pixels.shape == (8, 8, 3)
+    assert pixels.dtype == np.uint8
+
+
+class TestArbitraryBytes:
+    @settings(deadline=None, derandomize=True, max_examples=300)
+    @given(data=st.binary(max_size=300))
+    @example(data=b"BM")
+    @example(data=b"GIF89a")
+    @example(data=b"\xff\xd8\xff")
+    @example(data=b"\x89PNG\r\n\x1a\n")
+    @example(data=b"RIFF\0\0\0\0WEBPVP8 ")
+    def test_are_read_or_refused(self, data: bytes) -> None:
+        read_or_refused(data)
+
+    @pytest.mark.parametrize("format_", FORMATS)
+    @settings(deadline=None, derandomize=True, max_examples=200)
+    @given(rest=st.binary(max_size=200))
+    def test_after_a_picture_begins_are_read_or_refused(self, format_: str, rest: bytes) -> None:
+        read_or_refused(SAMPLES[format_][:30] + rest)
+
+    @pytest.mark.parametrize("format_", FORMATS)
+    @settings(deadline=None, derandomize=True, max_examples=200)
+    @given(
+        edits=st.lists(
+            st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=6)), min_size=1
+        )
+    )
+    def test_written_over_a_picture_are_read_or_refused(
+        self, format_: str, edits: list[tuple[int, bytes]]
+    ) -> None:
+        read_or_refused(overwritten(SAMPLES[format_], edits))
+
+    @settings(deadline=None, derandomize=True, max_examples=200)
+    @given(
+        kind=st.sampled_from([b"eXIf", b"tRNS", b"PLTE", b"tEXt", b"iTXt", b"zTXt", b"iCCP",
+                              b"pHYs", b"acTL", b"fcTL", b"IDAT"]),
+        content=st.binary(max_size=60),
+    )  # fmt: skip
+    def test_in_a_chunk_of_a_png_are_read_or_refused(self, kind: bytes, content: bytes) -> None:
+        """With the right checksum, behind which the bytes over a PNG hardly ever get."""
+        data = SAMPLES["PNG"]
+        read_or_refused(data[:33] + png_chunk(kind, content) + data[33:])
+
+    @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+    @settings(deadline=None, derandomize=True, max_examples=150)
+    @given(
+        start=st.sampled_from([b"", b"II*\0\x08\0\0\0\x01\0", b"MM\0*\0\0\0\x08\0\x01"]),
+        rest=st.binary(min_size=1, max_size=60),
+    )
+    def test_as_exif_never_spoil_a_picture(self, format_: str, start: bytes, rest: bytes) -> None:
+        data = encoded(scene(12, 12), format_, exif=b"Exif\0\0" + start + rest)
+        assert to_pixels(data, 8).shape == (8, 8, 3)
+
+
+def kinds(root: type[Exception]) -> list[type[Exception]]:
+    """An error and all that derive from it."""
+    return [root, *(kind for child in root.__subclasses__() for kind in kinds(child))]
+
+
+class TestErrors:
+    @pytest.mark.parametrize("kind", kinds(errors.ModelsError))
+    def test_every_error_survives_pickling(self, kind: type[Exception]) -> None:
+        error = kind("the PNG of 3 x 4 px is green")
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (kind, "the PNG of 3 x 4 px is green")
+
+    @pytest.mark.parametrize(
+        ("data", "code"),
+        [
+            (b"", "empty_image"),
+            (b"text", "unsupported_image"),
+            (declared("PNG", 9_000, 9_000), "too_many_pixels"),
+            (SAMPLES["JPEG"][:-100], "broken_image"),
+        ],
+    )
+    def test_an_error_survives_pickling_as_it_is_raised(self, data: bytes, code: str) -> None:
+        with pytest.raises(BadImage) as caught:
+            to_pixels(data, 16)
+        again: BadImage = pickle.loads(pickle.dumps(caught.value))
+        assert type(again) is type(caught.value)
+        assert str(again) == str(caught.value)
+        assert again.code == caught.value.code == code
+
+    def test_codes_are_stable_and_tell_the_errors_apart(self) -> None:
+        images: list[type[BadImage]] = [BadImage, *BadImage.__subclasses__()]
+        assert {kind: kind.code for kind in images} == {
+            BadImage: "bad_image",
+            EmptyImage: "empty_image",
+            UnsupportedImage: "unsupported_image",
+            TooManyPixels: "too_many_pixels",
+            BrokenImage: "broken_image",
+        }
+
+    @pytest.mark.parametrize("kind", kinds(BadImage))
+    def test_a_bad_image_is_a_value_error_too(self, kind: type[Exception]) -> None:
+        assert issubclass(kind, ValueError)

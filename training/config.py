@@ -1,0 +1,90 @@
+"""What a configuration of `training/configs/` may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from training.errors import TrainingError
+
+
+class Phase(BaseModel):
+    """Consecutive epochs on pictures of one size: small ones first save most of the time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: Annotated[int, Field(ge=1)]
+    side: Annotated[int, Field(ge=32, le=160, multiple_of=16)]  # px
+
+
+class Config(BaseModel):
+    """One training run. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Annotated[str, Field(pattern=r"^v[0-9]+$")]
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]  # their order is the logits' order
+    ignored_labels: tuple[str, ...] = ()  # folders of the data that this version does not learn
+    parent: str | None = None  # the version to start from; its labels must come first
+    seed: int = 0
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    depths: tuple[int, ...] = (1, 1, 2, 1)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    serving_side: Annotated[int, Field(ge=32, le=256)] = 112  # px, evaluation and serving
+
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    batch: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # at its peak
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.05  # of all steps
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998  # of the averaged weights, a step
+
+    # Pictures of class c are drawn in proportion to count(c) ** balance:
+    # 1 leaves the imbalance as it is, 0 evens it out.
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    drawings_per_class: Annotated[int, Field(ge=0)] = 1000
+    drawings_share: Annotated[float, Field(ge=0, le=1)] = 0.12  # of every epoch's pictures
+    photographs: bool = True  # False: learn from drawings alone
+    pictures_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: as many as there are
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Config:
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"widths has {len(self.widths)} stages, depths {len(self.depths)}")
+        if not self.photographs and self.drawings_per_class == 0:
+            raise ValueError("photographs is false and drawings_per_class 0: nothing to learn from")
+        return self
+
+    @property
+    def epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
+
+    def side_at(self, epoch: int) -> int:
+        """Side in px of the training pictures of an epoch, counted from 0."""
+        sides = [phase.side for phase in self.phases for _ in range(phase.epochs)]
+        return sides[epoch]
+
+
+def load(path: Path) -> Config:
+    """Read a YAML configuration.
+
+    Raises:
+        TrainingError: The file is missing, no YAML, or says something that it may not.
+    """
+    try:
+        return Config.model_validate(yaml.safe_load(path.read_text()))
+    except OSError as exc:
+        raise TrainingError(f"cannot read the configuration {path}: {exc.strerror}") from exc
+    except yaml.YAMLError as exc:
+        raise TrainingError(f"{path} is not YAML: {exc}") from exc
+    except ValidationError as exc:
+        problems = "; ".join(
+            f"{'.'.join(str(key) for key in error['loc']) or 'configuration'}: {error['msg']}"
+            for error in exc.errors()
+        )
+        raise TrainingError(f"{path}: {problems}") from exc

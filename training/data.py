@@ -1,0 +1,90 @@
+"""Pictures for training: a folder per class of photographs, and drawings beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from models.drawings import draw
+from models.errors import BadImage
+from models.preprocess import upright
+from models.samples import class_folders, labelled_files, read_bytes
+from training.errors import TrainingError
+
+STORED_SIDE = 160  # px; each picture is kept in memory at this side, whatever its shape
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded pictures of one source.
+
+    Attributes:
+        pixels: uint8 [n, 3, STORED_SIDE, STORED_SIDE], whole pictures squeezed into squares.
+        aspects: float32 [n], width / height before the squeeze.
+        targets: int64 [n], index of the label.
+    """
+
+    pixels: Tensor
+    aspects: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def refuse_unknown_classes(folder: Path, known: Sequence[str]) -> None:
+    """Raises TrainingError where `folder` holds a class that nobody declared."""
+    for name in class_folders(folder):
+        if name not in known:
+            raise TrainingError(
+                f"unknown class '{name}' in {folder}; known are {', '.join(known)}: remove the"
+                " folder, or name it in `labels` or `ignored_labels` of the configuration"
+            )
+
+
+def load_photographs(folder: Path, labels: Sequence[str]) -> Pictures:
+    """Decode every photograph of a folder per class.
+
+    Raises:
+        BadData: A class is missing or empty.
+        TrainingError: A file cannot be read; the text names it.
+    """
+    files = labelled_files(folder, labels)
+    decoded = ((_read(path), labels.index(label)) for path, label in files)
+    return _stack(decoded, len(files), f"reading {folder.name}")
+
+
+def load_drawings(labels: Sequence[str], per_class: int, first_seed: int) -> Pictures:
+    """Draw `per_class` pictures a label, seeds `first_seed` and up."""
+    jobs = [(label, seed) for label in labels for seed in range(first_seed, first_seed + per_class)]
+    drawn = ((draw(label, seed, STORED_SIDE), labels.index(label)) for label, seed in jobs)
+    return _stack(drawn, len(jobs), "drawing")
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        return upright(read_bytes(path), around=STORED_SIDE)
+    except BadImage as exc:
+        raise TrainingError(f"{path} cannot be read as a picture: {exc}") from exc
+
+
+def _stack(pictures: Iterable[tuple[Image.Image, int]], count: int, task: str) -> Pictures:
+    pixels = np.empty((count, STORED_SIDE, STORED_SIDE, 3), np.uint8)
+    aspects = np.empty(count, np.float32)
+    targets = np.empty(count, np.int64)
+    for row, (picture, target) in enumerate(tqdm(pictures, task, count, leave=False, unit="img")):
+        pixels[row] = picture.resize((STORED_SIDE, STORED_SIDE), Image.Resampling.BILINEAR)
+        aspects[row] = picture.width / picture.height
+        targets[row] = target
+    return Pictures(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2),
+        torch.from_numpy(aspects),
+        torch.from_numpy(targets),
+    )

@@ -1,0 +1,177 @@
+"""The training loop: AdamW on augmented pictures, averaged weights, a checkpoint every epoch.
+
+All chance of an epoch follows from the seed and the epoch's number, so that a run that was
+interrupted and resumed ends with the same weights, bit for bit, as one that was not (on the same
+machine, with as many threads).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from models.cnn import SmallCNN
+from models.samples import Sample
+from training import augment, checkpoint
+from training.checkpoint import EpochRecord
+from training.config import Config
+from training.data import Pictures
+from training.sampling import epoch_rows
+
+
+EVALUATION_BATCH = 64
+
+
+def fit(
+    config: Config,
+    sources: list[tuple[Pictures, float]],
+    validation: dict[str, Sample],
+    start: dict[str, Tensor] | None,
+    folder: Path,
+) -> list[EpochRecord]:
+    """Train a network, or go on where a checkpoint in `folder` left off.
+
+    Args:
+        sources: Pictures to learn from, each with its share of an epoch; the shares sum to 1.
+        validation: Ready pixels by domain; looked at after every epoch, never learnt from.
+        start: Weights to start from, for a network of `config.labels`; None: random ones.
+        folder: Where the checkpoint lives; created.
+
+    Returns:
+        The learning curves.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(config.seed)
+    network = SmallCNN(len(config.labels), config.widths, config.depths, config.dropout)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None:
+        network.load_state_dict(start)
+    average = AveragedModel(
+        network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
+    )
+    optimizer = AdamW(_decayed_and_not(network, config.weight_decay), lr=config.learning_rate)
+    history = checkpoint.restore(folder, config, network, average, optimizer)
+    for epoch in range(len(history), config.epochs):
+        began = time.monotonic()
+        loss = _one_epoch(config, epoch, sources, network, average, optimizer)
+        scores = {
+            domain: accuracy(average, sample, config.labels) for domain, sample in validation.items()
+        }
+        record = EpochRecord(
+            epoch + 1, config.side_at(epoch), loss, scores, round(time.monotonic() - began, 1)
+        )
+        history.append(record)
+        checkpoint.save(folder, config, history, network, average, optimizer)
+        tqdm.write(_line(record, config.epochs))
+    return history
+
+
+def _one_epoch(
+    config: Config,
+    epoch: int,
+    sources: list[tuple[Pictures, float]],
+    network: nn.Module,
+    average: AveragedModel,
+    optimizer: AdamW,
+) -> float:
+    seed = config.seed * 100_003 + epoch
+    torch.manual_seed(seed)  # dropout
+    chance = Generator().manual_seed(seed)
+    side = config.side_at(epoch)
+    batches = _batches(config, sources, chance)
+    network.train()
+    total = 0.0
+    bar = tqdm(batches, f"epoch {epoch + 1}/{config.epochs}", leave=False, unit="batch")
+    for step, batch_rows in enumerate(bar):
+        progress = (epoch + step / len(batches)) / config.epochs
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, progress)
+        pixels, targets = _batch(config, sources, batch_rows, side, chance)
+        loss = functional.cross_entropy(
+            network(pixels), targets, label_smoothing=config.label_smoothing
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        average.update_parameters(network)
+        total += loss.item()
+        bar.set_postfix(loss=f"{loss.item():.3f}", side=side)
+    return total / len(batches)
+
+
+def learning_rate(config: Config, progress: float) -> float:
+    """A linear warm-up, then a cosine to zero (Loshchilov and Hutter, ICLR 2017).
+
+    Args:
+        progress: Share of all steps done, 0 .. 1.
+    """
+    if progress < config.warmup_share:
+        return config.learning_rate * progress / config.warmup_share
+    rest = (progress - config.warmup_share) / (1 - config.warmup_share)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))
+
+
+def _batches(
+    config: Config, sources: list[tuple[Pictures, float]], chance: Generator
+) -> list[list[Tensor]]:
+    """For every batch the rows of each source; a last batch that is not full is left out."""
+    count = config.pictures_per_epoch or max(len(pictures) for pictures, _ in sources)
+    rows = [
+        epoch_rows(pictures, round(count * share), config.balance, chance)
+        for pictures, share in sources
+    ]
+    number = count // config.batch
+    return [list(parts) for parts in zip(*(r.tensor_split(number) for r in rows), strict=True)]
+
+
+def _batch(
+    config: Config,
+    sources: list[tuple[Pictures, float]],
+    batch_rows: list[Tensor],
+    side: int,
+    chance: Generator,
+) -> tuple[Tensor, Tensor]:
+    pixels, targets = [], []
+    for (pictures, _), rows in zip(sources, batch_rows, strict=True):
+        pixels.append(augment.views(pictures, rows, side, chance))
+        targets.append(pictures.targets[rows])
+    classes = functional.one_hot(torch.cat(targets), len(config.labels)).float()
+    batch, classes = augment.mix(torch.cat(pixels), classes, chance)
+    return batch.contiguous(memory_format=torch.channels_last), classes
+
+
+def _decayed_and_not(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay for kernels and matrices only; not for biases and normalisation."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def accuracy(network: nn.Module, sample: Sample, labels: Sequence[str]) -> float:
+    """Share of a sample's pictures that the network names right, 0 .. 1."""
+    network.eval()
+    truths = torch.tensor([labels.index(truth) for truth in sample.truths])
+    pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        named = torch.cat([network(part.float()).argmax(1) for part in pixels.split(EVALUATION_BATCH)])
+    return (named == truths).float().mean().item()
+
+
+def _line(record: EpochRecord, epochs: int) -> str:
+    scores = "  ".join(f"{domain} {value:.3f}" for domain, value in record.accuracy.items())
+    return (
+        f"epoch {record.epoch:>3}/{epochs}  {record.side} px  loss {record.loss:.3f}  {scores}"
+        f"  {record.seconds:.0f} s"
+    )

@@ -1,0 +1,34 @@
+"""Which pictures an epoch shows, and in what order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from training.data import Pictures
+
+
+def epoch_rows(pictures: Pictures, count: int, balance: float, chance: Generator) -> Tensor:
+    """Draw `count` rows so that class c comes up in proportion to size(c) ** balance.
+
+    Within a class every picture is shown once before any is shown again.
+
+    Returns:
+        int64 [count], in random order.
+    """
+    sizes = torch.bincount(pictures.targets)
+    shares = torch.where(sizes > 0, sizes.double() ** balance, 0.0)
+    quotas = (count * shares / shares.sum()).round().long()
+    rows = [
+        _cycled(torch.nonzero(pictures.targets == target).flatten(), int(quota), chance)
+        for target, quota in enumerate(quotas)
+        if quota
+    ]
+    drawn = torch.cat(rows)
+    return drawn[torch.randperm(len(drawn), generator=chance)]
+
+
+def _cycled(rows: Tensor, count: int, chance: Generator) -> Tensor:
+    rounds = -(-count // len(rows))
+    shuffled = [rows[torch.randperm(len(rows), generator=chance)] for _ in range(rounds)]
+    return torch.cat(shuffled)[:count]
