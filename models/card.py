@@ -18,6 +18,7 @@ from models import preprocess
 FILE = "card.json"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,6 +32,13 @@ class Architecture(_Part):
     network: Literal["SmallCNN"] = "SmallCNN"
     widths: tuple[int, ...]
     depths: tuple[int, ...]
+
+
+class Parent(_Part):
+    """The version whose weights training started from."""
+
+    version: str
+    digest: Sha256  # of its card
 
 
 class Input(_Part):
@@ -51,7 +59,7 @@ class LabelScore(_Part):
     """One label's share of the metrics; recall with its 95 % Wilson interval."""
 
     pictures: int
-    recall: Share
+    recall: Share | None  # None: there was no picture of the label
     recall_interval: tuple[Share, Share]
     precision: Share | None  # None: the label was never given
     f1: Share
@@ -96,6 +104,7 @@ class Training(_Part):
     seed: int
     epochs: int
     pictures: dict[str, int]  # photographs by label
+    balance: Share  # a class was drawn in proportion to its size to the power of this
     drawings_share: Share  # of every epoch's pictures
     libraries: dict[str, str]  # name -> version
     notice: str  # whose the training data is, and what follows
@@ -106,8 +115,8 @@ class Card(_Part):
 
     format: Literal[1] = 1
     version: Annotated[str, Field(pattern=r"^v[0-9]+$")]
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]  # their order is the logits' order
-    parent: str | None
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]  # their order is the logits' order
+    parent: Parent | None
     architecture: Architecture
     input: Input
     calibration: Calibration

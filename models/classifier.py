@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models import registry
 from models.card import Card
+from models.errors import BackendMissing
+from models.network import Floats, Network
 from models.preprocess import Pixels
 from models.registry import Version
 
 Backend = Literal["onnx", "torch"]
-Floats = NDArray[np.float32]
-
-
-class Network(Protocol):
-    """What a backend offers: the network of one version, loaded."""
-
-    def logits(self, pixels: Pixels) -> Floats:
-        """[n, classes] before calibration, for uint8 [n, side, side, 3]; safe in threads."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -78,6 +70,7 @@ def load(
     Raises:
         UnknownVersion, BadVersion: See `models.registry.load`; also a file that the backend
             cannot load, or whose labels are not the card's.
+        BackendMissing: The backend's libraries are not installed.
     """
     return open_version(registry.load(version, folder), backend, threads)
 
@@ -90,7 +83,12 @@ def open_version(version: Version, backend: Backend = "onnx", threads: int = 1) 
 
         network = OnnxNetwork(version, threads)
     else:
-        from models.torch_backend import TorchNetwork
-
+        try:
+            from models.torch_backend import TorchNetwork
+        except ModuleNotFoundError as exc:
+            raise BackendMissing(
+                f"the torch backend needs {exc.name}: pip install 'serve-app[torch]',"
+                " or use the onnx backend"
+            ) from exc
         network = TorchNetwork(version, threads)
     return Classifier(version.card, network, backend)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def _standardised(pixels: Tensor) -> Tensor:
-    """Each picture with mean 0 and deviation 1, so that its exposure and contrast do not matter."""
+    """Each picture with mean 0 and deviation 1, so that brightness and contrast do not matter."""
     centred = pixels - pixels.mean(dim=(1, 2, 3), keepdim=True)
     variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
     return centred / (variance + 1.0).sqrt()  # 1.0: a picture of one colour stays near 0

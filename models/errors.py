@@ -8,7 +8,8 @@
     │   └── BrokenImage       the header is fine, the rest is truncated or damaged
     ├── BadData               a folder per class cannot be used
     ├── UnknownVersion        no such folder in the registry
-    └── BadVersion            a file of a version is missing, damaged or mislabelled
+    ├── BadVersion            a file of a version is missing, damaged or mislabelled
+    └── BackendMissing        the libraries of a backend are not installed
 
 All arguments go to `Exception.__init__`, so that the errors survive pickling between processes.
 """
@@ -48,7 +49,7 @@ class BrokenImage(BadImage):
     code = "broken_image"
 
 
-class BadData(ModelsError):
+class BadData(ModelsError, ValueError):
     """A folder per class cannot be used: a class is missing or empty, a file is no picture."""
 
 
@@ -58,3 +59,7 @@ class UnknownVersion(ModelsError, LookupError):
 
 class BadVersion(ModelsError):
     """A file of a version is missing, damaged, tampered with or mislabelled; the text names it."""
+
+
+class BackendMissing(ModelsError):
+    """The libraries of a backend are not installed; the text says how to install them."""

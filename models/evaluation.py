@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from models.card import ForeignLabel, LabelScore, Metrics
-from models.classifier import Classifier, Floats
+from models.classifier import Classifier
+from models.errors import BadData
+from models.network import Floats
 from models.samples import Sample
 
 CALIBRATION_BINS = 15
@@ -43,11 +45,11 @@ def metrics(
         labels: The version's own, in the order of the columns.
 
     Raises:
-        ValueError: There is no picture of a label that the version knows.
+        BadData: There is no picture of a label that the version knows.
     """
     known = np.array([truth in labels for truth in truths], dtype=bool)
     if not known.any():
-        raise ValueError(
+        raise BadData(
             f"no picture is of a label that the version knows ({', '.join(labels)});"
             f" the data has {', '.join(sorted(set(truths))) or 'nothing'}"
         )
@@ -98,7 +100,7 @@ def _label_score(confusion: NDArray[np.int64], row: int) -> LabelScore:
     pictures, given = int(confusion[row].sum()), int(confusion[:, row].sum())
     return LabelScore(
         pictures=pictures,
-        recall=hits / pictures if pictures else 0.0,
+        recall=hits / pictures if pictures else None,
         recall_interval=wilson_interval(hits, pictures),
         precision=hits / given if given else None,
         f1=2 * hits / (pictures + given) if pictures + given else 0.0,

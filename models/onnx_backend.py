@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import onnxruntime
 
-from models.classifier import Floats
 from models.errors import BadVersion
+from models.network import Floats
 from models.preprocess import Pixels
 from models.registry import ONNX_FILE, Version
 
 INPUT, OUTPUT = "pixels", "logits"
-LABELS_KEY = "labels"  # of the model's metadata: the labels, joined by commas
+LABELS_KEY = "labels"  # of the model's metadata: the labels as a JSON list
 
 onnxruntime.set_default_logger_severity(3)  # errors only: warnings tell users nothing
 
@@ -29,13 +31,22 @@ class OnnxNetwork:
             )
         except Exception as exc:  # ONNX Runtime's own errors have no common root but this
             raise BadVersion(f"{path} is no network that ONNX Runtime loads: {exc}") from exc
-        labels = self._session.get_modelmeta().custom_metadata_map.get(LABELS_KEY)
-        if labels != ",".join(version.card.labels):
+        said = self._session.get_modelmeta().custom_metadata_map.get(LABELS_KEY)
+        labels = json.dumps(version.card.labels)
+        if said != labels:
+            raise BadVersion(f"{path} is mislabelled: it names {said}, its card {labels}")
+        side, classes = version.card.input.side, len(version.card.labels)
+        inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
+        outputs = [(o.name, o.shape[1:]) for o in self._session.get_outputs()]
+        if (inputs, outputs) != (
+            [(INPUT, "tensor(uint8)", [side, side, 3])],
+            [(OUTPUT, [classes])],
+        ):
             raise BadVersion(
-                f"{path} is mislabelled: it names {labels}, its card"
-                f" {','.join(version.card.labels)}"
+                f"{path} takes {inputs} and gives {outputs}; by its card it takes {INPUT},"
+                f" uint8 [n, {side}, {side}, 3], and gives {OUTPUT}, [n, {classes}]"
             )
 
     def logits(self, pixels: Pixels) -> Floats:
-        """See `models.classifier.Network`."""
+        """See `models.network.Network`."""
         return self._session.run([OUTPUT], {INPUT: pixels})[0]  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 import warnings
 from io import BytesIO
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from models.errors import BrokenImage, EmptyImage, TooManyPixels, UnsupportedIma
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # width x height as the header declares them
-NAME = "square-crop/v1"  # written into every card; a change of pixels needs another name
+NAME: Final = "square-crop/v1"  # written into every card; a change of pixels needs another name
 
 Pixels = NDArray[np.uint8]
 

@@ -7,9 +7,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from torch import Tensor
 
-from models.classifier import Floats
 from models.cnn import PixelsToLogits, SmallCNN
 from models.errors import BadVersion
+from models.network import Floats
 from models.preprocess import Pixels
 from models.registry import WEIGHTS_FILE, Version
 
@@ -19,20 +19,20 @@ class TorchNetwork:
 
     def __init__(self, version: Version, threads: int = 1) -> None:
         torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = False  # or the backends differ by more than 1e-4
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         card = version.card
         network = SmallCNN(len(card.labels), card.architecture.widths, card.architecture.depths)
         try:
             network.load_state_dict(weights(version))
         except RuntimeError as exc:
-            raise BadVersion(
-                f"{version.folder / WEIGHTS_FILE} does not fit the architecture of its card: {exc}"
-            ) from exc
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            path, why = version.folder / WEIGHTS_FILE, str(exc).splitlines()[0]
+            raise BadVersion(f"{path} does not fit the architecture of its card: {why}") from exc
+        network = network.to(memory_format=torch.channels_last)
         self._network = PixelsToLogits(network).eval().to(self._device)
 
     def logits(self, pixels: Pixels) -> Floats:
-        """See `models.classifier.Network`."""
+        """See `models.network.Network`."""
         with torch.inference_mode():
             batch = torch.tensor(pixels, device=self._device)
             return self._network(batch).cpu().numpy()  # type: ignore[no-any-return]

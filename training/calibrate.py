@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import exp, log
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from models.classifier import Floats, softmax
+from models.classifier import softmax
+from models.network import Floats
 
 BOUNDS = (0.05, 20.0)
 
@@ -23,8 +26,8 @@ def temperature(logits: Floats, targets: NDArray[np.int64]) -> float:
     """
 
     def surprise(log_temperature: float) -> float:
-        likelihood = softmax(logits, float(np.exp(log_temperature)))[np.arange(len(targets)), targets]
+        likelihood = softmax(logits, exp(log_temperature))[np.arange(len(targets)), targets]
         return float(-np.log(likelihood.astype(np.float64).clip(1e-12)).mean())
 
-    found = minimize_scalar(surprise, bounds=np.log(BOUNDS), method="bounded")
-    return round(float(np.exp(found.x)), 4)
+    found = minimize_scalar(surprise, bounds=(log(BOUNDS[0]), log(BOUNDS[1])), method="bounded")
+    return round(exp(found.x), 4)

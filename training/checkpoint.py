@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from training.config import Config
 from training.errors import TrainingError
+from training.origin import Origin
 
 FILE = "checkpoint.safetensors"
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # AdamW's, for every parameter
@@ -38,9 +39,19 @@ class EpochRecord:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Run:
+    """What a checkpoint tells of a run besides its tensors."""
+
+    config: Config
+    origin: Origin
+    history: list[EpochRecord]
+
+
 def save(
     folder: Path,
     config: Config,
+    source: Origin,
     history: list[EpochRecord],
     network: nn.Module,
     average: AveragedModel,
@@ -56,6 +67,7 @@ def save(
     }
     metadata = {
         "config": config.model_dump_json(),
+        "origin": source.model_dump_json(),
         "history": json.dumps([asdict(record) for record in history]),
     }
     unfinished = folder / f"{FILE}.unfinished"
@@ -64,7 +76,12 @@ def save(
 
 
 def restore(
-    folder: Path, config: Config, network: nn.Module, average: AveragedModel, optimizer: AdamW
+    folder: Path,
+    config: Config,
+    source: Origin,
+    network: nn.Module,
+    average: AveragedModel,
+    optimizer: AdamW,
 ) -> list[EpochRecord]:
     """Put the saved state back in place.
 
@@ -72,27 +89,32 @@ def restore(
         The records of the epochs that are done; none where there is no checkpoint.
 
     Raises:
-        TrainingError: The file is damaged, or was written under another configuration.
+        TrainingError: The file is damaged, or was belongs to another run.
     """
     path = folder / FILE
     if not path.exists():
         return []
-    saved, history, tensors = _read(path)
-    if saved != config:
-        raise TrainingError(
-            f"{path} was written under another configuration: give that one,"
-            " or another output folder"
-        )
+    run, tensors = _read(path)
+    for what, saved, wanted in (
+        ("configuration", run.config, config),
+        ("photographs", run.origin.photographs_digest, source.photographs_digest),
+        ("parent", run.origin.parent, source.parent),
+    ):
+        if saved != wanted:
+            raise TrainingError(
+                f"{path} belongs to a run with another {what}: remove it to start anew,"
+                " or name another folder with --runs"
+            )
     network.load_state_dict(_part(tensors, "network."))
     average.load_state_dict(_part(tensors, "average."))
     moments = {key: _part(tensors, f"optimizer.{key}.") for key in OPTIMIZER_STATE}
     for name, parameter in network.named_parameters():
         optimizer.state[parameter] = {key: values[name] for key, values in moments.items()}
-    return history
+    return run.history
 
 
-def averaged_weights(folder: Path) -> tuple[Config, list[EpochRecord], dict[str, Tensor]]:
-    """What a run has learnt: its configuration, its curves and its averaged weights.
+def finished(folder: Path) -> tuple[Run, dict[str, Tensor]]:
+    """A run that has ended, and its averaged weights.
 
     Raises:
         TrainingError: There is no checkpoint, it is damaged, or the run has not ended.
@@ -100,25 +122,29 @@ def averaged_weights(folder: Path) -> tuple[Config, list[EpochRecord], dict[str,
     path = folder / FILE
     if not path.exists():
         raise TrainingError(f"{path} is missing: run `python -m training fit` first")
-    config, history, tensors = _read(path)
-    if len(history) < config.epochs:
+    run, tensors = _read(path)
+    if len(run.history) < run.config.epochs:
         raise TrainingError(
-            f"{path} holds {len(history)} of {config.epochs} epochs:"
+            f"{path} holds {len(run.history)} of {run.config.epochs} epochs:"
             " run `python -m training fit` again to go on"
         )
-    return config, history, _part(tensors, "average.module.")
+    return run, _part(tensors, "average.module.")
 
 
-def _read(path: Path) -> tuple[Config, list[EpochRecord], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[Run, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as exc:
-        raise TrainingError(f"{path} is damaged ({exc}): remove it to start anew") from exc
-    config = Config.model_validate_json(metadata["config"])
-    history = [EpochRecord(**record) for record in json.loads(metadata["history"])]
-    return config, history, tensors
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        run = Run(
+            Config.model_validate_json(metadata["config"]),
+            Origin.model_validate_json(metadata["origin"]),
+            [EpochRecord(**record) for record in json.loads(metadata["history"])],
+        )
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError) as exc:
+        why = " ".join(str(exc).split())
+        raise TrainingError(f"{path} is damaged ({why}): remove it to start anew") from exc
+    return run, tensors
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

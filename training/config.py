@@ -8,7 +8,11 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.card import Label
 from training.errors import TrainingError
+
+Width = Annotated[int, Field(ge=2)]
+Depth = Annotated[int, Field(ge=1)]
 
 
 class Phase(BaseModel):
@@ -26,13 +30,13 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Annotated[str, Field(pattern=r"^v[0-9]+$")]
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]  # their order is the logits' order
-    ignored_labels: tuple[str, ...] = ()  # folders of the data that this version does not learn
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]  # their order is the logits' order
+    ignored_labels: tuple[Label, ...] = ()  # folders of the data that this version does not learn
     parent: str | None = None  # the version to start from; its labels must come first
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
-    widths: tuple[int, ...] = (32, 64, 128, 256)
-    depths: tuple[int, ...] = (1, 1, 2, 1)
+    widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (32, 64, 128, 256)
+    depths: Annotated[tuple[Depth, ...], Field(min_length=1)] = (1, 1, 2, 1)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     serving_side: Annotated[int, Field(ge=32, le=256)] = 112  # px, evaluation and serving
 
@@ -48,7 +52,7 @@ class Config(BaseModel):
     # 1 leaves the imbalance as it is, 0 evens it out.
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
     drawings_per_class: Annotated[int, Field(ge=0)] = 1000
-    drawings_share: Annotated[float, Field(ge=0, le=1)] = 0.12  # of every epoch's pictures
+    drawings_share: Annotated[float, Field(ge=0, lt=1)] = 0.12  # beside photographs
     photographs: bool = True  # False: learn from drawings alone
     pictures_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: as many as there are
 
@@ -56,9 +60,18 @@ class Config(BaseModel):
     def _is_coherent(self) -> Config:
         if len(self.widths) != len(self.depths):
             raise ValueError(f"widths has {len(self.widths)} stages, depths {len(self.depths)}")
+        if len({*self.labels, *self.ignored_labels}) < len(self.labels + self.ignored_labels):
+            raise ValueError("a label comes twice in labels and ignored_labels")
         if not self.photographs and self.drawings_per_class == 0:
             raise ValueError("photographs is false and drawings_per_class 0: nothing to learn from")
         return self
+
+    @property
+    def drawn_share(self) -> float:
+        """Share of every epoch's pictures that are drawings."""
+        if not self.photographs:
+            return 1.0
+        return self.drawings_share if self.drawings_per_class else 0.0
 
     @property
     def epochs(self) -> int:
@@ -77,11 +90,11 @@ def load(path: Path) -> Config:
         TrainingError: The file is missing, no YAML, or says something that it may not.
     """
     try:
-        return Config.model_validate(yaml.safe_load(path.read_text()))
+        return Config.model_validate(yaml.safe_load(path.read_bytes()))
     except OSError as exc:
         raise TrainingError(f"cannot read the configuration {path}: {exc.strerror}") from exc
     except yaml.YAMLError as exc:
-        raise TrainingError(f"{path} is not YAML: {exc}") from exc
+        raise TrainingError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
     except ValidationError as exc:
         problems = "; ".join(
             f"{'.'.join(str(key) for key in error['loc']) or 'configuration'}: {error['msg']}"

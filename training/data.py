@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.drawings import draw
-from models.errors import BadImage
+from models.errors import BadData, BadImage
 from models.preprocess import upright
 from models.samples import class_folders, labelled_files, read_bytes
 from training.errors import TrainingError
@@ -53,8 +53,7 @@ def load_photographs(folder: Path, labels: Sequence[str]) -> Pictures:
     """Decode every photograph of a folder per class.
 
     Raises:
-        BadData: A class is missing or empty.
-        TrainingError: A file cannot be read; the text names it.
+        BadData: A class is missing or empty, or a file is no picture; the text names it.
     """
     files = labelled_files(folder, labels)
     decoded = ((_read(path), labels.index(label)) for path, label in files)
@@ -72,7 +71,7 @@ def _read(path: Path) -> Image.Image:
     try:
         return upright(read_bytes(path), around=STORED_SIDE)
     except BadImage as exc:
-        raise TrainingError(f"{path} cannot be read as a picture: {exc}") from exc
+        raise BadData(f"{path} is no picture that we read: {exc}") from exc
 
 
 def _stack(pictures: Iterable[tuple[Image.Image, int]], count: int, task: str) -> Pictures:
@@ -80,7 +79,9 @@ def _stack(pictures: Iterable[tuple[Image.Image, int]], count: int, task: str) -
     aspects = np.empty(count, np.float32)
     targets = np.empty(count, np.int64)
     for row, (picture, target) in enumerate(tqdm(pictures, task, count, leave=False, unit="img")):
-        pixels[row] = picture.resize((STORED_SIDE, STORED_SIDE), Image.Resampling.BILINEAR)
+        pixels[row] = np.asarray(
+            picture.resize((STORED_SIDE, STORED_SIDE), Image.Resampling.BILINEAR)
+        )
         aspects[row] = picture.width / picture.height
         targets[row] = target
     return Pictures(

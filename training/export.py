@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +10,8 @@ import onnx
 import torch
 from torch import Tensor
 
-from models.classifier import Floats
 from models.cnn import PixelsToLogits, SmallCNN
+from models.network import Floats
 from models.onnx_backend import INPUT, LABELS_KEY, OUTPUT
 from models.preprocess import Pixels
 from training.errors import TrainingError
@@ -50,9 +51,11 @@ def to_onnx(network: PixelsToLogits, side: int, labels: Sequence[str]) -> bytes:
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input):
         del part.metadata_props[:]  # source lines and paths of the exporting machine
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {LABELS_KEY: ",".join(labels)})
+    model.producer_version = ""  # differs between builds of one version of torch
+    onnx.helper.set_model_props(model, {LABELS_KEY: json.dumps(list(labels))})
     onnx.checker.check_model(model)
-    return model.SerializeToString(deterministic=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def largest_difference(one: Floats, other: Floats) -> float:
@@ -64,4 +67,4 @@ def reference_logits(network: PixelsToLogits, pixels: Pixels, batch: int = 32) -
     """[n, classes] from torch, for uint8 [n, side, side, 3]."""
     with torch.inference_mode():
         parts = [network(part) for part in torch.from_numpy(pixels).split(batch)]
-    return torch.cat(parts).numpy()  # type: ignore[no-any-return]
+    return torch.cat(parts).numpy()

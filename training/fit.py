@@ -25,14 +25,16 @@ from training import augment, checkpoint
 from training.checkpoint import EpochRecord
 from training.config import Config
 from training.data import Pictures
+from training.errors import TrainingError
+from training.origin import Origin
 from training.sampling import epoch_rows
-
 
 EVALUATION_BATCH = 64
 
 
 def fit(
     config: Config,
+    source: Origin,
     sources: list[tuple[Pictures, float]],
     validation: dict[str, Sample],
     start: dict[str, Tensor] | None,
@@ -41,6 +43,7 @@ def fit(
     """Train a network, or go on where a checkpoint in `folder` left off.
 
     Args:
+        source: What `sources` and `start` come from, for the checkpoint.
         sources: Pictures to learn from, each with its share of an epoch; the shares sum to 1.
         validation: Ready pixels by domain; looked at after every epoch, never learnt from.
         start: Weights to start from, for a network of `config.labels`; None: random ones.
@@ -48,30 +51,34 @@ def fit(
 
     Returns:
         The learning curves.
+
+    Raises:
+        TrainingError: The checkpoint belongs to another run, or the pictures do not fill a batch.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(config.seed)
     network = SmallCNN(len(config.labels), config.widths, config.depths, config.dropout)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     if start is not None:
         network.load_state_dict(start)
     average = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
     )
     optimizer = AdamW(_decayed_and_not(network, config.weight_decay), lr=config.learning_rate)
-    history = checkpoint.restore(folder, config, network, average, optimizer)
+    history = checkpoint.restore(folder, config, source, network, average, optimizer)
     for epoch in range(len(history), config.epochs):
         began = time.monotonic()
         loss = _one_epoch(config, epoch, sources, network, average, optimizer)
         scores = {
-            domain: accuracy(average, sample, config.labels) for domain, sample in validation.items()
+            domain: accuracy(average, sample, config.labels)
+            for domain, sample in validation.items()
         }
         record = EpochRecord(
             epoch + 1, config.side_at(epoch), loss, scores, round(time.monotonic() - began, 1)
         )
         history.append(record)
-        checkpoint.save(folder, config, history, network, average, optimizer)
+        checkpoint.save(folder, config, source, history, network, average, optimizer)
         tqdm.write(_line(record, config.epochs))
     return history
 
@@ -124,13 +131,21 @@ def learning_rate(config: Config, progress: float) -> float:
 def _batches(
     config: Config, sources: list[tuple[Pictures, float]], chance: Generator
 ) -> list[list[Tensor]]:
-    """For every batch the rows of each source; a last batch that is not full is left out."""
+    """For every batch the rows of each source; pictures are spread evenly over full batches.
+
+    Raises:
+        TrainingError: There are fewer pictures than a batch takes.
+    """
     count = config.pictures_per_epoch or max(len(pictures) for pictures, _ in sources)
     rows = [
         epoch_rows(pictures, round(count * share), config.balance, chance)
         for pictures, share in sources
     ]
     number = count // config.batch
+    if not number:
+        raise TrainingError(
+            f"{count} pictures do not fill a batch of {config.batch}: lower `batch`"
+        )
     return [list(parts) for parts in zip(*(r.tensor_split(number) for r in rows), strict=True)]
 
 
@@ -143,6 +158,8 @@ def _batch(
 ) -> tuple[Tensor, Tensor]:
     pixels, targets = [], []
     for (pictures, _), rows in zip(sources, batch_rows, strict=True):
+        if not len(rows):
+            continue
         pixels.append(augment.views(pictures, rows, side, chance))
         targets.append(pictures.targets[rows])
     classes = functional.one_hot(torch.cat(targets), len(config.labels)).float()
@@ -165,7 +182,9 @@ def accuracy(network: nn.Module, sample: Sample, labels: Sequence[str]) -> float
     truths = torch.tensor([labels.index(truth) for truth in sample.truths])
     pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        named = torch.cat([network(part.float()).argmax(1) for part in pixels.split(EVALUATION_BATCH)])
+        named = torch.cat(
+            [network(part.float()).argmax(1) for part in pixels.split(EVALUATION_BATCH)]
+        )
     return (named == truths).float().mean().item()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from models.card import Card, Metrics
+from models.card import Card, Metrics, Training
 
 
 def markdown(card: Card) -> str:
     """The text of MODEL_CARD.md for a card (its digests may still be missing)."""
     labels = ", ".join(card.labels)
     side = card.input.side
-    parent = f"`{card.parent}`, whose weights it started from" if card.parent else "none"
+    parent = (
+        f"{card.parent.version} ({card.parent.digest[:12]}), whose weights it started from"
+        if card.parent
+        else "none"
+    )
     training = card.training
     pictures = ", ".join(f"{count:,} of {label}" for label, count in training.pictures.items())
     drawings = f"drawings made up {training.drawings_share:.0%} of every epoch"
@@ -29,6 +33,7 @@ depths {_list(card.architecture.depths)} |
 upright, central square, bilinear |
 | calibration | temperature {card.calibration.temperature}, fitted on {card.calibration.data} |
 | trained on | {seen} |
+| imbalance | {_balance(training)} |
 | trained by | `{training.command}` |
 | epochs, seed | {training.epochs}, {training.seed} |
 | libraries | {libraries} |
@@ -49,17 +54,17 @@ Shares with 95 % Wilson intervals; calibration error is the expected one over 15
 
 An example for trying out how a new version reaches its users; no safety-relevant decision should
 rest on it. It was never shown other animals, people or empty scenes, and is sure of itself on
-those too. Its pictures of cats and dogs come from a few collections, and those of koalas, where
-it knows them, from one: expect it to do worse on other cameras, places and breeds. Measure it on
-your own pictures: `serve-app models evaluate {card.version} --data DIR`.
+those too. Expect it to do worse on pictures from other sources than those it was trained on.
+Measure it on your own: `serve-app models evaluate {card.version} --data DIR`.
 """
 
 
 def _metrics(metrics: Metrics) -> str:
     low, high = metrics.accuracy_interval
     rows = "".join(
-        f"| {label} | {score.pictures} | {score.recall:.3f} ({score.recall_interval[0]:.3f} to"
-        f" {score.recall_interval[1]:.3f}) | {_optional(score.precision)} | {score.f1:.3f} |\n"
+        f"| {label} | {score.pictures} | {_optional(score.recall)}"
+        f" ({score.recall_interval[0]:.3f} to {score.recall_interval[1]:.3f})"
+        f" | {_optional(score.precision)} | {score.f1:.3f} |\n"
         for label, score in metrics.labels.items()
     )
     foreign = "".join(
@@ -78,9 +83,19 @@ macro F1 {metrics.macro_f1:.3f}, calibration error {metrics.calibration_error:.3
 {foreign}"""
 
 
+def _balance(training: Training) -> str:
+    if not training.pictures:
+        return "none"
+    most, least = max(training.pictures.values()), min(training.pictures.values())
+    return (
+        f"1 to {most / least:.0f} between the rarest and the commonest label; a label was drawn in"
+        f" proportion to its size to the power of {training.balance}"
+    )
+
+
 def _list(numbers: tuple[int, ...]) -> str:
     return "-".join(str(number) for number in numbers)
 
 
 def _optional(share: float | None) -> str:
-    return "never given" if share is None else f"{share:.3f}"
+    return "-" if share is None else f"{share:.3f}"

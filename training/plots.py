@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import pairwise
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from models.card import Metrics
 from training.checkpoint import EpochRecord
 
-matplotlib.use("Agg")
 DPI = 110
 METADATA = {"Software": None}  # the same figures give the same bytes
 
@@ -29,7 +28,7 @@ def curves(history: Sequence[EpochRecord]) -> bytes:
     accuracy.legend(loc="lower right")
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
-        for before, after in zip(history, history[1:], strict=False):
+        for before, after in pairwise(history):
             if before.side != after.side:
                 axes.axvline(after.epoch - 0.5, color="0.7", linestyle=":")
                 loss.annotate(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections import Counter
 from importlib.metadata import version as library_version
 from pathlib import Path
 
@@ -13,15 +12,15 @@ import numpy as np
 from safetensors.torch import save as safetensors_bytes
 
 from models import card as cards
-from models.card import Architecture, Calibration, Card, Input, Metrics, Training
+from models.card import Architecture, Calibration, Card, Input, Training
 from models.classifier import Backend, open_version
+from models.drawings import LABELS as DRAWN_LABELS
 from models.evaluation import answers, evaluate
-from models.preprocess import Pixels
 from models.registry import MODEL_CARD_FILE, ONNX_FILE, WEIGHTS_FILE, Version
-from models.samples import Sample, class_folders, from_drawings, from_folder, labelled_files
+from models.samples import Sample, class_folders, from_drawings, from_folder
 from training import plots
 from training.calibrate import temperature
-from training.checkpoint import averaged_weights
+from training.checkpoint import Run, finished
 from training.config import Config
 from training.errors import TrainingError
 from training.export import (
@@ -32,19 +31,19 @@ from training.export import (
     to_onnx,
 )
 from training.model_card import markdown
-from training.run import TEST_SEEDS, VALIDATION_SEEDS
+from training.run import TEST_SEEDS, VALIDATION_SEEDS, drawn_labels, photographs_folder
 
 MAX_BYTES = 16 * 2**20
 LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pillow")
 
 
 def publish(
-    run: Path, data: Path | None, registry: Path, command: str, notice: str, date: str
+    run_folder: Path, data: Path | None, registry: Path, command: str, notice: str, date: str
 ) -> Version:
     """Write the version that a finished run trained into a registry, in place of an older one.
 
     Args:
-        run: Folder of the run's checkpoint.
+        run_folder: Where the run's checkpoint lies.
         data: The folder that the run learnt from, with `val/` and `test/`; None for drawings.
         command: What trains the version again.
         notice: Whose the training data is, and what follows.
@@ -54,7 +53,9 @@ def publish(
         TrainingError: The run has not ended, the export differs, or the version is too large.
         BadData: The data cannot be used.
     """
-    config, history, weights = averaged_weights(run)
+    run, weights = finished(run_folder)
+    config = run.config
+    data = photographs_folder(config, data)
     network = network_of(weights, config.widths, config.depths)
     validation, domain = _calibration_sample(config, data)
     targets = np.array([config.labels.index(truth) for truth in validation.truths])
@@ -64,27 +65,27 @@ def publish(
     draft = Card(
         version=config.version,
         labels=config.labels,
-        parent=config.parent,
+        parent=run.origin.parent,
         architecture=Architecture(widths=config.widths, depths=config.depths),
         input=Input(side=config.serving_side),
         calibration=calibration,
         metrics=(),
-        training=_training(config, data, command, notice, date),
+        training=_training(run, command, notice, date),
         files={},
     )
     files = {
         ONNX_FILE: to_onnx(network, config.serving_side, config.labels),
         WEIGHTS_FILE: safetensors_bytes(weights),
     }
-    unproven = Version(run, draft, files)
+    unproven = Version(run_folder, draft, files)
     samples = _test_samples(config, data)
     for name, sample in samples.items():
-        _prove_equal(unproven, sample.pixels, name)
+        _prove_equal(unproven, sample, name)
     classifier = open_version(unproven)
     metrics = tuple(evaluate(classifier, sample, name) for name, sample in samples.items())
     evaluated = draft.model_copy(update={"metrics": metrics})
     files |= {
-        "curves.png": plots.curves(history),
+        "curves.png": plots.curves(run.history),
         "confusion.png": plots.confusion(metrics[0], config.labels),
         MODEL_CARD_FILE: markdown(evaluated).encode(),
     }
@@ -92,26 +93,26 @@ def publish(
 
 
 def _calibration_sample(config: Config, data: Path | None) -> tuple[Sample, str]:
-    if config.photographs and data is not None:
+    if data is not None:
         return from_folder(data / "val", config.labels, config.serving_side), "photographs, val"
-    drawings = from_drawings(config.labels, VALIDATION_SEEDS, config.serving_side)
+    drawings = from_drawings(drawn_labels(config), VALIDATION_SEEDS, config.serving_side)
     return drawings, "drawings, val"
 
 
 def _test_samples(config: Config, data: Path | None) -> dict[str, Sample]:
     """The pictures of the card's metrics by name; foreign labels are among them on purpose."""
     samples: dict[str, Sample] = {}
-    if config.photographs and data is not None:
+    if data is not None:
         test = data / "test"
         samples["photographs, test"] = from_folder(test, class_folders(test), config.serving_side)
-    if config.drawings_per_class:
-        drawn = (*config.labels, *config.ignored_labels)
+    if config.drawn_share:
+        foreign = [label for label in config.ignored_labels if label in DRAWN_LABELS]
+        drawn = (*drawn_labels(config), *foreign)
         samples["drawings, test"] = from_drawings(drawn, TEST_SEEDS, config.serving_side)
     return samples
 
 
-def _prove_equal(version: Version, pixels: Pixels, name: str) -> None:
-    sample = Sample(pixels, (), ())
+def _prove_equal(version: Version, sample: Sample, name: str) -> None:
     backends: tuple[Backend, ...] = ("onnx", "torch")
     one, other = (answers(open_version(version, backend), sample) for backend in backends)
     difference = largest_difference(one, other)
@@ -122,19 +123,16 @@ def _prove_equal(version: Version, pixels: Pixels, name: str) -> None:
         )
 
 
-def _training(
-    config: Config, data: Path | None, command: str, notice: str, date: str
-) -> Training:
-    pictures: dict[str, int] = {}
-    if config.photographs and data is not None:
-        pictures = dict(Counter(label for _, label in labelled_files(data / "train", config.labels)))
+def _training(run: Run, command: str, notice: str, date: str) -> Training:
+    config = run.config
     return Training(
         command=command,
         date=date,
         seed=config.seed,
         epochs=config.epochs,
-        pictures=pictures,
-        drawings_share=config.drawings_share if pictures else 1.0,
+        pictures=run.origin.photographs,
+        balance=config.balance,
+        drawings_share=config.drawn_share,
         libraries={
             "python": ".".join(str(part) for part in sys.version_info[:3]),
             **{name: library_version(name) for name in LIBRARIES},
@@ -149,11 +147,15 @@ def _write(card: Card, files: dict[str, bytes], registry: Path) -> Version:
     size = sum(len(data) for data in files.values())
     if size > MAX_BYTES:
         raise TrainingError(f"{card.version} has {size} bytes; at most {MAX_BYTES} are allowed")
-    folder, unfinished = registry / card.version, registry / f".{card.version}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    folder = registry / card.version
+    unfinished, replaced = (registry / f".{card.version}.{state}" for state in ("new", "old"))
+    for leftover in (unfinished, replaced):
+        shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir(parents=True)
     for name, data in (files | {cards.FILE: sealed.text().encode()}).items():
         (unfinished / name).write_bytes(data)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        folder.rename(replaced)
     unfinished.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
     return Version(folder, sealed, files)

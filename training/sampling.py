@@ -9,12 +9,12 @@ from training.data import Pictures
 
 
 def epoch_rows(pictures: Pictures, count: int, balance: float, chance: Generator) -> Tensor:
-    """Draw `count` rows so that class c comes up in proportion to size(c) ** balance.
+    """Draw about `count` rows so that class c comes up in proportion to size(c) ** balance.
 
     Within a class every picture is shown once before any is shown again.
 
     Returns:
-        int64 [count], in random order.
+        int64 [n], in random order; n differs from `count` by rounding.
     """
     sizes = torch.bincount(pictures.targets)
     shares = torch.where(sizes > 0, sizes.double() ** balance, 0.0)

@@ -1,0 +1,40 @@
+# make test     installs everything and runs every test this machine can
+# make check    formatting, lint, types
+# make train DATA=DIR    trains and publishes the shipped versions again; NOTICE=FILE says whose
+#               the pictures are
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install test check train clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(VENV)/.developing: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/.developing
+
+test: install
+	$(PYTHON) -m pytest
+
+check: install
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m mypy
+
+train: install
+	@test -d "$(DATA)" || { echo "Name the pictures: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }
+	@for version in v1 v2; do \
+	  $(PYTHON) -m training fit training/configs/$$version.yaml --data "$(DATA)" && \
+	  $(PYTHON) -m training publish training/configs/$$version.yaml --data "$(DATA)" \
+	    $(if $(NOTICE),--notice "$(NOTICE)") || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

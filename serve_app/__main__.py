@@ -1,0 +1,6 @@
+"""`python -m serve_app` is `serve-app`."""
+
+from serve_app.cli import main
+
+if __name__ == "__main__":
+    main()

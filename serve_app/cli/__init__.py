@@ -1,0 +1,45 @@
+"""The command `serve-app`: noun, verb. Errors go to stderr with exit 1, usage with exit 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from models.errors import ModelsError
+from serve_app import __version__
+from serve_app.cli import versions
+
+app = typer.Typer(
+    name="serve-app",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Bring a new version of a classifier to its users on Ray Serve.",
+)
+app.add_typer(versions.app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line on stderr and exit 1."""
+    try:
+        app()
+    except ModelsError as exc:
+        sys.exit(f"Error: {exc}")
+    except OSError as exc:
+        sys.exit(f"Error: {exc.filename}: {exc.strerror}")

@@ -1,0 +1,156 @@
+"""`serve-app models`, as a process: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models import registry
+from models.drawings import write_folder
+
+ROOT = Path(__file__).parents[2]
+
+
+def serve_app(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serve_app", "models", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the shipped registry, to damage."""
+    return Path(shutil.copytree(registry.SHIPPED, tmp_path / "registry"))
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawings")
+    write_folder(folder, per_class=12, first_seed=500)
+    return folder
+
+
+def test_list_names_every_version() -> None:
+    done = serve_app("list")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in registry.names())
+
+
+def test_list_as_json_tells_labels_and_lineage() -> None:
+    listed = json.loads(serve_app("list", "--json").stdout)
+    assert [(v["version"], v["labels"], v["parent"]) for v in listed] == [
+        ("v1", ["cat", "dog"], None),
+        ("v2", ["cat", "dog", "koala"], "v1"),
+    ]
+
+
+def test_show_prints_the_card(copied: Path) -> None:
+    card = registry.load("v2").card
+    shown = serve_app("show", "v2")
+    assert shown.returncode == 0
+    assert card.digest in shown.stdout
+    assert "koala" in shown.stdout
+    as_json = json.loads(serve_app("show", "v2", "--json").stdout)
+    assert as_json == card.model_dump(mode="json")
+
+
+def test_the_notice_on_the_photographs_is_shown() -> None:
+    shown = " ".join(serve_app("show", "v1").stdout.split())
+    assert "no clear licence" in shown
+    assert "make train DATA=" in shown
+
+
+def test_verify_finds_the_shipped_versions_sound() -> None:
+    done = serve_app("verify")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{name}: sound" for name in registry.names()]
+
+
+def test_verify_names_a_damaged_file_and_still_checks_the_others(copied: Path) -> None:
+    target = copied / "v1" / "model.onnx"
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+    done = serve_app("verify", "--registry", copied)
+    assert done.returncode == 1
+    assert str(target) in done.stderr
+    assert "v2: sound" in done.stdout
+
+
+def test_evaluate_reports_a_folder_per_class(drawings: Path) -> None:
+    report = json.loads(serve_app("evaluate", "v2", "--data", drawings, "--json").stdout)
+    assert report["pictures"] == 36
+    assert sum(map(sum, report["confusion"])) == 36
+    assert set(report["labels"]) == {"cat", "dog", "koala"}
+    low, high = report["accuracy_interval"]
+    assert low <= report["accuracy"] <= high
+
+
+def test_evaluate_reports_unknown_animals_for_what_they_are(drawings: Path) -> None:
+    """v1 cannot say koala: it is always wrong there, and the report tells how sure it was."""
+    done = serve_app("evaluate", "v1", "--data", drawings)
+    assert done.returncode == 0
+    assert "koala is unknown to this version: 12 pictures, all answered wrong" in done.stdout
+    report = json.loads(serve_app("evaluate", "v1", "--data", drawings, "--json").stdout)
+    assert report["pictures"] == 24
+    assert sum(report["foreign"]["koala"]["answers"].values()) == 12
+    assert 0.5 <= report["foreign"]["koala"]["mean_confidence"] <= 1
+
+
+def test_evaluate_without_data_makes_drawings() -> None:
+    done = serve_app("evaluate", "v2")
+    assert done.returncode == 0
+    assert "drawings, 300 pictures" in done.stdout
+
+
+def test_both_backends_report_the_same(drawings: Path) -> None:
+    reports = [
+        json.loads(
+            serve_app("evaluate", "v2", "--data", drawings, "--backend", backend, "--json").stdout
+        )
+        for backend in ("onnx", "torch")
+    ]
+    assert reports[0]["confusion"] == reports[1]["confusion"]
+    assert reports[0]["mean_confidence"] == pytest.approx(reports[1]["mean_confidence"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("show", "v99"), "unknown version 'v99'"),
+        (("evaluate", "v1", "--data", "no/such/folder"), "no/such/folder is not a folder"),
+        (("list", "--registry", "no/such/folder"), "no/such/folder is not a folder"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_on_stderr(
+    arguments: tuple[str, ...], text: str
+) -> None:
+    done = serve_app(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_that_is_no_picture_is_named(drawings: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(drawings, tmp_path / "data"))
+    (data / "cat" / "notes.jpg").write_text("not a picture")
+    done = serve_app("evaluate", "v2", "--data", data)
+    assert done.returncode == 1
+    assert "notes.jpg" in done.stderr
+
+
+def test_wrong_usage_exits_with_2() -> None:
+    assert serve_app("evaluate").returncode == 2
+    assert serve_app("evaluate", "v1", "--backend", "abacus").returncode == 2

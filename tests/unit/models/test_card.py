@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from models import card as cards
+from models.card import Card
+
+DIGEST = hashlib.sha256(b"").hexdigest()
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    """The fields of a small card, some of them changed."""
+    return {
+        "version": "v7",
+        "labels": ["cat", "dög"],
+        "parent": None,
+        "architecture": {"widths": [8, 16], "depths": [1, 2]},
+        "input": {"side": 64},
+        "calibration": {"temperature": 1.25, "data": "drawings, val"},
+        "metrics": [
+            {
+                "data": "drawings, test",
+                "pictures": 3,
+                "accuracy": 2 / 3,
+                "accuracy_interval": [0.2, 0.9],
+                "macro_f1": 0.4,
+                "calibration_error": 0.1,
+                "mean_confidence": 0.7,
+                "labels": {
+                    label: {
+                        "pictures": 1,
+                        "recall": 1.0,
+                        "recall_interval": [0.2, 1.0],
+                        "precision": precision,
+                        "f1": 0.5,
+                    }
+                    for label, precision in (("cat", None), ("dög", 0.5))
+                },
+                "confusion": [[1, 0], [1, 1]],
+                "foreign": {
+                    "koala": {
+                        "pictures": 2,
+                        "answers": {"cat": 2, "dög": 0},
+                        "mean_confidence": 0.9,
+                    }
+                },
+            }
+        ],
+        "training": {
+            "command": "make train",
+            "date": "2026-01-31",
+            "seed": 3,
+            "epochs": 2,
+            "pictures": {"cat": 5},
+            "balance": 0.5,
+            "drawings_share": 0.25,
+            "libraries": {"torch": "2.9"},
+            "notice": "None.",
+        },
+        "files": {"model.onnx": DIGEST},
+        **changes,
+    }
+
+
+def sealed(**changes: Any) -> Card:
+    return Card.model_validate(content(**changes)).sealed()
+
+
+TEXT = sealed().text().encode()
+
+
+def test_a_card_reads_back_as_it_was_written() -> None:
+    assert cards.parse(TEXT) == sealed()
+    assert cards.parse(TEXT).text().encode() == TEXT
+
+
+def test_the_text_is_json_that_people_can_read() -> None:
+    text = sealed().text()
+    assert text.endswith("}\n")
+    assert '\n  "version": "v7",\n' in text
+    assert "dög" in text
+    assert json.loads(text)["labels"] == ["cat", "dög"]
+
+
+def test_the_digest_is_the_sha_256_of_the_text_without_it() -> None:
+    fields = json.loads(TEXT)
+    digest = fields.pop("digest")
+    bare = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+    assert digest == hashlib.sha256(bare.encode()).hexdigest()
+
+
+def test_sealing_again_changes_nothing() -> None:
+    assert sealed().sealed() == sealed()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": "v8"},
+        {"labels": ["dög", "cat"]},
+        {"parent": "v6"},
+        {"calibration": {"temperature": 1.2500000000000002, "data": "drawings, val"}},
+        {"files": {}},
+    ],
+)
+def test_another_content_has_another_digest(changes: dict[str, Any]) -> None:
+    assert sealed(**changes).digest != sealed().digest
+
+
+def test_an_unsealed_card_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit its digest"):
+        cards.parse(Card.model_validate(content()).text().encode())
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x10, 0x20, 0x80])
+def test_every_single_changed_byte_is_refused(mask: int) -> None:
+    """Spaces, letters' case and digits of long numbers included."""
+    for position in range(len(TEXT)):
+        changed = bytearray(TEXT)
+        changed[position] ^= mask
+        with pytest.raises(ValueError, match=r"\S"):
+            cards.parse(bytes(changed))
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(data=st.binary(max_size=200))
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        cards.parse(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT[:-1],
+        TEXT + b"\n",
+        b" " + TEXT,
+        TEXT.replace(b"\n", b"\r\n"),
+        json.dumps(json.loads(TEXT)).encode(),
+        json.dumps(json.loads(TEXT), indent=2).encode() + b"\n",
+        TEXT.replace(b'"format": 1,', b'"format": 1,\n  "format": 1,'),
+    ],
+    ids=["no last line end", "one more", "a space", "CRLF", "one line", "ASCII", "a key twice"],
+)
+def test_the_same_content_in_another_form_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="does not fit its digest: it was changed"):
+        cards.parse(data)
+
+
+def changed_at(path: str, value: object) -> bytes:
+    """The card's JSON with another value at a path such as `input.side`."""
+    fields = json.loads(TEXT)
+    *parents, key = path.split(".")
+    part = fields
+    for parent in parents:
+        part = part[int(parent)] if isinstance(part, list) else part[parent]
+    part[key] = value
+    return json.dumps(fields).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("shade", "grey"),
+        ("input.colour", "RGB"),
+        ("metrics.0.luck", 1),
+        ("format", 2),
+        ("version", "7"),
+        ("version", "v7/../v1"),
+        ("version", "v"),
+        ("version", "v7\n"),
+        ("labels", ["cat"]),
+        ("architecture.network", "HugeCNN"),
+        ("architecture.widths", "wide"),
+        ("input.side", 16),
+        ("input.side", "large"),
+        ("input.preprocessing", "square-crop/v2"),
+        ("calibration.temperature", 0),
+        ("calibration.temperature", -1),
+        ("metrics.0.accuracy", 1.1),
+        ("metrics.0.labels.cat.recall", -0.1),
+        ("training.balance", -0.5),
+        ("training.drawings_share", 2),
+        ("files", ["model.onnx"]),
+        ("files.model.onnx", DIGEST[:-1]),
+        ("files.model.onnx", DIGEST.upper()),
+        ("files.model.onnx", DIGEST + "\n"),
+    ],
+)
+def test_a_value_that_may_not_be_is_refused_by_its_key(path: str, value: object) -> None:
+    if path == "files.model.onnx":
+        data = changed_at("files", {"model.onnx": value})
+    else:
+        data = changed_at(path, value)
+    with pytest.raises(ValueError, match=rf"(^|; ){path}: \w"):
+        cards.parse(data)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../model.onnx", "/etc/passwd", "sub/model.onnx", "sub\\model.onnx", ".", "..", ".hidden",
+        "-rf", "", "model onnx", "model.onnx\n", "ünder",
+    ],
+)  # fmt: skip
+def test_a_file_name_that_is_no_plain_name_is_refused(name: str) -> None:
+    """A card must not reach out of its folder."""
+    with pytest.raises(ValueError, match="files"):
+        cards.parse(changed_at("files", {name: DIGEST}))
+
+
+def test_labels_that_repeat_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="labels repeat: cat, dog, cat"):
+        cards.parse(changed_at("labels", ["cat", "dog", "cat"]))
+
+
+@pytest.mark.parametrize("key", list(content()))
+def test_a_missing_key_is_named(key: str) -> None:
+    fields = content()
+    del fields[key]
+    with pytest.raises(ValueError, match=f"{key}: Field required"):
+        cards.parse(json.dumps(fields).encode())
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match=r"version: .*; shade: "):
+        cards.parse(json.dumps(content(shade="grey", version="seven")).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"{", b"[" * 10_000])
+def test_what_is_no_json_is_refused_as_such(data: bytes) -> None:
+    with pytest.raises(ValueError, match="JSON: "):
+        cards.parse(data)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_temperature_that_is_no_number_is_refused(number: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        cards.parse(TEXT.replace(b"1.25", number.encode()))
+
+
+def test_a_card_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        sealed().version = "v8"

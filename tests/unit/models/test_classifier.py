@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from models import registry
+from models.classifier import Backend, Classifier, load, softmax
+from models.errors import BadVersion, UnknownVersion
+from models.network import Floats
+from models.preprocess import Pixels
+
+ROOT = Path(__file__).parents[3]
+BACKENDS: tuple[Backend, ...] = ("onnx", "torch")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """The torch backend sets them for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=registry.names())
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def classifier(request: pytest.FixtureRequest, version: str) -> Classifier:
+    return load(version, request.param)
+
+
+def noise(classifier: Classifier, count: int, seed: int = 0) -> Pixels:
+    """Pictures that no two of are alike: noise of different grain and brightness."""
+    rng, side = np.random.default_rng(seed), classifier.card.input.side
+    pictures = [
+        np.kron(rng.uniform(0, rng.uniform(20, 256), (grain, grain, 3)), np.ones((side, side, 1)))
+        for grain in rng.integers(1, 9, count)
+    ]
+    return np.stack([p[:: len(p) // side, :: len(p) // side] for p in pictures]).astype(np.uint8)
+
+
+class TestProbabilities:
+    @pytest.mark.parametrize("count", [1, 2, 17])
+    def test_a_row_is_a_distribution_over_the_labels(
+        self, classifier: Classifier, count: int
+    ) -> None:
+        rows = classifier.probabilities(noise(classifier, count))
+        assert rows.dtype == np.float32
+        assert rows.shape == (count, len(classifier.card.labels))
+        assert (rows >= 0).all()
+        np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)
+
+    def test_no_pictures_give_no_rows(self, classifier: Classifier) -> None:
+        rows = classifier.probabilities(noise(classifier, 1)[:0])
+        assert rows.dtype == np.float32
+        assert rows.shape == (0, len(classifier.card.labels))
+
+    def test_different_pictures_get_different_answers(self, classifier: Classifier) -> None:
+        rows = classifier.probabilities(noise(classifier, 8))
+        assert len(np.unique(rows, axis=0)) > 1
+
+    def test_a_batch_answers_as_its_pictures_one_by_one(self, classifier: Classifier) -> None:
+        pixels = noise(classifier, 9)
+        one_by_one = np.concatenate([classifier.probabilities(p[None]) for p in pixels])
+        np.testing.assert_allclose(classifier.probabilities(pixels), one_by_one, atol=1e-5)
+
+    def test_the_same_pictures_get_the_same_answers(self, classifier: Classifier) -> None:
+        pixels = noise(classifier, 3)
+        one, other = (classifier.probabilities(pixels) for _ in range(2))
+        assert np.array_equal(one, other)
+
+    def test_pixels_may_lie_in_memory_in_any_way(self, classifier: Classifier) -> None:
+        """As a slice of a larger array, or in the order of channels first."""
+        pixels = noise(classifier, 4)
+        sliced = np.repeat(pixels, 2, axis=0)[::2]
+        channels_first = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+        expected = classifier.probabilities(pixels)
+        for others in (sliced, channels_first):
+            np.testing.assert_allclose(classifier.probabilities(others), expected, atol=1e-6)
+
+    def test_pixels_that_may_not_be_written_are_read(self, classifier: Classifier) -> None:
+        pixels = noise(classifier, 2)
+        pixels.flags.writeable = False
+        assert classifier.probabilities(pixels).shape == (2, len(classifier.card.labels))
+
+    def test_the_pixels_are_left_as_they_were(self, classifier: Classifier) -> None:
+        pixels = noise(classifier, 2)
+        before = pixels.copy()
+        classifier.probabilities(pixels)
+        assert np.array_equal(pixels, before)
+
+    def test_calls_from_several_threads_answer_as_calls_in_turn(
+        self, classifier: Classifier
+    ) -> None:
+        batches = [noise(classifier, 1 + seed % 5, seed) for seed in range(24)]
+        in_turn = [classifier.probabilities(batch) for batch in batches]
+        with ThreadPoolExecutor(4) as pool:
+            at_once = list(pool.map(classifier.probabilities, batches))
+        for one, other in zip(in_turn, at_once, strict=True):
+            np.testing.assert_allclose(other, one, atol=1e-6)
+
+    def test_the_temperature_of_the_card_is_applied(self, classifier: Classifier) -> None:
+        pixels = noise(classifier, 5)
+        exact = classifier.network.logits(pixels).astype(np.float64)
+        exponentials = np.exp(exact / classifier.card.calibration.temperature)
+        expected = exponentials / exponentials.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(classifier.probabilities(pixels), expected, atol=1e-5)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.int8, np.bool_])
+    def test_another_type_is_refused(self, classifier: Classifier, dtype: type) -> None:
+        pixels: Any = noise(classifier, 2).astype(dtype)
+        card, side = classifier.card, classifier.card.input.side
+        with pytest.raises(ValueError, match="pixels are") as caught:
+            classifier.probabilities(pixels)
+        assert str(caught.value) == (
+            f"pixels are {np.dtype(dtype).name} [2, {side}, {side}, 3];"
+            f" {card.version} takes uint8 [n, {side}, {side}, 3]"
+        )
+
+    @pytest.mark.parametrize(
+        ("one_more", "shape"),
+        [
+            ((0, 1, 0, 0), "[2, {more}, {side}, 3]"),
+            ((0, 0, 1, 0), "[2, {side}, {more}, 3]"),
+            ((0, 1, 1, 0), "[2, {more}, {more}, 3]"),
+            ((0, 0, 0, 1), "[2, {side}, {side}, 4]"),
+            ((-2, 0, 0, 1), "[0, {side}, {side}, 4]"),
+        ],
+    )
+    def test_another_shape_is_refused(
+        self, classifier: Classifier, one_more: tuple[int, ...], shape: str
+    ) -> None:
+        side = classifier.card.input.side
+        right = np.array([2, side, side, 3])
+        pixels = np.zeros(right + one_more, np.uint8)
+        with pytest.raises(ValueError, match="pixels are") as caught:
+            classifier.probabilities(pixels)
+        assert f"uint8 {shape.format(side=side, more=side + 1)};" in str(caught.value)
+
+    def test_a_single_picture_without_a_batch_is_refused(self, classifier: Classifier) -> None:
+        side = classifier.card.input.side
+        with pytest.raises(ValueError, match=rf"pixels are uint8 \[{side}, {side}, 3\]"):
+            classifier.probabilities(np.zeros((side, side, 3), np.uint8))
+
+
+class TestLoading:
+    def test_the_loaded_version_is_the_one_asked_for(
+        self, classifier: Classifier, version: str
+    ) -> None:
+        assert classifier.card == registry.load(version).card
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_an_unknown_version_is_refused(self, backend: Backend) -> None:
+        with pytest.raises(UnknownVersion, match="unknown version 'v99'"):
+            load("v99", backend)
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_a_damaged_version_is_refused(
+        self, tmp_path: Path, version: str, backend: Backend
+    ) -> None:
+        (tmp_path / version).mkdir()
+        with pytest.raises(BadVersion, match=r"card\.json cannot be read"):
+            load(version, backend, tmp_path)
+
+    def test_the_onnx_backend_needs_no_torch(self, version: str) -> None:
+        """In a process of its own, as this one has torch for the other tests."""
+        program = (
+            "import sys, numpy as np\n"
+            "from models.classifier import load\n"
+            f"classifier = load({version!r})\n"
+            "side = classifier.card.input.side\n"
+            "print(classifier.probabilities(np.zeros((1, side, side, 3), np.uint8)).shape)\n"
+            "loaded = [name for name in ('torch', 'training', 'ray') if name in sys.modules]\n"
+            "sys.exit(f'it imports {loaded}' if loaded else 0)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (done.stderr, done.returncode) == ("", 0)
+        assert done.stdout == f"(1, {len(registry.load(version).card.labels)})\n"
+
+    def test_the_torch_backend_without_torch_tells_how_to_install_it(self) -> None:
+        program = (
+            "import sys\n"
+            "sys.modules['torch'] = None\n"
+            "from models.classifier import load\n"
+            "from models.errors import BackendMissing\n"
+            "try:\n"
+            f"    load({registry.names()[0]!r}, 'torch')\n"
+            "except BackendMissing as exc:\n"
+            "    print(exc)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == (
+            "the torch backend needs torch: pip install 'serve-app[torch]',"
+            " or use the onnx backend\n"
+        )
+
+
+# Eighths, so that sums and differences of them are exact and a gap is never lost.
+EIGHTHS = st.integers(-160, 160).map(lambda n: n / 8)
+LOGITS = arrays.arrays(
+    np.float32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=EIGHTHS
+)
+TEMPERATURES = st.floats(0.5, 20)
+
+
+class TestSoftmax:
+    @settings(deadline=None, derandomize=True)
+    @given(logits=LOGITS, temperature=st.floats(0.05, 20))
+    def test_rows_are_distributions(self, logits: Floats, temperature: float) -> None:
+        rows = softmax(logits, temperature)
+        assert rows.dtype == np.float32
+        assert ((rows >= 0) & (rows <= 1)).all()
+        np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)
+
+    @settings(deadline=None, derandomize=True)
+    @given(logits=LOGITS, temperature=TEMPERATURES, shift=EIGHTHS)
+    def test_a_shift_of_all_logits_changes_nothing(
+        self, logits: Floats, temperature: float, shift: float
+    ) -> None:
+        shifted = softmax(logits + np.float32(shift), temperature)
+        np.testing.assert_allclose(shifted, softmax(logits, temperature), atol=1e-5)
+
+    @settings(deadline=None, derandomize=True)
+    @given(logits=LOGITS, temperature=TEMPERATURES)
+    def test_a_temperature_keeps_the_order(self, logits: Floats, temperature: float) -> None:
+        for row, probabilities in zip(logits, softmax(logits, temperature), strict=True):
+            ordered = probabilities[row.argsort(kind="stable")]
+            assert (np.diff(ordered) >= 0).all()
+            assert row[probabilities.argmax()] == row.max()
+
+    @settings(deadline=None, derandomize=True)
+    @given(logits=LOGITS, temperature=TEMPERATURES)
+    def test_a_higher_temperature_is_never_surer(self, logits: Floats, temperature: float) -> None:
+        warm, warmer = (softmax(logits, t).max(axis=1) for t in (temperature, 2 * temperature))
+        assert (warmer <= warm + 1e-6).all()
+
+    @settings(deadline=None, derandomize=True)
+    @given(logits=LOGITS, temperature=TEMPERATURES)
+    def test_it_is_what_its_formula_says(self, logits: Floats, temperature: float) -> None:
+        exponentials = np.exp(logits.astype(np.float64) / temperature)
+        expected = exponentials / exponentials.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(softmax(logits, temperature), expected, atol=1e-5)
+
+    @pytest.mark.parametrize("size", [1e4, -1e4, 1e30, -1e30])
+    def test_huge_logits_do_not_overflow(self, size: float) -> None:
+        rows = softmax(np.array([[size, 0, -size]], np.float32), 0.5)
+        np.testing.assert_array_equal(rows, [[1, 0, 0]] if size > 0 else [[0, 0, 1]])
+
+    def test_equal_logits_are_equally_likely(self) -> None:
+        np.testing.assert_allclose(softmax(np.full((1, 4), 3, np.float32), 2.0), 0.25)

@@ -1,0 +1,283 @@
+"""Against scikit-learn, statsmodels, and plain loops that follow the definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
+from statsmodels.stats.proportion import proportion_confint
+
+from models import registry
+from models.classifier import load, softmax
+from models.errors import BadData
+from models.evaluation import (
+    BATCH,
+    CALIBRATION_BINS,
+    answers,
+    calibration_error,
+    evaluate,
+    metrics,
+    wilson_interval,
+)
+from models.network import Floats
+from models.samples import Sample, from_drawings
+
+LABELS = ("cat", "dog", "koala")
+
+
+def answered(*given_labels: str, sure: float = 0.8) -> Floats:
+    """Probabilities that give these labels, each with the same confidence."""
+    rest = (1 - sure) / (len(LABELS) - 1)
+    rows = [[sure if label == given else rest for label in LABELS] for given in given_labels]
+    return np.array(rows, np.float32)
+
+
+@st.composite
+def answered_pictures(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
+    """Answers to 1 .. 40 pictures, one of them at least of a known label."""
+    truths = draw(
+        st.lists(st.sampled_from([*LABELS, "wombat", "ant"]), min_size=1, max_size=40).filter(
+            lambda names: any(name in LABELS for name in names)
+        )
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    spread = draw(st.sampled_from([0.1, 1.0, 10.0]))
+    logits = rng.normal(0, spread, (len(truths), len(LABELS))).astype(np.float32)
+    return softmax(logits, 1.0), tuple(truths)
+
+
+class TestAgainstScikitLearn:
+    @settings(deadline=None, derandomize=True, max_examples=150)
+    @given(pictures=answered_pictures())
+    def test_every_figure_agrees(self, pictures: tuple[Floats, tuple[str, ...]]) -> None:
+        probabilities, truths = pictures
+        found = metrics(probabilities, truths, LABELS, "made up")
+
+        rows = [row for row, truth in enumerate(truths) if truth in LABELS]
+        meant = [truths[row] for row in rows]
+        given_labels = [LABELS[column] for column in probabilities[rows].argmax(axis=1)]
+        recalls, f1s = (
+            score(meant, given_labels, labels=LABELS, average=None, zero_division=0)
+            for score in (recall_score, f1_score)
+        )
+        precisions = precision_score(
+            meant, given_labels, labels=LABELS, average=None, zero_division=np.nan
+        )
+        shown = [label for label in LABELS if label in meant]
+
+        assert found.pictures == len(rows)
+        assert found.accuracy == pytest.approx(accuracy_score(meant, given_labels))
+        assert np.array_equal(found.confusion, confusion_matrix(meant, given_labels, labels=LABELS))
+        assert found.macro_f1 == pytest.approx(
+            f1_score(meant, given_labels, labels=shown, average="macro", zero_division=0)
+        )
+        for label, recall, precision, f1 in zip(LABELS, recalls, precisions, f1s, strict=True):
+            score = found.labels[label]
+            assert score.pictures == meant.count(label)
+            assert score.recall == pytest.approx(recall)
+            assert score.f1 == pytest.approx(f1)
+            if np.isnan(precision):
+                assert score.precision is None
+            else:
+                assert score.precision == pytest.approx(precision)
+
+    @settings(deadline=None, derandomize=True, max_examples=60)
+    @given(pictures=answered_pictures(), seed=st.integers(0, 100))
+    def test_the_order_of_the_pictures_does_not_matter(
+        self, pictures: tuple[Floats, tuple[str, ...]], seed: int
+    ) -> None:
+        probabilities, truths = pictures
+        order = np.random.default_rng(seed).permutation(len(truths))
+        one = metrics(probabilities, truths, LABELS, "")
+        other = metrics(probabilities[order], [truths[row] for row in order], LABELS, "")
+        assert other.confusion == one.confusion
+        assert other.accuracy == one.accuracy
+        assert other.calibration_error == pytest.approx(one.calibration_error)
+        assert other.foreign.keys() == one.foreign.keys()
+
+
+class TestMetrics:
+    def test_a_small_case_by_hand(self) -> None:
+        found = metrics(
+            answered("cat", "cat", "dog", "cat"), ("cat", "cat", "dog", "dog"), LABELS, "by hand"
+        )
+        assert found.data == "by hand"
+        assert (found.pictures, found.accuracy) == (4, 0.75)
+        assert found.confusion == ((2, 0, 0), (1, 1, 0), (0, 0, 0))
+        assert found.labels["cat"].recall == 1
+        assert found.labels["cat"].precision == pytest.approx(2 / 3)
+        assert found.labels["dog"].recall == 0.5
+        assert found.labels["dog"].precision == 1
+        assert found.mean_confidence == pytest.approx(0.8)
+        assert found.calibration_error == pytest.approx(0.05)
+        assert found.foreign == {}
+
+    def test_a_label_that_is_never_given_has_no_precision(self) -> None:
+        found = metrics(answered("cat", "cat"), ("cat", "koala"), LABELS, "")
+        assert found.labels["koala"].precision is None
+        assert (found.labels["koala"].recall, found.labels["koala"].f1) == (0, 0)
+
+    def test_a_label_without_pictures_is_left_out_of_the_macro_f1(self) -> None:
+        found = metrics(answered("cat", "dog"), ("cat", "dog"), LABELS, "")
+        assert found.macro_f1 == 1
+        assert found.labels["koala"].pictures == 0
+        assert found.labels["koala"].recall_interval == (0, 1)
+
+    def test_the_intervals_are_those_of_their_shares(self) -> None:
+        found = metrics(answered("cat", "dog", "dog"), ("cat", "cat", "dog"), LABELS, "")
+        assert found.accuracy_interval == wilson_interval(2, 3)
+        assert found.labels["cat"].recall_interval == wilson_interval(1, 2)
+
+    @pytest.mark.parametrize("truths", [(), ("ant",), ("wombat", "ant", "ant")])
+    def test_pictures_of_no_known_label_are_refused(self, truths: tuple[str, ...]) -> None:
+        has = ", ".join(sorted(set(truths))) or "nothing"
+        text = (
+            r"no picture is of a label that the version knows \(cat, dog, koala\);"
+            rf" the data has {has}$"
+        )
+        with pytest.raises(BadData, match=text):
+            metrics(answered("cat", "cat", "cat")[: len(truths)], truths, LABELS, "")
+
+
+class TestForeignLabels:
+    def test_they_are_counted_apart(self) -> None:
+        probabilities = answered("cat", "dog", "dog", "cat", sure=0.6)
+        probabilities[1] = answered("dog", sure=0.9)
+        found = metrics(probabilities, ("cat", "ant", "ant", "wombat"), LABELS, "")
+        assert found.pictures == 1
+        assert list(found.foreign) == ["ant", "wombat"]
+        assert found.foreign["ant"].pictures == 2
+        assert found.foreign["ant"].answers == {"cat": 0, "dog": 2, "koala": 0}
+        assert found.foreign["ant"].mean_confidence == pytest.approx(0.75)
+        assert found.foreign["wombat"].answers == {"cat": 1, "dog": 0, "koala": 0}
+
+    @settings(deadline=None, derandomize=True, max_examples=100)
+    @given(pictures=answered_pictures())
+    def test_every_other_figure_is_the_same_without_them(
+        self, pictures: tuple[Floats, tuple[str, ...]]
+    ) -> None:
+        probabilities, truths = pictures
+        known = [row for row, truth in enumerate(truths) if truth in LABELS]
+        whole = metrics(probabilities, truths, LABELS, "")
+        alone = metrics(probabilities[known], [truths[row] for row in known], LABELS, "")
+        assert whole.model_copy(update={"foreign": {}}) == alone
+        foreign = sum(label.pictures for label in whole.foreign.values())
+        assert whole.pictures + foreign == len(truths)
+        assert all(sum(f.answers.values()) == f.pictures for f in whole.foreign.values())
+
+
+class TestWilsonInterval:
+    @pytest.mark.parametrize("trials", [*range(1, 31), 97, 100, 400, 1234, 100_000])
+    def test_it_agrees_with_statsmodels(self, trials: int) -> None:
+        for successes in sorted({0, 1, trials // 3, trials // 2, trials - 1, trials}):
+            low, high = proportion_confint(successes, trials, alpha=0.05, method="wilson")
+            assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-9)
+
+    @settings(deadline=None, derandomize=True, max_examples=200)
+    @given(data=st.data(), trials=st.integers(1, 5000))
+    def test_it_holds_the_share_and_mirrors(self, data: st.DataObject, trials: int) -> None:
+        successes = data.draw(st.integers(0, trials))
+        low, high = wilson_interval(successes, trials)
+        assert 0 <= low <= high <= 1
+        assert low - 1e-12 <= successes / trials <= high + 1e-12
+        mirrored = wilson_interval(trials - successes, trials)
+        assert (1 - high, 1 - low) == pytest.approx(mirrored, abs=1e-9)
+
+    def test_no_trials_leave_everything_open(self) -> None:
+        assert wilson_interval(0, 0) == (0, 1)
+
+    def test_more_trials_narrow_it(self) -> None:
+        widths = [high - low for low, high in (wilson_interval(n // 2, n) for n in (4, 40, 400))]
+        assert widths == sorted(widths, reverse=True)
+
+
+def calibration_error_by_the_book(confidence: Floats, right: NDArray[np.bool_]) -> float:
+    """Bin (0, 1/15], (1/15, 2/15], ...: share of the pictures x |accuracy - confidence|."""
+    error = 0.0
+    for number in range(CALIBRATION_BINS):
+        low, high = number / CALIBRATION_BINS, (number + 1) / CALIBRATION_BINS
+        inside = [row for row, c in enumerate(confidence) if low < c <= high]
+        if inside:
+            accuracy = sum(bool(right[row]) for row in inside) / len(inside)
+            mean_confidence = sum(float(confidence[row]) for row in inside) / len(inside)
+            error += len(inside) / len(confidence) * abs(accuracy - mean_confidence)
+    return error
+
+
+class TestCalibrationError:
+    @settings(deadline=None, derandomize=True, max_examples=200)
+    @given(
+        rows=st.lists(
+            st.tuples(
+                # not on the border of a bin, where rounding decides
+                st.tuples(st.integers(0, 14), st.floats(0.01, 0.99)).map(lambda b: sum(b) / 15),
+                st.booleans(),
+            ),
+            min_size=1,
+            max_size=80,
+        )
+    )
+    def test_it_agrees_with_its_definition(self, rows: list[tuple[float, bool]]) -> None:
+        confidence = np.array([c for c, _ in rows], np.float32)
+        right = np.array([r for _, r in rows])
+        expected = calibration_error_by_the_book(confidence, right)
+        assert calibration_error(confidence, right) == pytest.approx(expected, abs=1e-9)
+
+    def test_sure_and_right_has_none(self) -> None:
+        assert calibration_error(np.ones(7, np.float32), np.ones(7, bool)) == 0
+
+    def test_sure_and_wrong_has_all(self) -> None:
+        assert calibration_error(np.ones(7, np.float32), np.zeros(7, bool)) == 1
+
+    @pytest.mark.parametrize("confidence", [0.01, 0.5, 0.77, 0.999])
+    def test_always_wrong_it_is_the_confidence(self, confidence: float) -> None:
+        sure = np.full(5, confidence, np.float32)
+        assert calibration_error(sure, np.zeros(5, bool)) == pytest.approx(confidence)
+
+    def test_as_often_right_as_sure_has_none(self) -> None:
+        sure = np.full(10, 0.7, np.float32)
+        assert calibration_error(sure, np.arange(10) < 7) == pytest.approx(0, abs=1e-6)
+
+    def test_too_sure_and_too_unsure_do_not_cancel(self) -> None:
+        """They lie in different bins."""
+        sure = np.array([0.9, 0.9, 0.3, 0.3], np.float32)
+        right = np.array([False, False, True, True])
+        assert calibration_error(sure, right) == pytest.approx((0.9 + 0.7) / 2)
+
+    def test_the_border_of_a_bin_belongs_to_the_lower_one(self) -> None:
+        """1/5 is the end of the third bin; a bit more lies in the fourth, and does not cancel."""
+        sure = np.array([0.2, 0.21], np.float64).astype(np.float32)
+        error = calibration_error(sure, np.array([True, False]))
+        assert error == pytest.approx((0.8 + 0.21) / 2, abs=1e-6)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("count", [0, 1, BATCH, BATCH + 1])
+    def test_every_picture_is_answered_once_and_in_order(self, count: int) -> None:
+        classifier = load(registry.names()[0])
+        side = classifier.card.input.side
+        drawings = from_drawings(["cat"], range(BATCH + 1), side)
+        sample = Sample(drawings.pixels[:count], drawings.truths[:count], drawings.names[:count])
+        found = answers(classifier, sample)
+        one_by_one = [classifier.probabilities(pixels[None]) for pixels in sample.pixels]
+        assert found.shape == (count, len(classifier.card.labels))
+        if count:
+            np.testing.assert_allclose(found, np.concatenate(one_by_one), atol=1e-5)
+
+    def test_a_version_is_evaluated_on_its_own_labels(self) -> None:
+        classifier = load(registry.names()[0])
+        labels = classifier.card.labels
+        sample = from_drawings(labels, range(5), classifier.card.input.side)
+        found = evaluate(classifier, sample, "five drawings")
+        assert found == metrics(answers(classifier, sample), sample.truths, labels, "five drawings")
+        assert tuple(found.labels) == labels
+        assert all(score.pictures == 5 for score in found.labels.values())

@@ -1,0 +1,55 @@
+"""What the documents say is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from serve_app.cli import app as serve_app
+from training.cli import app as training
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands(app: object) -> list[str]:
+    """Every command of a typer application, such as `models list`."""
+
+    def walk(command: object, words: tuple[str, ...]) -> list[str]:
+        children = getattr(command, "commands", None)
+        if children is None:
+            return [" ".join(words)]
+        return [name for word, child in children.items() for name in walk(child, (*words, word))]
+
+    return walk(get_command(app), ())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", commands(serve_app))
+def test_the_readme_names_every_command(command: str) -> None:
+    assert f"serve-app {command}" in README
+
+
+@pytest.mark.parametrize("command", commands(training))
+def test_the_readme_names_every_command_of_training(command: str) -> None:
+    assert f"-m training {command}" in README
+
+
+def test_the_readme_names_only_make_targets_that_exist() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= set(targets)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("adr", sorted((ROOT / "docs/adr").glob("*.md")), ids=lambda p: p.name)
+def test_a_decision_tells_context_decision_and_consequences(adr: Path) -> None:
+    headings = re.findall(r"^## (.+)$", adr.read_text(), re.MULTILINE)
+    assert headings == ["Context", "Decision", "Consequences"]

@@ -1,0 +1,88 @@
+"""The layers of the code: who may import whom. Imports inside functions count as well."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("serve_app", "models", "training")
+
+# folder or file -> what it must not import, anywhere below it
+FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "models": ("serve_app", "training", "ray"),
+    "training": ("serve_app", "ray"),
+    "serve_app": ("training",),
+}
+# library -> the only places that may import it
+CONFINED: dict[str, tuple[str, ...]] = {
+    "ray": ("serve_app/serving",),
+    "torch": ("models/cnn.py", "models/torch_backend.py", "training"),
+    "torchvision": ("training",),
+    "onnxruntime": ("models/onnx_backend.py",),
+    "matplotlib": ("training/plots.py",),
+    "typer": ("serve_app/cli", "training/cli.py"),
+}
+PICKLERS = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that a source text imports, by its full name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What a file at `path`, relative to the root, imports and must not."""
+    found = []
+    for module in imports(source):
+        library = module.split(".")[0]
+        for place, banned in FORBIDDEN.items():
+            if _lies_in(path, place) and library in banned:
+                found.append(f"{path} imports {module}: {place} must not")
+        if library in CONFINED and not any(_lies_in(path, p) for p in CONFINED[library]):
+            found.append(f"{path} imports {module}: only {', '.join(CONFINED[library])} may")
+        if library in PICKLERS:
+            found.append(f"{path} imports {module}: no pickle is read or written")
+    return found
+
+
+def _lies_in(path: str, place: str) -> bool:
+    return path == place or path.startswith(f"{place}/")
+
+
+def _sources() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", _sources(), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_a_module_imports_only_what_its_layer_allows(path: Path) -> None:
+    assert violations(path.relative_to(ROOT).as_posix(), path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("models/registry.py", "from serve_app import cli"),
+        ("models/registry.py", "def late():\n    import torch"),
+        ("training/fit.py", "import ray.serve"),
+        ("serve_app/cli/versions.py", "from training.fit import fit"),
+        ("serve_app/rules/split.py", "import ray"),
+        ("training/checkpoint.py", "import pickle"),
+    ],
+)
+def test_a_violation_is_found(path: str, source: str) -> None:
+    """The check itself can fail."""
+    assert len(violations(path, source)) >= 1
+
+
+def test_a_unit_test_cannot_start_ray() -> None:
+    with pytest.raises(AssertionError, match="a unit test starts Ray"):
+        ray.init()

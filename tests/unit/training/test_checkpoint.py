@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.optim import AdamW
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from models.cnn import SmallCNN
+from training import checkpoint
+from training.checkpoint import FILE, EpochRecord, averaged_weights, restore, save
+from training.config import Config, Phase
+from training.errors import TrainingError
+
+CONFIG = Config(
+    version="v1",
+    labels=("cat", "dog"),
+    phases=(Phase(epochs=3, side=32),),
+    widths=(8, 16),
+    depths=(1, 1),
+)
+OTHERS = {
+    "seed": CONFIG.model_copy(update={"seed": 1}),
+    "learning_rate": CONFIG.model_copy(update={"learning_rate": 0.002}),
+    "labels": CONFIG.model_copy(update={"labels": ("dog", "cat")}),
+    "phases": CONFIG.model_copy(update={"phases": (Phase(epochs=4, side=32),)}),
+}
+
+
+class Run:
+    """What training holds between two epochs."""
+
+    def __init__(self, seed: int = 0, steps: int = 0) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.network = SmallCNN(2, CONFIG.widths, CONFIG.depths)
+            self.average = AveragedModel(
+                self.network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True
+            )
+            self.optimizer = AdamW(self.network.parameters(), lr=0.01)
+            self.history: list[EpochRecord] = []
+            for number in range(steps):
+                self.step(number)
+
+    def step(self, number: int) -> None:
+        """An epoch of one batch of noise."""
+        chance = torch.Generator().manual_seed(number)
+        loss = self.network(torch.rand(4, 3, 32, 32, generator=chance) * 255).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        self.history.append(EpochRecord(number + 1, 32, loss.item(), {"drawings": 0.5}, 1.5))
+
+    def save(self, folder: Path) -> None:
+        save(folder, CONFIG, self.history, self.network, self.average, self.optimizer)
+
+    def restore(self, folder: Path, config: Config = CONFIG) -> None:
+        self.history = restore(folder, config, self.network, self.average, self.optimizer)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All of its state."""
+        moments = [self.optimizer.state[p] for p in self.network.parameters()]
+        return [
+            *self.network.state_dict().values(),
+            *self.average.state_dict().values(),
+            *(moment[key] for moment in moments for key in sorted(moment)),
+        ]
+
+
+def equal(one: Run, other: Run) -> bool:
+    pairs = zip(one.tensors(), other.tensors(), strict=True)
+    return one.history == other.history and all(torch.equal(a, b) for a, b in pairs)
+
+
+class TestRoundTrip:
+    def test_a_run_is_restored_bit_for_bit(self, tmp_path: Path) -> None:
+        run, again = Run(seed=0, steps=2), Run(seed=1)
+        run.save(tmp_path)
+        again.restore(tmp_path)
+        assert equal(run, again)
+        assert len(again.history) == 2
+
+    def test_a_restored_run_goes_on_as_the_first_would_have(self, tmp_path: Path) -> None:
+        run, again = Run(seed=0, steps=2), Run(seed=1)
+        run.save(tmp_path)
+        again.restore(tmp_path)
+        run.step(2)
+        again.step(2)
+        assert equal(run, again)
+
+    def test_without_a_checkpoint_nothing_changes(self, tmp_path: Path) -> None:
+        run = Run(seed=4)
+        run.restore(tmp_path)
+        assert equal(run, Run(seed=4))
+
+    def test_a_later_epoch_takes_the_place_of_an_earlier_one(self, tmp_path: Path) -> None:
+        run = Run(steps=1)
+        run.save(tmp_path)
+        run.step(1)
+        run.save(tmp_path)
+        again = Run()
+        again.restore(tmp_path)
+        assert equal(run, again)
+        assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+    def test_a_half_written_file_is_not_taken_for_a_checkpoint(self, tmp_path: Path) -> None:
+        """It is left by a run that was killed as it saved."""
+        (tmp_path / f"{FILE}.unfinished").write_bytes(b"half of it")
+        run = Run()
+        run.restore(tmp_path)
+        assert run.history == []
+
+    def test_the_average_is_what_is_published(self, tmp_path: Path) -> None:
+        run = Run(steps=3)
+        run.save(tmp_path)
+        config, history, weights = averaged_weights(tmp_path)
+        assert (config, history) == (CONFIG, run.history)
+        expected = run.average.module.state_dict()
+        assert weights.keys() == expected.keys()
+        assert all(torch.equal(weights[name], value) for name, value in expected.items())
+        assert not torch.equal(weights["head.weight"], run.network.head.weight)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("key", OTHERS)
+    def test_another_configuration_is_refused(self, tmp_path: Path, key: str) -> None:
+        Run(steps=1).save(tmp_path)
+        text = f"^{tmp_path / FILE} was written under another configuration: give that one"
+        with pytest.raises(TrainingError, match=text):
+            Run().restore(tmp_path, OTHERS[key])
+
+    @pytest.mark.parametrize("length", [0, 1, 7, 8, 100, 5000, -1])
+    def test_a_truncated_file_is_refused(self, tmp_path: Path, length: int) -> None:
+        Run(steps=1).save(tmp_path)
+        path = tmp_path / FILE
+        path.write_bytes(path.read_bytes()[:length])
+        refused_as_damaged(tmp_path)
+
+    def test_another_file_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / FILE).write_bytes(b"The cat sat on the mat.\n" * 20)
+        refused_as_damaged(tmp_path)
+
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            None,
+            {},
+            {"config": "{", "history": "[]"},
+            {"config": '{"version": "v1"}', "history": "[]"},
+            {"config": CONFIG.model_dump_json(), "history": "["},
+            {"config": CONFIG.model_dump_json(), "history": '[{"luck": 1}]'},
+            {"config": CONFIG.model_dump_json(), "history": "1"},
+        ],
+    )
+    def test_a_file_of_tensors_that_is_no_checkpoint_is_refused(
+        self, tmp_path: Path, metadata: dict[str, str] | None
+    ) -> None:
+        save_file({"weight": torch.zeros(1)}, tmp_path / FILE, metadata)
+        refused_as_damaged(tmp_path)
+
+    @pytest.mark.parametrize("steps", [1, 2])
+    def test_a_run_that_has_not_ended_cannot_be_published(self, tmp_path: Path, steps: int) -> None:
+        Run(steps=steps).save(tmp_path)
+        text = f"{FILE} holds {steps} of 3 epochs: run `python -m training fit` again to go on"
+        with pytest.raises(TrainingError, match=text):
+            averaged_weights(tmp_path)
+
+    def test_a_run_that_has_not_begun_cannot_be_published(self, tmp_path: Path) -> None:
+        text = f"{tmp_path / FILE} is missing: run `python -m training fit` first"
+        with pytest.raises(TrainingError, match=text):
+            averaged_weights(tmp_path)
+
+
+def refused_as_damaged(folder: Path) -> None:
+    """By those who go on with a run and by those who publish it, in one line."""
+    for read in (Run().restore, checkpoint.averaged_weights):
+        with pytest.raises(TrainingError) as caught:
+            read(folder)
+        text = str(caught.value)
+        assert text.startswith(f"{folder / FILE} is damaged (")
+        assert text.endswith("): remove it to start anew")
+        assert "\n" not in text

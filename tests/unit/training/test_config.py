@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from models.drawings import LABELS as DRAWN_LABELS
+from training import config as configs
+from training.config import Config, Phase, load
+from training.errors import TrainingError
+
+SHIPPED = sorted((Path(configs.__file__).parent / "configs").glob("*.yaml"))
+LEAST: dict[str, Any] = {
+    "version": "v1",
+    "labels": ["cat", "dog"],
+    "phases": [{"epochs": 2, "side": 48}, {"epochs": 3, "side": 64}],
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(TrainingError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+class TestShipped:
+    def test_there_are_some(self) -> None:
+        assert SHIPPED
+
+    @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+    def test_it_loads(self, path: Path) -> None:
+        config = load(path)
+        assert config.epochs == sum(phase.epochs for phase in config.phases)
+        assert set(config.labels) <= set(DRAWN_LABELS)
+
+    @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+    def test_it_begins_with_how_to_run_it(self, path: Path) -> None:
+        assert f"#   python -m training fit training/configs/{path.name}" in path.read_text()
+
+    @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+    def test_a_child_has_the_network_of_its_parent(self, path: Path) -> None:
+        """Or the parent's weights would not fit."""
+        config = load(path)
+        if config.parent is not None:
+            parent = load(path.with_name(f"{config.parent}.yaml"))
+            assert (config.widths, config.depths) == (parent.widths, parent.depths)
+            assert config.labels[: len(parent.labels)] == parent.labels
+            assert config.serving_side == parent.serving_side
+
+
+class TestLoading:
+    def test_what_a_file_does_not_say_has_its_default(self, path: Path) -> None:
+        path.write_text(yaml.safe_dump(LEAST))
+        config = load(path)
+        assert config == Config.model_validate(LEAST)
+        assert config.phases == (Phase(epochs=2, side=48), Phase(epochs=3, side=64))
+        assert config.parent is None
+        assert config.photographs
+
+    def test_text_is_utf_8(self, path: Path) -> None:
+        path.write_bytes(yaml.safe_dump(LEAST | {"labels": ["cat", "dög"]}).encode())
+        assert load(path).labels == ("cat", "dög")
+
+    def test_a_missing_file_is_named(self, path: Path) -> None:
+        assert refusal(path) == f"cannot read the configuration {path}: No such file or directory"
+
+    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
+        assert refusal(tmp_path).startswith(f"cannot read the configuration {tmp_path}: ")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"labels: [cat, dog",
+            b"\tversion: v1",
+            b"a: b: c",
+            b"\xff\xd8\xff\xe0 a JPEG",
+            b"\0\0\0",
+            b"version: !!python/object/apply:os.getcwd []",
+        ],
+    )
+    def test_what_is_no_yaml_is_refused_in_one_line(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        assert refusal(path).startswith(f"{path} is not YAML: ")
+
+    @pytest.mark.parametrize("content", ["", "v1", "- v1", "42"])
+    def test_yaml_that_is_no_mapping_is_refused(self, path: Path, content: str) -> None:
+        path.write_text(content)
+        assert refusal(path).startswith(f"{path}: configuration: ")
+
+    @pytest.mark.parametrize(
+        ("changes", "key"),
+        [
+            ({"epoch": 3}, "epoch"),
+            ({"phases": [{"epochs": 2, "side": 48, "rate": 1}]}, "phases.0.rate"),
+            ({"phases": []}, "phases"),
+            ({"phases": [{"epochs": 0, "side": 48}]}, "phases.0.epochs"),
+            ({"phases": [{"epochs": 1, "side": 47}]}, "phases.0.side"),
+            ({"phases": [{"epochs": 1, "side": 48}, {"epochs": 1, "side": 16}]}, "phases.1.side"),
+            ({"version": "one"}, "version"),
+            ({"version": "v1/../../etc"}, "version"),
+            ({"labels": ["cat"]}, "labels"),
+            ({"labels": "cat"}, "labels"),
+            ({"batch": 1}, "batch"),
+            ({"batch": "many"}, "batch"),
+            ({"learning_rate": 0}, "learning_rate"),
+            ({"dropout": 1}, "dropout"),
+            ({"warmup_share": 1}, "warmup_share"),
+            ({"weight_decay": -0.1}, "weight_decay"),
+            ({"average_decay": 1}, "average_decay"),
+            ({"balance": 1.5}, "balance"),
+            ({"drawings_share": -0.1}, "drawings_share"),
+            ({"drawings_per_class": -1}, "drawings_per_class"),
+            ({"serving_side": 16}, "serving_side"),
+            ({"pictures_per_epoch": 0}, "pictures_per_epoch"),
+        ],
+    )
+    def test_a_value_that_may_not_be_is_refused_by_its_key(
+        self, path: Path, changes: dict[str, Any], key: str
+    ) -> None:
+        path.write_text(yaml.safe_dump(LEAST | changes))
+        assert re.match(rf"{re.escape(str(path))}: {re.escape(key)}: \w", refusal(path))
+
+    @pytest.mark.parametrize("key", LEAST)
+    def test_a_missing_key_is_named(self, path: Path, key: str) -> None:
+        path.write_text(yaml.safe_dump({k: v for k, v in LEAST.items() if k != key}))
+        assert refusal(path) == f"{path}: {key}: Field required"
+
+    @pytest.mark.parametrize(
+        ("changes", "text"),
+        [
+            ({"widths": [8, 16]}, "widths has 2 stages, depths 4"),
+            (
+                {"photographs": False, "drawings_per_class": 0},
+                "photographs is false and drawings_per_class 0: nothing to learn from",
+            ),
+            ({"labels": ["cat", "dog", "cat"]}, "a label comes twice"),
+            ({"ignored_labels": ["koala", "dog"]}, "a label comes twice"),
+        ],
+    )
+    def test_values_that_contradict_each_other_are_refused(
+        self, path: Path, changes: dict[str, Any], text: str
+    ) -> None:
+        path.write_text(yaml.safe_dump(LEAST | changes))
+        assert text in refusal(path)
+
+    def test_every_problem_is_told_at_once(self, path: Path) -> None:
+        path.write_text(yaml.safe_dump(LEAST | {"batch": 1, "colour": "grey"}))
+        text = refusal(path)
+        assert "batch: " in text
+        assert "; colour: " in text
+
+
+class TestPhases:
+    def test_they_follow_each_other(self) -> None:
+        config = Config.model_validate(LEAST)
+        assert config.epochs == 5
+        assert [config.side_at(epoch) for epoch in range(5)] == [48, 48, 64, 64, 64]
+
+    def test_there_is_no_epoch_after_the_last(self) -> None:
+        with pytest.raises(IndexError):
+            Config.model_validate(LEAST).side_at(5)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.drawings import draw, write_folder
+from models.errors import BadData
+from training.data import STORED_SIDE, load_drawings, load_photographs, refuse_unknown_classes
+from training.errors import TrainingError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two cats and two dogs."""
+    write_folder(tmp_path / "data", per_class=2, labels=["cat", "dog"], size=40)
+    return tmp_path / "data"
+
+
+class TestPhotographs:
+    def test_they_are_kept_whole_with_their_shape_beside(self, tmp_path: Path) -> None:
+        (tmp_path / "cat").mkdir()
+        for number, size in enumerate([(60, 30), (30, 60), (50, 50)]):
+            picture = Image.new("RGB", size, "red")
+            picture.paste("blue", (size[0] // 2, 0, size[0], size[1]))
+            picture.save(tmp_path / "cat" / f"{number}.png")
+        loaded = load_photographs(tmp_path, ["cat"])
+        assert loaded.aspects.tolist() == [2, 0.5, 1]
+        assert loaded.pixels.shape == (3, 3, STORED_SIDE, STORED_SIDE)
+        assert loaded.pixels.dtype == torch.uint8
+        left, right = loaded.pixels[..., : STORED_SIDE // 2 - 3], loaded.pixels[..., -60:]
+        assert (left[:, 0] == 255).all()
+        assert (right[:, 2] == 255).all()
+
+    def test_targets_follow_the_order_of_the_labels(self, folder: Path) -> None:
+        assert load_photographs(folder, ["dog", "cat"]).targets.tolist() == [0, 0, 1, 1]
+        assert load_photographs(folder, ["cat"]).targets.tolist() == [0, 0]
+
+    def test_a_picture_is_turned_upright(self, tmp_path: Path) -> None:
+        (tmp_path / "cat").mkdir()
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.new("RGB", (60, 20), "red").save(tmp_path / "cat" / "turned.jpg", exif=exif)
+        assert load_photographs(tmp_path, ["cat"]).aspects.tolist() == pytest.approx([1 / 3])
+
+    @pytest.mark.parametrize("content", [b"", b"a note, not a picture", b"\xff\xd8\xff\xe0"])
+    def test_a_file_that_is_no_picture_is_named(self, folder: Path, content: bytes) -> None:
+        path = folder / "dog" / "notes.txt"
+        path.write_bytes(content)
+        text = f"^{re.escape(str(path))} cannot be read as a picture: "
+        with pytest.raises(TrainingError, match=text):
+            load_photographs(folder, ["cat", "dog"])
+
+    def test_a_truncated_picture_is_named(self, folder: Path) -> None:
+        path = folder / "cat" / "half.jpg"
+        buffer = BytesIO()
+        draw("cat", 0).save(buffer, "JPEG")
+        path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+        with pytest.raises(TrainingError, match=f"^{re.escape(str(path))} cannot be read"):
+            load_photographs(folder, ["cat", "dog"])
+
+    def test_a_missing_class_is_named(self, folder: Path) -> None:
+        with pytest.raises(BadData, match=r"has no folder 'koala'; it has cat, dog: add pictures"):
+            load_photographs(folder, ["cat", "dog", "koala"])
+
+    def test_an_empty_class_is_named(self, folder: Path) -> None:
+        (folder / "koala").mkdir()
+        with pytest.raises(BadData, match="class 'koala' is empty"):
+            load_photographs(folder, ["cat", "dog", "koala"])
+
+    def test_hidden_files_are_ignored(self, folder: Path) -> None:
+        (folder / "cat" / ".DS_Store").write_bytes(b"junk")
+        assert len(load_photographs(folder, ["cat", "dog"])) == 4
+
+
+class TestDrawings:
+    def test_every_label_is_drawn_with_every_seed(self) -> None:
+        drawings = load_drawings(["koala", "cat"], 2, first_seed=7)
+        assert len(drawings) == 4
+        assert drawings.targets.tolist() == [0, 0, 1, 1]
+        assert drawings.aspects.tolist() == [1, 1, 1, 1]
+        jobs = [("koala", 7), ("koala", 8), ("cat", 7), ("cat", 8)]
+        for pixels, (label, seed) in zip(drawings.pixels, jobs, strict=True):
+            expected = np.asarray(draw(label, seed, STORED_SIDE))
+            assert np.array_equal(pixels.permute(1, 2, 0).numpy(), expected)
+
+
+class TestUnknownClasses:
+    def test_known_classes_pass_whether_or_not_all_are_there(self, folder: Path) -> None:
+        refuse_unknown_classes(folder, ("cat", "dog", "koala"))
+
+    def test_an_unknown_class_is_named_beside_the_known_ones(self, folder: Path) -> None:
+        (folder / "wombat").mkdir()
+        text = (
+            f"unknown class 'wombat' in {folder}; known are cat, dog: remove the folder,"
+            " or name it in `labels` or `ignored_labels` of the configuration"
+        )
+        with pytest.raises(TrainingError, match=f"^{re.escape(text)}$"):
+            refuse_unknown_classes(folder, ("cat", "dog"))
+
+    def test_hidden_folders_are_no_classes(self, folder: Path) -> None:
+        (folder / ".cache").mkdir()
+        refuse_unknown_classes(folder, ("cat", "dog"))
+
+    def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(BadData, match=f"{tmp_path / 'train'} is not a folder"):
+            refuse_unknown_classes(tmp_path / "train", ("cat", "dog"))

@@ -1,0 +1,101 @@
+"""The commands of `python -m training`: train a version, publish it, draw pictures."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from models import registry as registries
+from models.drawings import write_folder
+from models.errors import ModelsError
+from training.config import load
+from training.errors import TrainingError
+from training.publish import publish as publish_run
+from training.run import train
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="One of training/configs/*.yaml.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Holds train/, val/ and test/, each with a folder per class."),
+]
+Runs = Annotated[Path, typer.Option(help="Where runs keep their checkpoints.")]
+Registry = Annotated[Path, typer.Option(help="Where versions are read from and written to.")]
+
+UNSAID = (
+    "Whose the training pictures are was not said."
+    " Ask who trained this version before you rely on it."
+)
+
+
+@app.command()
+def fit(
+    config_file: ConfigFile,
+    data: Data = None,
+    runs: Runs = Path("runs"),
+    registry: Registry = registries.SHIPPED,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's choice.")] = 0,
+) -> None:
+    """Train a version, or go on where an interrupted run left off."""
+    config = load(config_file)
+    if threads:
+        torch.set_num_threads(threads)
+    parent = registries.load(config.parent, registry) if config.parent else None
+    train(config, data, runs / config.version, parent)
+    options = f"--runs {runs} --registry {registry}" + (f" --data {data}" if data else "")
+    typer.echo(
+        f"{config.version} is trained. Next: python -m training publish {config_file} {options}"
+    )
+
+
+@app.command()
+def publish(
+    config_file: ConfigFile,
+    data: Data = None,
+    runs: Runs = Path("runs"),
+    registry: Registry = registries.SHIPPED,
+    notice: Annotated[
+        Path | None, typer.Option(help="A text for the card: whose the pictures are.")
+    ] = None,
+) -> None:
+    """Calibrate, evaluate and export a finished run into the registry."""
+    config = load(config_file)
+    command = f"python -m training fit training/configs/{config_file.name}"
+    if config.photographs:
+        command += " --data DIR"
+    said = " ".join(notice.read_text().split()) if notice else UNSAID
+    today = datetime.now(UTC).date().isoformat()
+    version = publish_run(runs / config.version, data, registry, command, said, today)
+    typer.echo(f"{version.folder}: {version.size_bytes / 2**20:.1f} MiB, {version.card.digest}")
+    for metrics in version.card.metrics:
+        typer.echo(f"  {metrics.data}: {metrics.accuracy:.4f} of {metrics.pictures}")
+
+
+@app.command()
+def draw(
+    target: Annotated[Path, typer.Argument(help="A folder per animal is made in it.")],
+    per_class: Annotated[int, typer.Option(min=1)] = 100,
+    first_seed: Annotated[int, typer.Option(min=0)] = 0,
+    size: Annotated[int, typer.Option(min=16, help="Side of the pictures, px.")] = 192,
+) -> None:
+    """Draw cats, dogs and koalas."""
+    count = write_folder(target, per_class, first_seed, size=size)
+    typer.echo(f"{count} drawings in {target}")
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line on stderr and exit 1."""
+    try:
+        app()
+    except (ModelsError, TrainingError) as exc:
+        sys.exit(f"Error: {exc}")
+    except OSError as exc:
+        sys.exit(f"Error: {exc.filename}: {exc.strerror}")

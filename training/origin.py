@@ -1,0 +1,44 @@
+"""What a run learns from, so that it is never resumed or published as something else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from models.card import Parent
+from models.samples import labelled_files
+
+
+class Origin(BaseModel):
+    """The pictures and the parent of a run.
+
+    Attributes:
+        photographs: How many of each label were trained on; none for drawings alone.
+        photographs_digest: SHA-256 of their listing: label, name and size of each file.
+        parent: The version whose weights it started from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    photographs: dict[str, int]
+    photographs_digest: str
+    parent: Parent | None
+
+
+def origin(train: Path | None, labels: Sequence[str], parent: Parent | None) -> Origin:
+    """Describe a run on the folder per class `train`; None for drawings alone.
+
+    Raises:
+        BadData: A class of `labels` is missing or empty.
+    """
+    files = labelled_files(train, labels) if train else []
+    listing = "".join(f"{label}/{path.name} {path.stat().st_size}\n" for path, label in files)
+    return Origin(
+        photographs=dict(Counter(label for _, label in files)),
+        photographs_digest=hashlib.sha256(listing.encode()).hexdigest(),
+        parent=parent,
+    )
