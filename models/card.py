@@ -49,9 +49,13 @@ class Input(_Part):
 
 
 class Calibration(_Part):
-    """Logits are divided by `temperature` before the softmax (Guo et al., ICML 2017)."""
+    """Probabilities are the softmax of logits / temperature + biases, a bias a label.
+
+    Bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar, ICML 2020).
+    """
 
     temperature: Annotated[float, Field(gt=0)]
+    biases: tuple[float, ...]  # in the order of the labels
     data: str  # what it was fitted on
 
 
@@ -126,7 +130,11 @@ class Card(_Part):
     digest: str = ""
 
     @model_validator(mode="after")
-    def _labels_differ(self) -> Self:
+    def _labels_fit(self) -> Self:
+        if len(self.calibration.biases) != len(self.labels):
+            raise ValueError(
+                f"{len(self.calibration.biases)} calibration biases for {len(self.labels)} labels"
+            )
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels repeat: {', '.join(self.labels)}")
         return self

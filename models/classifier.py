@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models import registry
 from models.card import Card
@@ -46,12 +47,18 @@ class Classifier:
             )
         if not len(pixels):
             return np.empty((0, len(self.card.labels)), np.float32)
-        return softmax(self.network.logits(pixels), self.card.calibration.temperature)
+        calibration = self.card.calibration
+        biases = np.array(calibration.biases, np.float64)
+        return softmax(self.network.logits(pixels), calibration.temperature, biases).astype(
+            np.float32
+        )
 
 
-def softmax(logits: Floats, temperature: float) -> Floats:
-    """Probabilities along the last axis of logits divided by a temperature above 0."""
-    scaled = logits / np.float32(temperature)
+def softmax(
+    logits: Floats, temperature: float = 1.0, biases: NDArray[np.float64] | float = 0.0
+) -> NDArray[np.float64]:
+    """Probabilities along the last axis of logits / temperature + biases; temperature above 0."""
+    scaled = logits.astype(np.float64) / temperature + biases
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 

@@ -1,4 +1,8 @@
-"""Temperature calibration (Guo et al., On Calibration of Modern Neural Networks, ICML 2017)."""
+"""Bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar, ICML 2020).
+
+A temperature corrects how sure a network is (Guo et al., ICML 2017), a bias a label how often it
+gives that label: training on few koalas and mixed pictures leaves it shy of saying koala.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,36 @@ from math import exp, log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 
 from models.classifier import softmax
 from models.network import Floats
 
-BOUNDS = (0.05, 20.0)
+TEMPERATURES = (0.05, 20.0)
+BIASES = (-3.0, 3.0)
 
 
-def temperature(logits: Floats, targets: NDArray[np.int64]) -> float:
-    """The divisor of the logits under which the targets are likeliest.
+def calibrate(logits: Floats, targets: NDArray[np.int64]) -> tuple[float, tuple[float, ...]]:
+    """The temperature and the biases under which the targets are likeliest.
 
     Args:
         logits: [n, classes], of pictures that were not trained on.
         targets: [n], index of the true class.
 
     Returns:
-        A temperature within `BOUNDS`, to four digits: above 1 where the network was too sure.
+        The divisor of the logits, within `TEMPERATURES`, above 1 where the network was too sure;
+        and what is then added a class, their mean 0; all to four digits.
     """
+    classes = logits.shape[1]
 
-    def surprise(log_temperature: float) -> float:
-        likelihood = softmax(logits, exp(log_temperature))[np.arange(len(targets)), targets]
-        return float(-np.log(likelihood.astype(np.float64).clip(1e-12)).mean())
+    def surprise(parameters: NDArray[np.float64]) -> float:
+        likelihood = softmax(logits, exp(parameters[0]), _centred(parameters[1:]))
+        return float(-np.log(likelihood[np.arange(len(targets)), targets].clip(1e-12)).mean())
 
-    found = minimize_scalar(surprise, bounds=(log(BOUNDS[0]), log(BOUNDS[1])), method="bounded")
-    return round(exp(found.x), 4)
+    bounds = [(log(TEMPERATURES[0]), log(TEMPERATURES[1])), *([BIASES] * classes)]
+    found = minimize(surprise, np.zeros(1 + classes), method="L-BFGS-B", bounds=bounds).x
+    return round(exp(found[0]), 4), tuple(round(float(b), 4) for b in _centred(found[1:]))
+
+
+def _centred(biases: NDArray[np.float64]) -> NDArray[np.float64]:
+    return biases - biases.mean()

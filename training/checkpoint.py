@@ -89,7 +89,7 @@ def restore(
         The records of the epochs that are done; none where there is no checkpoint.
 
     Raises:
-        TrainingError: The file is damaged, or was belongs to another run.
+        TrainingError: The file is damaged, or belongs to another run.
     """
     path = folder / FILE
     if not path.exists():

@@ -31,7 +31,8 @@ Tells {labels} apart. It knows no other animal: whatever it is shown, it names o
 depths {_list(card.architecture.depths)} |
 | input | RGB, {side} x {side} px, prepared by `{card.input.preprocessing}`: \
 upright, central square, bilinear |
-| calibration | temperature {card.calibration.temperature}, fitted on {card.calibration.data} |
+| calibration | temperature {card.calibration.temperature},\
+ biases {_biases(card)}, fitted on {card.calibration.data} |
 | trained on | {seen} |
 | imbalance | {_balance(training)} |
 | trained by | `{training.command}` |
@@ -81,6 +82,11 @@ macro F1 {metrics.macro_f1:.3f}, calibration error {metrics.calibration_error:.3
 |---|---|---|---|---|
 {rows}
 {foreign}"""
+
+
+def _biases(card: Card) -> str:
+    biases = zip(card.labels, card.calibration.biases, strict=True)
+    return ", ".join(f"{bias:+.2f} {label}" for label, bias in biases)
 
 
 def _balance(training: Training) -> str:

@@ -19,7 +19,7 @@ from models.evaluation import answers, evaluate
 from models.registry import MODEL_CARD_FILE, ONNX_FILE, WEIGHTS_FILE, Version
 from models.samples import Sample, class_folders, from_drawings, from_folder
 from training import plots
-from training.calibrate import temperature
+from training.calibrate import calibrate
 from training.checkpoint import Run, finished
 from training.config import Config
 from training.errors import TrainingError
@@ -59,16 +59,14 @@ def publish(
     network = network_of(weights, config.widths, config.depths)
     validation, domain = _calibration_sample(config, data)
     targets = np.array([config.labels.index(truth) for truth in validation.truths])
-    calibration = Calibration(
-        temperature=temperature(reference_logits(network, validation.pixels), targets), data=domain
-    )
+    temperature, biases = calibrate(reference_logits(network, validation.pixels), targets)
     draft = Card(
         version=config.version,
         labels=config.labels,
         parent=run.origin.parent,
         architecture=Architecture(widths=config.widths, depths=config.depths),
         input=Input(side=config.serving_side),
-        calibration=calibration,
+        calibration=Calibration(temperature=temperature, biases=biases, data=domain),
         metrics=(),
         training=_training(run, command, notice, date),
         files={},

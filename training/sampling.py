@@ -24,7 +24,7 @@ def epoch_rows(pictures: Pictures, count: int, balance: float, chance: Generator
         for target, quota in enumerate(quotas)
         if quota
     ]
-    drawn = torch.cat(rows)
+    drawn = torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)
     return drawn[torch.randperm(len(drawn), generator=chance)]
 
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from models import registry as registries
-from models.card import Metrics
+from models.card import Card, Metrics
 from models.classifier import Backend, open_version
 from models.errors import BadVersion, UnknownVersion
 from models.evaluation import evaluate as evaluate_on
@@ -57,7 +57,7 @@ def show(name: Name, registry: Registry = registries.SHIPPED, as_json: AsJson = 
         ("labels", ", ".join(card.labels)),
         ("parent", f"{card.parent.version} {card.parent.digest}" if card.parent else "-"),
         ("input", f"RGB {card.input.side} x {card.input.side} px, {card.input.preprocessing}"),
-        ("temperature", f"{card.calibration.temperature}, fitted on {card.calibration.data}"),
+        ("calibration", _calibration(card)),
         ("trained by", f"{card.training.command} (seed {card.training.seed})"),
         ("date", card.training.date),
         ("data", card.training.notice),
@@ -160,6 +160,14 @@ def _summary(name: str, version: Version | BadVersion) -> dict[str, Any]:
         "digest": card.digest,
         "accuracy": {metrics.data: metrics.accuracy for metrics in card.metrics},
     }
+
+
+def _calibration(card: Card) -> str:
+    biases = ", ".join(f"{bias:+.3f}" for bias in card.calibration.biases)
+    return (
+        f"temperature {card.calibration.temperature}, biases {biases},"
+        f" fitted on {card.calibration.data}"
+    )
 
 
 def _problem(version: str, registry: Path) -> str | None:

@@ -20,27 +20,33 @@ import yaml
 
 from models import card as cards
 from models import registry as registries
+from models.card import Parent
 from models.classifier import load as load_classifier
 from models.drawings import write_folder
 from models.evaluation import evaluate
 from models.samples import from_drawings, from_folder
 from models.torch_backend import weights
-from training import __main__ as cli
-from training import augment, checkpoint, publish, run
-from training.checkpoint import FILE, averaged_weights
+from training import augment, checkpoint, cli, publish, run
+from training.checkpoint import FILE, finished
 from training.config import load as load_config
 from training.export import TOLERANCE
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "training" / "configs" / "tiny.yaml"
 SMALL = {
+    "version": "v1",
     "widths": [8, 16],
     "depths": [1, 1],
     "serving_side": 48,
     "batch": 16,
     "phases": [{"epochs": 2, "side": 32}, {"epochs": 1, "side": 48}],
 }
-PHOTOGRAPHS = SMALL | {"photographs": True, "drawings_per_class": 0}
+PHOTOGRAPHS = SMALL | {
+    "ignored_labels": ["koala"],
+    "photographs": True,
+    "drawings_per_class": 0,
+}
+PARTS = ("train", "val", "test")
 GROWN = SMALL | {
     "version": "v2",
     "parent": "v1",
@@ -113,7 +119,9 @@ def first(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Trained:
     runs, registry = folder / "runs", folder / "registry"
     options = ("--data", data, "--runs", runs, "--registry", registry)
     fitted = training("fit", config, *options, "--threads", "1")
-    published = training("publish", config, *options)
+    notice = folder / "notice.md"
+    notice.write_text("Drawn by\nthe project itself.\n")
+    published = training("publish", config, *options, "--notice", notice)
     return Trained(config, data, runs, registry, fitted, published)
 
 
@@ -131,8 +139,8 @@ class TestCommandLine:
             "epoch   3/3  48 px",
         ]
         assert last == (
-            "v1 is trained; publish it:"
-            f" python -m training publish {first.config} --data {first.data}"
+            f"v1 is trained. Next: python -m training publish {first.config}"
+            f" --runs {first.runs} --registry {first.registry} --data {first.data}"
         )
 
     def test_publish_tells_size_digest_and_accuracy(self, first: Trained) -> None:
@@ -168,7 +176,11 @@ class TestCommandLine:
         assert card.calibration.data == "photographs, val"
         assert (card.training.epochs, card.training.seed) == (3, 7)
         assert card.training.pictures == {"cat": 24, "dog": 24}
-        assert "carry no licence" in card.training.notice
+        assert card.training.drawings_share == 0
+        assert card.training.notice == "Drawn by the project itself."
+        assert card.training.command == (
+            "python -m training fit training/configs/small.yaml --data DIR"
+        )
         (metrics,) = card.metrics
         assert (metrics.pictures, metrics.foreign["koala"].pictures) == (12, 6)
 
@@ -184,7 +196,7 @@ class TestCommandLine:
         before = (first.runs / "v1" / FILE).read_bytes()
         arguments = ["fit", str(first.config), *map(str, first.options)]
         cli.app(arguments, standalone_mode=False)
-        assert capsys.readouterr().out.startswith("v1 is trained; publish it: ")
+        assert capsys.readouterr().out.startswith("v1 is trained. Next: ")
         assert (first.runs / "v1" / FILE).read_bytes() == before
 
     def test_draw_fills_a_folder_per_class(self, tmp_path: Path) -> None:
@@ -231,8 +243,8 @@ class TestRepeatability:
         history = run.train(config, first.data, tmp_path, None)
         assert [record.epoch for record in history] == [1, 2, 3]
 
-        _, _, whole = averaged_weights(first.runs / "v1")
-        _, _, resumed = averaged_weights(tmp_path)
+        _, whole = finished(first.runs / "v1")
+        _, resumed = finished(tmp_path)
         assert whole.keys() == resumed.keys()
         assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
 
@@ -240,8 +252,8 @@ class TestRepeatability:
         """Or the tests above would prove nothing."""
         config = load_config(first.config).model_copy(update={"seed": 8})
         run.train(config, first.data, tmp_path, None)
-        _, _, one = averaged_weights(first.runs / "v1")
-        _, _, other = averaged_weights(tmp_path)
+        _, one = finished(first.runs / "v1")
+        _, other = finished(tmp_path)
         assert not torch.equal(one["head.weight"], other["head.weight"])
 
 
@@ -276,15 +288,16 @@ def grown(first: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestLineage:
-    def test_the_card_names_the_parent_and_all_labels(self, grown: Path) -> None:
-        card = registries.load("v2", grown).card
-        assert (card.parent, card.labels) == ("v1", ("cat", "dog", "koala"))
+    def test_the_card_names_the_parent_with_its_digest_and_all_labels(self, grown: Path) -> None:
+        parent, card = (registries.load(version, grown).card for version in ("v1", "v2"))
+        assert card.parent == Parent(version="v1", digest=parent.digest)
+        assert card.labels == ("cat", "dog", "koala")
         assert card.calibration.data == "drawings, val"
         assert [metrics.data for metrics in card.metrics] == ["drawings, test"]
         assert card.metrics[0].labels["koala"].pictures == 8
         assert card.training.pictures == {}
         assert card.training.drawings_share == 1
-        assert card.training.notice == cli.DRAWINGS_NOTICE
+        assert card.training.notice == cli.UNSAID
 
     def test_the_parent_is_left_as_it_was(self, first: Trained, grown: Path) -> None:
         assert registries.names(grown) == ("v1", "v2")
@@ -314,7 +327,7 @@ class TestErrors:
     def copied(self, data: Path, tmp_path: Path) -> Path:
         """The pictures, to spoil."""
         folder = tmp_path / "data"
-        for part in ("train", "val"):
+        for part in PARTS:
             for path in (data / part).glob("*/*1.png"):
                 target = folder / path.relative_to(data)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -334,16 +347,19 @@ class TestErrors:
             monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
             with pytest.raises(SystemExit) as caught:
                 cli.main()
-            assert caught.value.code == 1
             assert not list(tmp_path.glob("registry/v*"))
-            return the_error(capsys.readouterr().err)
+            assert capsys.readouterr().out == ""
+            return the_error(
+                f"{caught.value.code}\n"
+            )  # Python writes it to stderr and exits with 1
 
         return told
 
-    def test_an_unknown_class(self, error: Callable[..., str], copied: Path) -> None:
-        (copied / "train" / "wombat").mkdir()
+    @pytest.mark.parametrize("part", PARTS)
+    def test_an_unknown_class(self, error: Callable[..., str], copied: Path, part: str) -> None:
+        (copied / part / "wombat").mkdir()
         assert error("fit", "--data", copied).startswith(
-            f"unknown class 'wombat' in {copied / 'train'}; known are cat, dog: remove the folder"
+            f"unknown class 'wombat' in {copied / part}; known are cat, dog, koala: remove the"
         )
 
     @pytest.mark.parametrize("part", ["train", "val"])
@@ -353,7 +369,7 @@ class TestErrors:
         expected = f"class 'dog' is empty: expected pictures in {copied / part / 'dog'}"
         assert error("fit", "--data", copied) == expected
 
-    @pytest.mark.parametrize("part", ["train", "val"])
+    @pytest.mark.parametrize("part", PARTS)
     def test_a_missing_part(self, error: Callable[..., str], copied: Path, part: str) -> None:
         (copied / part).rename(copied / "elsewhere")
         assert error("fit", "--data", copied).startswith(f"{copied / part} is not a folder")
@@ -362,10 +378,11 @@ class TestErrors:
     def test_an_unreadable_file(self, error: Callable[..., str], copied: Path, part: str) -> None:
         path = copied / part / "cat" / "notes.txt"
         path.write_text("a note, not a picture")
-        assert error("fit", "--data", copied).startswith(f"{path} ")
+        text = error("fit", "--data", copied)
+        assert text.startswith(f"{path} is no picture that we read: ")
 
     def test_photographs_that_are_not_named(self, error: Callable[..., str]) -> None:
-        expected = "this configuration learns from photographs: name their folder"
+        expected = "v1 learns from photographs: name their folder with --data"
         assert error("fit") == expected
 
     def test_a_label_that_nobody_can_draw(self, error: Callable[..., str]) -> None:
@@ -379,19 +396,40 @@ class TestErrors:
     def test_labels_that_do_not_begin_with_the_parents(
         self, error: Callable[..., str], first: Trained
     ) -> None:
-        changes = {"version": "v2", "parent": "v1", "labels": ["dog", "cat", "koala"]}
+        changes: dict[str, Any] = {"version": "v2", "parent": "v1", "ignored_labels": []}
+        changes["labels"] = ["dog", "cat", "koala"]
+        changes |= {"photographs": False, "drawings_per_class": 8}
         expected = "labels are dog, cat, koala; they must begin with the parent's, cat, dog"
         assert error("fit", "--registry", first.registry, **changes) == expected
 
     def test_a_run_that_has_not_begun(self, error: Callable[..., str], data: Path) -> None:
         assert error("publish", "--data", data).endswith("run `python -m training fit` first")
 
-    def test_a_run_of_another_configuration(
+    @pytest.mark.parametrize("changes", [{}, {"seed": 99}])
+    def test_a_run_of_other_photographs_or_another_configuration(
+        self, error: Callable[..., str], first: Trained, copied: Path, changes: dict[str, int]
+    ) -> None:
+        text = error("fit", "--runs", first.runs, "--data", copied, **changes)
+        what = "configuration" if changes else "photographs"
+        path = first.runs / "v1" / FILE
+        assert text.startswith(f"{path} belongs to a run with another {what}: remove it")
+
+    def test_a_finished_run_published_without_its_photographs(
         self, error: Callable[..., str], first: Trained
     ) -> None:
-        text = error("fit", "--runs", first.runs, "--data", first.data, seed=99)
-        path = first.runs / "v1" / FILE
-        assert text.startswith(f"{path} was written under another configuration")
+        expected = "v1 learns from photographs: name their folder with --data"
+        assert error("publish", "--runs", first.runs) == expected
+
+    def test_too_few_pictures_for_a_batch(self, error: Callable[..., str], copied: Path) -> None:
+        expected = "6 pictures do not fill a batch of 16: lower `batch`"
+        assert error("fit", "--data", copied) == expected
+
+    def test_a_network_unlike_the_parents(
+        self, error: Callable[..., str], first: Trained, data: Path
+    ) -> None:
+        changes = {"version": "v2", "parent": "v1", "labels": ["cat", "dog"], "widths": [8, 12]}
+        options = ("--registry", first.registry, "--data", data)
+        assert error("fit", *options, **changes).endswith("a child has its parent's network")
 
     def test_a_configuration_that_says_too_much(self, error: Callable[..., str]) -> None:
         text = error("fit", colour="grey")

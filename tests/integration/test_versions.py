@@ -98,7 +98,7 @@ def assert_reaches(metrics: Metrics, floors: Floors) -> None:
     assert metrics.accuracy >= floors.accuracy
     assert metrics.calibration_error <= floors.calibration_error
     for label, score in metrics.labels.items():
-        assert score.recall >= floors.recall, label
+        assert (score.recall or 0) >= floors.recall, label
         if label in floors.precision:
             assert (score.precision or 0) >= floors.precision[label], label
 

@@ -19,7 +19,7 @@ def content(**changes: Any) -> dict[str, Any]:
     """The fields of a small card, some of them changed."""
     return {
         "version": "v7",
-        "labels": ["cat", "dög"],
+        "labels": ["cat", "dog"],
         "parent": None,
         "architecture": {"widths": [8, 16], "depths": [1, 2]},
         "input": {"side": 64},
@@ -36,18 +36,18 @@ def content(**changes: Any) -> dict[str, Any]:
                 "labels": {
                     label: {
                         "pictures": 1,
-                        "recall": 1.0,
+                        "recall": recall,
                         "recall_interval": [0.2, 1.0],
                         "precision": precision,
                         "f1": 0.5,
                     }
-                    for label, precision in (("cat", None), ("dög", 0.5))
+                    for label, recall, precision in (("cat", 1.0, None), ("dog", None, 0.5))
                 },
                 "confusion": [[1, 0], [1, 1]],
                 "foreign": {
                     "koala": {
                         "pictures": 2,
-                        "answers": {"cat": 2, "dög": 0},
+                        "answers": {"cat": 2, "dog": 0},
                         "mean_confidence": 0.9,
                     }
                 },
@@ -62,7 +62,7 @@ def content(**changes: Any) -> dict[str, Any]:
             "balance": 0.5,
             "drawings_share": 0.25,
             "libraries": {"torch": "2.9"},
-            "notice": "None.",
+            "notice": "Nobody’s.",
         },
         "files": {"model.onnx": DIGEST},
         **changes,
@@ -85,8 +85,8 @@ def test_the_text_is_json_that_people_can_read() -> None:
     text = sealed().text()
     assert text.endswith("}\n")
     assert '\n  "version": "v7",\n' in text
-    assert "dög" in text
-    assert json.loads(text)["labels"] == ["cat", "dög"]
+    assert "Nobody’s." in text
+    assert json.loads(text)["labels"] == ["cat", "dog"]
 
 
 def test_the_digest_is_the_sha_256_of_the_text_without_it() -> None:
@@ -104,8 +104,8 @@ def test_sealing_again_changes_nothing() -> None:
     "changes",
     [
         {"version": "v8"},
-        {"labels": ["dög", "cat"]},
-        {"parent": "v6"},
+        {"labels": ["dog", "cat"]},
+        {"parent": {"version": "v6", "digest": DIGEST}},
         {"calibration": {"temperature": 1.2500000000000002, "data": "drawings, val"}},
         {"files": {}},
     ],
@@ -176,6 +176,8 @@ def changed_at(path: str, value: object) -> bytes:
         ("version", "v7/../v1"),
         ("version", "v"),
         ("version", "v7\n"),
+        ("parent", "v6"),
+        ("parent.digest", "of v6"),
         ("labels", ["cat"]),
         ("architecture.network", "HugeCNN"),
         ("architecture.widths", "wide"),
@@ -197,6 +199,8 @@ def changed_at(path: str, value: object) -> bytes:
 def test_a_value_that_may_not_be_is_refused_by_its_key(path: str, value: object) -> None:
     if path == "files.model.onnx":
         data = changed_at("files", {"model.onnx": value})
+    elif path == "parent.digest":
+        data = changed_at("parent", {"version": "v6", "digest": value})
     else:
         data = changed_at(path, value)
     with pytest.raises(ValueError, match=rf"(^|; ){path}: \w"):
@@ -214,6 +218,15 @@ def test_a_file_name_that_is_no_plain_name_is_refused(name: str) -> None:
     """A card must not reach out of its folder."""
     with pytest.raises(ValueError, match="files"):
         cards.parse(changed_at("files", {name: DIGEST}))
+
+
+@pytest.mark.parametrize(
+    "label", ["", " cat", ".cat", "../cat", "cat/dog", "cat,dog", '"cat"', "cat\n", "chät"]
+)
+def test_a_label_that_is_no_plain_name_is_refused(label: str) -> None:
+    """It becomes the name of a folder, and stands in lists."""
+    with pytest.raises(ValueError, match=r"(^|; )labels\.1: \w"):
+        cards.parse(changed_at("labels", ["cat", label]))
 
 
 def test_labels_that_repeat_are_refused_by_name() -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models import registry
-from models.classifier import Backend, Classifier, load, softmax
+from models.classifier import Backend, Classifier, load, open_version, softmax
 from models.errors import BadVersion, UnknownVersion
 from models.network import Floats
 from models.preprocess import Pixels
@@ -176,6 +177,24 @@ class TestLoading:
         (tmp_path / version).mkdir()
         with pytest.raises(BadVersion, match=r"card\.json cannot be read"):
             load(version, backend, tmp_path)
+
+    def test_weights_of_another_architecture_are_refused_in_one_line(self, version: str) -> None:
+        shipped = registry.load(version)
+        widths = shipped.card.architecture.widths
+        other = shipped.card.architecture.model_copy(update={"widths": (*widths[:-1], 12)})
+        changed = replace(shipped, card=shipped.card.model_copy(update={"architecture": other}))
+        with pytest.raises(BadVersion) as caught:
+            open_version(changed, "torch")
+        path = shipped.folder / registry.WEIGHTS_FILE
+        text = str(caught.value)
+        assert text.startswith(f"{path} does not fit the architecture of its card: ")
+        assert "\n" not in text
+
+    def test_weights_that_are_none_are_refused(self, version: str) -> None:
+        shipped = registry.load(version)
+        changed = replace(shipped, files=shipped.files | {registry.WEIGHTS_FILE: b"not tensors"})
+        with pytest.raises(BadVersion, match=rf"{registry.WEIGHTS_FILE} cannot be read: "):
+            open_version(changed, "torch")
 
     def test_the_onnx_backend_needs_no_torch(self, version: str) -> None:
         """In a process of its own, as this one has torch for the other tests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import pickletools
@@ -15,7 +16,7 @@ import pytest
 
 from models import card as cards
 from models import registry
-from models.card import Card
+from models.card import Card, Input, Parent
 from models.classifier import open_version
 from models.errors import BadVersion, ModelsError, UnknownVersion
 
@@ -68,12 +69,13 @@ class TestShipped:
         assert set(registry.REQUIRED_FILES) <= set(loaded.files) == set(loaded.card.files)
 
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_a_parent_is_shipped_and_its_labels_come_first(self, version: str) -> None:
+    def test_a_parent_is_the_shipped_one_and_its_labels_come_first(self, version: str) -> None:
         card = registry.load(version).card
         if card.parent is not None:
-            parent = registry.load(card.parent).card
+            parent = registry.load(card.parent.version).card
+            assert card.parent.digest == parent.digest
             assert card.labels[: len(parent.labels)] == parent.labels
-            assert VERSIONS.index(card.parent) < VERSIONS.index(version)
+            assert VERSIONS.index(parent.version) < VERSIONS.index(version)
 
     @pytest.mark.parametrize("version", VERSIONS)
     def test_a_version_is_small(self, version: str) -> None:
@@ -219,8 +221,18 @@ class TestMislabelled:
             open_version(changed, "onnx")
         assert str(caught.value) == (
             f"{copied / version / registry.ONNX_FILE} is mislabelled:"
-            f" it names {','.join(labels)}, its card {','.join(labels[::-1])}"
+            f" it names {json.dumps(labels)}, its card {json.dumps(labels[::-1])}"
         )
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_another_side_is_found_by_the_network(self, copied: Path, version: str) -> None:
+        side = registry.load(version).card.input.side
+        reseal(copied / version, input=Input(side=side + 8))
+        with pytest.raises(BadVersion) as caught:
+            open_version(registry.load(version, copied), "onnx")
+        text = str(caught.value)
+        assert text.startswith(f"{copied / version / registry.ONNX_FILE} takes ")
+        assert f"uint8 [n, {side + 8}, {side + 8}, 3]" in text
 
     @pytest.mark.parametrize("version", VERSIONS)
     def test_the_network_of_another_file_is_refused(self, copied: Path, version: str) -> None:
@@ -267,7 +279,8 @@ class TestNames:
         newest = VERSIONS[-1]
         number = f"v{int(newest[1:]) + 1}"
         shutil.copytree(copied / newest, copied / number, symlinks=True)
-        card = reseal(copied / number, version=number, parent=newest)
+        parent = Parent(version=newest, digest=registry.load(newest).card.digest)
+        card = reseal(copied / number, version=number, parent=parent)
         assert registry.names(copied) == (*VERSIONS, number)
         assert registry.load(number, copied).card == card
         assert open_version(registry.load(number, copied)).card.version == number

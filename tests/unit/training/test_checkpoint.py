@@ -8,11 +8,12 @@ from safetensors.torch import save_file
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from models.card import Parent
 from models.cnn import SmallCNN
-from training import checkpoint
-from training.checkpoint import FILE, EpochRecord, averaged_weights, restore, save
+from training.checkpoint import FILE, EpochRecord, finished, restore, save
 from training.config import Config, Phase
 from training.errors import TrainingError
+from training.origin import Origin
 
 CONFIG = Config(
     version="v1",
@@ -21,15 +22,31 @@ CONFIG = Config(
     widths=(8, 16),
     depths=(1, 1),
 )
-OTHERS = {
+ORIGIN = Origin(
+    photographs={"cat": 3, "dog": 4},
+    photographs_digest="0" * 64,
+    parent=Parent(version="v0", digest="1" * 64),
+)
+OTHER_CONFIGS = {
     "seed": CONFIG.model_copy(update={"seed": 1}),
     "learning_rate": CONFIG.model_copy(update={"learning_rate": 0.002}),
     "labels": CONFIG.model_copy(update={"labels": ("dog", "cat")}),
     "phases": CONFIG.model_copy(update={"phases": (Phase(epochs=4, side=32),)}),
 }
+OTHER_ORIGINS = {
+    "photographs": ORIGIN.model_copy(update={"photographs_digest": "2" * 64}),
+    "parent": ORIGIN.model_copy(update={"parent": Parent(version="v0", digest="2" * 64)}),
+}
 
 
-class Run:
+METADATA = {
+    "config": CONFIG.model_dump_json(),
+    "origin": ORIGIN.model_dump_json(),
+    "history": "[]",
+}
+
+
+class State:
     """What training holds between two epochs."""
 
     def __init__(self, seed: int = 0, steps: int = 0) -> None:
@@ -55,10 +72,10 @@ class Run:
         self.history.append(EpochRecord(number + 1, 32, loss.item(), {"drawings": 0.5}, 1.5))
 
     def save(self, folder: Path) -> None:
-        save(folder, CONFIG, self.history, self.network, self.average, self.optimizer)
+        save(folder, CONFIG, ORIGIN, self.history, self.network, self.average, self.optimizer)
 
-    def restore(self, folder: Path, config: Config = CONFIG) -> None:
-        self.history = restore(folder, config, self.network, self.average, self.optimizer)
+    def restore(self, folder: Path, config: Config = CONFIG, origin: Origin = ORIGIN) -> None:
+        self.history = restore(folder, config, origin, self.network, self.average, self.optimizer)
 
     def tensors(self) -> list[torch.Tensor]:
         """All of its state."""
@@ -70,21 +87,21 @@ class Run:
         ]
 
 
-def equal(one: Run, other: Run) -> bool:
+def equal(one: State, other: State) -> bool:
     pairs = zip(one.tensors(), other.tensors(), strict=True)
     return one.history == other.history and all(torch.equal(a, b) for a, b in pairs)
 
 
 class TestRoundTrip:
     def test_a_run_is_restored_bit_for_bit(self, tmp_path: Path) -> None:
-        run, again = Run(seed=0, steps=2), Run(seed=1)
+        run, again = State(seed=0, steps=2), State(seed=1)
         run.save(tmp_path)
         again.restore(tmp_path)
         assert equal(run, again)
         assert len(again.history) == 2
 
     def test_a_restored_run_goes_on_as_the_first_would_have(self, tmp_path: Path) -> None:
-        run, again = Run(seed=0, steps=2), Run(seed=1)
+        run, again = State(seed=0, steps=2), State(seed=1)
         run.save(tmp_path)
         again.restore(tmp_path)
         run.step(2)
@@ -92,16 +109,16 @@ class TestRoundTrip:
         assert equal(run, again)
 
     def test_without_a_checkpoint_nothing_changes(self, tmp_path: Path) -> None:
-        run = Run(seed=4)
+        run = State(seed=4)
         run.restore(tmp_path)
-        assert equal(run, Run(seed=4))
+        assert equal(run, State(seed=4))
 
     def test_a_later_epoch_takes_the_place_of_an_earlier_one(self, tmp_path: Path) -> None:
-        run = Run(steps=1)
+        run = State(steps=1)
         run.save(tmp_path)
         run.step(1)
         run.save(tmp_path)
-        again = Run()
+        again = State()
         again.restore(tmp_path)
         assert equal(run, again)
         assert [path.name for path in tmp_path.iterdir()] == [FILE]
@@ -109,15 +126,15 @@ class TestRoundTrip:
     def test_a_half_written_file_is_not_taken_for_a_checkpoint(self, tmp_path: Path) -> None:
         """It is left by a run that was killed as it saved."""
         (tmp_path / f"{FILE}.unfinished").write_bytes(b"half of it")
-        run = Run()
+        run = State()
         run.restore(tmp_path)
         assert run.history == []
 
     def test_the_average_is_what_is_published(self, tmp_path: Path) -> None:
-        run = Run(steps=3)
+        run = State(steps=3)
         run.save(tmp_path)
-        config, history, weights = averaged_weights(tmp_path)
-        assert (config, history) == (CONFIG, run.history)
+        saved, weights = finished(tmp_path)
+        assert (saved.config, saved.origin, saved.history) == (CONFIG, ORIGIN, run.history)
         expected = run.average.module.state_dict()
         assert weights.keys() == expected.keys()
         assert all(torch.equal(weights[name], value) for name, value in expected.items())
@@ -125,16 +142,23 @@ class TestRoundTrip:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("key", OTHERS)
+    @pytest.mark.parametrize("key", OTHER_CONFIGS)
     def test_another_configuration_is_refused(self, tmp_path: Path, key: str) -> None:
-        Run(steps=1).save(tmp_path)
-        text = f"^{tmp_path / FILE} was written under another configuration: give that one"
+        State(steps=1).save(tmp_path)
+        text = f"^{tmp_path / FILE} belongs to a run with another configuration: remove it"
         with pytest.raises(TrainingError, match=text):
-            Run().restore(tmp_path, OTHERS[key])
+            State().restore(tmp_path, OTHER_CONFIGS[key])
+
+    @pytest.mark.parametrize("what", OTHER_ORIGINS)
+    def test_another_origin_is_refused(self, tmp_path: Path, what: str) -> None:
+        State(steps=1).save(tmp_path)
+        text = f"^{tmp_path / FILE} belongs to a run with another {what}: remove it"
+        with pytest.raises(TrainingError, match=text):
+            State().restore(tmp_path, origin=OTHER_ORIGINS[what])
 
     @pytest.mark.parametrize("length", [0, 1, 7, 8, 100, 5000, -1])
     def test_a_truncated_file_is_refused(self, tmp_path: Path, length: int) -> None:
-        Run(steps=1).save(tmp_path)
+        State(steps=1).save(tmp_path)
         path = tmp_path / FILE
         path.write_bytes(path.read_bytes()[:length])
         refused_as_damaged(tmp_path)
@@ -148,11 +172,13 @@ class TestRefusals:
         [
             None,
             {},
-            {"config": "{", "history": "[]"},
-            {"config": '{"version": "v1"}', "history": "[]"},
-            {"config": CONFIG.model_dump_json(), "history": "["},
-            {"config": CONFIG.model_dump_json(), "history": '[{"luck": 1}]'},
-            {"config": CONFIG.model_dump_json(), "history": "1"},
+            METADATA | {"config": "{"},
+            METADATA | {"config": '{"version": "v1"}'},
+            METADATA | {"origin": "{}"},
+            METADATA | {"history": "["},
+            METADATA | {"history": '[{"luck": 1}]'},
+            METADATA | {"history": "1"},
+            {key: METADATA[key] for key in ("config", "history")},
         ],
     )
     def test_a_file_of_tensors_that_is_no_checkpoint_is_refused(
@@ -163,20 +189,20 @@ class TestRefusals:
 
     @pytest.mark.parametrize("steps", [1, 2])
     def test_a_run_that_has_not_ended_cannot_be_published(self, tmp_path: Path, steps: int) -> None:
-        Run(steps=steps).save(tmp_path)
+        State(steps=steps).save(tmp_path)
         text = f"{FILE} holds {steps} of 3 epochs: run `python -m training fit` again to go on"
         with pytest.raises(TrainingError, match=text):
-            averaged_weights(tmp_path)
+            finished(tmp_path)
 
     def test_a_run_that_has_not_begun_cannot_be_published(self, tmp_path: Path) -> None:
         text = f"{tmp_path / FILE} is missing: run `python -m training fit` first"
         with pytest.raises(TrainingError, match=text):
-            averaged_weights(tmp_path)
+            finished(tmp_path)
 
 
 def refused_as_damaged(folder: Path) -> None:
     """By those who go on with a run and by those who publish it, in one line."""
-    for read in (Run().restore, checkpoint.averaged_weights):
+    for read in (State().restore, finished):
         with pytest.raises(TrainingError) as caught:
             read(folder)
         text = str(caught.value)

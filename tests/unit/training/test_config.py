@@ -69,8 +69,8 @@ class TestLoading:
         assert config.photographs
 
     def test_text_is_utf_8(self, path: Path) -> None:
-        path.write_bytes(yaml.safe_dump(LEAST | {"labels": ["cat", "dög"]}).encode())
-        assert load(path).labels == ("cat", "dög")
+        path.write_bytes("# größer\n".encode() + yaml.safe_dump(LEAST).encode())
+        assert load(path) == Config.model_validate(LEAST)
 
     def test_a_missing_file_is_named(self, path: Path) -> None:
         assert refusal(path) == f"cannot read the configuration {path}: No such file or directory"
@@ -111,6 +111,12 @@ class TestLoading:
             ({"version": "v1/../../etc"}, "version"),
             ({"labels": ["cat"]}, "labels"),
             ({"labels": "cat"}, "labels"),
+            ({"labels": ["cat", "../dog"]}, "labels.1"),
+            ({"ignored_labels": [""]}, "ignored_labels.0"),
+            ({"widths": [], "depths": []}, "widths"),
+            ({"widths": [8, 1], "depths": [1, 1]}, "widths.1"),
+            ({"widths": [8, 16], "depths": [0, 1]}, "depths.0"),
+            ({"seed": -1}, "seed"),
             ({"batch": 1}, "batch"),
             ({"batch": "many"}, "batch"),
             ({"learning_rate": 0}, "learning_rate"),
@@ -120,6 +126,7 @@ class TestLoading:
             ({"average_decay": 1}, "average_decay"),
             ({"balance": 1.5}, "balance"),
             ({"drawings_share": -0.1}, "drawings_share"),
+            ({"drawings_share": 1}, "drawings_share"),
             ({"drawings_per_class": -1}, "drawings_per_class"),
             ({"serving_side": 16}, "serving_side"),
             ({"pictures_per_epoch": 0}, "pictures_per_epoch"),
@@ -129,7 +136,7 @@ class TestLoading:
         self, path: Path, changes: dict[str, Any], key: str
     ) -> None:
         path.write_text(yaml.safe_dump(LEAST | changes))
-        assert re.match(rf"{re.escape(str(path))}: {re.escape(key)}: \w", refusal(path))
+        assert re.match(rf"{re.escape(str(path))}: (.*; )?{re.escape(key)}: \w", refusal(path))
 
     @pytest.mark.parametrize("key", LEAST)
     def test_a_missing_key_is_named(self, path: Path, key: str) -> None:
@@ -159,6 +166,22 @@ class TestLoading:
         text = refusal(path)
         assert "batch: " in text
         assert "; colour: " in text
+
+
+class TestDrawnShare:
+    @pytest.mark.parametrize(
+        ("changes", "share"),
+        [
+            ({}, 0.12),
+            ({"drawings_share": 0.4}, 0.4),
+            ({"drawings_share": 0.4, "drawings_per_class": 0}, 0),
+            ({"drawings_share": 0.4, "photographs": False}, 1),
+        ],
+    )
+    def test_it_is_what_the_source_of_the_pictures_leaves(
+        self, changes: dict[str, Any], share: float
+    ) -> None:
+        assert Config.model_validate(LEAST | changes).drawn_share == share
 
 
 class TestPhases:

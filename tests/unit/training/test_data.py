@@ -52,8 +52,7 @@ class TestPhotographs:
     def test_a_file_that_is_no_picture_is_named(self, folder: Path, content: bytes) -> None:
         path = folder / "dog" / "notes.txt"
         path.write_bytes(content)
-        text = f"^{re.escape(str(path))} cannot be read as a picture: "
-        with pytest.raises(TrainingError, match=text):
+        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no picture that we read: "):
             load_photographs(folder, ["cat", "dog"])
 
     def test_a_truncated_picture_is_named(self, folder: Path) -> None:
@@ -61,7 +60,7 @@ class TestPhotographs:
         buffer = BytesIO()
         draw("cat", 0).save(buffer, "JPEG")
         path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-        with pytest.raises(TrainingError, match=f"^{re.escape(str(path))} cannot be read"):
+        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no picture"):
             load_photographs(folder, ["cat", "dog"])
 
     def test_a_missing_class_is_named(self, folder: Path) -> None:

@@ -101,3 +101,8 @@ def test_classes_are_mixed() -> None:
 def test_a_class_without_pictures_is_never_drawn(balance: float) -> None:
     pictures = classes(10, 0, 10)
     assert set(pictures.targets[drawn(pictures, 40, balance)].tolist()) == {0, 2}
+
+
+def test_a_share_that_rounds_to_nothing_draws_nothing() -> None:
+    assert drawn(classes(10, 10, 10), 0, 0.5).tolist() == []
+    assert drawn(classes(10, 10, 10), 1, 0.5).tolist() == []

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.card import Parent
+from models.drawings import write_folder
+from models.errors import BadData
+from training.origin import Origin, origin
+
+LABELS = ("cat", "dog")
+PARENT = Parent(version="v1", digest="0" * 64)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three cats and three dogs, and a koala that nobody asks for."""
+    write_folder(tmp_path, per_class=3, labels=LABELS, size=16)
+    write_folder(tmp_path, per_class=1, labels=["koala"], size=16)
+    return tmp_path
+
+
+def test_it_counts_the_photographs_of_the_labels(folder: Path) -> None:
+    found = origin(folder, LABELS, PARENT)
+    assert found.photographs == {"cat": 3, "dog": 3}
+    assert found.parent == PARENT
+
+
+def test_drawings_alone_have_none() -> None:
+    assert origin(None, LABELS, None).photographs == {}
+    assert origin(None, LABELS, None) == origin(None, ("dog", "koala"), None)
+
+
+def test_it_reads_back_as_it_was_written(folder: Path) -> None:
+    found = origin(folder, LABELS, PARENT)
+    assert Origin.model_validate_json(found.model_dump_json()) == found
+
+
+def test_the_same_pictures_elsewhere_are_the_same(folder: Path, tmp_path: Path) -> None:
+    moved = folder.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
+    write_folder(tmp_path, per_class=3, labels=LABELS, size=16)
+    assert origin(moved, LABELS, None) == origin(tmp_path, LABELS, None)
+
+
+def test_a_label_that_is_not_asked_for_does_not_matter(folder: Path) -> None:
+    before = origin(folder, LABELS, None)
+    (folder / "koala" / "koala-000000.png").unlink()
+    assert origin(folder, LABELS, None) == before
+
+
+@pytest.mark.parametrize(
+    "change", ["one more", "one less", "renamed", "longer", "in another class"]
+)
+def test_other_pictures_have_another_digest(folder: Path, change: str) -> None:
+    before = origin(folder, LABELS, None)
+    path = folder / "cat" / "cat-000001.png"
+    match change:
+        case "one more":
+            path.with_name("more.png").write_bytes(b"")
+        case "one less":
+            path.unlink()
+        case "renamed":
+            path.rename(path.with_name("tom.png"))
+        case "longer":
+            path.write_bytes(path.read_bytes() + b"\0")
+        case "in another class":
+            path.rename(folder / "dog" / path.name)
+    assert origin(folder, LABELS, None).photographs_digest != before.photographs_digest
+
+
+def test_a_class_without_pictures_is_refused(folder: Path) -> None:
+    with pytest.raises(BadData, match="has no folder 'wombat'"):
+        origin(folder, ("cat", "wombat"), None)
