@@ -42,4 +42,4 @@ def calibrate(logits: Floats, targets: NDArray[np.int64]) -> tuple[float, tuple[
 
 
 def _centred(biases: NDArray[np.float64]) -> NDArray[np.float64]:
-    return biases - biases.mean()
+    return biases - np.mean(biases)

@@ -104,7 +104,8 @@ def assert_reaches(metrics: Metrics, floors: Floors) -> None:
 
 
 def assert_equal(one: object, other: object, path: str = "metrics") -> None:
-    """The same keys and texts, and the same numbers within 1e-6."""
+    """The same keys, texts and counts; shares within 0.002, for another processor's rounding may
+    move a picture across the edge of a bin."""
     if isinstance(one, dict) and isinstance(other, dict):
         assert one.keys() == other.keys(), path
         for key in one:
@@ -114,7 +115,7 @@ def assert_equal(one: object, other: object, path: str = "metrics") -> None:
         for number, (a, b) in enumerate(zip(one, other, strict=True)):
             assert_equal(a, b, f"{path}.{number}")
     elif isinstance(one, float) and isinstance(other, float):
-        assert one == pytest.approx(other, abs=1e-6), path
+        assert one == pytest.approx(other, abs=0.002), path
     else:
         assert one == other, path
 

@@ -23,7 +23,7 @@ def content(**changes: Any) -> dict[str, Any]:
         "parent": None,
         "architecture": {"widths": [8, 16], "depths": [1, 2]},
         "input": {"side": 64},
-        "calibration": {"temperature": 1.25, "data": "drawings, val"},
+        "calibration": {"temperature": 1.25, "biases": [0.5, -0.5], "data": "drawings, val"},
         "metrics": [
             {
                 "data": "drawings, test",
@@ -106,7 +106,8 @@ def test_sealing_again_changes_nothing() -> None:
         {"version": "v8"},
         {"labels": ["dog", "cat"]},
         {"parent": {"version": "v6", "digest": DIGEST}},
-        {"calibration": {"temperature": 1.2500000000000002, "data": "drawings, val"}},
+        {"calibration": content()["calibration"] | {"temperature": 1.2500000000000002}},
+        {"calibration": content()["calibration"] | {"biases": [-0.5, 0.5]}},
         {"files": {}},
     ],
 )
@@ -186,6 +187,7 @@ def changed_at(path: str, value: object) -> bytes:
         ("input.preprocessing", "square-crop/v2"),
         ("calibration.temperature", 0),
         ("calibration.temperature", -1),
+        ("calibration.biases", None),
         ("metrics.0.accuracy", 1.1),
         ("metrics.0.labels.cat.recall", -0.1),
         ("training.balance", -0.5),
@@ -229,9 +231,17 @@ def test_a_label_that_is_no_plain_name_is_refused(label: str) -> None:
         cards.parse(changed_at("labels", ["cat", label]))
 
 
+@pytest.mark.parametrize("biases", [[], [0.5], [0.5, 0.0, -0.5]])
+def test_biases_of_other_labels_are_refused(biases: list[float]) -> None:
+    with pytest.raises(ValueError, match=f"{len(biases)} calibration biases for 2 labels"):
+        cards.parse(changed_at("calibration.biases", biases))
+
+
 def test_labels_that_repeat_are_refused_by_name() -> None:
+    fields = content(labels=["cat", "dog", "cat"])
+    fields["calibration"]["biases"].append(0.0)
     with pytest.raises(ValueError, match="labels repeat: cat, dog, cat"):
-        cards.parse(changed_at("labels", ["cat", "dog", "cat"]))
+        cards.parse(json.dumps(fields).encode())
 
 
 @pytest.mark.parametrize("key", list(content()))

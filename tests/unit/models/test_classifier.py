@@ -113,10 +113,10 @@ class TestProbabilities:
         for one, other in zip(in_turn, at_once, strict=True):
             np.testing.assert_allclose(other, one, atol=1e-6)
 
-    def test_the_temperature_of_the_card_is_applied(self, classifier: Classifier) -> None:
-        pixels = noise(classifier, 5)
+    def test_the_calibration_of_the_card_is_applied(self, classifier: Classifier) -> None:
+        pixels, calibration = noise(classifier, 5), classifier.card.calibration
         exact = classifier.network.logits(pixels).astype(np.float64)
-        exponentials = np.exp(exact / classifier.card.calibration.temperature)
+        exponentials = np.exp(exact / calibration.temperature + np.array(calibration.biases))
         expected = exponentials / exponentials.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(classifier.probabilities(pixels), expected, atol=1e-5)
 
@@ -246,9 +246,9 @@ class TestSoftmax:
     @given(logits=LOGITS, temperature=st.floats(0.05, 20))
     def test_rows_are_distributions(self, logits: Floats, temperature: float) -> None:
         rows = softmax(logits, temperature)
-        assert rows.dtype == np.float32
+        assert rows.dtype == np.float64
         assert ((rows >= 0) & (rows <= 1)).all()
-        np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-12)
 
     @settings(deadline=None, derandomize=True)
     @given(logits=LOGITS, temperature=TEMPERATURES, shift=EIGHTHS)
@@ -256,7 +256,20 @@ class TestSoftmax:
         self, logits: Floats, temperature: float, shift: float
     ) -> None:
         shifted = softmax(logits + np.float32(shift), temperature)
-        np.testing.assert_allclose(shifted, softmax(logits, temperature), atol=1e-5)
+        np.testing.assert_allclose(shifted, softmax(logits, temperature), atol=1e-12)
+        biased = softmax(logits, temperature, shift)
+        np.testing.assert_allclose(biased, softmax(logits, temperature), atol=1e-12)
+
+    @settings(deadline=None, derandomize=True)
+    @given(logits=LOGITS, temperature=TEMPERATURES, bias=st.floats(-3, 3))
+    def test_a_bias_multiplies_the_odds_of_its_label(
+        self, logits: Floats, temperature: float, bias: float
+    ) -> None:
+        biases = np.zeros(logits.shape[1])
+        biases[0] = bias
+        raised = softmax(logits, temperature) * np.exp(biases)
+        expected = raised / raised.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(softmax(logits, temperature, biases), expected, atol=1e-12)
 
     @settings(deadline=None, derandomize=True)
     @given(logits=LOGITS, temperature=TEMPERATURES)
@@ -270,14 +283,14 @@ class TestSoftmax:
     @given(logits=LOGITS, temperature=TEMPERATURES)
     def test_a_higher_temperature_is_never_surer(self, logits: Floats, temperature: float) -> None:
         warm, warmer = (softmax(logits, t).max(axis=1) for t in (temperature, 2 * temperature))
-        assert (warmer <= warm + 1e-6).all()
+        assert (warmer <= warm + 1e-12).all()
 
     @settings(deadline=None, derandomize=True)
     @given(logits=LOGITS, temperature=TEMPERATURES)
     def test_it_is_what_its_formula_says(self, logits: Floats, temperature: float) -> None:
         exponentials = np.exp(logits.astype(np.float64) / temperature)
         expected = exponentials / exponentials.sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(softmax(logits, temperature), expected, atol=1e-5)
+        np.testing.assert_allclose(softmax(logits, temperature), expected, atol=1e-12)
 
     @pytest.mark.parametrize("size", [1e4, -1e4, 1e30, -1e30])
     def test_huge_logits_do_not_overflow(self, size: float) -> None:

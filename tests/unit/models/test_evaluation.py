@@ -52,7 +52,7 @@ def answered_pictures(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     spread = draw(st.sampled_from([0.1, 1.0, 10.0]))
     logits = rng.normal(0, spread, (len(truths), len(LABELS))).astype(np.float32)
-    return softmax(logits, 1.0), tuple(truths)
+    return softmax(logits, 1.0).astype(np.float32), tuple(truths)
 
 
 class TestAgainstScikitLearn:
