@@ -71,7 +71,7 @@ def publish(
     command = f"python -m training fit training/configs/{config_file.name}"
     if config.photographs:
         command += " --data DIR"
-    said = " ".join(notice.read_text().split()) if notice else UNSAID
+    said = " ".join(notice.read_text(errors="replace").split()) if notice else UNSAID
     today = datetime.now(UTC).date().isoformat()
     version = publish_run(runs / config.version, data, registry, command, said, today)
     typer.echo(f"{version.folder}: {version.size_bytes / 2**20:.1f} MiB, {version.card.digest}")

@@ -78,7 +78,9 @@ def _stack(pictures: Iterable[tuple[Image.Image, int]], count: int, task: str) -
     pixels = np.empty((count, STORED_SIDE, STORED_SIDE, 3), np.uint8)
     aspects = np.empty(count, np.float32)
     targets = np.empty(count, np.int64)
-    for row, (picture, target) in enumerate(tqdm(pictures, task, count, leave=False, unit="img")):
+    for row, (picture, target) in enumerate(
+        tqdm(pictures, task, count, leave=False, unit="img", disable=None)
+    ):
         pixels[row] = np.asarray(
             picture.resize((STORED_SIDE, STORED_SIDE), Image.Resampling.BILINEAR)
         )

@@ -98,7 +98,9 @@ def _one_epoch(
     batches = _batches(config, sources, chance)
     network.train()
     total = 0.0
-    bar = tqdm(batches, f"epoch {epoch + 1}/{config.epochs}", leave=False, unit="batch")
+    bar = tqdm(
+        batches, f"epoch {epoch + 1}/{config.epochs}", leave=False, unit="batch", disable=None
+    )
     for step, batch_rows in enumerate(bar):
         progress = (epoch + step / len(batches)) / config.epochs
         for group in optimizer.param_groups:
