@@ -116,7 +116,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Trained:
     """v1, trained and published from the command line."""
     folder = tmp_path_factory.mktemp("first")
     config = written(folder / "small.yaml", **PHOTOGRAPHS)
-    runs, registry = folder / "runs", folder / "registry"
+    registry, runs = folder / "registry", folder / "runs"
     options = ("--data", data, "--runs", runs, "--registry", registry)
     fitted = training("fit", config, *options, "--threads", "1")
     notice = folder / "notice.md"
