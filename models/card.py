@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models import preprocess
+from models.validation import sentence
 
 FILE = "card.json"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -161,11 +162,7 @@ def parse(data: bytes) -> Card:
     try:
         card = Card.model_validate_json(data)
     except ValidationError as exc:
-        problems = [
-            f"{'.'.join(str(key) for key in error['loc']) or 'JSON'}: {error['msg']}"
-            for error in exc.errors()
-        ]
-        raise ValueError("; ".join(problems)) from exc
+        raise ValueError(sentence(exc, "JSON")) from exc
     if card.sealed().text().encode() != data:
         raise ValueError("its content does not fit its digest: it was changed after publication")
     return card

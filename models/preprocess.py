@@ -61,7 +61,11 @@ def to_pixels(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Pixels
     Raises:
         BadImage: One of its kinds; see `models.errors`.
     """
-    picture = upright(data, around=side, max_pixels=max_pixels)
+    return square(upright(data, around=side, max_pixels=max_pixels), side)
+
+
+def square(picture: Image.Image, side: int) -> Pixels:
+    """Crop an RGB picture's central square and shrink it; uint8 [side, side, 3]."""
     edge = min(picture.size)
     left, top = (picture.width - edge) / 2, (picture.height - edge) / 2
     return np.asarray(

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.card import Label
+from models.validation import sentence
 from training.errors import TrainingError
 
 Width = Annotated[int, Field(ge=2)]
@@ -96,8 +97,4 @@ def load(path: Path) -> Config:
     except yaml.YAMLError as exc:
         raise TrainingError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
     except ValidationError as exc:
-        problems = "; ".join(
-            f"{'.'.join(str(key) for key in error['loc']) or 'configuration'}: {error['msg']}"
-            for error in exc.errors()
-        )
-        raise TrainingError(f"{path}: {problems}") from exc
+        raise TrainingError(f"{path}: {sentence(exc, 'configuration')}") from exc

@@ -9,6 +9,12 @@ import typer
 from models.errors import ModelsError
 from serve_app import __version__
 from serve_app.cli import versions
+from serve_app.cli.classify import classify
+from serve_app.cli.deploy import deploy
+from serve_app.cli.service import down, up
+from serve_app.cli.status import status
+from serve_app.cli.traffic import traffic
+from serve_app.errors import ServeAppError
 
 app = typer.Typer(
     name="serve-app",
@@ -17,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Bring a new version of a classifier to its users on Ray Serve.",
 )
+for command in (up, down, status, deploy, classify, traffic):
+    app.command()(command)
 app.add_typer(versions.app, name="models")
 
 
@@ -39,7 +47,7 @@ def main() -> None:
     """Run a command; what the user can mend is one line on stderr and exit 1."""
     try:
         app()
-    except ModelsError as exc:
+    except (ModelsError, ServeAppError) as exc:
         sys.exit(f"Error: {exc}")
     except OSError as exc:
         sys.exit(f"Error: {exc.filename}: {exc.strerror}")

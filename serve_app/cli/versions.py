@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,13 +18,13 @@ from models.errors import BadVersion, UnknownVersion
 from models.evaluation import evaluate as evaluate_on
 from models.registry import Version
 from models.samples import class_folders, from_drawings, from_folder
+from serve_app.cli.options import AsJson, console, print_json
 
 app = typer.Typer(no_args_is_help=True, help="The versions of the registry.")
 DRAWINGS = range(10_000_000, 10_000_100)  # seeds far from those of training/run.py
 
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1.")]
 Registry = Annotated[Path, typer.Option(help="A folder with one folder a version.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -33,12 +32,12 @@ def list_versions(registry: Registry = registries.SHIPPED, as_json: AsJson = Fal
     """List the versions, oldest first; each is verified, exit 1 if one is refused."""
     loaded = {name: _load(name, registry) for name in _names(registry)}
     if as_json:
-        _print_json([_summary(name, version) for name, version in loaded.items()])
+        print_json([_summary(name, version) for name, version in loaded.items()])
     else:
         table = Table("version", "labels", "parent", "accuracy", "on", "MiB", "digest", box=None)
         for name, version in loaded.items():
             table.add_row(name, *(escape(cell) for cell in _row(version)))
-        _console().print(table)
+        console().print(table)
     if any(isinstance(version, BadVersion) for version in loaded.values()):
         sys.exit(1)
 
@@ -49,7 +48,7 @@ def show(name: Name, registry: Registry = registries.SHIPPED, as_json: AsJson = 
     version = registries.load(name, registry)
     card = version.card
     if as_json:
-        _print_json(card.model_dump(mode="json"))
+        print_json(card.model_dump(mode="json"))
         return
     facts = Table(show_header=False, box=None)
     for key, value in (
@@ -65,10 +64,10 @@ def show(name: Name, registry: Registry = registries.SHIPPED, as_json: AsJson = 
         ("digest", card.digest),
     ):
         facts.add_row(key, escape(value))
-    console = _console()
-    console.print(facts)
+    out = console()
+    out.print(facts)
     for metrics in card.metrics:
-        _print_metrics(console, metrics)
+        _print_metrics(out, metrics)
 
 
 @app.command()
@@ -81,7 +80,7 @@ def verify(
     wanted = (name,) if name else _names(registry)
     problems = {version: _problem(version, registry) for version in wanted}
     if as_json:
-        _print_json(
+        print_json(
             [{"version": v, "sound": not error, "error": error} for v, error in problems.items()]
         )
     else:
@@ -114,9 +113,9 @@ def evaluate(
         sample = from_folder(data, class_folders(data), side, progress)
     metrics = evaluate_on(classifier, sample, "drawings" if data is None else str(data))
     if as_json:
-        _print_json({"version": name, "backend": backend, **metrics.model_dump(mode="json")})
+        print_json({"version": name, "backend": backend, **metrics.model_dump(mode="json")})
         return
-    _print_metrics(_console(), metrics)
+    _print_metrics(console(), metrics)
 
 
 def _names(registry: Path) -> tuple[str, ...]:
@@ -178,10 +177,10 @@ def _problem(version: str, registry: Path) -> str | None:
     return None
 
 
-def _print_metrics(console: Console, metrics: Metrics) -> None:
+def _print_metrics(out: Console, metrics: Metrics) -> None:
     low, high = metrics.accuracy_interval
-    console.print(f"\n[bold]{escape(metrics.data)}[/bold], {metrics.pictures:,} pictures")
-    console.print(
+    out.print(f"\n[bold]{escape(metrics.data)}[/bold], {metrics.pictures:,} pictures")
+    out.print(
         f"accuracy [bold]{metrics.accuracy:.3f}[/bold] ({low:.3f} to {high:.3f}, 95 % Wilson)"
         f"   macro F1 {metrics.macro_f1:.3f}   calibration error {metrics.calibration_error:.3f}"
         f"   mean confidence {metrics.mean_confidence:.3f}"
@@ -201,10 +200,10 @@ def _print_metrics(console: Console, metrics: Metrics) -> None:
             "",
             *(str(count) for count in counts),
         )
-    console.print(table)
+    out.print(table)
     for label, foreign in metrics.foreign.items():
         given = ", ".join(f"{count} {answer}" for answer, count in foreign.answers.items())
-        console.print(
+        out.print(
             f"[yellow]{label}[/yellow] is unknown to this version: {foreign.pictures} pictures,"
             f" all answered wrong ({given}), mean confidence {foreign.mean_confidence:.3f}"
         )
@@ -212,11 +211,3 @@ def _print_metrics(console: Console, metrics: Metrics) -> None:
 
 def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.3f}"
-
-
-def _print_json(content: object) -> None:
-    typer.echo(json.dumps(content, indent=2))
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)

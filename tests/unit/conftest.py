@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
+
+# The same examples everywhere, and no deadline: the machine may be busy.
+settings.register_profile("unit", deadline=None, derandomize=True)
+settings.load_profile("unit")
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,18 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "training": ("serve_app", "ray"),
     "serve_app": ("training",),
 }
+# package -> what of serve_app it must not import: imports lead downwards only
+ABOVE: dict[str, tuple[str, ...]] = {
+    "serve_app/rules": ("cli", "client", "data_plane", "home", "http", "lifecycle", "recording",
+                        "serving", "store"),
+    "serve_app/recording": ("cli", "data_plane", "http", "lifecycle", "serving", "store"),
+    "serve_app/store": ("cli", "data_plane", "http", "lifecycle", "serving"),
+    "serve_app/data_plane": ("cli", "http", "lifecycle", "serving", "store"),
+    "serve_app/http": ("cli", "lifecycle", "serving", "store"),
+    "serve_app/lifecycle": ("cli", "data_plane", "http", "serving", "store"),
+    "serve_app/serving": ("cli", "lifecycle"),
+    "serve_app/cli": ("data_plane", "http", "serving", "store"),
+}  # fmt: skip
 # library -> the only places that may import it
 CONFINED: dict[str, tuple[str, ...]] = {
     "ray": ("serve_app/serving",),
@@ -26,6 +38,14 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("models/onnx_backend.py",),
     "matplotlib": ("training/plots.py",),
     "typer": ("serve_app/cli", "training/cli.py"),
+    "fastapi": ("serve_app/http", "serve_app/serving"),
+    "starlette": ("serve_app/http",),
+    "sqlalchemy": ("serve_app/store",),
+    "alembic": ("serve_app/store",),
+    "cryptography": ("serve_app/identity.py",),
+    "pycountry": ("serve_app/regions.py",),
+    "psutil": ("serve_app/lifecycle",),
+    "httpx": ("serve_app/client.py", "serve_app/traffic.py", "serve_app/lifecycle"),
 }
 PICKLERS = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
 
@@ -47,6 +67,9 @@ def violations(path: str, source: str) -> list[str]:
         for place, banned in FORBIDDEN.items():
             if _lies_in(path, place) and library in banned:
                 found.append(f"{path} imports {module}: {place} must not")
+        for place, above in ABOVE.items():
+            if _lies_in(path, place) and module.startswith(tuple(f"serve_app.{a}" for a in above)):
+                found.append(f"{path} imports {module}: {place} lies below it")
         if library in CONFINED and not any(_lies_in(path, p) for p in CONFINED[library]):
             found.append(f"{path} imports {module}: only {', '.join(CONFINED[library])} may")
         if library in PICKLERS:
@@ -75,6 +98,8 @@ def test_a_module_imports_only_what_its_layer_allows(path: Path) -> None:
         ("training/fit.py", "import ray.serve"),
         ("serve_app/cli/versions.py", "from training.fit import fit"),
         ("serve_app/rules/split.py", "import ray"),
+        ("serve_app/rules/split.py", "from serve_app.store.store import Store"),
+        ("serve_app/http/classify.py", "from serve_app.serving import app"),
         ("training/checkpoint.py", "import pickle"),
     ],
 )

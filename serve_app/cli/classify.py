@@ -1,0 +1,78 @@
+"""`serve-app classify`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from serve_app.cli.options import AsJson, Url, console, print_json
+from serve_app.client import Client, media_type, service_url
+from serve_app.errors import Refused
+
+Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Pictures to classify.")]
+User = Annotated[str | None, typer.Option(help="The user who asks (X-User-Id).")]
+Session = Annotated[str | None, typer.Option(help="The session (X-Session-Id).")]
+Region = Annotated[str | None, typer.Option(help="ISO 3166-1 alpha-2, such as AU (X-Region).")]
+Canary = Annotated[Literal["always", "never"] | None, typer.Option(help="The tag (X-Canary).")]
+Version = Annotated[str | None, typer.Option(help="A pin (X-Model-Version).")]
+
+
+def classify(
+    photos: Photos,
+    user: User = None,
+    session: Session = None,
+    region: Region = None,
+    canary: Canary = None,
+    version: Version = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the service what pictures show; exit 1 if one was not answered."""
+    headers = {
+        name: value
+        for name, value in (
+            ("X-User-Id", user),
+            ("X-Session-Id", session),
+            ("X-Region", region),
+            ("X-Canary", canary),
+            ("X-Model-Version", version),
+        )
+        if value
+    }
+    answers: list[dict[str, Any]] = []
+    with Client(url or service_url()) as client:
+        for photo in photos:
+            try:
+                answer = client.classify(photo.read_bytes(), media_type(photo), headers)
+            except (Refused, OSError) as exc:
+                answer = {"error": str(exc)}
+            answers.append({"photo": str(photo), **answer})
+    if as_json:
+        print_json(answers)
+    else:
+        _print(answers)
+    if any("error" in answer for answer in answers):
+        sys.exit(1)
+
+
+def _print(answers: list[dict[str, Any]]) -> None:
+    table = Table("photo", "label", "confidence", "version", "reason", "ms", box=None)
+    for answer in answers:
+        if "error" in answer:
+            typer.echo(f"{answer['photo']}: {answer['error']}", err=True)
+        else:
+            table.add_row(
+                escape(answer["photo"]),
+                answer["label"],
+                f"{answer['confidence']:.3f}",
+                answer.get("version", "-"),
+                answer["reason"],
+                f"{answer['latency_ms']:.1f}",
+            )
+    if table.row_count:
+        console().print(table)

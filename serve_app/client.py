@@ -1,0 +1,97 @@
+"""The service, as its commands reach it: over HTTP, like anybody else."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from serve_app.config import CONTROL_PLANE
+from serve_app.errors import NotRunning, Refused
+
+URL_VARIABLE = "SERVE_APP_URL"
+DEFAULT_URL = "http://127.0.0.1:8000"
+TIMEOUT_S = 30.0
+
+
+def service_url() -> str:
+    """Where the service is: SERVE_APP_URL, by default on this machine."""
+    return (os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+
+
+def media_type(photo: Path) -> str:
+    """The media type of a picture, by its name; JPEG when the name does not tell."""
+    return mimetypes.guess_type(photo.name)[0] or "image/jpeg"
+
+
+class Client:
+    """Asks a running service."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self._url = url
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=TIMEOUT_S,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def classify(self, picture: bytes, media_type: str, headers: dict[str, str]) -> dict[str, Any]:
+        """`POST /v1/classify`."""
+        return self._ask(
+            "POST", "/v1/classify", content=picture, headers={**headers, "Content-Type": media_type}
+        )
+
+    def rule(self) -> dict[str, Any]:
+        """`GET /v1/rule`."""
+        return self._ask("GET", "/v1/rule")
+
+    def status(self) -> dict[str, Any]:
+        """`GET /control/status`."""
+        return self._ask("GET", f"/{CONTROL_PLANE}/status")
+
+    def deployed(self) -> dict[str, Any]:
+        """`GET /control/deployment`."""
+        return self._ask("GET", f"/{CONTROL_PLANE}/deployment")
+
+    def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
+        """`PUT /control/deployment`; the revision's number."""
+        body = {"document": document, "actor": actor, "reason": reason}
+        revision: int = self._ask("PUT", f"/{CONTROL_PLANE}/deployment", json=body)["revision"]
+        return revision
+
+    def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """
+        Raises:
+            NotRunning: Nothing answers, or what answers is not this service.
+            Refused: The service says what is wrong.
+        """
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.TimeoutException as exc:
+            raise NotRunning(
+                f"{self._url}{path} did not answer within {TIMEOUT_S:g} s: try again"
+            ) from exc
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise NotRunning(
+                f"no service answers at {self._url} ({exc}): start one with serve-app up,"
+                f" or set {URL_VARIABLE}"
+            ) from exc
+        try:
+            content = answer.json()
+        except ValueError as exc:
+            raise NotRunning(
+                f"{self._url}{path} answered {answer.status_code} and no JSON"
+                f" ({answer.text[:100].strip()!r}): the application is not there (yet)"
+            ) from exc
+        if answer.is_error:
+            raise Refused(answer.status_code, str(content.get("detail", content)))
+        return content  # type: ignore[no-any-return]

@@ -1,0 +1,156 @@
+"""The deployment files: ordinary Ray Serve configurations that list both applications."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models import registry
+from serve_app.domain import Pool
+from serve_app.errors import BadConfig
+from serve_app.rules.parse import ingress_config, pool_config
+
+DATA_PLANE, CONTROL_PLANE = "animals", "control"
+INGRESS = "Ingress"
+# What Serve 2.60 changes in the replicas that run (`DeploymentOptionUpdateType` in its
+# `_private/config.py`); anything else replaces them.
+IN_PLACE = (
+    "autoscaling_config",
+    "backpressure_config",
+    "graceful_shutdown_timeout_s",
+    "graceful_shutdown_wait_loop_s",
+    "health_check_period_s",
+    "health_check_timeout_s",
+    "logging_config",
+    "max_ongoing_requests",
+    "max_queued_requests",
+    "max_surge_percent",
+    "num_replicas",
+    "request_router_config",
+    "rolling_update_percentage",
+    "user_config",
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One key that two configurations do not share; None is a key that is not there.
+
+    Attributes:
+        path: Such as `animals.StablePool.user_config.version`.
+        restarts: Whether replicas are replaced for it.
+    """
+
+    path: str
+    before: Any
+    after: Any
+    restarts: bool
+
+    @property
+    def values(self) -> tuple[Any, Any]:
+        """Before and after."""
+        return self.before, self.after
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A deployment file as it is written.
+
+    Raises:
+        BadConfig: It cannot be read, or is no YAML mapping.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise BadConfig(str(path), f"cannot be read: {exc}") from exc
+    except yaml.YAMLError as exc:
+        raise BadConfig(str(path), f"is not YAML: {' '.join(str(exc).split())}") from exc
+    if not isinstance(document, dict):
+        raise BadConfig(str(path), "holds no mapping: expected a Ray Serve configuration")
+    return document
+
+
+def check(document: dict[str, Any], known: Collection[str]) -> None:
+    """Refuse what would harm the service.
+
+    Args:
+        known: The versions of the registry.
+
+    Raises:
+        BadConfig: An application is left out (Serve would delete it), or a rule or a pool's
+            configuration is refused.
+    """
+    applications = document.get("applications")
+    if not isinstance(applications, list) or not all(isinstance(a, dict) for a in applications):
+        raise BadConfig("applications", "is no list of applications")
+    named = {str(application.get("name")): application for application in applications}
+    for name in (DATA_PLANE, CONTROL_PLANE):
+        if name not in named:
+            raise BadConfig(
+                "applications", f"leaves out '{name}', and Serve would delete it: list it"
+            )
+    deployments = named[DATA_PLANE].get("deployments") or []
+    if not isinstance(deployments, list) or not all(isinstance(d, dict) for d in deployments):
+        raise BadConfig(f"{DATA_PLANE}.deployments", "is no list of deployments")
+    for deployment in deployments:
+        if "user_config" not in deployment:
+            continue
+        if deployment.get("name") == INGRESS:
+            ingress_config(deployment["user_config"], known)
+        elif deployment.get("name") in tuple(Pool):
+            pool_config(deployment["user_config"], known)
+
+
+def user_configs(document: dict[str, Any]) -> dict[str, Any]:
+    """The `user_config` of each deployment of a checked document's data plane, by its name."""
+    return {
+        deployment["name"]: deployment.get("user_config")
+        for application in document["applications"]
+        if application["name"] == DATA_PLANE
+        for deployment in application.get("deployments") or []
+    }
+
+
+def registry_folder(document: dict[str, Any]) -> Path:
+    """The registry that the data plane is to serve from."""
+    applications = document.get("applications")
+    for application in applications if isinstance(applications, list) else []:
+        if isinstance(application, dict) and application.get("name") == DATA_PLANE:
+            args = application.get("args")
+            folder = args.get("registry") if isinstance(args, dict) else None
+            return Path(str(folder)) if folder else registry.SHIPPED
+    return registry.SHIPPED
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
+    """What a deployment would change, key by key."""
+    old, new = dict(_leaves(before)), dict(_leaves(after))
+    return [
+        Difference(path, old.get(path), new.get(path), _restarts(path))
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+    ]
+
+
+def _restarts(path: str) -> bool:
+    _, *deployment_and_key = path.split(".")
+    return len(deployment_and_key) < 2 or deployment_and_key[1] not in IN_PLACE
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value with its path; items with a name are known by it, not by their place."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("applications", "deployments"):
+                yield from _leaves(value, path)
+            elif key != "name":
+                yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list) and all(isinstance(item, dict) for item in node):
+        for index, item in enumerate(node):
+            name = str(item.get("name", index))
+            yield from _leaves(item, f"{path}.{name}" if path else name)
+    else:
+        yield path, node

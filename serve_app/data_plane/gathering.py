@@ -1,0 +1,116 @@
+"""Pictures that wait for the same replicas travel in one call: the hop costs more than they do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.preprocess import Pixels
+from serve_app.data_plane.pools import Answer, Reply
+from serve_app.errors import Busy, NotReady
+
+Call = Callable[[Pixels], Awaitable[Reply]]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    pixels: Pixels
+    reply: asyncio.Future[Reply]
+
+
+class Gatherer:
+    """Sends what waits, in order, as soon as a call may start; it never waits for company.
+
+    While `max_calls` calls are under way, what comes meanwhile gathers, so that one client pays
+    no delay and many share the hop.
+    """
+
+    def __init__(
+        self, call: Call, *, max_pictures: int = 16, max_calls: int = 2, max_waiting: int = 256
+    ) -> None:
+        self._call = call
+        self._max_pictures = max_pictures
+        self._max_calls = max_calls
+        self._max_waiting = max_waiting
+        self._queue: deque[_Waiting] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def classify(self, pixels: Pixels) -> Reply:
+        """Reply to uint8 [n, side, side, 3], all by one replica.
+
+        Raises:
+            Busy: Too many requests wait already.
+        """
+        if len(self._queue) >= self._max_waiting:
+            raise Busy(
+                f"{len(self._queue)} requests wait for the same replicas: try again in a second"
+            )
+        waiting = _Waiting(pixels, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._start_calls()
+        return await waiting.reply
+
+    def _start_calls(self) -> None:
+        while len(self._calls) < self._max_calls and (batch := self._next_batch()):
+            # A context of its own: Serve cancels what a request started when its client hangs
+            # up, and this call is other clients' as well.
+            task = asyncio.get_running_loop().create_task(
+                self._run(batch), context=contextvars.Context()
+            )
+            self._calls.add(task)
+            task.add_done_callback(self._ended)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """The longest run of requests at the queue's head that fits one call."""
+        batch: list[_Waiting] = []
+        pictures = 0
+        while self._queue:
+            head = self._queue[0]
+            if not head.reply.done():  # its client still waits
+                pictures += len(head.pixels)
+                if batch and (
+                    pictures > self._max_pictures
+                    or head.pixels.shape[1:] != batch[0].pixels.shape[1:]
+                ):
+                    break
+                batch.append(head)
+            self._queue.popleft()
+        return batch
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        self._start_calls()
+
+    async def _run(self, batch: list[_Waiting]) -> None:
+        try:
+            pixels = (
+                batch[0].pixels
+                if len(batch) == 1
+                else np.concatenate([waiting.pixels for waiting in batch])
+            )
+            reply = await self._call(pixels)
+        except asyncio.CancelledError:  # Serve cancels a call whose replica goes away
+            _fail(batch, NotReady("the call was cancelled: try again in a second"))
+            raise
+        except Exception as exc:  # noqa: BLE001 each waiting request gets it
+            _fail(batch, exc)
+            return
+        start = 0
+        for waiting in batch:
+            stop = start + len(waiting.pixels)
+            if not waiting.reply.done():
+                waiting.reply.set_result(
+                    reply.part(start, stop) if isinstance(reply, Answer) else reply
+                )
+            start = stop
+
+
+def _fail(batch: list[_Waiting], exc: Exception) -> None:
+    for waiting in batch:
+        if not waiting.reply.done():
+            waiting.reply.set_exception(exc)

@@ -1,0 +1,224 @@
+"""The path of a request: context, plan, pixels, call, answer, record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.errors import BadImage
+from models.preprocess import Pixels
+from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Pools, Replica
+from serve_app.data_plane.versions import Versions
+from serve_app.domain import Context, Exposure, Plan, Pool
+from serve_app.errors import BadConfig, BadPicture, NotReady, Problem
+from serve_app.identity import Identity, PredictionId
+from serve_app.recording.recorder import Recorder
+from serve_app.rules.rule import Rule
+from serve_app.trace import Trace
+
+Preparation = Callable[[int], Pixels]  # of one picture, to a side in px
+DECODERS = 2  # threads
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one request; `prediction_ids` has one id a picture."""
+
+    plan: Plan
+    answer: Answer
+    rule: Rule
+    prediction_ids: tuple[str, ...]
+    latency_ms: float
+
+
+class DataPlane:
+    """Answers requests by the rule in force."""
+
+    def __init__(
+        self, pools: Pools, recorder: Recorder, identity: Identity, versions: Versions
+    ) -> None:
+        self.pools = pools
+        self.recorder = recorder
+        self.identity = identity
+        self.versions = versions
+        self.rejected: BadConfig | None = None
+        self._rule: Rule | None = None
+        self._sides: dict[tuple[Pool, str | None], int] = {}
+        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
+
+    @property
+    def rule(self) -> Rule:
+        """The rule in force.
+
+        Raises:
+            NotReady: None was ever accepted.
+        """
+        if self._rule is None:
+            why = f"; the last one was refused: {self.rejected}" if self.rejected else ""
+            raise NotReady(f"no rule is in force{why}: deploy a good one")
+        return self._rule
+
+    @property
+    def is_ruled(self) -> bool:
+        """Whether any rule was ever accepted."""
+        return self._rule is not None
+
+    def obey(self, rule: Rule) -> None:
+        """Put a rule in force."""
+        if self._rule is None or rule.rule_id != self._rule.rule_id:
+            self.recorder.adopted(rule.rule_id, rule.canonical(), _now_ms())
+        self._rule = rule
+        self.rejected = None
+
+    def refuse(self, refusal: BadConfig) -> None:
+        """Hold a bad rule aside; the one in force stays."""
+        self.rejected = refusal
+
+    def check_pin(self, context: Context) -> None:
+        """Pass a request without a pin, or with one that can be obeyed; before its body is read.
+
+        Raises:
+            PinRefused: The rule allows none.
+            NoSuchVersion, NotReady: See `Versions.card`.
+        """
+        if context.pin:
+            self.rule.plan(context)
+            self.versions.card(context.pin)
+
+    async def classify(
+        self, pictures: Sequence[Preparation], context: Context, trace: Trace, started: float
+    ) -> Prediction:
+        """Answer one request of one picture or more; one plan for all of them.
+
+        Args:
+            started: When the request came, by `time.perf_counter`.
+
+        Raises:
+            Problem: What the caller is told instead.
+        """
+        rule = self.rule
+        trace.rule_id, trace.rule = rule.rule_id, rule.kind
+        trace.user, trace.region, trace.pictures = context.user, context.region, len(pictures)
+        plan = rule.plan(context)
+        trace.reason, trace.assigned = plan.reason, plan.version
+        pixels = await self._pixels(pictures, self._side(plan))
+        try:
+            answer = await self._answer(plan, pictures, pixels)
+        except Exception as exc:
+            error = exc.code if isinstance(exc, Problem) else Problem.code
+            for _ in pictures:
+                self._record(rule, plan, context, started, None, 0, error)
+            raise
+        trace.assigned = plan.version or answer.version
+        trace.served, trace.model_ms = answer.version, answer.model_ms
+        ids = tuple(
+            self._record(rule, plan, context, started, answer, picture, None)
+            for picture in range(len(pictures))
+        )
+        return Prediction(plan, answer, rule, ids, 1000 * (time.perf_counter() - started))
+
+    @property
+    def rejection(self) -> dict[str, str] | None:
+        """The rule that was refused last, if none was accepted since."""
+        refusal = self.rejected
+        return {"path": refusal.path, "message": refusal.message} if refusal else None
+
+    async def require_ready(self) -> None:
+        """Pass if a rule is in force and each pool that it needs has a replica that can answer.
+
+        Raises:
+            NotReady: What is missing.
+        """
+        held = {replica.pool for replica in await self.replicas() if replica.version}
+        for pool in self.rule.pools:
+            if pool not in held:
+                raise NotReady(f"no replica of {pool.value} can answer yet")
+
+    async def replicas(self) -> list[Replica]:
+        """Every replica of the pools that answers in time."""
+        return await self.pools.replicas()
+
+    async def _answer(self, plan: Plan, pictures: Sequence[Preparation], pixels: Pixels) -> Answer:
+        reply = await self.pools.classify(plan.pool, plan.version, pixels)
+        if isinstance(reply, OtherSide):
+            # The replica was given another version since this pool was last asked.
+            self._sides[plan.pool, plan.version] = reply.side
+            pixels = await self._pixels(pictures, reply.side)
+            reply = await self.pools.classify(plan.pool, plan.version, pixels)
+        if isinstance(reply, OtherSide):
+            raise NotReady("the versions of the pool change just now: try again in a second")
+        if isinstance(reply, CannotAnswer):
+            raise NotReady(reply.why)
+        return reply
+
+    def _side(self, plan: Plan) -> int:
+        """The size that the pool took last; at first that of the version that the rule names."""
+        key = (plan.pool, plan.version)
+        if key not in self._sides:
+            version = plan.version or next(iter(self.rule.versions.values()))
+            self._sides[key] = self.versions.card(version).input.side
+        return self._sides[key]
+
+    async def _pixels(self, pictures: Sequence[Preparation], side: int) -> Pixels:
+        loop = asyncio.get_running_loop()
+        try:
+            prepared = await asyncio.gather(
+                *(loop.run_in_executor(self._decoders, prepare, side) for prepare in pictures)
+            )
+        except BadImage as exc:
+            raise BadPicture(exc.code, str(exc)) from exc
+        return np.stack(prepared)
+
+    def _record(
+        self,
+        rule: Rule,
+        plan: Plan,
+        context: Context,
+        started: float,
+        answer: Answer | None,
+        picture: int,
+        error: str | None,
+    ) -> str:
+        """Record what one picture met; returns its prediction id."""
+        sequence = self.recorder.next_sequence()
+        at_ms = _now_ms()
+        served = answer.version if answer else None
+        assigned = plan.version or served
+        label, confidence = None, None
+        if answer:
+            best = int(answer.probabilities[picture].argmax())
+            label = answer.labels[best]
+            confidence = float(answer.probabilities[picture, best])
+        self.recorder.record(
+            Exposure(
+                writer=self.recorder.writer,
+                sequence=sequence,
+                at_ms=at_ms,
+                request_id=context.request_id,
+                rule_id=rule.rule_id,
+                rule=rule.kind,
+                reason=plan.reason.value,
+                assigned=assigned,
+                served=served,
+                user=context.user,
+                session=context.session,
+                region=context.region,
+                label=label,
+                confidence=confidence,
+                latency_ms=1000 * (time.perf_counter() - started),
+                model_ms=answer.model_ms if answer else None,
+                error=error,
+            )
+        )
+        return self.identity.seal(
+            PredictionId(self.recorder.writer, sequence, at_ms, rule.rule_id, assigned or "")
+        )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,87 @@
+"""What the data plane asks of the pools of replicas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.network import Floats
+from models.preprocess import Pixels
+from serve_app.domain import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a version said of some pictures.
+
+    Attributes:
+        probabilities: float32 [pictures, labels].
+        model_ms: The network's time for the whole call.
+    """
+
+    version: str
+    labels: tuple[str, ...]
+    probabilities: Floats
+    model_ms: float
+
+    def part(self, start: int, stop: int) -> Answer:
+        """The answer to pictures start to stop of the call."""
+        return Answer(self.version, self.labels, self.probabilities[start:stop], self.model_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSide:
+    """The replica's version takes pictures of another size, `side` px."""
+
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
+class CannotAnswer:
+    """The replica holds no version that can answer; `why` is for people."""
+
+    why: str
+
+
+Reply = Answer | OtherSide | CannotAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One replica of a pool, by its own account.
+
+    Attributes:
+        version: What it is assigned; None if nothing could be loaded yet.
+        warm: The versions that it holds, the assigned among them.
+        rejected: The last configuration that it refused: path and message.
+        libraries: Name to version, of what runs its networks.
+    """
+
+    pool: Pool
+    replica: str
+    version: str | None
+    warm: tuple[str, ...]
+    rejected: dict[str, str] | None
+    backend: str
+    libraries: dict[str, str]
+
+
+class Pools(Protocol):
+    """The pools of one application."""
+
+    async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> Reply:
+        """Ask a pool about uint8 [n, side, side, 3].
+
+        Args:
+            version: The version that shall answer; None for the one a replica is assigned.
+
+        Raises:
+            Busy: Too many pictures wait.
+            TooSlow: No reply in time.
+            NotReady: The pool cannot be reached.
+        """
+        ...
+
+    async def replicas(self) -> list[Replica]:
+        """Every replica that answers in time."""
+        ...

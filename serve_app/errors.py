@@ -1,0 +1,158 @@
+"""What can go wrong, and how HTTP says it.
+
+    ServeAppError
+    ├── BadHome               the home directory cannot be used
+    ├── BadConfig             a rule or another part of a configuration is refused
+    ├── NotRunning            no service answers
+    ├── InTheWay              a start finds its ports or another start's processes
+    ├── StartFailed           the service did not get ready
+    ├── Refused               the service refused what a command asked
+    ├── DeployFailed          what was deployed did not come into force
+    └── Problem               an answer of the service: status and code
+        ├── BadHeader         400  a header says something impossible
+        ├── BadBody           400  not what the path takes
+        ├── Unauthorized      401  no token, or a wrong one
+        ├── PinRefused        403  the rule allows no pins
+        ├── NoSuchVersion     404  the registry has no such version
+        ├── NoSuchModel       404
+        ├── ForgedPrediction  404  a prediction id that was not given out here
+        ├── BodyTooLarge      413
+        ├── UnsupportedMedia  415
+        ├── BadPicture        422  the bytes are no picture that we read
+        ├── BadTensor         422  an inference request that does not fit the model
+        ├── RefusedConfig     422  a configuration that was sent is refused
+        ├── Busy              429  too many requests wait
+        ├── NotReady          503  no replica can answer
+        └── TooSlow           504  a pool did not answer in time
+
+Every text says what came, what was expected and what to do. All arguments go to
+`Exception.__init__`, so that the errors survive pickling between processes.
+"""
+
+from __future__ import annotations
+
+
+class ServeAppError(Exception):
+    """Root of the errors of this package."""
+
+
+class BadHome(ServeAppError):
+    """The home directory cannot be created, or others may read it."""
+
+
+class BadConfig(ServeAppError, ValueError):
+    """A part of a configuration is refused; `path` leads to it, such as `rule.stable`."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(path, message)
+        self.path = path
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.message}"
+
+
+class NotRunning(ServeAppError):
+    """No service answers."""
+
+
+class InTheWay(ServeAppError):
+    """A port is taken, or what an earlier start left is still alive."""
+
+
+class StartFailed(ServeAppError):
+    """The service did not get ready."""
+
+
+class Refused(ServeAppError):
+    """The service refused what a command asked; `status` is HTTP's."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.detail} (HTTP {self.status})"
+
+
+class DeployFailed(ServeAppError):
+    """What was deployed did not come into force; the text says what did instead."""
+
+
+class Problem(ServeAppError):
+    """An answer that says what is wrong; `code` is stable, for programs."""
+
+    status = 500
+    code = "internal"
+    title = "Internal error"
+
+
+class BadHeader(Problem):
+    status, code, title = 400, "bad_header", "A header is impossible"
+
+
+class BadBody(Problem):
+    status, code, title = 400, "bad_body", "The body is not what this path takes"
+
+
+class Unauthorized(Problem):
+    status, code, title = 401, "unauthorized", "A token is needed"
+
+
+class PinRefused(Problem):
+    status, code, title = 403, "pin_refused", "The rule allows no pins"
+
+
+class NoSuchVersion(Problem):
+    status, code, title = 404, "unknown_version", "No such version"
+
+
+class NoSuchModel(Problem):
+    status, code, title = 404, "unknown_model", "No such model"
+
+
+class ForgedPrediction(Problem):
+    status, code, title = 404, "unknown_prediction", "No such prediction"
+
+
+class BodyTooLarge(Problem):
+    status, code, title = 413, "body_too_large", "The body is too large"
+
+
+class UnsupportedMedia(Problem):
+    status, code, title = 415, "unsupported_media", "Not a type that is read"
+
+
+class BadPicture(Problem):
+    """`code` is that of the `models.errors.BadImage` behind it."""
+
+    status, title = 422, "Not a picture that is read"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class BadTensor(Problem):
+    status, code, title = 422, "bad_tensor", "The request does not fit the model"
+
+
+class RefusedConfig(Problem):
+    status, code, title = 422, "refused_config", "The configuration is refused"
+
+
+class Busy(Problem):
+    status, code, title = 429, "busy", "Too many requests wait"
+
+
+class NotReady(Problem):
+    status, code, title = 503, "not_ready", "No replica can answer"
+
+
+class TooSlow(Problem):
+    status, code, title = 504, "too_slow", "No answer in time"

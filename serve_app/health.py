@@ -1,0 +1,38 @@
+"""Whether a service is well, from what it says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def troubles(status: dict[str, Any], rule: dict[str, Any]) -> list[str]:
+    """Everything that is not as it should be, a sentence each.
+
+    Args:
+        status: What `GET /control/status` answers.
+        rule: What `GET /v1/rule` answers.
+    """
+    found = []
+    for name, application in status["applications"].items():
+        if application["status"] != "RUNNING":
+            found.append(_sentence(f"application {name}", application))
+        for deployment, facts in application["deployments"].items():
+            if facts["status"] not in ("HEALTHY", "UPSCALING", "DOWNSCALING"):
+                found.append(_sentence(f"deployment {deployment}", facts))
+    if rule["rejected"]:
+        found.append(
+            f"a rule was refused: {rule['rejected']['path']} {rule['rejected']['message']}"
+        )
+    for pool in rule["pools"]:
+        refusals = {
+            f"{refusal['path']} {refusal['message']}"
+            for replica in pool["replicas"]
+            if (refusal := replica["rejected"])
+        }
+        found += [f"{pool['pool']} refused its configuration: {text}" for text in sorted(refusals)]
+    return found
+
+
+def _sentence(what: str, facts: dict[str, Any]) -> str:
+    last = facts["message"].strip().splitlines()[-1:]
+    return f"{what} is {facts['status']}" + (f": {last[0]}" if last else "")

@@ -1,0 +1,1 @@
+"""The HTTP of both planes, without Ray: FastAPI applications around them."""

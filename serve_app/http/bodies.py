@@ -1,0 +1,97 @@
+"""Reading what was sent, within limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from serve_app.errors import BadBody, BodyTooLarge, UnsupportedMedia
+
+MAX_BODY_BYTES = 10 * 2**20
+PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
+FORM_TYPE = "multipart/form-data"
+FORM_FIELD = "image"
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: Above MAX_BODY_BYTES; no more than that is read.
+        UnsupportedMedia: It is compressed.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise UnsupportedMedia(
+            f"Content-Encoding is {encoding[:50]}: send the body as it is, without compression"
+        )
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+        raise _too_large(f"{declared} bytes are announced")
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise _too_large(f"more than {MAX_BODY_BYTES} bytes came")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def read_picture(request: Request) -> bytes:
+    """The encoded picture of a request: its body, or the field `image` of its form.
+
+    Raises:
+        UnsupportedMedia: Another type.
+        BadBody: The form is broken, or has no such field.
+        BodyTooLarge: See `read_body`.
+    """
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type in PICTURE_TYPES:
+        return await read_body(request)
+    if media_type == FORM_TYPE:
+        return await _picture_of_form(request, await read_body(request))
+    raise UnsupportedMedia(
+        f"Content-Type is {media_type[:50] or 'missing'}: send the picture itself as"
+        f" {', '.join(PICTURE_TYPES)}, or {FORM_TYPE} with the field '{FORM_FIELD}'"
+    )
+
+
+class _Form(MultiPartParser):
+    """Knows whether its closing boundary came."""
+
+    is_whole = False
+
+    def on_end(self) -> None:
+        self.is_whole = True
+
+
+async def _picture_of_form(request: Request, body: bytes) -> bytes:
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+        if not parser.is_whole:  # raised in here, it has the parser close its files
+            raise MultiPartException("its closing boundary is missing")
+
+    parser = _Form(request.headers, whole())
+    try:
+        form = await parser.parse()
+    except (MultiPartException, FormParserError, KeyError, ValueError) as exc:
+        raise BadBody(f"the form cannot be read ({exc}): send {FORM_TYPE} as in RFC 7578") from exc
+    try:
+        field = form.get(FORM_FIELD)
+        if not isinstance(field, UploadFile):
+            names = ", ".join(sorted({name[:50] for name in form})[:5]) or "none"
+            raise BadBody(
+                f"the form has the fields {names}: send the picture as a file in '{FORM_FIELD}'"
+            )
+        return await field.read()
+    finally:
+        await form.close()
+
+
+def _too_large(what: str) -> BodyTooLarge:
+    return BodyTooLarge(f"{what}; at most {MAX_BODY_BYTES} are read: send a smaller picture")

@@ -1,0 +1,117 @@
+"""The HTTP application of the control plane; Serve mounts it at /control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, Protocol
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Lifespan
+
+from serve_app import __version__
+from serve_app.errors import Unauthorized
+from serve_app.http import documentation
+from serve_app.http.envelope import Envelope
+from serve_app.http.problems import explain_errors, json_response
+from serve_app.http.session import Doorkeeper
+from serve_app.trace import Trace
+
+PAGES = files("serve_app") / "pages"
+
+
+class ControlPlane(Protocol):
+    """What the routes ask of the Controller."""
+
+    async def status(self) -> dict[str, Any]: ...
+    async def deployed(self) -> dict[str, Any]: ...
+    async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int: ...
+    async def revisions(self, limit: int) -> list[dict[str, Any]]: ...
+    async def audit(self, limit: int) -> list[dict[str, Any]]: ...
+
+
+class SignIn(BaseModel):
+    """What the sign-in form sends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: str = Field(max_length=200)
+
+
+class Deployment(BaseModel):
+    """A deployment file, who sends it, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    document: dict[str, Any]
+    actor: str = Field(min_length=1, max_length=200)
+    reason: str = Field(max_length=1000)
+
+
+Limit = Query(50, ge=1, le=1000)
+
+
+def application(
+    plane: ControlPlane,
+    doorkeeper: Doorkeeper,
+    answered: Callable[[Trace], None],
+    lifespan: Lifespan[FastAPI],
+) -> FastAPI:
+    """The whole of it; see `serve_app.http.data_plane.application`."""
+    app = FastAPI(title="serve-app control plane", version=__version__, lifespan=lifespan)
+    admitted = [Depends(doorkeeper.admit)]
+    may_fail = documentation.problems(401, 422, 503, 504)
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return HTMLResponse((PAGES / "console.html").read_text(), headers=_PAGE_HEADERS)
+
+    @app.post("/session", status_code=204, responses=documentation.problems(401, 422))
+    async def sign_in(request: Request, body: SignIn) -> Response:
+        if not doorkeeper.knows(body.token.strip()):
+            raise Unauthorized("this is not the token of the home directory")
+        response = Response(status_code=204)
+        doorkeeper.sign_in(response, secure=request.url.scheme == "https")
+        return response
+
+    @app.delete("/session", status_code=204)
+    async def sign_out() -> Response:
+        response = Response(status_code=204)
+        doorkeeper.sign_out(response)
+        return response
+
+    @app.get("/status", dependencies=admitted, responses=may_fail)
+    async def status() -> Response:
+        return json_response(await plane.status())
+
+    @app.get("/deployment", dependencies=admitted, responses=may_fail)
+    async def deployed() -> Response:
+        return json_response(await plane.deployed())
+
+    @app.put("/deployment", dependencies=admitted, responses=may_fail)
+    async def deploy(body: Deployment) -> Response:
+        number = await plane.deploy(body.document, body.actor, body.reason)
+        return json_response({"revision": number})
+
+    @app.get("/revisions", dependencies=admitted, responses=may_fail)
+    async def revisions(limit: int = Limit) -> Response:
+        return json_response({"revisions": await plane.revisions(limit)})
+
+    @app.get("/audit", dependencies=admitted, responses=may_fail)
+    async def audit(limit: int = Limit) -> Response:
+        return json_response({"audit": await plane.audit(limit)})
+
+    app.mount("/static", StaticFiles(packages=[("serve_app", "pages/static")]))
+    explain_errors(app)
+    app.add_middleware(Envelope, answered=answered)
+    return app
+
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}

@@ -1,0 +1,198 @@
+"""What is in force, what there is, and whether it is well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from models.card import Card
+from serve_app.data_plane.plane import DataPlane
+from serve_app.data_plane.pools import Replica
+from serve_app.http import documentation
+from serve_app.http.headers import read_context
+from serve_app.http.problems import json_response, trace_of
+
+_TEXT = {"type": "string"}
+_ANY = {"type": "object"}
+
+
+def router(plane: DataPlane) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["discovery"])
+
+    @routes.get(
+        "/healthz",
+        summary="Alive",
+        responses={200: documentation.answer("Alive", _ANY)},
+    )
+    async def healthz() -> Response:
+        return json_response({"status": "alive"})
+
+    @routes.get(
+        "/readyz",
+        summary="Ready: a rule is in force and its pools have replicas",
+        responses={
+            200: documentation.answer("Ready", _ANY),
+            **documentation.problems(503),
+        },
+    )
+    async def readyz() -> Response:
+        await plane.require_ready()
+        return json_response({"status": "ready"})
+
+    @routes.get(
+        "/v1/rule",
+        summary="The rule in force",
+        responses={
+            200: documentation.answer("The rule", _RULE),
+            **documentation.problems(503),
+        },
+    )
+    async def rule() -> Response:
+        replicas = await plane.replicas()
+        in_force = plane.rule
+        return json_response(
+            {
+                "rule": in_force.content(),
+                "rule_id": in_force.rule_id,
+                "effective_weight": 0.0,
+                "pools": _by_pool(replicas),
+                "rejected": plane.rejection,
+            }
+        )
+
+    @routes.get(
+        "/v1/explain",
+        summary="Who would answer a request with these headers, and why",
+        openapi_extra={"parameters": documentation.CONTEXT_HEADERS},
+        responses={
+            200: documentation.answer("The plan", _EXPLANATION),
+            **documentation.problems(400, 403, 404, 503),
+        },
+    )
+    async def explain(request: Request) -> Response:
+        in_force = plane.rule
+        context = read_context(
+            request.headers,
+            trace_of(request).request_id,
+            plane.identity,
+            trusted=in_force.trust_headers,
+        )
+        plane.check_pin(context)
+        plan = in_force.plan(context)
+        return json_response(
+            {
+                "version": plan.version or in_force.versions["stable"],
+                "reason": plan.reason.value,
+                "rule": in_force.kind,
+                "rule_id": in_force.rule_id,
+                "bucket": None,
+                "threshold": None,
+                "experiment": None,
+                "notes": in_force.notes(context),
+            }
+        )
+
+    @routes.get(
+        "/v1/models",
+        summary="The versions of the registry",
+        responses={200: documentation.answer("The versions", _MODELS)},
+    )
+    async def models() -> Response:
+        replicas = await plane.replicas()
+        cards = [
+            await run_in_threadpool(plane.versions.card, name) for name in plane.versions.names()
+        ]
+        return json_response({"models": [_model(card, replicas) for card in cards]})
+
+    @routes.get(
+        "/v1/models/{version}",
+        summary="One version",
+        openapi_extra={
+            "parameters": [{"name": "version", "in": "path", "required": True, "schema": _TEXT}]
+        },
+        responses={
+            200: documentation.answer("The version", _MODEL),
+            **documentation.problems(404, 503),
+        },
+    )
+    async def model(request: Request) -> Response:
+        card = await run_in_threadpool(plane.versions.card, request.path_params["version"])
+        return json_response(_model(card, await plane.replicas()))
+
+    return routes
+
+
+def _model(card: Card, replicas: list[Replica]) -> dict[str, Any]:
+    holding = [replica for replica in replicas if card.version in replica.warm]
+    some = next(iter(holding or replicas), None)
+    return {
+        "version": card.version,
+        "labels": card.labels,
+        "input": card.input.model_dump(mode="json"),
+        "metrics": [metrics.model_dump(mode="json") for metrics in card.metrics],
+        "digest": card.digest,
+        "parent": card.parent.model_dump(mode="json") if card.parent else None,
+        "backend": some.backend if some else None,
+        "libraries": some.libraries if some else {},
+        "assigned_replicas": sum(replica.version == card.version for replica in replicas),
+        "warm_replicas": len(holding),
+    }
+
+
+def _by_pool(replicas: list[Replica]) -> list[dict[str, Any]]:
+    return [
+        {
+            "pool": pool,
+            "replicas": [
+                {
+                    "replica": replica.replica,
+                    "version": replica.version,
+                    "warm": replica.warm,
+                    "rejected": replica.rejected,
+                }
+                for replica in replicas
+                if replica.pool == pool
+            ],
+        }
+        for pool in ("StablePool", "CandidatePool")
+    ]
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+_LIST = {"type": "array"}
+_RULE = _object(
+    rule=_ANY,
+    rule_id=_TEXT,
+    effective_weight={"type": "number", "minimum": 0, "maximum": 1},
+    pools={"type": "array", "items": _object(pool=_TEXT, replicas=_LIST)},
+    rejected={"type": ["object", "null"]},
+)
+_EXPLANATION = _object(
+    version=_TEXT,
+    reason={"type": "string", "enum": documentation.REASONS},
+    rule=_TEXT,
+    rule_id=_TEXT,
+    bucket={"type": ["number", "null"]},
+    threshold={"type": ["number", "null"]},
+    experiment={"type": ["string", "null"]},
+    notes={"type": "array", "items": _TEXT},
+)
+_MODEL = _object(
+    version=_TEXT,
+    labels=_LIST,
+    input=_ANY,
+    metrics=_LIST,
+    digest=_TEXT,
+    parent={"type": ["object", "null"]},
+    backend={"type": ["string", "null"]},
+    libraries=_ANY,
+    assigned_replicas={"type": "integer", "minimum": 0},
+    warm_replicas={"type": "integer", "minimum": 0},
+)
+_MODELS = _object(models={"type": "array", "items": _MODEL})

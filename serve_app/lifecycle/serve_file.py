@@ -1,0 +1,64 @@
+"""What a start must know of a Serve configuration file before Ray reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve_app.errors import BadConfig
+
+# Serve's own defaults for what a file leaves out.
+DEFAULT_HOST = "0.0.0.0"  # noqa: S104 what Serve does
+DEFAULT_PORT = 8000
+
+
+@dataclass(frozen=True)
+class ServeFile:
+    """A Serve configuration file that looks right; Ray checks the rest."""
+
+    path: Path  # absolute
+    host: str
+    port: int
+    applications: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the service; without a slash at the end."""
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 an address that is given
+        return f"http://{everywhere.get(self.host, self.host)}:{self.port}"
+
+
+def read(path: Path) -> ServeFile:
+    """Read a Serve configuration file.
+
+    Raises:
+        BadConfig: There is none, or it does not look like one.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as exc:
+        raise BadConfig(str(path), f"cannot be read ({exc.strerror}): name a Serve file") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise BadConfig(str(path), f"is not YAML: {exc}") from exc
+    if not isinstance(document, dict):
+        raise BadConfig(str(path), "is not a Serve configuration: expected keys and values")
+    names = _applications(path, document.get("applications"))
+    http = document.get("http_options") or {}
+    if not isinstance(http, dict):
+        raise BadConfig(f"{path}: http_options", f"is {http!r}: expected keys and values")
+    port = http.get("port", DEFAULT_PORT)
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise BadConfig(f"{path}: http_options.port", f"is {port!r}: expected 1 .. 65535")
+    return ServeFile(path.absolute(), str(http.get("host", DEFAULT_HOST)), port, names)
+
+
+def _applications(path: Path, listed: Any) -> tuple[str, ...]:
+    if not isinstance(listed, list) or not listed:
+        raise BadConfig(f"{path}: applications", f"is {listed!r}: expected a list of applications")
+    for position, application in enumerate(listed):
+        if not isinstance(application, dict) or not isinstance(application.get("name"), str):
+            raise BadConfig(f"{path}: applications.{position}.name", "is missing: name it")
+    return tuple(application["name"] for application in listed)

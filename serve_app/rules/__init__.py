@@ -1,0 +1,1 @@
+"""Rules: who answers now. Values in, values out."""

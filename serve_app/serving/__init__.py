@@ -1,0 +1,1 @@
+"""The deployments, and all that touches Ray."""

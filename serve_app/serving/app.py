@@ -1,0 +1,87 @@
+"""The two applications: what `import_path` of every deployment file names.
+
+The graph of deployments never changes with the rule; only `user_config`, replica counts and
+autoscaling bounds do.  `num_cpus` are what Ray reserves: small, so that everything fits two cores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+
+from models import registry
+from models.classifier import Backend
+from serve_app.serving.classifier import Classifier
+from serve_app.serving.console import Console
+from serve_app.serving.controller import Controller
+from serve_app.serving.ingress import Ingress
+from serve_app.serving.logs import CONFIG
+
+_SMALL = {"num_cpus": 0.1}
+_LONG_QUEUE = 10_000  # our own limits answer 429 long before
+
+
+class AnimalsArgs(BaseModel):
+    """The `args` of the data plane; a change of one replaces every replica.
+
+    Attributes:
+        backend: What runs the networks.
+        registry: Folder of the versions, seen from the replicas.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    backend: Backend = "onnx"
+    registry: str = str(registry.SHIPPED)
+
+
+def animals(args: dict[str, Any]) -> Application:
+    """The data plane; see `AnimalsArgs`."""
+    settings = AnimalsArgs.model_validate(args)
+    pools = {
+        name: _deployment(
+            Classifier,
+            name,
+            autoscaling_config=_autoscaling(min_replicas, target_ongoing_requests=1.5),
+            max_ongoing_requests=_LONG_QUEUE,
+        ).bind(settings.backend, settings.registry)
+        for name, min_replicas in (("StablePool", 1), ("CandidatePool", 0))
+    }
+    ingress = _deployment(
+        serve.ingress()(Ingress),
+        "Ingress",
+        autoscaling_config=_autoscaling(1, target_ongoing_requests=16),
+        max_ongoing_requests=_LONG_QUEUE,
+        rolling_update_percentage=1.0,
+    )
+    return ingress.bind(pools["StablePool"], pools["CandidatePool"], settings.registry)
+
+
+def control(_: dict[str, Any]) -> Application:
+    """The control plane."""
+    controller = _deployment(Controller, "Controller", num_replicas=1)
+    return _deployment(serve.ingress()(Console), "Console", num_replicas=1).bind(controller.bind())
+
+
+def _deployment(target: type, name: str, **options: Any) -> serve.Deployment:
+    decorate = serve.deployment(
+        name=name, ray_actor_options=_SMALL, logging_config=CONFIG, **options
+    )
+    return decorate(target)
+
+
+def _autoscaling(min_replicas: int, target_ongoing_requests: float) -> AutoscalingConfig:
+    return AutoscalingConfig(
+        min_replicas=min_replicas,
+        initial_replicas=min_replicas,
+        max_replicas=2,
+        target_ongoing_requests=target_ongoing_requests,
+        metrics_interval_s=1,
+        look_back_period_s=4,
+        upscale_delay_s=4,
+        downscale_delay_s=20,
+    )

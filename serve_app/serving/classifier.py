@@ -1,0 +1,159 @@
+"""`Classifier`: one replica of a pool. It is assigned a version and keeps others warm."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+from models import classifier as classifiers
+from models import registry
+from models.classifier import Backend
+from models.errors import ModelsError
+from models.preprocess import Pixels
+from serve_app.accepted import Accepted
+from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Replica, Reply
+from serve_app.domain import Pool
+from serve_app.errors import BadConfig
+from serve_app.home import open_home
+from serve_app.rules.parse import pool_config
+from serve_app.serving.logs import join_serve_log
+
+WARM_VERSIONS = 2  # the assigned one among them
+LIBRARIES = {
+    "onnx": ("onnxruntime", "numpy", "pillow"),
+    "torch": ("torch", "torchvision", "numpy", "pillow"),
+}
+
+logger = logging.getLogger(__name__)
+
+
+class Classifier:
+    """Answers with its assigned version, or with the one that a call's model id names."""
+
+    def __init__(self, backend: Backend, registry_folder: str) -> None:
+        join_serve_log()
+        self._backend = backend
+        self._registry = Path(registry_folder)
+        self._assigned: classifiers.Classifier | None = None
+        self._rejected: BadConfig | None = None
+        self._warm: list[str] = []
+        self._loading = asyncio.Lock()
+        self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._context = serve.get_replica_context()
+        self._accepted = Accepted(
+            open_home().folder("accepted"), self._context.app_name, self._context.deployment
+        )
+
+    async def reconfigure(self, user_config: Any) -> None:
+        """Take another version: loaded beside the present one, then swapped.
+
+        It never raises, for Serve would take the replica away: what cannot be loaded is held
+        aside, and the replica answers as before; one that is newly born takes what its
+        deployment last accepted.
+        """
+        try:
+            await self._assign(user_config)
+            self._rejected = None
+            self._accepted.save(user_config)
+        except BadConfig as exc:
+            self._rejected = exc
+            logger.error("config.rejected", extra={"path": exc.path, "why": exc.message})
+            if self._assigned is None:
+                await self._assign_last_good()
+        except Exception as exc:
+            self._rejected = BadConfig("user_config", f"is refused: {exc!r}")
+            logger.exception("config.rejected")
+
+    async def classify(self, pixels: Pixels) -> Reply:
+        """Classify uint8 [n, side, side, 3]; what stands in the way is a value, not an error."""
+        wanted = serve.get_multiplexed_model_id()
+        if wanted and (self._assigned is None or wanted != self._assigned.card.version):
+            try:
+                classifier = await self._hold(wanted)
+            except ModelsError as exc:
+                return CannotAnswer(str(exc))
+        elif self._assigned is None:
+            return CannotAnswer(f"the replica holds no version: {self._rejected}")
+        else:
+            classifier = self._assigned
+        card = classifier.card
+        if pixels.shape[1] != card.input.side:
+            return OtherSide(card.input.side)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._network, _answer, classifier, pixels
+        )
+
+    async def describe(self) -> Replica:
+        """What it holds."""
+        return Replica(
+            pool=Pool(self._context.deployment),
+            replica=self._context.replica_id.unique_id,
+            version=self._assigned.card.version if self._assigned else None,
+            warm=tuple(self._warm),
+            rejected=(
+                {"path": self._rejected.path, "message": self._rejected.message}
+                if self._rejected
+                else None
+            ),
+            backend=self._backend,
+            libraries=_libraries(self._backend),
+        )
+
+    async def _assign(self, user_config: Any) -> None:
+        config = pool_config(user_config, registry.names(self._registry))
+        try:
+            self._assigned = await self._hold(config.version)
+        except ModelsError as exc:
+            raise BadConfig("version", f"{config.version} cannot be loaded: {exc}") from exc
+
+    async def _assign_last_good(self) -> None:
+        user_config = self._accepted.load()
+        if user_config is None:
+            return
+        try:
+            await self._assign(user_config)
+        except BadConfig:
+            logger.exception("config.last_good_failed")
+
+    async def _hold(self, version: str) -> classifiers.Classifier:
+        """A version, loaded if need be; the least recently used one goes."""
+        assigned = [self._assigned.card.version] if self._assigned else []
+        async with self._loading:
+            for used in (*assigned, version):  # the assigned one first: never the one that goes
+                held: classifiers.Classifier = await self._load(used)
+                self._warm = [*(name for name in self._warm if name != used), used]
+            del self._warm[:-WARM_VERSIONS]
+            return held
+
+    @serve.multiplexed(max_num_models_per_replica=WARM_VERSIONS)  # type: ignore[untyped-decorator]
+    async def _load(self, version: str) -> classifiers.Classifier:
+        return await asyncio.to_thread(
+            classifiers.load, version, self._backend, self._registry, threads=1
+        )
+
+
+def _answer(classifier: classifiers.Classifier, pixels: Pixels) -> Answer:
+    started = time.perf_counter()
+    probabilities = classifier.probabilities(pixels)
+    card = classifier.card
+    model_ms = 1000 * (time.perf_counter() - started)
+    return Answer(card.version, tuple(card.labels), probabilities, model_ms)
+
+
+def _libraries(backend: Backend) -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES[backend]:
+        try:
+            versions[library] = installed(library)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,90 @@
+"""`Console`: the control plane's HTTP, in a replica. It reads; what changes something it hands to
+the Controller."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.errors import BadConfig, NotReady, RefusedConfig, TooSlow
+from serve_app.home import open_home
+from serve_app.http.control_plane import application
+from serve_app.http.session import Doorkeeper
+from serve_app.serving.logs import join_serve_log
+from serve_app.store.errors import StoreError
+from serve_app.trace import Trace
+
+CALL_TIMEOUT_S = 20.0
+
+logger = logging.getLogger(__name__)
+
+
+class Console:
+    """Implements `serve_app.http.control_plane.ControlPlane` over the Controller's handle."""
+
+    def __init__(self, controller: DeploymentHandle[Any]) -> None:
+        join_serve_log()
+        self._controller = controller
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return application(self, Doorkeeper(open_home().token), _log, _nothing_beside)
+
+    async def status(self) -> dict[str, Any]:
+        """See `Controller.status`."""
+        return await self._ask("status")  # type: ignore[no-any-return]
+
+    async def deployed(self) -> dict[str, Any]:
+        """See `Controller.deployed`."""
+        return await self._ask("deployed")  # type: ignore[no-any-return]
+
+    async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
+        """See `Controller.deploy`."""
+        return await self._ask("deploy", document, actor, reason)  # type: ignore[no-any-return]
+
+    async def revisions(self, limit: int) -> list[dict[str, Any]]:
+        """See `Controller.revisions`."""
+        return await self._ask("revisions", limit)  # type: ignore[no-any-return]
+
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        """See `Controller.audit`."""
+        return await self._ask("audit", limit)  # type: ignore[no-any-return]
+
+    async def _ask(self, method: str, *args: Any) -> Any:
+        call = getattr(self._controller, method)
+        try:
+            return await asyncio.wait_for(call.remote(*args), CALL_TIMEOUT_S)
+        except TimeoutError as exc:
+            raise TooSlow(f"the Controller did not answer within {CALL_TIMEOUT_S:g} s") from exc
+        except (DeploymentUnavailableError, RayActorError) as exc:
+            raise NotReady("the Controller cannot be reached: try again in a second") from exc
+        except BadConfig as exc:
+            raise RefusedConfig(str(exc)) from exc
+        except StoreError as exc:
+            raise NotReady(str(exc)) from exc
+
+
+def _log(trace: Trace) -> None:
+    logger.info(
+        "control.request",
+        extra={
+            "request_id": trace.request_id,
+            "method": trace.method,
+            "path": trace.path,
+            "status": trace.status,
+            "latency_ms": trace.latency_ms,
+            "log_to_stderr": False,
+        },
+    )
+
+
+@contextlib.asynccontextmanager
+async def _nothing_beside(_: FastAPI) -> AsyncIterator[None]:
+    yield

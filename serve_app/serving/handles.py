@@ -1,0 +1,76 @@
+"""The pools behind Serve's handles."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from models.preprocess import Pixels
+from serve_app.data_plane.gathering import Call, Gatherer
+from serve_app.data_plane.pools import Replica, Reply
+from serve_app.domain import Pool
+from serve_app.errors import Busy, NotReady, Problem, TooSlow
+
+CALL_TIMEOUT_S = 15.0
+DESCRIBE_TIMEOUT_S = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class HandlePools:
+    """Implements `serve_app.data_plane.pools.Pools`."""
+
+    def __init__(self, handles: dict[Pool, DeploymentHandle[Any]]) -> None:
+        self._handles = handles
+        self._gatherers: dict[tuple[Pool, str | None], Gatherer] = {}
+
+    async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> Reply:
+        """See `Pools.classify`."""
+        key = (pool, version)
+        if key not in self._gatherers:
+            self._gatherers[key] = Gatherer(self._caller(pool, version))
+        return await self._gatherers[key].classify(pixels)
+
+    async def replicas(self) -> list[Replica]:
+        """See `Pools.replicas`."""
+        found = await asyncio.gather(*(self._describe(pool) for pool in self._handles))
+        return [replica for replicas in found for replica in replicas]
+
+    def _caller(self, pool: Pool, version: str | None) -> Call:
+        handle = self._handles[pool]
+        if version is not None:
+            handle = handle.options(multiplexed_model_id=version)
+
+        async def call(pixels: Pixels) -> Reply:
+            try:
+                return await asyncio.wait_for(handle.classify.remote(pixels), CALL_TIMEOUT_S)
+            except TimeoutError as exc:
+                raise TooSlow(
+                    f"{pool.value} did not answer within {CALL_TIMEOUT_S:g} s: try again"
+                ) from exc
+            except BackPressureError as exc:
+                raise Busy(f"{pool.value} is full: try again in a second") from exc
+            except (DeploymentUnavailableError, RayActorError) as exc:
+                raise NotReady(f"{pool.value} cannot be reached: try again in a second") from exc
+            except Exception as exc:
+                logger.exception("call.failed", extra={"pool": pool.value})
+                raise Problem(f"{pool.value} failed ({type(exc).__name__}): try again") from exc
+
+        return call
+
+    async def _describe(self, pool: Pool) -> list[Replica]:
+        try:
+            return [
+                replica
+                for replica in await self._handles[pool]
+                .broadcast("describe")
+                .results_async(timeout_s=DESCRIBE_TIMEOUT_S, return_exceptions=True)
+                if isinstance(replica, Replica)
+            ]
+        except (TimeoutError, DeploymentUnavailableError):
+            return []

@@ -1,0 +1,104 @@
+"""`Ingress`: the data plane's HTTP, in a replica."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.accepted import Accepted
+from serve_app.data_plane.plane import DataPlane
+from serve_app.data_plane.versions import Versions
+from serve_app.domain import Pool
+from serve_app.errors import BadConfig
+from serve_app.home import open_home
+from serve_app.http.data_plane import application
+from serve_app.identity import Identity
+from serve_app.recording.batch import Batch
+from serve_app.recording.recorder import Recorder
+from serve_app.recording.spool import Spool
+from serve_app.rules.parse import ingress_config
+from serve_app.rules.rule import Rule
+from serve_app.serving.handles import HandlePools
+from serve_app.serving.logs import join_serve_log
+from serve_app.serving.observation import Observation
+
+CONTROL_APPLICATION = "control"
+CONTROLLER = "Controller"
+CLOSE_TIMEOUT_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Ingress:
+    """Answers requests by the rule that is its `user_config`."""
+
+    def __init__(
+        self, stable: DeploymentHandle[Any], candidate: DeploymentHandle[Any], registry_folder: str
+    ) -> None:
+        join_serve_log()
+        home = open_home()
+        context = serve.get_replica_context()
+        self._model = context.app_name
+        self._accepted = Accepted(home.folder("accepted"), context.app_name, context.deployment)
+        self._recorder = Recorder(_deliver, Spool(home.folder("spool")))
+        self._observation = Observation(self._recorder)
+        self._plane = DataPlane(
+            HandlePools({Pool.STABLE: stable, Pool.CANDIDATE: candidate}),
+            self._recorder,
+            Identity(home.hash_key),
+            Versions(Path(registry_folder)),
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return application(self._plane, self._model, self._observation.answered, self._run_beside)
+
+    def reconfigure(self, user_config: Any) -> None:
+        """Put another rule in force.
+
+        It never raises, for Serve would take the replica away: a bad rule is held aside and the
+        last good one stays; a replica that is newly born takes the one last accepted.
+        """
+        try:
+            self._plane.obey(self._rule(user_config))
+            self._accepted.save(user_config)
+        except BadConfig as exc:
+            self._refuse(exc)
+        except Exception as exc:
+            logger.exception("config.failed")
+            self._refuse(BadConfig("user_config", f"is refused: {exc!r}"))
+
+    def _refuse(self, refusal: BadConfig) -> None:
+        logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
+        if not self._plane.is_ruled and (last_good := self._accepted.load()) is not None:
+            try:
+                self._plane.obey(self._rule(last_good))
+            except BadConfig:
+                logger.exception("config.last_good_failed")
+        self._plane.refuse(refusal)
+
+    def _rule(self, user_config: Any) -> Rule:
+        return ingress_config(user_config, self._plane.versions.names())
+
+    @contextlib.asynccontextmanager
+    async def _run_beside(self, _: FastAPI) -> AsyncIterator[None]:
+        self._recorder.start()
+        writing = asyncio.create_task(
+            self._observation.run(lambda: self._plane.rejected is not None)
+        )
+        yield
+        writing.cancel()
+        await self._recorder.close(CLOSE_TIMEOUT_S)
+        self._observation.write(rejected=self._plane.rejected is not None)
+
+
+async def _deliver(batch: Batch) -> None:
+    controller = serve.get_deployment_handle(CONTROLLER, CONTROL_APPLICATION)
+    await controller.record.remote(batch)

@@ -1,0 +1,93 @@
+"""One line of the log and a step of the metrics for each request, written off its path."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter as Tally
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ray.serve import metrics
+
+from serve_app.recording.recorder import Recorder
+from serve_app.serving.logs import flush_serve_log
+from serve_app.trace import Trace
+
+FLUSH_INTERVAL_S = 1.0
+MAX_WAITING = 20_000
+LATENCY_MS: list[float] = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 5000]
+_LABELS: Any = ("rule", "assigned", "served", "reason")  # Ray types it as a tuple of one
+_REQUEST_LABELS: Any = ("route", "status", "error", *_LABELS)
+
+logger = logging.getLogger(__name__)
+
+
+class Observation:
+    """Collects traces and writes them once a second."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._traces: deque[Trace] = deque()
+        self._unlogged = 0
+        self._requests = metrics.Counter(
+            "serve_app_requests",
+            "Requests, by what became of them.",
+            tag_keys=_REQUEST_LABELS,
+        )
+        self._latency = metrics.Histogram(
+            "serve_app_latency_ms",
+            "From a request's arrival at the ingress to its answer.",
+            boundaries=LATENCY_MS,
+            tag_keys=_LABELS,
+        )
+        self._model = metrics.Histogram(
+            "serve_app_model_ms",
+            "The network's time for the batch that a request ran in.",
+            boundaries=LATENCY_MS,
+            tag_keys=("served",),
+        )
+        self._exposures = metrics.Gauge(
+            "serve_app_exposures",
+            "Exposures of this ingress: recorded, delivered, dropped, waiting.",
+            tag_keys=("state",),
+        )
+        self._rejected = metrics.Gauge(
+            "serve_app_rule_rejected", "1 while a refused rule is held aside."
+        )
+
+    def answered(self, trace: Trace) -> None:
+        """Take a trace; beyond MAX_WAITING it is counted and dropped."""
+        if len(self._traces) < MAX_WAITING:
+            self._traces.append(trace)
+        else:
+            self._unlogged += 1
+
+    async def run(self, is_rejected: Callable[[], bool]) -> None:
+        """Write until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            self.write(rejected=is_rejected())
+
+    def write(self, *, rejected: bool) -> None:
+        """Write what came since the last time."""
+        traces, self._traces = self._traces, deque()
+        tally: Tally[tuple[str, ...]] = Tally()
+        for trace in traces:
+            labels = {key: getattr(trace, key) or "" for key in _LABELS}
+            tally[trace.route, str(trace.status), trace.error or "", *labels.values()] += 1
+            if trace.model_ms is not None:
+                self._latency.observe(trace.latency_ms, labels)
+                self._model.observe(trace.model_ms, {"served": labels["served"]})
+            logger.info("request", extra={**asdict(trace), "log_to_stderr": False})
+        for values, count in tally.items():
+            self._requests.inc(count, dict(zip(_REQUEST_LABELS, values, strict=True)))
+        for state in ("recorded", "delivered", "dropped", "waiting"):
+            self._exposures.set(getattr(self._recorder, state), {"state": state})
+        self._rejected.set(int(rejected))
+        if self._unlogged:
+            logger.warning("log.dropped", extra={"requests": self._unlogged})
+            self._unlogged = 0
+        flush_serve_log()

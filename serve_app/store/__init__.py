@@ -1,0 +1,1 @@
+"""The database: what was answered, under which rule, and who changed what."""

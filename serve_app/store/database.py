@@ -1,0 +1,124 @@
+"""Connections and transactions: the one place that knows SQLite from PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from serve_app.home import DATABASE_VARIABLE
+from serve_app.store.errors import StoreError
+
+WAIT_S = 10.0  # for another process that writes to the same SQLite file
+
+DRIVERS = ("sqlite", "postgresql+psycopg")
+# The first statement of a transaction. A reader sees one state of everything; there is one
+# writer at a time, so that it may look before it inserts (the number names the lock).
+READ = {
+    "sqlite": "BEGIN",
+    "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+}
+WRITE = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "SELECT pg_advisory_xact_lock(4276993775)",
+}
+
+
+class Database:
+    """A database that is there; safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        """Nothing connects before the first transaction.
+
+        Raises:
+            StoreError: Not a URL of a database that can be used.
+        """
+        self._url = _parsed(url)
+        try:
+            if self._url.drivername == "sqlite":
+                _create_private(self._url)
+                self._engine = create_engine(self._url, connect_args={"timeout": WAIT_S})
+                event.listen(self._engine, "connect", _prepare_sqlite)
+            else:
+                self._engine = create_engine(self._url, pool_pre_ping=True)
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+        except ImportError as exc:
+            raise StoreError(
+                f"the database {self._url!r} needs a driver ({exc}):"
+                " pip install 'serve-app[postgres]'"
+            ) from exc
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._transaction(READ) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that may write; all of it happens, or nothing.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._transaction(WRITE) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, first: dict[str, str]) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                connection.exec_driver_sql(first[connection.dialect.name])
+                yield connection
+        except DBAPIError as exc:
+            raise self._unusable(exc.orig) from exc
+
+    def _unusable(self, reason: BaseException | None) -> StoreError:
+        return StoreError(
+            f"the database {self._url!r} cannot be used ({reason}):"
+            f" mend that, or set {DATABASE_VARIABLE} to another"
+        )
+
+
+def _parsed(url: str) -> URL:
+    expected = (
+        "expected sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+        f" ({DATABASE_VARIABLE})"
+    )
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as exc:
+        raise StoreError(f"the database's URL cannot be read: {expected}") from exc
+    if parsed.drivername not in DRIVERS or parsed.database in (None, "", ":memory:"):
+        raise StoreError(f"the database {parsed!r} is of no use here: {expected}")
+    return parsed
+
+
+def _create_private(url: URL) -> None:
+    """Create the file of an SQLite database, mode 0600; SQLite's other files take its mode.
+
+    One that exists is not even opened: closing it would drop the locks that this process holds
+    on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with suppress(FileExistsError):
+        Path(str(url.database)).touch(mode=0o600, exist_ok=False)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions begin with our statement, not sqlite3's
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,109 @@
+"""Writers: what each ingress process counted, against what the store has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from serve_app.recording.batch import Batch
+from serve_app.store import schema
+from serve_app.store.exposures import Added
+
+_writers = schema.writers.c
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """The figures of one ingress process.
+
+    Attributes:
+        first_seen_ms, last_seen_ms: The first and the last time in its batches, milliseconds
+            since 1970 UTC.
+        last_sequence: The last number that it is known to have given out.
+        stored: Its exposures in the store.
+        dropped: Those that it says it dropped.
+        without_epoch: Those stored under a rule that nobody is known to have adopted.
+    """
+
+    writer: str
+    first_seen_ms: int
+    last_seen_ms: int
+    last_sequence: int
+    stored: int
+    dropped: int
+    without_epoch: int
+
+    @property
+    def missing(self) -> int:
+        """Numbers given out and not stored: dropped, lost, or still on their way."""
+        return self.last_sequence - self.stored
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How complete the exposures are.
+
+    Attributes:
+        writers: The one seen last first.
+    """
+
+    writers: tuple[Writer, ...]
+
+    @property
+    def stored(self) -> int:
+        return sum(writer.stored for writer in self.writers)
+
+    @property
+    def dropped(self) -> int:
+        return sum(writer.dropped for writer in self.writers)
+
+    @property
+    def missing(self) -> int:
+        return sum(writer.missing for writer in self.writers)
+
+    @property
+    def without_epoch(self) -> int:
+        return sum(writer.without_epoch for writer in self.writers)
+
+
+def note(connection: Connection, batch: Batch, added: Added) -> None:
+    """Add a batch to the figures of its writer."""
+    times = [adoption.at_ms for adoption in batch.adoptions]
+    times += [exposure.at_ms for exposure in batch.exposures]
+    row = connection.execute(
+        select(schema.writers).where(_writers.writer == batch.writer)
+    ).one_or_none()
+    if row is None:
+        connection.execute(
+            insert(schema.writers).values(
+                writer=batch.writer,
+                first_seen_ms=min(times),
+                last_seen_ms=max(times),
+                last_sequence=batch.last_sequence,
+                stored=added.stored,
+                dropped=batch.dropped,
+                without_epoch=added.without_epoch,
+            )
+        )
+    else:
+        connection.execute(
+            update(schema.writers)
+            .where(_writers.writer == batch.writer)
+            .values(
+                first_seen_ms=min(row.first_seen_ms, *times),
+                last_seen_ms=max(row.last_seen_ms, *times),
+                last_sequence=max(row.last_sequence, batch.last_sequence),
+                stored=row.stored + added.stored,
+                dropped=max(row.dropped, batch.dropped),
+                without_epoch=row.without_epoch + added.without_epoch,
+            )
+        )
+
+
+def recording(connection: Connection) -> Recording:
+    """The figures of all writers."""
+    rows = connection.execute(
+        select(schema.writers).order_by(_writers.last_seen_ms.desc(), _writers.writer)
+    )
+    return Recording(tuple(Writer(**row) for row in rows.mappings()))

@@ -1,0 +1,33 @@
+"""What is known of a request once it is answered: a line of the log, a step of the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Trace:
+    """One request's line in the log; filled in while it is answered.
+
+    Attributes:
+        route: The path's template, such as `/v1/models/{version}`; empty if there is none.
+        error: The code of the problem that it was answered with.
+        pictures: How many it held.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    route: str = ""
+    status: int = 0
+    latency_ms: float = 0.0
+    error: str | None = None
+    rule_id: str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    assigned: str | None = None
+    served: str | None = None
+    user: str | None = None
+    region: str | None = None
+    pictures: int = 0
+    model_ms: float | None = None

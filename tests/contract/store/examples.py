@@ -1,0 +1,81 @@
+"""Batches, and what a database holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import create_engine, select
+
+from serve_app.domain import Exposure
+from serve_app.recording.batch import Adoption, Batch
+from serve_app.store.schema import metadata
+
+WRITER = "0123456789ab"
+OTHER_WRITER = "ba9876543210"
+
+EXPOSURE = Exposure(
+    writer=WRITER,
+    sequence=1,
+    at_ms=1_700_000_000_000,
+    request_id="r-1",
+    rule_id="aaaaaaaa",
+    rule="canary_parallel",
+    reason="split",
+    assigned="v2",
+    served="v1",
+    user="c4" * 16,
+    session="5e" * 16,
+    region="AU",
+    label="cat",
+    confidence=0.875,
+    latency_ms=4.25,
+    model_ms=2.5,
+    error="too_slow",
+)
+
+
+def exposure(sequence: int, **changes: Any) -> Exposure:
+    """An exposure with a number."""
+    return replace(EXPOSURE, sequence=sequence, **changes)
+
+
+def adoption(letter: str, at_ms: int) -> Adoption:
+    """Of a rule whose id is eight times a letter."""
+    return Adoption(at_ms, letter * 8, f'{{"kind":"single","name":"{letter}"}}')
+
+
+def batch(
+    *entries: Adoption | Exposure, writer: str = WRITER, last_sequence: int = 0, dropped: int = 0
+) -> Batch:
+    """A batch; unless told otherwise, the last number given out is the highest in it."""
+    exposures = tuple(replace(e, writer=writer) for e in entries if isinstance(e, Exposure))
+    highest = max((e.sequence for e in exposures), default=0)
+    return Batch(
+        writer,
+        tuple(entry for entry in entries if isinstance(entry, Adoption)),
+        exposures,
+        last_sequence or highest,
+        dropped,
+    )
+
+
+def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        rows = {
+            table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
+            for table in metadata.sorted_tables
+        }
+    engine.dispose()
+    return rows
+
+
+def empty(url: str) -> None:
+    """Delete every row."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    engine.dispose()

@@ -1,0 +1,86 @@
+"""Which rule was in force when."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from serve_app.domain import Exposure
+from serve_app.store.store import Store
+from tests.contract.store.examples import OTHER_WRITER, adoption, batch, exposure
+
+
+def periods(store: Store) -> list[tuple[str, int, int | None]]:
+    """Letter, start and end of every epoch, the oldest first."""
+    return [(e.rule_id[0], e.started_at_ms, e.ended_at_ms) for e in store.epochs(100)[::-1]]
+
+
+def epoch_of(store: Store, one: Exposure) -> tuple[str, int] | None:
+    """Letter and start of the epoch that an exposure gets."""
+    store.record(batch(one))
+    (number,) = {s.epoch for s in store.exposures(0, 100) if s.exposure.sequence == one.sequence}
+    epochs = {e.number: (e.rule_id[0], e.started_at_ms) for e in store.epochs(100)}
+    return None if number is None else epochs[number]
+
+
+def test_an_epoch_tells_its_rule(store: Store) -> None:
+    store.record(batch(adoption("a", 5)))
+    (epoch,) = store.epochs(limit=10)
+    assert (epoch.number, epoch.kind) == (1, "single")
+    assert (epoch.rule_id, epoch.rule) == ("aaaaaaaa", '{"kind":"single","name":"a"}')
+    assert (epoch.started_at_ms, epoch.ended_at_ms) == (5, None)
+
+
+def test_a_rule_that_returns_begins_an_epoch_of_its_own(store: Store) -> None:
+    store.record(batch(adoption("a", 0), adoption("b", 10)))
+    store.record(batch(adoption("a", 20)))
+    assert periods(store) == [("a", 0, 10), ("b", 10, 20), ("a", 20, None)]
+    assert [epoch.number for epoch in store.epochs(limit=2)] == [3, 2]
+
+
+def test_the_writers_that_adopt_a_rule_share_its_epoch(store: Store) -> None:
+    """It starts with the first of them, also if the first is not heard first."""
+    store.record(batch(adoption("a", 0), adoption("b", 100)))
+    store.record(batch(adoption("a", 1), adoption("b", 98), writer=OTHER_WRITER))
+    assert periods(store) == [("a", 0, 98), ("b", 98, None)]
+
+
+@pytest.mark.parametrize("order", list(permutations("abcd")), ids="".join)
+def test_adoptions_make_the_same_epochs_in_whatever_order_they_arrive(
+    store: Store, order: tuple[str, ...]
+) -> None:
+    """A spool may hold what another writer's batches have long overtaken."""
+    start_ms = {"a": 0, "b": 10, "c": 20, "d": 30}
+    for letter in order:
+        store.record(batch(adoption(letter, start_ms[letter])))
+    assert periods(store) == [("a", 0, 10), ("b", 10, 20), ("c", 20, 30), ("d", 30, None)]
+
+
+def test_an_exposure_belongs_to_the_epoch_in_which_it_was_answered(store: Store) -> None:
+    """Also when it arrives after the rule has returned."""
+    store.record(batch(adoption("a", 0), adoption("b", 10), adoption("a", 20)))
+    assert epoch_of(store, exposure(1, rule_id="aaaaaaaa", at_ms=9)) == ("a", 0)
+    assert epoch_of(store, exposure(2, rule_id="aaaaaaaa", at_ms=20)) == ("a", 20)
+
+
+def test_an_answer_that_took_longer_than_its_rule_belongs_to_that_rule(store: Store) -> None:
+    store.record(batch(adoption("a", 0), adoption("b", 10)))
+    assert epoch_of(store, exposure(1, rule_id="aaaaaaaa", at_ms=11)) == ("a", 0)
+
+
+def test_a_clock_that_is_behind_costs_no_epoch(store: Store) -> None:
+    store.record(batch(adoption("a", 0), adoption("b", 10)))
+    assert epoch_of(store, exposure(1, rule_id="bbbbbbbb", at_ms=9)) == ("b", 10)
+
+
+def test_a_rule_that_nobody_adopted_has_no_epoch_and_is_counted(store: Store) -> None:
+    store.record(batch(adoption("a", 0)))
+    assert epoch_of(store, exposure(1, rule_id="bbbbbbbb")) is None
+    assert epoch_of(store, exposure(2, rule_id="aaaaaaaa")) == ("a", 0)
+    assert store.recording().without_epoch == 1
+
+
+def test_an_adoption_counts_for_the_exposures_of_its_own_batch(store: Store) -> None:
+    store.record(batch(adoption("a", 0), exposure(1, rule_id="aaaaaaaa", at_ms=1)))
+    assert [s.epoch for s in store.exposures(0, 10)] == [1]

@@ -1,0 +1,133 @@
+"""Databases that are new, old, too new, and no databases."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from serve_app.store.errors import StoreError
+from serve_app.store.schema import metadata
+from serve_app.store.store import Store, open_store
+from tests.contract.store.examples import adoption, batch, contents, exposure
+
+OPEN_AND_WRITE = """
+import sys
+from serve_app.store.store import open_store
+print("ready", flush=True)
+sys.stdin.readline()
+store = open_store(sys.argv[1])
+store.add_audit("open", "a process", "at once", {}, at_ms=1)
+store.close()
+"""
+
+
+def test_what_was_stored_is_there_after_the_store_is_opened_again(url: str) -> None:
+    for number in (1, 2):
+        store = open_store(url)
+        store.record(batch(adoption("a", 0), exposure(number)))
+        store.close()
+    tables = contents(url)
+    assert (len(tables["exposures"]), len(tables["epochs"])) == (2, 1)
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(store: Store, url: str) -> None:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_processes_may_open_a_fresh_database_at_once(url: str) -> None:
+    command = [sys.executable, "-c", OPEN_AND_WRITE, url]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(contents(url)["audit"]) == 2
+
+
+def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
+    open_store(url).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreError, match=r"newer serve-app .*'9999'.*: install that one"):
+        open_store(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "store.db",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://ada:secret@db/animals",
+        "postgresql+psycopg://ada:secret@db",
+        "postgresql+psycopg://ada:secret@db:port/animals",
+    ],
+)
+def test_a_url_that_is_of_no_use_is_refused_with_one_that_is(url: str) -> None:
+    with pytest.raises(StoreError, match=r"expected sqlite:.* or postgresql") as refused:
+        open_store(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(StoreError, match=r"db\.invalid") as refused:
+        open_store("postgresql+psycopg://ada:secret@db.invalid/animals")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_folder_that_is_not_there_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"No such file.*set SERVE_APP_DATABASE_URL"):
+        open_store(f"sqlite:///{tmp_path}/none/store.db")
+
+
+def test_a_folder_or_another_file_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="unable to open"):
+        open_store(f"sqlite:///{tmp_path}")
+    (tmp_path / "notes.txt").write_text("no database, and longer than its header is\n" * 50)
+    with pytest.raises(StoreError, match="not a database"):
+        open_store(f"sqlite:///{tmp_path}/notes.txt")
+
+
+def test_an_sqlite_store_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    store.record(batch(exposure(1)))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    store.close()
+    assert modes == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm"), 0o600)
+
+
+def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
+    """The console reads while the controller writes."""
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    other = create_engine(f"sqlite:///{tmp_path}/store.db")
+    with other.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        assert store.recording().stored == 0
+    other.dispose()
+    store.close()
+
+
+def test_an_error_of_the_store_survives_the_way_between_processes() -> None:
+    assert str(pickle.loads(pickle.dumps(StoreError("the disk is full")))) == "the disk is full"

@@ -1,0 +1,141 @@
+"""What becomes of batches."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serve_app.domain import Exposure
+from serve_app.recording.batch import Batch
+from serve_app.store.errors import StoreError
+from serve_app.store.store import Store
+from tests.contract.store.examples import (
+    OTHER_WRITER,
+    WRITER,
+    adoption,
+    batch,
+    contents,
+    empty,
+    exposure,
+)
+
+OPTIONAL = [field.name for field in fields(Exposure) if "None" in str(field.type)]
+
+
+@pytest.mark.parametrize("changes", [{}, dict.fromkeys(OPTIONAL)], ids=["full", "empty"])
+def test_an_exposure_comes_back_as_it_was(store: Store, changes: dict[str, Any]) -> None:
+    one = exposure(7, **changes)
+    store.record(batch(adoption("a", 0), one))
+    (stored,) = store.exposures(since_ms=0, limit=10)
+    assert stored.exposure == one
+
+
+def test_exposures_are_listed_from_the_newest_back_to_a_time(store: Store) -> None:
+    store.record(batch(*(exposure(n, at_ms=1_000 + n) for n in (1, 2, 3, 4))))
+    sequences = [s.exposure.sequence for s in store.exposures(since_ms=1_002, limit=2)]
+    assert sequences == [4, 3]
+    sequences = [s.exposure.sequence for s in store.exposures(since_ms=1_002, limit=10)]
+    assert sequences == [4, 3, 2]
+
+
+def test_a_batch_that_overlaps_another_adds_only_what_is_new(store: Store) -> None:
+    """A number means one exposure: the first that came keeps it."""
+    store.record(batch(exposure(1), exposure(3)))
+    store.record(batch(exposure(2), exposure(3, label="dog"), exposure(4)))
+    stored = [s.exposure for s in store.exposures(since_ms=0, limit=10)]
+    assert [e.sequence for e in stored] == [4, 3, 2, 1]
+    assert {e.label for e in stored} == {"cat"}
+    assert store.recording().stored == 4
+
+
+def test_two_writers_may_use_the_same_numbers(store: Store) -> None:
+    store.record(batch(exposure(1)))
+    store.record(batch(exposure(1), writer=OTHER_WRITER))
+    assert store.recording().stored == 2
+
+
+def test_a_gap_in_the_numbers_is_missing_until_it_is_filled(store: Store) -> None:
+    store.record(batch(exposure(2, at_ms=20), exposure(5, at_ms=50), last_sequence=6, dropped=2))
+    (writer,) = store.recording().writers
+    assert (writer.stored, writer.dropped, writer.missing) == (2, 2, 4)
+
+    store.record(batch(exposure(1, at_ms=10), last_sequence=5, dropped=1))
+    (writer,) = store.recording().writers
+    assert (writer.first_seen_ms, writer.last_seen_ms) == (10, 50)
+    assert (writer.last_sequence, writer.dropped) == (6, 2)
+    assert (writer.stored, writer.missing) == (3, 3)
+
+
+def test_the_figures_of_all_writers_add_up(store: Store) -> None:
+    store.record(batch(exposure(1, at_ms=10), last_sequence=3, dropped=1))
+    store.record(batch(exposure(4, at_ms=20), writer=OTHER_WRITER, dropped=2))
+    recording = store.recording()
+    assert [writer.writer for writer in recording.writers] == [OTHER_WRITER, WRITER]
+    assert (recording.stored, recording.dropped, recording.missing) == (2, 3, 5)
+    assert recording.without_epoch == 2
+
+
+def test_an_empty_store_has_lost_nothing(store: Store) -> None:
+    recording = store.recording()
+    assert (recording.writers, recording.stored, recording.missing) == ((), 0, 0)
+
+
+def test_a_batch_is_stored_as_a_whole_or_not_at_all(store: Store, url: str) -> None:
+    broken = exposure(2, latency_ms=None)
+    with pytest.raises(StoreError):
+        store.record(batch(adoption("a", 0), exposure(1), broken))
+    assert not any(contents(url).values())
+
+
+def test_threads_that_record_at_once_lose_nothing(store: Store) -> None:
+    """A delivery that was given up may still run when it is repeated."""
+    once = [batch(adoption("a", n), exposure(n), exposure(n + 1)) for n in range(1, 40)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(store.record, once * 2))
+    (writer,) = store.recording().writers
+    assert (writer.stored, writer.missing) == (40, 0)
+    assert len(store.exposures(since_ms=0, limit=100)) == 40
+    assert len(store.epochs(limit=10)) == 1
+
+
+batches = st.builds(
+    lambda adoptions, exposures, writer, dropped: batch(
+        *adoptions, *exposures, writer=writer, dropped=dropped
+    ),
+    adoptions=st.lists(
+        st.builds(adoption, st.sampled_from("abc"), st.integers(0, 9)), min_size=1, max_size=3
+    ),
+    exposures=st.lists(
+        st.builds(
+            exposure,
+            st.integers(1, 9),
+            at_ms=st.integers(0, 9),
+            rule_id=st.sampled_from(["aaaaaaaa", "bbbbbbbb", "dddddddd"]),
+        ),
+        max_size=4,
+        unique_by=lambda e: e.sequence,
+    ),
+    writer=st.sampled_from([WRITER, OTHER_WRITER]),
+    dropped=st.integers(0, 9),
+)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(sent=st.lists(batches, min_size=1, max_size=4), data=st.data())
+def test_a_batch_that_comes_again_changes_nothing(
+    store: Store, url: str, sent: list[Batch], data: st.DataObject
+) -> None:
+    """However late it comes, and whatever came between."""
+    empty(url)
+    for one in sent:
+        store.record(one)
+    before = contents(url)
+    store.record(data.draw(st.sampled_from(sent)))
+    assert contents(url) == before

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serve_app.home import Home, open_home
+from serve_app.lifecycle.ports import Port
+from serve_app.lifecycle.processes import identify
+from serve_app.lifecycle.run import Run
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("SERVE_APP_HOME", str(tmp_path / "home"))
+    return open_home()
+
+
+@pytest.fixture
+def attended(tmp_path: Path) -> Run:
+    """A run whose starter is this process; it has started nothing."""
+    (tmp_path / "sockets").mkdir()
+    return Run(
+        id="0123456789abcdef",
+        file="/x/base.yaml",
+        url="http://127.0.0.1:8000",
+        started_at="2026-11-23T06:52:00+00:00",
+        sockets=str(tmp_path / "sockets"),
+        ports=(Port(8000, "127.0.0.1", "service", "http_options.port in /x/base.yaml"),),
+        starter=identify(psutil.Process()),
+    )

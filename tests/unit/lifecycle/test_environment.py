@@ -1,0 +1,41 @@
+"""The environment of `serve run`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from serve_app.lifecycle.environment import FAST, of_service
+
+SOCKETS = Path("/tmp/serve-app-abcdefgh")  # noqa: S108 as the start makes it
+SUN_PATH = 107  # bytes of a Unix socket's path, the closing zero left out
+
+
+def of(inherited: dict[str, str]) -> dict[str, str]:
+    return of_service(inherited, "f00d", Path("/home/alice/.serve-app"), SOCKETS)
+
+
+def test_the_fast_settings_are_added_to_what_is_there() -> None:
+    assert of({"PATH": "/bin"}).items() >= (FAST | {"PATH": "/bin"}).items()
+
+
+def test_what_the_user_has_set_wins() -> None:
+    own = {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_HAPROXY_SOCKET_PATH": "/run/x.sock"}
+    assert of(own).items() >= own.items()
+
+
+def test_the_marks_are_those_of_this_start_also_inside_another_one() -> None:
+    marks = of({"SERVE_APP_RUN": "0ld", "SERVE_APP_HOME": "relative"})
+    assert (marks["SERVE_APP_RUN"], marks["SERVE_APP_HOME"]) == ("f00d", "/home/alice/.serve-app")
+
+
+def test_socket_paths_fit_the_kernel() -> None:
+    """Serve puts a node id between, HAProxy binds to a name with its pid before it renames."""
+    folder = tempfile.mkdtemp(prefix="serve-app-", dir="/tmp")
+    Path(folder).rmdir()
+    assert len(folder) == len(str(SOCKETS))
+    for name in ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"):
+        path = Path(of({})[name])
+        assert len(f"{path.parent}/{'0' * 56}/{path.name}") <= SUN_PATH
+    admin = Path(of({})["RAY_SERVE_HAPROXY_SOCKET_PATH"])
+    assert len(f"{admin.parent}/{'0' * 56}/{admin.name}.4194304.tmp") <= SUN_PATH

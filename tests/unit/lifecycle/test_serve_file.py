@@ -1,0 +1,54 @@
+"""What a start reads of a Serve configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serve_app.errors import BadConfig
+from serve_app.lifecycle import serve_file
+from serve_app.lifecycle.up import BASE
+
+
+def test_the_default_file_is_shipped_and_bound_to_this_machine() -> None:
+    file = serve_file.read(BASE)
+    assert file.applications == ("animals", "control")
+    assert file.url == "http://127.0.0.1:8000"
+
+
+def test_what_a_file_leaves_out_is_as_serve_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "app.yaml"
+    path.write_text("applications: [{name: animals}]")
+    file = serve_file.read(path)
+    assert (file.host, file.port, file.url) == ("0.0.0.0", 8000, "http://127.0.0.1:8000")  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a: [", "is not YAML"),
+        ("", "is not a Serve configuration"),
+        ("[1, 2]", "is not a Serve configuration"),
+        ("import_path: app:app", "applications is None: expected a list"),
+        ("applications: []", "applications is []: expected a list"),
+        ("applications: [{import_path: a}]", "applications.0.name is missing"),
+        ("{applications: [{name: a}], http_options: 8000}", "http_options is 8000: expected keys"),
+        ("{applications: [{name: a}], http_options: {port: x}}", "http_options.port is 'x'"),
+        ("{applications: [{name: a}], http_options: {port: 70000}}", "expected 1 .. 65535"),
+    ],
+)
+def test_a_malformed_file_is_refused_with_the_place(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    path = tmp_path / "app.yaml"
+    path.write_text(text)
+    with pytest.raises(BadConfig) as refused:
+        serve_file.read(path)
+    assert complaint in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"cannot be read \(No such file or directory\)"):
+        serve_file.read(tmp_path / "none.yaml")

@@ -1,0 +1,128 @@
+"""A clock that does not wait, a store that fails when told to, and what they are fed with."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from serve_app.domain import Exposure
+from serve_app.recording.batch import Batch
+
+T = TypeVar("T")
+
+EXPOSURE = Exposure(
+    writer="0123456789ab",
+    sequence=1,
+    at_ms=1_000,
+    request_id="r-1",
+    rule_id="9f31c0aa",
+    rule="single",
+    reason="static",
+    assigned="v1",
+    served="v1",
+    user="c4" * 16,
+    session=None,
+    region="AU",
+    label="cat",
+    confidence=0.875,
+    latency_ms=4.25,
+    model_ms=2.5,
+    error=None,
+)
+
+
+class JumpingSelector(selectors.SelectSelector):
+    """Never waits: the time jumps to the next timer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "everything waits for something that will never happen"
+        self.now_s += max(timeout, 0.0)
+        return super().select(0)
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock starts at 0 and takes no time."""
+
+    def __init__(self) -> None:
+        self._jumping = JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Seconds."""
+        return self._jumping.now_s
+
+
+def run(scenario: Coroutine[Any, Any, T]) -> T:
+    """What a scenario returns, played without waiting."""
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        return runner.run(scenario)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let time pass until something holds."""
+    async with asyncio.timeout(3_600):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Fate(StrEnum):
+    """What becomes of a delivery."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    HANGING = "hanging"
+    CANCELLED = "cancelled"  # by the other side
+    UNANSWERED = "unanswered"  # taken, and the answer is lost
+
+
+class FakeStore:
+    """Knows an exposure by its writer and number, as the store does.
+
+    Attributes:
+        attempts: Every delivery: when, in seconds of the loop, and what.
+        taken: The batches that were stored; one can be there twice.
+    """
+
+    def __init__(self, fates: Iterable[Fate] = (), afterwards: Fate = Fate.TAKEN) -> None:
+        self.attempts: list[tuple[float, Batch]] = []
+        self.taken: list[Batch] = []
+        self._fates = deque(fates)
+        self._afterwards = afterwards
+
+    @property
+    def sequences(self) -> list[int]:
+        """The numbers that are stored, each once."""
+        return sorted({e.sequence for batch in self.taken for e in batch.exposures})
+
+    def take(self, batch: Batch) -> None:
+        """Store a batch."""
+        self.taken.append(batch)
+
+    async def deliver(self, batch: Batch) -> None:
+        """One delivery, with the next fate."""
+        self.attempts.append((asyncio.get_running_loop().time(), batch))
+        fate = self._fates.popleft() if self._fates else self._afterwards
+        match fate:
+            case Fate.REFUSED:
+                raise ConnectionError("the store is away")
+            case Fate.CANCELLED:
+                raise asyncio.CancelledError
+            case Fate.HANGING:
+                await asyncio.get_running_loop().create_future()
+        self.take(batch)
+        if fate is Fate.UNANSWERED:
+            raise ConnectionError("the answer is lost")
+
+
+def exposure(sequence: int, **changes: Any) -> Exposure:
+    """An exposure with a number."""
+    return replace(EXPOSURE, sequence=sequence, **changes)

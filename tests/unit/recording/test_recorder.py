@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.recording.recorder import Recorder
+from serve_app.recording.spool import Spool
+from tests.unit.recording.fakes import FakeStore, Fate, exposure, run, until
+
+RULE = '{"kind":"single","stable":"v1"}'
+
+
+def record(recorder: Recorder, count: int = 1) -> None:
+    for _ in range(count):
+        recorder.record(exposure(recorder.next_sequence(), writer=recorder.writer))
+
+
+def test_a_writer_is_named_by_12_hex_digits_and_counts_from_1(tmp_path: Path) -> None:
+    one, other = (Recorder(FakeStore().deliver, Spool(tmp_path)) for _ in range(2))
+    assert len(bytes.fromhex(one.writer)) == 6
+    assert one.writer != other.writer
+    assert [one.next_sequence() for _ in range(3)] == [1, 2, 3]
+
+
+def test_few_exposures_are_delivered_after_the_interval(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=3, interval_s=0.5)
+        recorder.start()
+        record(recorder, 2)
+        await until(lambda: recorder.delivered == 2)
+        assert [time_s for time_s, _ in store.attempts] == [0.5]
+
+    run(scenario())
+
+
+def test_a_full_batch_is_delivered_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=3, interval_s=0.5)
+        recorder.start()
+        record(recorder, 7)
+        await until(lambda: recorder.delivered == 7)
+        assert [(time_s, len(batch.exposures)) for time_s, batch in store.attempts] == [
+            (0.0, 3),
+            (0.0, 3),
+            (0.5, 1),
+        ]
+
+    run(scenario())
+
+
+def test_nothing_is_sent_when_nothing_waits(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path))
+        recorder.start()
+        await asyncio.sleep(600)
+        await recorder.close(timeout_s=1)
+        assert store.attempts == []
+
+    run(scenario())
+
+
+def test_nothing_is_sent_before_the_start(tmp_path: Path) -> None:
+    """A recorder is made before the replica's event loop knows it."""
+
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path))
+        recorder.adopted("9f31c0aa", RULE, at_ms=5)
+        record(recorder)
+        await asyncio.sleep(60)
+        assert store.attempts == []
+        recorder.start()
+        await until(lambda: recorder.delivered == 1)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.HANGING, Fate.CANCELLED, Fate.UNANSWERED])
+def test_the_very_same_batch_is_delivered_until_it_is_taken(tmp_path: Path, fate: Fate) -> None:
+    """What comes later waits, so that the batch that is repeated is equal to the first."""
+
+    async def scenario() -> None:
+        store = FakeStore([fate, fate])
+        recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=10)
+        recorder.start()
+        record(recorder, 2)
+        await until(lambda: len(store.attempts) == 1)
+        record(recorder)
+        await until(lambda: recorder.delivered == 3)
+
+        first, again, and_again, last = (batch for _, batch in store.attempts)
+        assert first is again is and_again
+        assert [e.sequence for e in first.exposures] == [1, 2]
+        assert [e.sequence for e in last.exposures] == [3]
+
+    run(scenario())
+
+
+def test_a_hanging_delivery_is_given_up_after_its_timeout(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore([Fate.HANGING])
+        recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5, timeout_s=2.0)
+        recorder.start()
+        record(recorder)
+        await until(lambda: recorder.delivered == 1)
+        first_s, again_s = (time_s for time_s, _ in store.attempts)
+        assert again_s - first_s == pytest.approx(2.0 + 0.5)
+
+    run(scenario())
+
+
+def test_the_pauses_double_up_to_5_seconds_and_start_anew(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore([Fate.REFUSED] * 6 + [Fate.TAKEN, Fate.REFUSED])
+        recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5)
+        recorder.start()
+        record(recorder)
+        await until(lambda: recorder.delivered == 1)
+        record(recorder)
+        await until(lambda: recorder.delivered == 2)
+
+        times_s = [time_s for time_s, _ in store.attempts]
+        pauses_s = [after - before for before, after in pairwise(times_s)]
+        assert pauses_s[:6] == pytest.approx([0.5, 1, 2, 4, 5, 5])
+        assert pauses_s[-1] == pytest.approx(0.5)
+
+    run(scenario())
+
+
+def test_only_the_first_failure_and_the_recovery_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def scenario() -> None:
+        store = FakeStore([Fate.REFUSED] * 5)
+        recorder = Recorder(store.deliver, Spool(tmp_path))
+        recorder.start()
+        for delivered in (1, 2):
+            record(recorder)
+            await until(lambda: recorder.delivered == delivered)  # noqa: B023 awaited here
+
+    run(scenario())
+    events = [r.message for r in caplog.records if r.message.startswith("recording.")]
+    assert events == ["recording.stalled", "recording.resumed"]
+
+
+def test_a_full_buffer_drops_the_newest_and_says_so(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path), capacity=3)
+        record(recorder, 5)
+        assert (recorder.recorded, recorder.waiting, recorder.dropped) == (5, 3, 2)
+
+        recorder.start()
+        await until(lambda: recorder.delivered == 3)
+        ((_, batch),) = store.attempts
+        assert [e.sequence for e in batch.exposures] == [1, 2, 3]
+        assert (batch.last_sequence, batch.dropped) == (5, 2)
+
+        record(recorder)
+        await until(lambda: recorder.delivered == 4)
+        assert recorder.dropped == 2
+
+    run(scenario())
+
+
+def test_an_adoption_is_delivered_without_exposures_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path))
+        recorder.start()
+        recorder.adopted("9f31c0aa", RULE, at_ms=5)
+        await until(lambda: bool(store.taken))
+        (batch,) = store.taken
+        ((at_ms, rule_id, rule),) = [(a.at_ms, a.rule_id, a.rule) for a in batch.adoptions]
+        assert (at_ms, rule_id, rule) == (5, "9f31c0aa", RULE)
+        assert batch.exposures == ()
+
+    run(scenario())
+
+
+def test_a_full_buffer_drops_no_adoption(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path), capacity=1)
+        record(recorder, 2)
+        for at_ms in range(10):
+            recorder.adopted("9f31c0aa", RULE, at_ms)
+        recorder.start()
+        await until(lambda: bool(store.taken))
+        assert [a.at_ms for a in store.taken[0].adoptions] == list(range(10))
+
+    run(scenario())
+
+
+def test_closing_delivers_what_waits(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore([Fate.REFUSED])
+        recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=10)
+        recorder.start()
+        record(recorder, 25)
+        await recorder.close(timeout_s=5)
+        assert store.sequences == list(range(1, 26))
+        assert (recorder.delivered, recorder.waiting, recorder.spooled) == (25, 0, 0)
+
+    run(scenario())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.HANGING])
+def test_what_cannot_be_delivered_in_time_goes_to_the_spool(tmp_path: Path, fate: Fate) -> None:
+    store = FakeStore([Fate.TAKEN], afterwards=fate)
+
+    async def scenario() -> None:
+        recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=10)
+        recorder.start()
+        record(recorder, 25)
+        recorder.adopted("9f31c0aa", RULE, at_ms=5)
+        await until(lambda: len(store.attempts) == 2)
+        before_s = asyncio.get_running_loop().time()
+        await recorder.close(timeout_s=3)
+        assert asyncio.get_running_loop().time() - before_s == pytest.approx(3)
+        assert (recorder.delivered, recorder.waiting, recorder.spooled) == (10, 0, 15)
+
+    run(scenario())
+    assert Spool(tmp_path).drain(store.take) == 15
+    assert store.sequences == list(range(1, 26))
+    assert [a.at_ms for batch in store.taken for a in batch.adoptions] == [5]
+
+
+def test_closing_that_is_cancelled_still_spools(tmp_path: Path) -> None:
+    """A replica that is killed while it closes gets no second chance."""
+    store = FakeStore(afterwards=Fate.HANGING)
+
+    async def scenario() -> None:
+        recorder = Recorder(store.deliver, Spool(tmp_path))
+        recorder.start()
+        record(recorder, 2)
+        closing = asyncio.create_task(recorder.close(timeout_s=60))
+        await until(lambda: len(store.attempts) == 1)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+    run(scenario())
+    Spool(tmp_path).drain(store.take)
+    assert store.sequences == [1, 2]
+
+
+def test_what_is_recorded_after_closing_is_dropped_and_counted(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        recorder = Recorder(FakeStore().deliver, Spool(tmp_path))
+        recorder.start()
+        await recorder.close(timeout_s=1)
+        record(recorder)
+        assert (recorder.dropped, recorder.waiting) == (1, 0)
+
+    run(scenario())
+
+
+def test_a_spool_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """Nothing else would tell of the loss."""
+
+    async def scenario() -> None:
+        recorder = Recorder(FakeStore(afterwards=Fate.REFUSED).deliver, Spool(tmp_path / "none"))
+        record(recorder)
+        with pytest.raises(FileNotFoundError):
+            await recorder.close(timeout_s=1)
+        assert recorder.waiting == 1
+
+    run(scenario())
+
+
+# What an ingress does: so many exposures, a new rule, or nothing for so many seconds.
+exposures = st.integers(1, 12)
+adoption = st.just("adoption")
+pause = st.floats(0.0, 8.0)
+
+
+@given(
+    actions=st.lists(exposures | adoption | pause, max_size=25),
+    fates=st.lists(st.sampled_from(Fate), max_size=25),
+    afterwards=st.sampled_from([Fate.TAKEN, Fate.REFUSED, Fate.HANGING]),
+)
+def test_every_exposure_is_stored_or_counted_as_dropped(
+    actions: list[int | str | float], fates: list[Fate], afterwards: Fate
+) -> None:
+    """Whatever the store does, and adoptions precede what follows them."""
+    store = FakeStore(fates, afterwards)
+    adopted: list[int] = []  # the time of an adoption is its place in the story
+    preceding: dict[int, int] = {}  # number of an exposure -> adoptions before it
+
+    async def scenario(folder: Path) -> tuple[int, int]:
+        recorder = Recorder(store.deliver, Spool(folder), capacity=20, batch_size=5)
+        recorder.start()
+        for action in actions:
+            match action:
+                case int(count):
+                    for _ in range(count):
+                        record(recorder)
+                        preceding[recorder.recorded] = len(adopted)
+                case str():
+                    adopted.append(len(adopted))
+                    recorder.adopted("9f31c0aa", RULE, at_ms=adopted[-1])
+                case float(seconds):
+                    await asyncio.sleep(seconds)
+            assert recorder.recorded == recorder.delivered + recorder.dropped + recorder.waiting
+        await recorder.close(timeout_s=2)
+        assert recorder.waiting == 0
+        assert recorder.recorded == recorder.delivered + recorder.dropped + recorder.spooled
+        return recorder.recorded, recorder.dropped
+
+    with tempfile.TemporaryDirectory() as folder:
+        recorded, dropped = run(scenario(Path(folder)))
+        Spool(Path(folder)).drain(store.take)
+
+    assert len(store.sequences) == recorded - dropped
+    known: list[int] = []
+    for batch in dict.fromkeys(store.taken):
+        known += [adoption.at_ms for adoption in batch.adoptions]
+        assert all(preceding[e.sequence] <= len(known) for e in batch.exposures)
+    assert known == adopted

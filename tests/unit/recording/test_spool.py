@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.domain import Exposure
+from serve_app.recording.batch import Adoption, Batch
+from serve_app.recording.spool import Spool
+from tests.unit.recording.fakes import FakeStore, exposure
+
+WRITER = "0123456789ab"
+
+
+def batch(*sequences: int) -> Batch:
+    return Batch(WRITER, (), tuple(exposure(n) for n in sequences), max(sequences), dropped=0)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+batches = st.builds(
+    Batch,
+    writer=st.just(WRITER),
+    adoptions=st.lists(
+        st.builds(Adoption, at_ms=st.integers(), rule_id=st.text(), rule=st.text()), max_size=3
+    ).map(tuple),
+    exposures=st.lists(
+        st.builds(Exposure, confidence=st.none() | finite, latency_ms=finite, model_ms=finite),
+        max_size=3,
+    ).map(tuple),
+    last_sequence=st.integers(),
+    dropped=st.integers(),
+)
+
+
+@given(written=st.lists(batches, max_size=12))
+def test_batches_come_back_as_they_were_and_in_order(written: list[Batch]) -> None:
+    store = FakeStore()
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(Path(folder))
+        for one in written:
+            spool.write(one)
+        Spool(Path(folder)).drain(store.take)
+        assert list(Path(folder).iterdir()) == []
+    assert store.taken == written
+
+
+def test_draining_tells_how_many_exposures_there_were(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.write(batch(1, 2))
+    spool.write(batch(3))
+    assert spool.drain(FakeStore().take) == 3
+    assert spool.drain(FakeStore().take) == 0
+
+
+def test_nobody_else_can_read_a_batch(tmp_path: Path) -> None:
+    Spool(tmp_path).write(batch(1))
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_batch_that_cannot_be_stored_keeps_its_file(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.write(batch(1))
+
+    def fail(_: Batch) -> NoReturn:
+        raise ConnectionError("the store is away")
+
+    with pytest.raises(ConnectionError):
+        spool.drain(fail)
+    assert spool.drain(FakeStore().take) == 1
+
+
+def test_an_unfinished_file_is_not_read(tmp_path: Path) -> None:
+    """A process that dies while it writes leaves a draft, never half a batch."""
+    Spool(tmp_path).write(batch(1))
+    (path,) = tmp_path.iterdir()
+    path.rename(path.with_suffix(".tmp"))
+    assert Spool(tmp_path).drain(FakeStore().take) == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-10],
+        lambda content: b"\xff" + content,
+        lambda content: b"{}",
+        lambda content: content.replace(b'"sequence":1', b'"sequence":"1"'),
+    ],
+    ids=["empty", "cut off", "not UTF-8", "not a batch", "a text for a number"],
+)
+def test_a_damaged_file_is_put_aside_and_the_others_are_stored(
+    tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = Spool(tmp_path)
+    spool.write(batch(1))
+    (path,) = tmp_path.iterdir()
+    content = damage(path.read_bytes())
+    path.write_bytes(content)
+    spool.write(batch(2))
+
+    store = FakeStore()
+    assert spool.drain(store.take) == 1
+    assert store.sequences == [2]
+    (aside,) = tmp_path.iterdir()
+    assert (aside.suffix, aside.read_bytes()) == (".damaged", content)
+    assert [r.message for r in caplog.records] == ["spool.damaged"]
+
+
+def test_two_processes_may_drain_one_folder(tmp_path: Path) -> None:
+    """The file that another one removed meanwhile is no error."""
+    spool = Spool(tmp_path)
+    spool.write(batch(1))
+    spool.write(batch(2))
+    other = FakeStore()
+    mine: list[Batch] = []
+
+    def store(one: Batch) -> None:
+        mine.append(one)
+        Spool(tmp_path).drain(other.take)
+
+    assert spool.drain(store) == 1
+    assert other.sequences == [1, 2]

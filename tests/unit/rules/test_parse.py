@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.errors import BadConfig
+from serve_app.rules.parse import ingress_config, pool_config
+
+KNOWN = ("v1", "v2")
+SINGLE = {"kind": "single", "stable": "v1"}
+
+# What YAML can hold.
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.one_of(
+                st.sampled_from(["rule", "kind", "stable", "version", "candidate", "weight"]),
+                st.text(max_size=5),
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+def test_a_rule_of_the_yaml_becomes_a_rule() -> None:
+    rule = ingress_config({"rule": SINGLE}, KNOWN)
+    assert (rule.kind, rule.versions) == ("single", {"stable": "v1"})
+
+
+@pytest.mark.parametrize(
+    ("user_config", "path"),
+    [
+        (None, "user_config"),
+        ([], "user_config"),
+        ("single", "user_config"),
+        ({}, "rule"),
+        ({"rule": None}, "rule"),
+        ({"rule": SINGLE, "rules": SINGLE}, "rules"),
+        ({"rule": SINGLE | {"stable": "v9"}}, "rule.stable"),
+        ({"rule": SINGLE | {"stable": "1"}}, "rule.stable"),
+        ({"rule": SINGLE | {"stable": "v1 "}}, "rule.stable"),
+        ({"rule": SINGLE | {"stable": "v1\n"}}, "rule.stable"),
+        ({"rule": SINGLE | {"stable": 1}}, "rule.stable"),
+        ({"rule": {"kind": "single"}}, "rule.stable"),
+        ({"rule": SINGLE | {"kind": "nonsense"}}, "rule.kind"),
+        ({"rule": SINGLE | {"stabel": "v1"}}, "rule.stabel"),
+        ({"rule": SINGLE | {"allow_pin": "yes"}}, "rule.allow_pin"),
+        ({"rule": SINGLE | {"allow_pin": 1}}, "rule.allow_pin"),
+        ({"rule": SINGLE | {"weight": 0.1}}, "rule.weight"),
+    ],
+)
+def test_a_wrong_rule_is_refused_with_the_path_to_its_key(user_config: Any, path: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        ingress_config(user_config, KNOWN)
+    assert caught.value.path == path
+    assert caught.value.message
+
+
+def test_an_unknown_version_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(BadConfig) as caught:
+        ingress_config({"rule": SINGLE | {"stable": "v3"}}, KNOWN)
+    assert str(caught.value) == "rule.stable is v3: the registry has v1, v2"
+    with pytest.raises(BadConfig, match="version is v1: the registry has none"):
+        pool_config({"version": "v1"}, ())
+
+
+def test_a_pool_is_assigned_a_version() -> None:
+    assert pool_config({"version": "v2"}, KNOWN).version == "v2"
+
+
+@pytest.mark.parametrize(
+    ("user_config", "path"),
+    [
+        (None, "user_config"),
+        ({}, "version"),
+        ({"version": "v9"}, "version"),
+        ({"version": 2}, "version"),
+        ({"version": "v1", "backend": "onnx"}, "backend"),
+    ],
+)
+def test_a_wrong_assignment_is_refused_with_the_path_to_its_key(
+    user_config: Any, path: str
+) -> None:
+    with pytest.raises(BadConfig) as caught:
+        pool_config(user_config, KNOWN)
+    assert caught.value.path == path
+
+
+@given(anything)
+def test_nothing_but_a_refusal_comes_of_nonsense(user_config: Any) -> None:
+    for parse in (ingress_config, pool_config):
+        with suppress(BadConfig):
+            parse(user_config, KNOWN)

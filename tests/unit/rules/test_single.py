@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from serve_app.domain import Context, Plan, Pool, Reason
+from serve_app.errors import PinRefused
+from serve_app.rules.single import Single
+
+RULE = Single(kind="single", stable="v1")
+
+names = st.one_of(st.none(), st.text(min_size=1, max_size=8))
+contexts = st.builds(
+    Context,
+    request_id=st.just("r-1"),
+    user=names,
+    session=names,
+    region=st.one_of(st.none(), st.sampled_from(["AU", "DE"])),
+    tag=st.one_of(st.none(), st.booleans()),
+    pin=st.none(),
+)
+
+
+@given(contexts)
+def test_everybody_gets_what_the_stable_pool_is_assigned(context: Context) -> None:
+    """No version travels: in a rolling update the replicas change and the rule stays."""
+    assert RULE.plan(context) == Plan(Reason.STATIC, Pool.STABLE, None)
+
+
+def test_a_pin_is_refused_unless_the_rule_allows_it() -> None:
+    with pytest.raises(PinRefused, match="pinned to v2, and the rule in force allows no pins"):
+        RULE.plan(Context("r-1", pin="v2"))
+
+
+def test_an_allowed_pin_goes_before_everything_else() -> None:
+    rule = Single(kind="single", stable="v1", allow_pin=True)
+    context = Context("r-1", user="anna", region="AU", tag=True, pin="v2")
+    assert rule.plan(context) == Plan(Reason.PINNED, Pool.STABLE, "v2")
+
+
+def test_only_a_tag_is_noted_as_having_no_effect() -> None:
+    assert RULE.notes(Context("r-1", user="anna", region="AU")) == []
+    for tag in (True, False):
+        assert RULE.notes(Context("r-1", tag=tag)) == [
+            "X-Canary has no effect under the rule single"
+        ]
+
+
+def test_it_needs_the_stable_pool_alone() -> None:
+    assert RULE.pools == (Pool.STABLE,)
+    assert RULE.versions == {"stable": "v1"}
+
+
+def test_the_rule_id_is_the_hash_of_the_rule_with_its_defaults() -> None:
+    written_out = Single(
+        kind="single", stable="v1", allow_pin=False, trust_headers=True, reveal_version=True
+    )
+    assert RULE.rule_id == written_out.rule_id
+    assert RULE.rule_id == hashlib.sha256(RULE.canonical().encode()).hexdigest()[:8]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stable": "v2"},
+        {"allow_pin": True},
+        {"trust_headers": False},
+        {"reveal_version": False},
+    ],
+)
+def test_another_rule_has_another_id(change: dict[str, object]) -> None:
+    assert Single.model_validate(RULE.content() | change).rule_id != RULE.rule_id
+
+
+def test_the_canonical_text_is_compact_json_with_sorted_keys() -> None:
+    text = RULE.canonical()
+    assert json.loads(text) == RULE.content()
+    assert list(json.loads(text)) == sorted(RULE.content())
+    assert " " not in text
+
+
+def test_a_rule_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        RULE.stable = "v2"

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import registry
+from serve_app import config
+from serve_app.config import Difference
+from serve_app.errors import BadConfig
+
+KNOWN = ("v1", "v2")
+BASE: dict[str, Any] = {
+    "http_options": {"host": "127.0.0.1", "port": 8000},
+    "applications": [
+        {
+            "name": "animals",
+            "route_prefix": "/",
+            "import_path": "serve_app.serving.app:animals",
+            "deployments": [
+                {"name": "Ingress", "user_config": {"rule": {"kind": "single", "stable": "v1"}}},
+                {"name": "StablePool", "user_config": {"version": "v1"}, "num_replicas": 2},
+            ],
+        },
+        {"name": "control", "route_prefix": "/control", "import_path": "x:control"},
+    ],
+}
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    return deepcopy(BASE)
+
+
+def animals(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["applications"][0]
+    return found
+
+
+def refusal(document: dict[str, Any]) -> BadConfig:
+    with pytest.raises(BadConfig) as caught:
+        config.check(document, KNOWN)
+    return caught.value
+
+
+class TestRead:
+    def test_a_file_is_read_as_it_is_written(self, tmp_path: Path) -> None:
+        (tmp_path / "base.yaml").write_text("applications:\n- name: animals\n")
+        assert config.read(tmp_path / "base.yaml") == {"applications": [{"name": "animals"}]}
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"- animals\n", "holds no mapping: expected a Ray Serve configuration"),
+            (b"", "holds no mapping"),
+            (b"a: [1\nb: 2", "is not YAML: "),
+            (b"a: \xff", "cannot be read: "),
+            (b"!!python/object/apply:os.system ['true']", "is not YAML: could not determine"),
+        ],
+    )
+    def test_what_is_no_configuration_is_refused_in_one_line(
+        self, tmp_path: Path, content: bytes, message: str
+    ) -> None:
+        path = tmp_path / "base.yaml"
+        path.write_bytes(content)
+        with pytest.raises(BadConfig) as caught:
+            config.read(path)
+        assert str(caught.value).startswith(f"{path} {message}")
+        assert "\n" not in str(caught.value)
+
+    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(BadConfig, match=r"none\.yaml cannot be read"):
+            config.read(tmp_path / "none.yaml")
+
+
+class TestCheck:
+    def test_a_good_configuration_passes(self, document: dict[str, Any]) -> None:
+        config.check(document, KNOWN)
+
+    @pytest.mark.parametrize("name", ["animals", "control"])
+    def test_an_application_must_not_be_left_out(self, document: dict[str, Any], name: str) -> None:
+        document["applications"] = [a for a in document["applications"] if a["name"] != name]
+        assert str(refusal(document)) == (
+            f"applications leaves out '{name}', and Serve would delete it: list it"
+        )
+
+    def test_a_wrong_rule_is_refused_before_it_is_sent(self, document: dict[str, Any]) -> None:
+        animals(document)["deployments"][0]["user_config"]["rule"]["stable"] = "v9"
+        assert refusal(document).path == "rule.stable"
+
+    @pytest.mark.parametrize("pool", ["StablePool", "CandidatePool"])
+    def test_a_wrong_assignment_is_refused_before_it_is_sent(
+        self, document: dict[str, Any], pool: str
+    ) -> None:
+        animals(document)["deployments"] = [{"name": pool, "user_config": {"version": "v9"}}]
+        assert refusal(document).path == "version"
+
+    @pytest.mark.parametrize("applications", [None, {}, "animals", 7, ["animals"], [None]])
+    def test_applications_are_a_list_of_mappings(
+        self, document: dict[str, Any], applications: Any
+    ) -> None:
+        assert str(refusal({"applications": applications})) == (
+            "applications is no list of applications"
+        )
+
+    @pytest.mark.parametrize("deployments", [{"name": "Ingress"}, "Ingress", 7, ["Ingress"]])
+    def test_deployments_are_a_list_of_mappings(
+        self, document: dict[str, Any], deployments: Any
+    ) -> None:
+        animals(document)["deployments"] = deployments
+        assert str(refusal(document)) == "animals.deployments is no list of deployments"
+
+    def test_deployments_may_be_left_out(self, document: dict[str, Any]) -> None:
+        del animals(document)["deployments"]
+        config.check(document, KNOWN)
+
+
+# What YAML can hold, with the keys that mean something here.
+nodes: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(
+        st.none(),
+        st.integers(),
+        st.sampled_from(["animals", "control", "Ingress", "StablePool", "v1", ""]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(
+                ["applications", "deployments", "name", "args", "registry", "user_config"]
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=15,
+)
+applications = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.one_of(st.sampled_from(["animals", "control"]), nodes)},
+        optional={"deployments": nodes, "args": nodes},
+    ),
+    max_size=3,
+)
+
+
+@given(st.one_of(nodes.filter(lambda n: isinstance(n, dict)),
+                 st.fixed_dictionaries({"applications": applications})))  # fmt: skip
+def test_nothing_but_a_refusal_comes_of_a_nonsense_file(document: dict[str, Any]) -> None:
+    """`serve-app deploy` looks for the registry first, then checks."""
+    config.registry_folder(document)
+    with suppress(BadConfig):
+        config.check(document, KNOWN)
+
+
+class TestRegistryFolder:
+    def test_it_is_the_shipped_one_unless_the_data_plane_names_another(
+        self, document: dict[str, Any]
+    ) -> None:
+        assert config.registry_folder(document) == registry.SHIPPED
+        animals(document)["args"] = {"registry": "/srv/models"}
+        assert config.registry_folder(document) == Path("/srv/models")
+
+
+class TestDifferences:
+    def test_equal_configurations_differ_in_nothing(self, document: dict[str, Any]) -> None:
+        assert config.differences(BASE, document) == []
+
+    def test_the_order_of_applications_and_deployments_does_not_matter(
+        self, document: dict[str, Any]
+    ) -> None:
+        animals(document)["deployments"].reverse()
+        document["applications"].reverse()
+        assert config.differences(BASE, document) == []
+
+    def test_another_version_takes_effect_in_place(self, document: dict[str, Any]) -> None:
+        animals(document)["deployments"][1]["user_config"]["version"] = "v2"
+        (change,) = config.differences(BASE, document)
+        assert change == Difference("animals.StablePool.user_config.version", "v1", "v2", False)
+
+    def test_another_backend_takes_new_replicas(self, document: dict[str, Any]) -> None:
+        animals(document)["args"] = {"backend": "torch"}
+        assert config.differences(BASE, document) == [
+            Difference("animals.args.backend", None, "torch", True)
+        ]
+
+    def test_what_is_left_out_is_a_difference(self, document: dict[str, Any]) -> None:
+        del animals(document)["deployments"][1]["num_replicas"]
+        assert config.differences(BASE, document) == [
+            Difference("animals.StablePool.num_replicas", 2, None, False)
+        ]
+
+    def test_they_can_be_read_backwards(self, document: dict[str, Any]) -> None:
+        animals(document)["import_path"] = "elsewhere:animals"
+        animals(document)["deployments"][0]["user_config"]["rule"]["allow_pin"] = True
+        there, back = (config.differences(*pair) for pair in ((BASE, document), (document, BASE)))
+        assert [(d.path, d.before, d.after) for d in there] == [
+            (d.path, d.after, d.before) for d in back
+        ]
+        assert len(there) == 2
+
+    @pytest.mark.parametrize(
+        ("option", "restarts"),
+        [
+            ("user_config", False),
+            ("num_replicas", False),
+            ("autoscaling_config", False),
+            ("health_check_period_s", False),
+            ("rolling_update_percentage", False),
+            ("ray_actor_options", True),
+            ("placement_group_bundles", True),
+            ("max_replicas_per_node", True),
+            ("deployment_actors", True),
+            ("num_replicas_of_another_kind", True),
+        ],
+    )
+    def test_it_says_of_a_deployments_options_which_of_them_take_new_replicas(
+        self, document: dict[str, Any], option: str, restarts: bool
+    ) -> None:
+        animals(document)["deployments"][0][option] = {"key": {"user_config": 3}}
+        told = {change.restarts for change in config.differences(BASE, document)}
+        assert told == {restarts}

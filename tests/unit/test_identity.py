@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.errors import ForgedPrediction
+from serve_app.identity import Identity, PredictionId
+
+ONE, OTHER = Identity(bytes(range(32))), Identity(bytes(range(1, 33)))
+SHOWN = PredictionId("0123456789ab", 7, 1_795_419_201_852, "9f31c0aa", "v2")
+ALPHABET = string.ascii_letters + string.digits + "-_"
+
+hex_digits = st.text("0123456789abcdef", min_size=12, max_size=12)
+predictions = st.builds(
+    PredictionId,
+    writer=hex_digits,
+    sequence=st.integers(1, 2**48 - 1),
+    at_ms=st.integers(0, 2**63),
+    rule_id=hex_digits.map(lambda text: text[:8]),
+    version=st.one_of(st.just(""), st.integers(0, 10**6).map(lambda n: f"v{n}")),
+)
+
+
+@given(predictions)
+def test_an_id_says_what_it_was_made_of(prediction: PredictionId) -> None:
+    assert ONE.open(ONE.seal(prediction)) == prediction
+
+
+@given(predictions)
+def test_an_id_can_stand_in_a_url(prediction: PredictionId) -> None:
+    assert set(ONE.seal(prediction)) <= set(ALPHABET)
+
+
+@given(predictions, predictions)
+def test_different_predictions_have_different_ids(one: PredictionId, other: PredictionId) -> None:
+    assert (ONE.seal(one) == ONE.seal(other)) == (one == other)
+
+
+@pytest.mark.parametrize("place", range(len(ONE.seal(SHOWN))))
+def test_an_id_with_a_changed_character_is_forged(place: int) -> None:
+    genuine = ONE.seal(SHOWN)
+    other = ALPHABET[(ALPHABET.index(genuine[place]) + 1) % len(ALPHABET)]
+    with pytest.raises(ForgedPrediction):
+        ONE.open(genuine[:place] + other + genuine[place + 1 :])
+
+
+@given(st.text(max_size=120))
+def test_an_invented_id_is_forged(text: str) -> None:
+    with pytest.raises(ForgedPrediction):
+        ONE.open(text)
+
+
+@given(st.text(ALPHABET, min_size=40, max_size=80))
+def test_an_invented_id_of_the_right_alphabet_is_forged(text: str) -> None:
+    with pytest.raises(ForgedPrediction):
+        ONE.open(text)
+
+
+def test_an_id_of_another_key_is_forged() -> None:
+    with pytest.raises(ForgedPrediction, match="was not given out here"):
+        OTHER.open(ONE.seal(SHOWN))
+
+
+def test_every_part_of_an_id_is_needed() -> None:
+    genuine = ONE.seal(SHOWN)
+    for stop in range(len(genuine)):
+        with pytest.raises(ForgedPrediction):
+            ONE.open(genuine[:stop])
+
+
+def test_ids_of_two_versions_look_alike() -> None:
+    """An A/B test stays blind: neither the length nor a shared part tells the version."""
+    ids = [
+        ONE.seal(PredictionId("0123456789ab", n, SHOWN.at_ms, "9f31c0aa", version))
+        for n, version in enumerate(("v1", "v1", "v2"), 1)
+    ]
+    first, second, treated = (text[16:] for text in ids)  # after the nonce
+    shared = [sum(a == b for a, b in zip(first, text, strict=True)) for text in (second, treated)]
+    assert max(shared) < len(first) / 4
+
+
+def test_a_unit_is_hashed_alike_everywhere_with_one_key() -> None:
+    """Golden value: a changed hash would silently reshuffle every live user."""
+    assert ONE.unit("anna") == "8b3c217f3b52f6612b1bc7b1a3f1a260"
+
+
+@given(st.text(min_size=1, max_size=50), st.text(min_size=1, max_size=50))
+def test_units_are_told_apart_and_never_named(one: str, other: str) -> None:
+    assert (ONE.unit(one) == ONE.unit(other)) == (one == other)
+    assert len(bytes.fromhex(ONE.unit(one))) == 16
+    assert ONE.unit(one) != OTHER.unit(one)
