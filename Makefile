@@ -1,5 +1,7 @@
+# make serve    installs what serving needs, starts the service, says what to try; Ctrl-C ends it
 # make test     installs everything and runs every test this machine can
 # make check    formatting, lint, types
+# make bench    what a request costs, beside what else one could pick; QUICK=1 in two minutes
 # make train DATA=DIR    trains and publishes the shipped versions again; NOTICE=FILE says whose
 #               the pictures are
 
@@ -8,15 +10,23 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check train clean
+.PHONY: help install serve test check bench train clean
 
 help:
 	@sed -n 's/^# //p' Makefile
 
+$(VENV)/.serving: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
 $(VENV)/.developing: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(PIP) --editable '.[dev]'
-	@touch $@
+	@touch $@ $(VENV)/.serving
+
+serve: $(VENV)/.serving
+	@exec $(PYTHON) -m serve_app up
 
 install: $(VENV)/.developing
 
@@ -27,6 +37,9 @@ check: install
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m mypy
+
+bench: install
+	$(PYTHON) -m benchmarks $(if $(QUICK),--quick)
 
 train: install
 	@test -d "$(DATA)" || { echo "Name the pictures: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }

@@ -32,11 +32,14 @@ class Client:
 
     def __init__(self, url: str, token: str = "") -> None:
         self._url = url
-        self._http = httpx.Client(
-            base_url=url,
-            timeout=TIMEOUT_S,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=url,
+                timeout=TIMEOUT_S,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+            )
+        except httpx.InvalidURL as exc:
+            raise self._not_running(exc) from exc
 
     def __enter__(self) -> Client:
         return self
@@ -46,8 +49,12 @@ class Client:
 
     def classify(self, picture: bytes, media_type: str, headers: dict[str, str]) -> dict[str, Any]:
         """`POST /v1/classify`."""
+        encoded = {name: value.encode() for name, value in headers.items()}
         return self._ask(
-            "POST", "/v1/classify", content=picture, headers={**headers, "Content-Type": media_type}
+            "POST",
+            "/v1/classify",
+            content=picture,
+            headers={**encoded, "Content-Type": media_type.encode()},
         )
 
     def rule(self) -> dict[str, Any]:
@@ -81,17 +88,22 @@ class Client:
                 f"{self._url}{path} did not answer within {TIMEOUT_S:g} s: try again"
             ) from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise NotRunning(
-                f"no service answers at {self._url} ({exc}): start one with serve-app up,"
-                f" or set {URL_VARIABLE}"
-            ) from exc
+            raise self._not_running(exc) from exc
         try:
             content = answer.json()
-        except ValueError as exc:
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
             raise NotRunning(
-                f"{self._url}{path} answered {answer.status_code} and no JSON"
+                f"{self._url}{path} answered {answer.status_code} and no JSON object"
                 f" ({answer.text[:100].strip()!r}): the application is not there (yet)"
-            ) from exc
+            )
         if answer.is_error:
             raise Refused(answer.status_code, str(content.get("detail", content)))
-        return content  # type: ignore[no-any-return]
+        return content
+
+    def _not_running(self, exc: Exception) -> NotRunning:
+        return NotRunning(
+            f"no service answers at {self._url} ({exc}): start one with serve-app up,"
+            f" or set {URL_VARIABLE}"
+        )

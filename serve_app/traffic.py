@@ -118,10 +118,17 @@ async def _ask(http: httpx.AsyncClient, picture: Picture, user: str, region: str
     started = time.perf_counter()
     try:
         response = await http.post("/v1/classify", content=picture.data, headers=headers)
-        status, answer = response.status_code, response.json()
+        status, answer = response.status_code, _content(response)
     except httpx.HTTPError as exc:
         status, answer = 0, {"detail": f"{type(exc).__name__} {exc}".strip()}
-    except ValueError:
-        answer = {"detail": response.text[:100]}
     latency_ms = 1000 * (time.perf_counter() - started)
     return Outcome(status, latency_ms, picture.truth, region, answer)
+
+
+def _content(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object that came; the text, as a problem's detail, when it is none."""
+    try:
+        content = response.json()
+    except ValueError:  # such as the proxy's own answers
+        content = None
+    return content if isinstance(content, dict) else {"detail": response.text[:100]}

@@ -11,7 +11,7 @@ from serve_app import __version__
 from serve_app.cli import versions
 from serve_app.cli.classify import classify
 from serve_app.cli.deploy import deploy
-from serve_app.cli.service import down, up
+from serve_app.cli.service import SETTINGS, down, up
 from serve_app.cli.status import status
 from serve_app.cli.traffic import traffic
 from serve_app.errors import ServeAppError
@@ -23,7 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Bring a new version of a classifier to its users on Ray Serve.",
 )
-for command in (up, down, status, deploy, classify, traffic):
+app.command(epilog=SETTINGS)(up)
+for command in (down, status, deploy, classify, traffic):
     app.command()(command)
 app.add_typer(versions.app, name="models")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,10 +44,17 @@ def deploy(
         _print(changes)
         if diff:
             return
-        revision = client.deploy(document, getpass.getuser(), reason or f"deploy {file}")
+        revision = client.deploy(document, _user(), reason or f"deploy {file}")
         typer.echo(f"revision {revision} is deployed")
         if wait:
             _wait(client, document, known)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        return f"user {os.getuid()}"
 
 
 def _print(changes: list[config.Difference]) -> None:

@@ -14,6 +14,11 @@ from serve_app.lifecycle import environment
 from serve_app.lifecycle import up as starting
 from serve_app.lifecycle.voice import Voice
 
+# What `up --help` ends with, for those who start with Ray's own command.
+SETTINGS = "Sets for `serve run`, where they are not set: " + " ".join(
+    f"{name}={shlex.quote(value)}" for name, value in environment.FAST.items()
+)
+
 
 def up(
     file: Annotated[
@@ -25,12 +30,6 @@ def up(
 ) -> None:
     """Start Ray and the service, wait until it is ready, and end all of it on Ctrl-C."""
     starting.up(file, open_home(), Voice(), detach)
-
-
-# For those who start with Ray's own command.
-up.__doc__ = f"{up.__doc__}\n\nSets for `serve run`, where they are not set: " + " ".join(
-    f"{name}={shlex.quote(value)}" for name, value in environment.FAST.items()
-)
 
 
 def down() -> None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from models.errors import BadData
 from serve_app.cli.options import AsJson, Url, console, print_json
 from serve_app.client import Client, service_url
+from serve_app.regions import country
 from serve_app.traffic import Outcome, drawings, photographs, send
 
 REGIONS = "AU,NZ,DE,FR,GB,US,BR,JP"
@@ -40,6 +41,9 @@ def traffic(
     as_json: AsJson = False,
 ) -> None:
     """Send a bounded number of requests; exit 1 if one was not answered."""
+    countries = [region.strip() for region in regions.split(",") if region.strip()]
+    if not countries or any(country(region) is None for region in countries):
+        raise typer.BadParameter(f"'{regions}': expected such as {REGIONS}", param_hint="--regions")
     target = url or service_url()
     with Client(target) as client:
         client.rule()
@@ -55,7 +59,7 @@ def traffic(
                 requests=requests,
                 clients=clients,
                 users=users,
-                regions=[region.strip() for region in regions.split(",") if region.strip()],
+                regions=countries,
                 seed=seed,
                 progress=bar.update,
             )
@@ -71,7 +75,7 @@ def traffic(
 
 def _summary(outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
     answered = [outcome for outcome in outcomes if outcome.status == 200]
-    latencies = [outcome.latency_ms for outcome in answered] or [float("nan")]
+    latencies = [outcome.latency_ms for outcome in answered]
     failures = Counter(
         f"{outcome.status or 'no answer'}: {outcome.answer.get('detail', '')}"
         for outcome in outcomes
@@ -86,7 +90,10 @@ def _summary(outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
         "failed": sum(failures.values()),
         "seconds": round(seconds, 2),
         "per_second": round(len(outcomes) / seconds, 1),
-        "latency_ms": {f"p{q}": round(float(np.percentile(latencies, q)), 2) for q in (50, 95, 99)},
+        "latency_ms": {
+            f"p{q}": round(float(np.percentile(latencies, q)), 2) if latencies else None
+            for q in (50, 95, 99)
+        },
         "answers": [
             {
                 "version": version,
@@ -103,11 +110,11 @@ def _summary(outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
 
 def _print(summary: dict[str, Any]) -> None:
     out = console()
-    latency = summary["latency_ms"]
+    latency = {q: "-" if ms is None else f"{ms} ms" for q, ms in summary["latency_ms"].items()}
     out.print(
         f"{summary['requests']:,} requests in {summary['seconds']} s"
         f" ({summary['per_second']:,}/s), [bold]{summary['failed']:,} failed[/bold];"
-        f" latency p50 {latency['p50']} ms, p95 {latency['p95']} ms, p99 {latency['p99']} ms\n"
+        f" latency p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']}\n"
     )
     table = Table("version", "reason", "requests", "right", "labels", box=None)
     for group in summary["answers"]:

@@ -26,15 +26,22 @@ class _Waiting:
 class Gatherer:
     """Sends what waits, in order, as soon as a call may start; it never waits for company.
 
-    While `max_calls` calls are under way, what comes meanwhile gathers, so that one client pays
-    no delay and many share the hop.
+    While `eager_calls` calls are under way, what comes gathers, so that one client pays no delay
+    and many share the hop; a full call starts beside them, so that load reaches every replica.
     """
 
     def __init__(
-        self, call: Call, *, max_pictures: int = 16, max_calls: int = 2, max_waiting: int = 256
+        self,
+        call: Call,
+        *,
+        max_pictures: int = 16,
+        eager_calls: int = 2,
+        max_calls: int = 16,
+        max_waiting: int = 256,
     ) -> None:
         self._call = call
         self._max_pictures = max_pictures
+        self._eager_calls = eager_calls
         self._max_calls = max_calls
         self._max_waiting = max_waiting
         self._queue: deque[_Waiting] = deque()
@@ -56,7 +63,7 @@ class Gatherer:
         return await waiting.reply
 
     def _start_calls(self) -> None:
-        while len(self._calls) < self._max_calls and (batch := self._next_batch()):
+        while self._may_call() and (batch := self._next_batch()):
             # A context of its own: Serve cancels what a request started when its client hangs
             # up, and this call is other clients' as well.
             task = asyncio.get_running_loop().create_task(
@@ -64,6 +71,11 @@ class Gatherer:
             )
             self._calls.add(task)
             task.add_done_callback(self._ended)
+
+    def _may_call(self) -> bool:
+        if len(self._calls) >= self._max_calls:
+            return False
+        return len(self._calls) < self._eager_calls or len(self._queue) >= self._max_pictures
 
     def _next_batch(self) -> list[_Waiting]:
         """The longest run of requests at the queue's head that fits one call."""

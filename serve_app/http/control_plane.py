@@ -61,7 +61,12 @@ def application(
     lifespan: Lifespan[FastAPI],
 ) -> FastAPI:
     """The whole of it; see `serve_app.http.data_plane.application`."""
-    app = FastAPI(title="serve-app control plane", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="serve-app control plane",
+        version=__version__,
+        lifespan=lifespan,
+        responses=documentation.problems(400, 500),  # see `Envelope`
+    )
     admitted = [Depends(doorkeeper.admit)]
     may_fail = documentation.problems(401, 422, 503, 504)
 

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from models.card import Card
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
+from serve_app.errors import Problem
 from serve_app.http import documentation
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
@@ -102,10 +103,15 @@ def router(plane: DataPlane) -> APIRouter:
     )
     async def models() -> Response:
         replicas = await plane.replicas()
-        cards = [
-            await run_in_threadpool(plane.versions.card, name) for name in plane.versions.names()
-        ]
-        return json_response({"models": [_model(card, replicas) for card in cards]})
+        models, refused = [], {}
+        for name in plane.versions.names():
+            try:
+                card = await run_in_threadpool(plane.versions.card, name)
+            except Problem as problem:  # a damaged version hides no other
+                refused[name] = str(problem)
+            else:
+                models.append(_model(card, replicas))
+        return json_response({"models": models, "refused": refused})
 
     @routes.get(
         "/v1/models/{version}",
@@ -195,4 +201,7 @@ _MODEL = _object(
     assigned_replicas={"type": "integer", "minimum": 0},
     warm_replicas={"type": "integer", "minimum": 0},
 )
-_MODELS = _object(models={"type": "array", "items": _MODEL})
+_MODELS = _object(
+    models={"type": "array", "items": _MODEL},
+    refused={"type": "object", "additionalProperties": _TEXT, "description": "Why, by version."},
+)

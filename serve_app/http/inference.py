@@ -58,7 +58,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
                 200: documentation.answer("Metadata", _MODEL),
                 **documentation.problems(404, 503),
             },
-            openapi_extra={"parameters": _path_parameters(path)},
+            openapi_extra={"parameters": _path_parameters(path, model)},
         )
         async def metadata(request: Request) -> Response:
             require_model(request)
@@ -73,7 +73,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
                 200: documentation.answer("Ready", _MODEL_READY),
                 **documentation.problems(404, 503),
             },
-            openapi_extra={"parameters": _path_parameters(path)},
+            openapi_extra={"parameters": _path_parameters(path, model)},
         )
         async def model_ready(request: Request) -> Response:
             require_model(request)
@@ -85,11 +85,11 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             f"{path}/infer",
             summary="Classify up to 64 pictures",
             openapi_extra={
-                "parameters": [*_path_parameters(path), *documentation.CONTEXT_HEADERS],
+                "parameters": [*_path_parameters(path, model), *documentation.CONTEXT_HEADERS],
                 "requestBody": {"required": True, "content": _INFER},
             },
             responses={
-                200: documentation.answer("The answer", _INFERRED),
+                200: _ANSWER,
                 **documentation.problems(400, 403, 404, 413, 415, 422, 429, 503, 504),
             },
         )
@@ -179,10 +179,14 @@ def _metadata(model: str, versions: tuple[str, ...], card: Card) -> dict[str, An
     }
 
 
-def _path_parameters(path: str) -> list[dict[str, Any]]:
+def _path_parameters(path: str, model: str) -> list[dict[str, Any]]:
+    schemas: dict[str, dict[str, Any]] = {
+        "model": {"enum": [model]},
+        "version": {"pattern": "^v[0-9]+$"},
+    }
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in ("model", "version")
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
+        for name, schema in schemas.items()
         if f"{{{name}}}" in path
     ]
 
@@ -247,4 +251,14 @@ _INFERRED = {
         "outputs": {"type": "array", "items": _TENSOR},
     },
     "required": ["model_name", "outputs"],
+}
+_ANSWER = documentation.answer("The answer; binary where the request asks for it", _INFERRED)
+_ANSWER["content"]["application/octet-stream"] = {
+    "schema": {"type": "string", "description": "JSON, then the binary outputs in their order."}
+}
+_ANSWER["headers"] = {
+    tensors.HEADER_LENGTH: {
+        "description": "The length of the JSON where binary outputs follow it.",
+        "schema": {"type": "integer"},
+    }
 }

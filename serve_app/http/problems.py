@@ -15,6 +15,7 @@ from serve_app.errors import Busy, Problem, Unauthorized
 from serve_app.trace import Trace
 
 PROBLEM_TYPE = "application/problem+json"
+MAX_DETAIL_CHARACTERS = 1000
 
 
 def explain_errors(app: FastAPI) -> None:
@@ -66,7 +67,12 @@ def respond(problem: Problem, trace: Trace) -> Response:
 def problem_response(
     status: int, code: str, title: str, detail: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """RFC 9457; `error` repeats the detail for clients of the Open Inference Protocol."""
+    """RFC 9457; `error` repeats the detail for clients of the Open Inference Protocol.
+
+    A detail can repeat what came, and is cut where that was long.
+    """
+    if len(detail) > MAX_DETAIL_CHARACTERS:
+        detail = detail[: MAX_DETAIL_CHARACTERS - 1] + "…"
     content = {
         "type": f"urn:serve-app:problem:{code}",
         "title": title,

@@ -232,7 +232,7 @@ def _pixels(given: _Input, raw: bytes | None) -> list[Preparation]:
         values = (
             np.array(_flat(given.data or []), np.float64)
             if raw is None
-            else np.frombuffer(raw, kind).astype(np.float64 if kind == "<f4" else np.uint8)
+            else np.frombuffer(raw, kind)
         )
         tensor = values.reshape(given.shape)
     except (TypeError, ValueError, OverflowError) as exc:
