@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url
@@ -15,6 +17,7 @@ from serve_app.home import DATABASE_VARIABLE
 from serve_app.store.errors import StoreError
 
 WAIT_S = 10.0  # for another process that writes to the same SQLite file
+WAL = "PRAGMA journal_mode = WAL"
 
 DRIVERS = ("sqlite", "postgresql+psycopg")
 # The first statement of a transaction. A reader sees one state of everything; there is one
@@ -111,13 +114,24 @@ def _parsed(url: str) -> URL:
 def _create_private(url: URL) -> None:
     """Create the file of an SQLite database, mode 0600; SQLite's other files take its mode.
 
-    One that exists is not even opened: closing it would drop the locks that this process holds
-    on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    It appears in WAL mode: where two processes switch one file at once, SQLite fails without
+    waiting. A file that exists is not even opened: closing it would drop the locks that this
+    process holds on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
     """
-    with suppress(FileExistsError):
-        Path(str(url.database)).touch(mode=0o600, exist_ok=False)
+    path = Path(str(url.database))
+    if path.exists():
+        return
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft.touch(mode=0o600, exist_ok=False)
+    try:
+        with closing(sqlite3.connect(draft)) as connection:
+            connection.execute(WAL)
+        with suppress(FileExistsError):  # another process was first
+            os.link(draft, path)
+    finally:
+        draft.unlink()
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    for pragma in (WAL, "PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON"):
+        connection.execute(pragma)

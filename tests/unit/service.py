@@ -191,7 +191,7 @@ def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None
     Args:
         route: The path's template; empty if the application has no such path.
     """
-    document = app.openapi()
+    document = _document(app)
     item = document["paths"].get(route, {})
     operation = item.get(response.request.method.lower())
     media_type = response.headers.get("content-type", "").split(";")[0]
@@ -217,3 +217,13 @@ def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None
         jsonschema_rs.validate(
             schema | {"components": document.get("components", {})}, response.json()
         )
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, made once for all applications of one title: it takes a while."""
+    if app.title not in _documents:
+        _documents[app.title] = app.openapi()
+    return _documents[app.title]
+
+
+_documents: dict[str, dict[str, Any]] = {}

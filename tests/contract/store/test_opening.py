@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from serve_app.store.database import Database
 from serve_app.store.errors import StoreError
 from serve_app.store.schema import metadata
 from serve_app.store.store import Store, open_store
@@ -127,6 +128,15 @@ def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
         assert store.recording().stored == 0
     other.dispose()
     store.close()
+
+
+@pytest.mark.parametrize(("pragma", "value"), [("synchronous", 1), ("foreign_keys", 1)])
+def test_every_connection_to_sqlite_is_prepared(tmp_path: Path, pragma: str, value: int) -> None:
+    """1 is NORMAL, and on."""
+    database = Database(f"sqlite:///{tmp_path}/store.db")
+    with database.reading() as connection:
+        assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+    database.close()
 
 
 def test_an_error_of_the_store_survives_the_way_between_processes() -> None:

@@ -1,0 +1,203 @@
+"""serve-app beside bare Ray Serve, Ray Serve out of the box, FastAPI, LitServe and BentoML.
+
+    python -m benchmarks [--quick] [--json FILE] [--only NAME ...]
+
+All of them serve the same version with the same code for pixels and network, on one machine, and
+are asked about the same pictures.  What is done to keep the comparison honest:
+
+- One system is up at a time: an idle Ray cluster or a polling worker takes CPU from whoever is
+  measured, and the systems on Ray need the same ports.  So each system is started anew in every
+  round, gets a short block of each load, and is ended; a time to be ready comes with every round.
+- Rounds interleave the systems, and every second round goes backwards, so that a machine that
+  grows slower or faster favours nobody.  serve-app is compared with a peer within a round; what
+  is reported is the median of these ratios, and how far they went.
+- A peer with an error is not compared: refusing work is no speed.
+- The clients run in a process of their own, and what they cost is in the file of `--json`; so is
+  the CPU time that something else on the machine took in each block.
+- serve-app scales its replicas with the load, so it is loaded for some seconds before it is
+  measured under full load; the peers have from the start what they are given: two workers, or
+  two replicas of each kind; out of the box, Ray Serve has one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import psutil
+from rich.console import Console
+
+from benchmarks import environments, inprocess, pictures, processes, report
+from benchmarks.claims import check
+from benchmarks.measurement import Block, measure
+from benchmarks.peers import VERSION
+from benchmarks.pictures import Picture
+from benchmarks.results import Limit, Results, Start
+from benchmarks.server import ROOT, NotRunning, running
+from benchmarks.systems import QUICK, SYSTEMS, System
+from models import classifier
+
+CACHE = ROOT / "build" / "bench"
+CLIENTS = (1, 32)
+BATCHES = (1, 16)
+PHOTOGRAPHS = "SERVE_APP_PHOTOS"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long everything is measured; seconds."""
+
+    rounds: int
+    warm_up_s: float
+    block_s: float
+    in_process_s: float
+
+
+FULL = Pace(rounds=4, warm_up_s=1.0, block_s=3.0, in_process_s=1.0)
+SHORT = Pace(rounds=1, warm_up_s=0.7, block_s=2.0, in_process_s=0.7)
+
+
+def main() -> None:
+    told = _arguments()
+    pace = SHORT if told.quick else FULL
+    names = told.only or (QUICK if told.quick else [system.name for system in SYSTEMS])
+    systems = [system for system in SYSTEMS if system.name in names]
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
+    signal.signal(signal.SIGTERM, _interrupted)
+    processes.adopt_orphans()
+    for peer in (system.peer for system in systems if system.peer is not None):
+        console.print(f"[dim]the environment of {peer}, in {CACHE / peer}")
+        environments.prepare(peer, CACHE)
+    folder = CACHE / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    photographs = os.environ.get(PHOTOGRAPHS)
+    made = pictures.make(
+        folder, Path(photographs) if photographs else None, classifier.load(VERSION)
+    )
+    results = Results()
+    try:
+        for round_ in range(told.rounds or pace.rounds):
+            _in_process(results, round_, made, pace)
+            for system in systems if round_ % 2 == 0 else reversed(systems):
+                _round(results, round_, system, made, pace, console)
+    except KeyboardInterrupt:
+        console.print("[red]interrupted: everything that ran has been ended")
+        sys.exit(130)
+    report.write(results, console)
+    if told.json is not None:
+        told.json.write_text(json.dumps(_document(results, made, pace), indent=1, default=_plain))
+
+
+def _round(
+    results: Results,
+    round_: int,
+    system: System,
+    made: tuple[Picture, ...],
+    pace: Pace,
+    console: Console,
+) -> None:
+    """One start of a system with a block of each load."""
+    try:
+        with running(system, made[0], CACHE) as server:
+            for clients in CLIENTS:
+                for picture in made:
+                    warm_up_s = pace.warm_up_s
+                    if clients == CLIENTS[-1] and picture == made[0]:
+                        warm_up_s = max(warm_up_s, system.settle_s)
+                    block = measure(system, round_, picture, clients, warm_up_s, pace.block_s)
+                    results.blocks.append(block)
+                    console.print(_line(block))
+            memory = processes.memory_by_role(processes.descendants())
+    except NotRunning as exc:
+        results.starts.append(Start(system.name, round_, problem=str(exc)))
+        console.print(f"[red]{system.name} did not start: {exc}")
+        return
+    results.starts.append(
+        Start(system.name, round_, server.ready_s, server.stopped_s, server.left_behind, memory)
+    )
+
+
+def _in_process(results: Results, round_: int, made: tuple[Picture, ...], pace: Pace) -> None:
+    for picture in made:
+        for batch in BATCHES:
+            command = [
+                *(sys.executable, "-m", "benchmarks.inprocess", str(picture.path)),
+                *("--batch", str(batch), "--seconds", str(pace.in_process_s)),
+            ]
+            said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
+            limit = inprocess.InProcess(**json.loads(said))
+            results.limits.append(Limit(round_, picture.name, limit.batch, limit.cpu_ms, limit.ms))
+
+
+def _line(block: Block) -> str:
+    p99 = "–" if block.load.p99_ms is None else f"{block.load.p99_ms:.1f} ms"
+    errors = f"  [red]{sum(block.load.errors.values())} errors[/]" if block.load.errors else ""
+    return (
+        f"[dim]round {block.round + 1}  {block.system:<18}"
+        f"{block.clients:>3} x {block.picture}  {block.rate:7.1f} req/s  p99 {p99}[/]{errors}"
+    )
+
+
+def _document(results: Results, made: tuple[Picture, ...], pace: Pace) -> dict[str, Any]:
+    return {
+        "machine": {
+            "cpus": psutil.cpu_count(),
+            "memory_gb": psutil.virtual_memory().total / 1e9,
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("ray", *environments.SHARED)},
+        },
+        "pace": pace,
+        "pictures": made,
+        "claims": list(check(results)),
+        "summary": results.summary(),
+        "in_process": results.limits,
+        "starts": results.starts,
+        "blocks": results.blocks,
+    }
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value)
+
+
+def _interrupted(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise KeyboardInterrupt
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one short round of {', '.join(QUICK)}"
+    )
+    parser.add_argument("--rounds", type=int, help=f"instead of {FULL.rounds}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        choices=[system.name for system in SYSTEMS],
+        help=", ".join(system.name for system in SYSTEMS),
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

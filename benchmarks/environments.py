@@ -1,0 +1,45 @@
+"""An environment of its own for each peer, made on first use in the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+PEERS = Path(__file__).parent / "peers"
+SHARED = ("numpy", "onnxruntime", "pillow", "pydantic")  # what `models` runs on
+
+
+def executables(peer: str | None, cache: Path) -> Path:
+    """The folder of a peer's executables; None: serve-app's own."""
+    return Path(sys.executable).parent if peer is None else cache / peer / "bin"
+
+
+def prepare(peer: str, cache: Path) -> None:
+    """Install what a peer requires, unless that is done.
+
+    What `models` runs on comes in the versions that serve-app itself has; everything else as the
+    peer asks for it, the newest.  CalledProcessError if pip fails.
+    """
+    requirements = PEERS / peer / "requirements.txt"
+    constraints = "".join(f"{name}=={version(name)}\n" for name in SHARED)
+    folder = cache / peer
+    stamp = folder / "installed"
+    wanted = hashlib.sha256(
+        f"{sys.version}\n{constraints}\n{requirements.read_text()}".encode()
+    ).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    (folder / "constraints.txt").write_text(constraints)
+    subprocess.run(
+        [
+            *(folder / "bin" / "python", "-m", "pip", "install", "-qq"),
+            *("--disable-pip-version-check", "--constraint", folder / "constraints.txt"),
+            *("--requirement", requirements),
+        ],
+        check=True,
+    )
+    stamp.write_text(wanted)

@@ -1,0 +1,69 @@
+"""The limit of any server: decode, prepare and classify, in one process, nothing around it.
+
+    python -m benchmarks.inprocess photo.jpg --batch 16 --seconds 1
+
+Prints an `InProcess` as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.peers import VERSION
+from models import classifier
+from models.preprocess import to_pixels
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """What one picture costs.
+
+    Attributes:
+        batch: Pictures that the network gets at once.
+        cpu_ms, ms: CPU time and time of one picture.
+    """
+
+    batch: int
+    cpu_ms: float
+    ms: float
+
+
+def measure(data: bytes, batch: int, seconds: float) -> InProcess:
+    """Classify the picture for about `seconds`, once it is warm."""
+    model = classifier.load(VERSION)
+    side = model.card.input.side
+
+    def classify() -> None:
+        model.probabilities(np.stack([to_pixels(data, side) for _ in range(batch)]))
+
+    classify()
+    batches = 0
+    began, cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < seconds:
+        classify()
+        batches += 1
+    pictures = batches * batch
+    return InProcess(
+        batch,
+        cpu_ms=1e3 * (time.process_time() - cpu) / pictures,
+        ms=1e3 * (time.perf_counter() - began) / pictures,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    told = parser.parse_args()
+    print(json.dumps(asdict(measure(told.picture.read_bytes(), told.batch, told.seconds))))
+
+
+if __name__ == "__main__":
+    main()

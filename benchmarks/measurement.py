@@ -1,0 +1,80 @@
+"""One system under one load, seen from outside: the clients' figures and the processes' costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import IO
+
+from benchmarks import processes
+from benchmarks.load import Load
+from benchmarks.pictures import Picture
+from benchmarks.server import ROOT
+from benchmarks.systems import System
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one block of load showed.
+
+    Attributes:
+        cpu_s: CPU time of the system in the measured time, by role.
+        elsewhere: CPUs that neither the system nor the clients used: what disturbed the block.
+    """
+
+    system: str
+    round: int
+    clients: int
+    picture: str
+    load: Load
+    cpu_s: dict[str, float]
+    elsewhere: float
+
+    @property
+    def rate(self) -> float:
+        """Right answers a second."""
+        return self.load.answers / self.load.seconds
+
+    @property
+    def cpu_ms(self) -> dict[str, float]:
+        """CPU time of a request by role, ms; empty without an answer."""
+        answers = self.load.answers
+        return {role: 1e3 * s / answers for role, s in self.cpu_s.items()} if answers else {}
+
+
+def measure(
+    system: System, round_: int, picture: Picture, clients: int, warm_up_s: float, seconds: float
+) -> Block:
+    """Load a running system; RuntimeError if the load generator fails."""
+    body = picture.body(system.sends)
+    command = [
+        *(sys.executable, "-m", "benchmarks.load", system.url, str(body.path), picture.label),
+        *("--content-type", body.content_type, "--clients", str(clients)),
+        *("--warm-up", str(warm_up_s), "--seconds", str(seconds)),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as generator:
+        assert generator.stdout is not None
+        try:
+            _expect(generator.stdout, "began")
+            busy = processes.busy_seconds()
+            before = processes.cpu_seconds(processes.descendants(without=generator.pid))
+            _expect(generator.stdout, "ended")
+            after = processes.cpu_seconds(processes.descendants(without=generator.pid))
+            busy = processes.busy_seconds() - busy
+            load = Load(**json.loads(generator.stdout.readline()))
+        finally:
+            generator.terminate()
+    cpu_s = processes.cpu_by_role(before, after)
+    elsewhere = (busy - sum(cpu_s.values()) - load.cpu_s) / load.seconds
+    return Block(
+        system.name, round_, clients, picture.name, load, cpu_s, elsewhere=max(0.0, elsewhere)
+    )
+
+
+def _expect(lines: IO[str], word: str) -> None:
+    if (line := lines.readline().strip()) != word:
+        raise RuntimeError(f"the load generator said {line!r} instead of {word!r}")

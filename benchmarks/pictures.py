@@ -1,0 +1,121 @@
+"""The pictures that every system is asked about, made the same in every run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from models.classifier import Classifier
+from models.drawings import draw
+from models.preprocess import to_pixels
+
+SEED = 7
+GRAIN = 6.0  # standard deviation of a camera's noise, of 255
+QUALITIES = range(40, 96)
+
+
+BOUNDARY = "picture"
+
+Sends = Literal["picture", "form"]
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a request carries: a file with exactly these bytes."""
+
+    path: Path
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG on disk, and the same in a form.
+
+    Attributes:
+        name: What the report calls it.
+        label: What the version that is served says it shows.
+    """
+
+    name: str
+    path: Path
+    width: int
+    height: int
+    size_bytes: int
+    label: str
+
+    def body(self, sends: Sends) -> Body:
+        if sends == "form":
+            return Body(self.path.with_suffix(".form"), f"multipart/form-data; boundary={BOUNDARY}")
+        return Body(self.path, "image/jpeg")
+
+
+def make(folder: Path, photographs: Path | None, classifier: Classifier) -> tuple[Picture, Picture]:
+    """A thumbnail of about 15 kB and a 12-megapixel photograph of about 3 MB.
+
+    Args:
+        photographs: A folder per class in a folder `test`; None draws a cat instead.
+    """
+    if photographs is None:
+        source = draw("cat", SEED, size=1024)
+    else:
+        source = Image.open(sorted((photographs / "test" / "cat").iterdir())[0]).convert("RGB")
+    return (
+        _save(folder, "15 kB", _sized(source, 256, 192), 15_000, classifier),
+        _save(folder, "12 MP", _grainy(_sized(source, 4000, 3000)), 3_000_000, classifier),
+    )
+
+
+def _sized(source: Image.Image, width: int, height: int) -> Image.Image:
+    return ImageOps.fit(source, (width, height), Image.Resampling.BICUBIC)
+
+
+def _grainy(picture: Image.Image) -> Image.Image:
+    """Enlarged pictures are smooth; grain gives a JPEG's decoder a photograph's work."""
+    rng = np.random.default_rng(SEED)
+    pixels = np.asarray(picture, np.float32)
+    grain = rng.standard_normal((*pixels.shape[:2], 1), np.float32) * np.float32(GRAIN)
+    return Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8))
+
+
+def _save(
+    folder: Path, name: str, picture: Image.Image, target_bytes: int, classifier: Classifier
+) -> Picture:
+    data = _encoded(picture, target_bytes)
+    path = folder / f"{picture.width}x{picture.height}.jpg"
+    path.write_bytes(data)
+    path.with_suffix(".form").write_bytes(_form(data))
+    card = classifier.card
+    probabilities = classifier.probabilities(to_pixels(data, card.input.side)[None])[0]
+    label = card.labels[int(probabilities.argmax())]
+    return Picture(name, path, picture.width, picture.height, len(data), label)
+
+
+def _form(data: bytes) -> bytes:
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="picture.jpg"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n"
+    )
+    return head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _encoded(picture: Image.Image, target_bytes: int) -> bytes:
+    """The JPEG of the highest quality that is no larger than `target_bytes`, by bisection."""
+    low, high = QUALITIES.start, QUALITIES.stop - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(_jpeg(picture, middle)) <= target_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return _jpeg(picture, low)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -1,0 +1,136 @@
+"""A run's figures as tables."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.claims import BUSY, check
+from benchmarks.results import Case, Results, Spread
+from benchmarks.systems import OURS
+
+SMALL_MS = 0.02  # CPU of a request; roles below are added up
+LARGE_MB = 20.0  # memory; likewise
+DISTURBED = 0.15  # CPUs
+KINDS = 3  # of errors that are shown for a system under a load
+
+
+def write(results: Results, console: Console) -> None:
+    for case in results.cases():
+        console.print(_loads(results, case))
+    console.print(_limits(results))
+    console.print(_costs(results))
+    console.print(_starts(results))
+    _problems(results, console)
+    console.print(_claims(results))
+
+
+def _loads(results: Results, case: Case) -> Table:
+    many = "clients" if case.clients > 1 else "client"
+    table = Table(title=f"{case.clients} {many}, {case.picture}", title_justify="left")
+    table.add_column("system")
+    for name in ("req/s", "p50, ms", "p99, ms", "errors", "CPU, ms a request", f"{OURS} / it"):
+        table.add_column(name, justify="right")
+    for system in results.systems():
+        errors = results.errors(system, case)
+        ratio = _spread(results.ratio(system, case), 2)
+        table.add_row(
+            system,
+            _median(results.spread(system, case, lambda block: block.rate), 0),
+            _median(results.spread(system, case, lambda block: block.load.p50_ms), 1),
+            _median(results.spread(system, case, lambda block: block.load.p99_ms), 1),
+            str(sum(errors.values())),
+            f"{sum(results.cpu_ms(system, case).values()):.2f}",
+            "" if system == OURS else "errors" if errors else ratio,
+        )
+    return table
+
+
+def _limits(results: Results) -> Table:
+    table = Table("picture", "batch", title="In process, nothing around it", title_justify="left")
+    table.add_column("CPU, ms a picture", justify="right")
+    table.add_column("pictures/s of one process", justify="right")
+    for picture, batch in dict.fromkeys((limit.picture, limit.batch) for limit in results.limits):
+        here = [x for x in results.limits if (x.picture, x.batch) == (picture, batch)]
+        table.add_row(
+            picture,
+            str(batch),
+            _spread(Spread.of([limit.cpu_ms for limit in here]), 2),
+            _median(Spread.of([1e3 / limit.ms for limit in here]), 0),
+        )
+    return table
+
+
+def _costs(results: Results) -> Table:
+    title = f"Where a request's CPU goes, ms ({BUSY.clients} clients, {BUSY.picture})"
+    table = Table("system", "by role", title=title, title_justify="left")
+    for system in results.systems():
+        roles = results.cpu_ms(system, BUSY)
+        named = [f"{role} {ms:.2f}" for role, ms in roles.items() if ms >= SMALL_MS]
+        rest = sum(ms for ms in roles.values() if ms < SMALL_MS)
+        table.add_row(system, ", ".join([*named, *([f"others {rest:.2f}"] if rest else [])]))
+    return table
+
+
+def _starts(results: Results) -> Table:
+    title = "Start and memory (PSS of a role's processes, MB, after the loads)"
+    table = Table("system", title=title, title_justify="left")
+    table.add_column("ready, s", justify="right")
+    table.add_column("memory, MB", justify="right")
+    table.add_column("by role")
+    for system in results.systems():
+        memory = results.memory(system)
+        named = [
+            f"{role} {'' if of.processes == 1 else f'({of.processes}) '}{of.pss:.0f}"
+            for role, of in memory.items()
+            if of.pss >= LARGE_MB
+        ]
+        table.add_row(
+            system,
+            _spread(results.ready_s(system), 1),
+            f"{sum(of.pss for of in memory.values()):.0f}",
+            ", ".join(named),
+        )
+    return table
+
+
+def _problems(results: Results, console: Console) -> None:
+    """What a reader must know before believing the tables."""
+    for start in results.starts:
+        if start.problem is not None:
+            console.print(f"[red]{start.system} did not start: {start.problem.splitlines()[0]}")
+        if start.left_behind:
+            console.print(f"[red]{start.system} left {start.left_behind} processes behind")
+    for system in results.systems():
+        for case in results.cases():
+            for what, count in list(results.errors(system, case).items())[:KINDS]:
+                where = f"{case.clients} x {case.picture}"
+                console.print(f"[red]{system}, {where}: {count} x {what}", highlight=False)
+    elsewhere = Spread.of([block.elsewhere for block in results.blocks])
+    if elsewhere is not None and elsewhere.median > DISTURBED:
+        console.print(
+            f"[red]The machine was not quiet: something else used {elsewhere.median:.2f} CPUs"
+            f" (up to {elsewhere.high:.2f}); rates and latencies mean little."
+        )
+
+
+def _claims(results: Results) -> Table:
+    table = Table("claim", "measured", "", title="Claims", title_justify="left")
+    words = {
+        True: "[green]reached",
+        False: "[red]not reached",
+        None: "[yellow]not judged",
+    }
+    for claim in check(results):
+        table.add_row(claim.text, claim.figure, words[claim.is_reached])
+    return table
+
+
+def _median(found: Spread | None, digits: int) -> str:
+    return "–" if found is None else f"{found.median:,.{digits}f}"
+
+
+def _spread(found: Spread | None, digits: int) -> str:
+    if found is None:
+        return "–"
+    return f"{found.median:.{digits}f} ({found.low:.{digits}f}–{found.high:.{digits}f})"

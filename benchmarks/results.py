@@ -1,0 +1,161 @@
+"""Everything that a run measured, and the figures that are drawn from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from benchmarks.measurement import Block
+from benchmarks.processes import Memory
+from benchmarks.systems import OURS
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a system; see `benchmarks.server.Server`.
+
+    Attributes:
+        memory: By role, after the loads.
+        problem: Why it did not come up; then nothing else is known.
+    """
+
+    system: str
+    round: int
+    ready_s: float | None = None
+    stopped_s: float | None = None
+    left_behind: int = 0
+    memory: dict[str, Memory] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One measurement in process, ms a picture; see `benchmarks.inprocess`."""
+
+    round: int
+    picture: str
+    batch: int
+    cpu_ms: float
+    ms: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of a figure over the rounds, and how far it went."""
+
+    median: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(values: list[float]) -> Spread | None:
+        return Spread(median(values), min(values), max(values)) if values else None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A load that every system gets."""
+
+    clients: int
+    picture: str
+
+
+@dataclass
+class Results:
+    starts: list[Start] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
+
+    def systems(self) -> list[str]:
+        return list(dict.fromkeys(start.system for start in self.starts))
+
+    def cases(self) -> list[Case]:
+        return list(dict.fromkeys(Case(b.clients, b.picture) for b in self.blocks))
+
+    def of(self, system: str, case: Case) -> list[Block]:
+        """The blocks of a system under a load."""
+        return [b for b in self.blocks if b.system == system and Case(b.clients, b.picture) == case]
+
+    def starts_of(self, system: str) -> list[Start]:
+        return [start for start in self.starts if start.system == system]
+
+    def errors(self, system: str, case: Case) -> dict[str, int]:
+        """What went wrong, the most frequent first; a start that failed is an error too."""
+        found: Counter[str] = Counter()
+        for block in self.of(system, case):
+            found.update(block.load.errors)
+            found["no answer at all"] += block.load.answers == 0
+        for start in self.starts_of(system):
+            found["did not start"] += start.problem is not None
+        return {what: count for what, count in found.most_common() if count}
+
+    def spread(
+        self, system: str, case: Case, figure: Callable[[Block], float | None]
+    ) -> Spread | None:
+        """A figure of the blocks of a system under a load."""
+        values = [figure(block) for block in self.of(system, case)]
+        return Spread.of([value for value in values if value is not None])
+
+    def cpu_ms(self, system: str, case: Case) -> dict[str, float]:
+        """Median CPU time of a request by role, ms."""
+        blocks = [block.cpu_ms for block in self.of(system, case) if block.load.answers]
+        roles = dict.fromkeys(role for block in blocks for role in block)
+        return {role: median(block.get(role, 0.0) for block in blocks) for role in roles}
+
+    def ratio(self, peer: str, case: Case) -> Spread | None:
+        """Rate of serve-app to that of a peer, in each round; None if either had an error."""
+        if self.errors(OURS, case) or self.errors(peer, case):
+            return None
+        theirs = {block.round: block.rate for block in self.of(peer, case)}
+        return Spread.of(
+            [b.rate / theirs[b.round] for b in self.of(OURS, case) if b.round in theirs]
+        )
+
+    def limit_cpu_ms(self, picture: str) -> dict[int, float]:
+        """CPU time of a picture in process, ms, in each round: of the cheapest batch."""
+        found: dict[int, float] = {}
+        for limit in self.limits:
+            if limit.picture == picture:
+                found[limit.round] = min(limit.cpu_ms, found.get(limit.round, limit.cpu_ms))
+        return found
+
+    def overhead_cpu_ms(self, system: str, case: Case) -> Spread | None:
+        """CPU time of a request above that in process, ms, in each round."""
+        limits = self.limit_cpu_ms(case.picture)
+        return Spread.of(
+            [
+                sum(block.cpu_ms.values()) - limits[block.round]
+                for block in self.of(system, case)
+                if block.round in limits and block.load.answers
+            ]
+        )
+
+    def ready_s(self, system: str) -> Spread | None:
+        return Spread.of([s.ready_s for s in self.starts_of(system) if s.ready_s is not None])
+
+    def memory(self, system: str) -> dict[str, Memory]:
+        """By role, of the last start that has any."""
+        found = [start.memory for start in self.starts_of(system) if start.memory]
+        return found[-1] if found else {}
+
+    def summary(self) -> list[dict[str, Any]]:
+        """The figures of each system under each load, for a file."""
+        return [
+            {
+                "system": system,
+                "clients": case.clients,
+                "picture": case.picture,
+                "rate": self.spread(system, case, lambda block: block.rate),
+                "p50_ms": self.spread(system, case, lambda block: block.load.p50_ms),
+                "p99_ms": self.spread(system, case, lambda block: block.load.p99_ms),
+                "errors": self.errors(system, case),
+                "cpu_ms": self.cpu_ms(system, case),
+                "overhead_cpu_ms": self.overhead_cpu_ms(system, case),
+                "ours_to_this": self.ratio(system, case),
+            }
+            for system in self.systems()
+            for case in self.cases()
+        ]

@@ -1,0 +1,109 @@
+"""The systems that are compared: how each is started, and what it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from benchmarks.pictures import Sends
+from serve_app.lifecycle.environment import FAST
+
+OURS: Final = "serve-app"
+BARE: Final = "Ray Serve, bare"
+TORCH: Final = "Ray Serve, torch"
+FASTAPI: Final = "FastAPI"
+LITSERVE: Final = "LitServe"
+BENTOML: Final = "BentoML"
+
+RAY_PORTS = (8000, 8265, 8404, 9101)  # HTTP, dashboard, HAProxy's statistics and metrics
+
+
+@dataclass(frozen=True)
+class System:
+    """One way to serve the model.
+
+    Attributes:
+        peer: Folder under `peers` whose requirements make an environment of its own; None runs in
+            serve-app's.
+        command: The executable's name in that environment and its arguments.
+        ports: Must be free before; the first takes the requests.
+        environment: Set for it beside the inherited one, from which every RAY_ variable is taken.
+        ready_path: Answers 200 to GET when the system says that it is ready; None: it does not say.
+        sends: The picture itself, or a form with the picture as its file `images`.
+        settle_s: Seconds under full load before it is measured there: for what scales with load.
+    """
+
+    name: str
+    peer: str | None
+    command: tuple[str, ...]
+    ports: tuple[int, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready_path: str | None = None
+    sends: Sends = "picture"
+    settle_s: float = 0.0
+
+    @property
+    def host(self) -> str:
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.host}/v1/classify"
+
+
+def _serve_run(peer: str) -> tuple[str, ...]:
+    # Without an address, `serve run` joins any Ray that it finds.
+    return ("serve", "run", "--address", "local", f"benchmarks/peers/{peer}/serve.yaml")
+
+
+SYSTEMS: Final = (
+    System(
+        OURS,
+        peer=None,
+        command=("python", "-m", "serve_app", "up", "deploy_configs/base.yaml"),
+        ports=RAY_PORTS,
+        ready_path="/readyz",
+        settle_s=20.0,
+    ),
+    System(
+        BARE,
+        peer=None,
+        command=_serve_run("ray_bare"),
+        ports=RAY_PORTS,
+        environment=FAST,
+    ),
+    System(
+        TORCH,
+        peer=None,
+        command=_serve_run("ray_torch"),
+        ports=RAY_PORTS[:2],
+    ),
+    System(
+        FASTAPI,
+        peer="fastapi",
+        command=(
+            *("uvicorn", "benchmarks.peers.fastapi.app:app", "--workers", "2"),
+            *("--host", "127.0.0.1", "--port", "8101", "--no-access-log", "--log-level", "warning"),
+        ),
+        ports=(8101,),
+    ),
+    System(
+        LITSERVE,
+        peer="litserve",
+        command=("python", "-m", "benchmarks.peers.litserve.app"),
+        ports=(8102,),
+    ),
+    System(
+        BENTOML,
+        peer="bentoml",
+        command=(
+            *("bentoml", "serve", "benchmarks.peers.bentoml.app:Animals"),
+            *("--host", "127.0.0.1", "--port", "8103"),
+        ),
+        ports=(8103,),
+        environment={"BENTOML_DO_NOT_TRACK": "True"},
+        sends="form",
+    ),
+)
+QUICK: Final = (OURS, BARE, FASTAPI)

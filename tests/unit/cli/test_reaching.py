@@ -1,0 +1,116 @@
+"""What a command says when the service is not there, or something else is."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from serve_app.client import media_type
+from tests.unit.cli.conftest import ROOT, Command, Serve
+
+COMMANDS = [("status",), ("traffic",), ("deploy", str(ROOT / "deploy_configs/base.yaml"))]
+
+
+def always(response: Response) -> Starlette:
+    async def answer(_: Request) -> Response:
+        return response
+
+    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST", "PUT"])])
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    (tmp_path / "cat.png").write_bytes(b"never read")
+    return tmp_path / "cat.png"
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
+def test_a_service_that_does_not_run_is_told_with_how_to_start_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("SERVE_APP_URL", f"http://127.0.0.1:{port}")
+    done = command(*arguments)
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"Error: no service answers at http://127.0.0.1:{port} (")
+    assert line.endswith("start one with serve-app up, or set SERVE_APP_URL")
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "http://", "http://localhost:port", "http://[::1", "ftp://x", "x y"]
+)
+def test_a_url_that_leads_nowhere_is_told_in_one_line(
+    command: Command, photo: Path, url: str
+) -> None:
+    done = command("classify", photo, "--url", url)
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"Error: no service answers at {url} (")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        PlainTextResponse("Path '/v1/rule' not found.", 404),
+        PlainTextResponse("fine"),
+        JSONResponse([1, 2]),
+        JSONResponse("fine"),
+        JSONResponse(["wrong"], 500),
+        Response(status_code=503),
+    ],
+    ids=lambda response: f"{response.status_code} {response.body.decode()[:10]}",
+)
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
+def test_what_is_not_this_service_is_told_in_one_line(
+    command: Command, serve: Serve, arguments: tuple[str, ...], response: Response
+) -> None:
+    """Such as the proxy without its application, while it is replaced."""
+    url = serve(always(response))
+    done = command(*arguments)
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"Error: {url}/")
+    assert f"answered {response.status_code} and no JSON object" in line
+
+
+def test_a_refusal_is_told_as_the_service_says_it(command: Command, serve: Serve) -> None:
+    serve(always(JSONResponse({"detail": "no rule is in force: deploy a good one"}, 503)))
+    assert command("status").err.strip() == (
+        "Error: no rule is in force: deploy a good one (HTTP 503)"
+    )
+
+
+def test_an_option_goes_before_the_variable(
+    command: Command, serve: Serve, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = serve(always(JSONResponse({"detail": "here"}, 503)))
+    monkeypatch.setenv("SERVE_APP_URL", "http://127.0.0.1:1")
+    assert "here (HTTP 503)" in command("classify", photo, "--url", f"{url}/").err
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.jpg", "image/jpeg"), ("a.PNG", "image/png"), ("a.bmp", "image/bmp"),
+     ("a.gif", "image/gif"), ("photo", "image/jpeg"), ("a.txt", "text/plain")],
+)  # fmt: skip
+def test_the_media_type_of_a_photograph_is_told_by_its_name(name: str, expected: str) -> None:
+    assert media_type(Path("/photos") / name) == expected
+
+
+def test_a_wrong_home_is_told_in_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SERVE_APP_HOME", str(tmp_path / "file"))
+    done: Any = command("status")
+    assert (done.code, done.err.startswith("Error: ")) == (1, True)
+    assert "set SERVE_APP_HOME" in done.err

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from serve_app import traffic
+from serve_app.errors import Busy
+from tests.unit.cli.conftest import Command, Running, Serve
+from tests.unit.service import picture
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for label in ("cat", "dog"):
+        folder = tmp_path / "photos" / label
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(picture(label))
+    return tmp_path / "photos"
+
+
+def test_every_request_is_answered_and_counted(
+    command: Command, running: Running, photos: Path
+) -> None:
+    done = command("traffic", "--requests", 30, "--users", 5, "--photos", photos, "--json")
+    assert (done.code, done.err) == (0, "")
+    summary = json.loads(done.out)
+    assert (summary["requests"], summary["failed"], summary["failures"]) == (30, 0, {})
+    (group,) = summary["answers"]
+    assert (group["version"], group["reason"], group["requests"]) == ("v1", "static", 30)
+    assert group["right"] == 30
+    assert sum(group["labels"].values()) == 30
+    assert summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"]
+
+
+def test_users_are_invented_and_each_lives_in_one_region(
+    command: Command, running: Running, photos: Path
+) -> None:
+    options = ["--requests", "40", "--users", "4", "--regions", "AU, nz", "--photos", photos]
+    assert command("traffic", *options).code == 0
+    exposures = running.service.exposures()
+    assert len(exposures) == 40
+    homes = {(exposure.user, exposure.region) for exposure in exposures}
+    assert {region for _, region in homes} <= {"AU", "NZ"}
+    assert len(homes) == len({user for user, _ in homes}) <= 4
+
+
+def test_the_same_seed_draws_the_same_requests(
+    command: Command, running: Running, photos: Path
+) -> None:
+    options = ["--requests", "15", "--clients", "1", "--photos", photos, "--seed"]
+    for seed in ("5", "5", "6"):
+        assert command("traffic", *options, seed).code == 0
+    drawn = [(e.user, e.region, e.label) for e in running.service.exposures()]
+    assert drawn[:15] == drawn[15:30]
+    assert drawn[:15] != drawn[30:]
+
+
+def test_failures_are_counted_by_what_was_said(
+    command: Command, running: Running, photos: Path
+) -> None:
+    running.service.pools.script += [Busy("full")] * 3
+    done = command("traffic", "--requests", 10, "--photos", photos)
+    assert done.code == 1
+    assert done.err == "3 x 429: full\n"
+    assert "10 requests in" in done.out
+    assert "3 failed" in done.out
+
+
+def test_the_proxys_own_text_is_a_failure_like_any_other(
+    command: Command, serve: Serve, photos: Path
+) -> None:
+    """Such as while the application is torn down."""
+
+    async def rule(_: Request) -> JSONResponse:
+        return JSONResponse({})
+
+    async def gone(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("Path '/v1/classify' not found.", 404)
+
+    serve(
+        Starlette(routes=[Route("/v1/rule", rule), Route("/v1/classify", gone, methods=["POST"])])
+    )
+    done = command("traffic", "--requests", 4, "--photos", photos, "--json")
+    assert done.code == 1
+    summary = json.loads(done.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert summary["failures"] == {"404: Path '/v1/classify' not found.": 4}
+    assert summary["latency_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert "p50 -, p95 -" in command("traffic", "--requests", 1, "--photos", photos).out
+
+
+@pytest.mark.parametrize("regions", ["", ",", "Mars", "AU,XX"])
+def test_what_is_no_country_is_a_usage_error(command: Command, regions: str) -> None:
+    done = command("traffic", "--regions", regions)
+    assert done.code == 2
+    assert "--regions" in done.err
+
+
+def test_a_folder_without_classes_is_told_in_one_line(
+    command: Command, running: Running, tmp_path: Path
+) -> None:
+    done = command("traffic", "--photos", tmp_path / "none")
+    assert done.code == 1
+    assert done.err.startswith(f"Error: {tmp_path}/none is not a folder")
+
+
+def test_drawings_are_of_every_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "DRAWINGS_A_LABEL", 3)
+    drawn = traffic.drawings(seed=3)
+    assert {(p.truth, p.media_type) for p in drawn} == {
+        (label, "image/png") for label in ("cat", "dog", "koala")
+    }
+    assert len({p.data for p in drawn}) == len(drawn) == 9

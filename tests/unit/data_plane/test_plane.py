@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from models.preprocess import to_pixels
+from serve_app.data_plane.plane import DataPlane, Prediction
+from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide
+from serve_app.domain import Context, Exposure, Pool, Reason
+from serve_app.errors import (
+    BadConfig,
+    BadPicture,
+    NotReady,
+    PinRefused,
+    Problem,
+    TooSlow,
+)
+from serve_app.trace import Trace
+from tests.unit.service import Call, Service, expected, picture
+
+CAT, DOG = picture("cat"), picture("dog")
+STABLE_112 = Call(Pool.STABLE, None, (1, 112, 112, 3))
+
+
+def classify(
+    service: Service,
+    pictures: Sequence[bytes] = (CAT,),
+    trace: Trace | None = None,
+    **context: str,
+) -> Prediction:
+    return asyncio.run(
+        service.plane.classify(
+            [partial(to_pixels, data) for data in pictures],
+            Context("r-1", **context),  # type: ignore[arg-type]
+            trace or Trace("r-1", "POST", "/v1/classify"),
+            time.perf_counter(),
+        )
+    )
+
+
+class TestAnswers:
+    def test_an_answer_is_that_of_the_version(self, service: Service) -> None:
+        prediction = classify(service)
+        assert (prediction.answer.version, prediction.answer.labels) == ("v1", ("cat", "dog"))
+        assert np.array_equal(prediction.answer.probabilities, expected("v1", CAT))
+
+    def test_pictures_of_one_request_travel_together_and_stay_in_order(
+        self, service: Service
+    ) -> None:
+        prediction = classify(service, [CAT, DOG, CAT])
+        assert service.pools.calls == [Call(Pool.STABLE, None, (3, 112, 112, 3))]
+        np.testing.assert_allclose(
+            prediction.answer.probabilities, expected("v1", CAT, DOG, CAT), atol=1e-6
+        )
+        assert len(set(prediction.prediction_ids)) == 3
+
+    def test_a_prediction_id_tells_us_what_it_is_of(self, service: Service) -> None:
+        (one,), (other,) = (classify(service).prediction_ids for _ in range(2))
+        opened = [service.identity.open(prediction_id) for prediction_id in (one, other)]
+        assert [(p.sequence, p.version, p.rule_id) for p in opened] == [
+            (1, "v1", service.plane.rule.rule_id),
+            (2, "v1", service.plane.rule.rule_id),
+        ]
+
+    def test_the_trace_tells_what_became_of_the_request(self, service: Service) -> None:
+        trace = Trace("r-1", "POST", "/v1/classify")
+        classify(service, [CAT, DOG], trace, user="u" * 32, region="AU")
+        assert (trace.rule, trace.rule_id) == ("single", service.plane.rule.rule_id)
+        assert (trace.reason, trace.assigned, trace.served) == ("static", "v1", "v1")
+        assert (trace.user, trace.region, trace.pictures) == ("u" * 32, "AU", 2)
+        assert trace.model_ms == 1.5
+
+
+class TestExposures:
+    def test_an_answer_leaves_an_exposure_for_each_picture(self, service: Service) -> None:
+        before_ms = time.time_ns() // 1_000_000
+        classify(service, [CAT, DOG], user="u" * 32, session="s" * 32, region="AU")
+        one, other = service.exposures()
+        assert one.confidence == pytest.approx(expected("v1", CAT).max(), abs=1e-6)
+        assert replace(one, at_ms=0, confidence=None, latency_ms=0) == Exposure(
+            writer=service.recorder.writer,
+            sequence=1,
+            at_ms=0,
+            request_id="r-1",
+            rule_id=service.plane.rule.rule_id,
+            rule="single",
+            reason="static",
+            assigned="v1",
+            served="v1",
+            user="u" * 32,
+            session="s" * 32,
+            region="AU",
+            label="cat",
+            confidence=None,
+            latency_ms=0,
+            model_ms=1.5,
+            error=None,
+        )
+        assert (other.sequence, other.label) == (2, "dog")
+        assert before_ms <= one.at_ms <= time.time_ns() // 1_000_000
+        assert 0 < one.latency_ms < 60_000
+
+    def test_a_failure_is_recorded_with_its_code_for_every_picture(self, service: Service) -> None:
+        service.pools.script.append(TooSlow("no answer in 15 s"))
+        with pytest.raises(TooSlow):
+            classify(service, [CAT, DOG])
+        assert [
+            (e.assigned, e.served, e.label, e.confidence, e.model_ms, e.error)
+            for e in service.exposures()
+        ] == [(None, None, None, None, None, "too_slow")] * 2
+
+    def test_a_pinned_failure_is_counted_against_the_version_that_was_assigned(
+        self, service: Service
+    ) -> None:
+        """Else a crashing version would look perfect."""
+        service.obey(allow_pin=True)
+        service.pools.script.append(CannotAnswer("v2 cannot be loaded"))
+        with pytest.raises(NotReady, match="v2 cannot be loaded"):
+            classify(service, pin="v2")
+        (exposure,) = service.exposures()
+        assert (exposure.assigned, exposure.served, exposure.reason, exposure.error) == (
+            "v2",
+            None,
+            "pinned",
+            "not_ready",
+        )
+
+    def test_a_failure_that_nobody_expected_is_recorded_too(self, service: Service) -> None:
+        service.pools.script.append(RuntimeError("no one knows this one"))
+        with pytest.raises(RuntimeError):
+            classify(service)
+        assert [e.error for e in service.exposures()] == ["internal"]
+
+    def test_a_broken_picture_is_no_exposure_and_reaches_no_pool(self, service: Service) -> None:
+        for pictures in ([CAT[:1000]], [CAT, b"no picture"], [b""]):
+            with pytest.raises(BadPicture):
+                classify(service, pictures)
+        assert service.pools.calls == []
+        assert service.exposures() == []
+
+    def test_a_broken_picture_of_several_is_told_with_its_kind(self, service: Service) -> None:
+        with pytest.raises(BadPicture) as caught:
+            classify(service, [CAT, b""])
+        assert (caught.value.code, caught.value.status) == ("empty_image", 422)
+
+
+class TestSizes:
+    def test_pictures_are_prepared_again_when_the_replica_takes_another_size(
+        self, service: Service
+    ) -> None:
+        """The versions of a pool change one by one while it is updated."""
+        answer = Answer("v2", ("cat", "dog"), np.array([[0.25, 0.75]], np.float32), 1.0)
+        service.pools.script += [OtherSide(64), answer]
+        assert classify(service).answer is answer
+        sides = [call.shape for call in service.pools.calls]
+        assert sides == [(1, 112, 112, 3), (1, 64, 64, 3)]
+
+    def test_the_size_is_remembered(self, service: Service) -> None:
+        service.pools.script += [OtherSide(64), OtherSide(64)]
+        with pytest.raises(NotReady):
+            classify(service)
+        classify(service)  # answers with its own size, 112, again
+        sides = [call.shape[1] for call in service.pools.calls]
+        assert sides == [112, 64, 64, 112]
+
+    def test_it_is_tried_again_only_once(self, service: Service) -> None:
+        service.pools.script += [OtherSide(64), OtherSide(112), OtherSide(64)]
+        with pytest.raises(NotReady, match="the versions of the pool change just now"):
+            classify(service)
+        assert len(service.pools.calls) == 2
+        assert [e.error for e in service.exposures()] == ["not_ready"]
+
+
+class TestPins:
+    def test_an_allowed_pin_is_answered_by_its_version(self, service: Service) -> None:
+        service.obey(allow_pin=True)
+        prediction = classify(service, pin="v2")
+        assert prediction.plan.reason is Reason.PINNED
+        assert service.pools.calls == [Call(Pool.STABLE, "v2", (1, 112, 112, 3))]
+        assert np.array_equal(prediction.answer.probabilities, expected("v2", CAT))
+
+    def test_a_pin_that_the_rule_forbids_calls_nobody_and_records_nothing(
+        self, service: Service
+    ) -> None:
+        with pytest.raises(PinRefused):
+            classify(service, pin="v2")
+        assert service.pools.calls == []
+        assert service.exposures() == []
+
+
+class TestRules:
+    def test_without_any_rule_nothing_is_answered(self, service: Service) -> None:
+        plane = DataPlane(service.pools, service.recorder, service.identity, service.plane.versions)
+        assert not plane.is_ruled
+        with pytest.raises(NotReady, match=r"^no rule is in force: deploy a good one$"):
+            _ = plane.rule
+        plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+        with pytest.raises(NotReady, match=r"the last one was refused: rule\.stable is v9"):
+            _ = plane.rule
+
+    def test_a_refused_rule_keeps_the_last_good_one(self, service: Service) -> None:
+        in_force = service.plane.rule
+        service.plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+        assert service.plane.rule is in_force
+        assert service.plane.rejection == {
+            "path": "rule.stable",
+            "message": "is v9: the registry has v1, v2",
+        }
+        assert classify(service).answer.version == "v1"
+
+    def test_a_good_rule_ends_a_rejection(self, service: Service) -> None:
+        service.plane.refuse(BadConfig("rule.stable", "is v9"))
+        service.obey(stable="v2")
+        assert service.plane.rejection is None
+        assert service.plane.rule.versions == {"stable": "v2"}
+
+    def test_an_adoption_is_recorded_when_the_rule_changes_and_only_then(
+        self, service: Service
+    ) -> None:
+        service.obey()
+        service.obey(stable="v2")
+        changed = service.plane.rule
+        service.obey(stable="v2")
+        classify(service)
+        adoptions, (exposure,) = service.recorded()
+        assert [adoption.rule for adoption in adoptions[1:]] == [changed.canonical()]
+        assert len(adoptions) == 2
+        assert exposure.rule_id == adoptions[-1].rule_id == changed.rule_id
+
+    def test_a_request_keeps_the_rule_under_which_it_began(self, service: Service) -> None:
+        began = service.plane.rule
+
+        def prepared(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+            service.obey(stable="v2")
+            return to_pixels(CAT, side)
+
+        trace = Trace("r-1", "POST", "/v1/classify")
+        prediction = asyncio.run(
+            service.plane.classify([prepared], Context("r-1"), trace, time.perf_counter())
+        )
+        assert service.plane.rule is not began
+        assert prediction.rule is began
+        assert service.exposures()[0].rule_id == trace.rule_id == began.rule_id
+
+
+class TestReadiness:
+    def test_it_is_ready_with_a_replica_that_holds_a_version(self, service: Service) -> None:
+        asyncio.run(service.plane.require_ready())
+
+    @pytest.mark.parametrize(
+        "assigned",
+        [{}, {Pool.STABLE: None}, {Pool.CANDIDATE: "v1"}],
+        ids=["none", "empty", "other"],
+    )
+    def test_it_is_not_ready_without(
+        self, service: Service, assigned: dict[Pool, str | None]
+    ) -> None:
+        service.pools.assigned = assigned
+        with pytest.raises(NotReady, match="no replica of StablePool can answer yet"):
+            asyncio.run(service.plane.require_ready())
+
+    def test_a_pool_without_a_version_is_a_problem_and_is_recorded(self, service: Service) -> None:
+        service.pools.assigned[Pool.STABLE] = None
+        with pytest.raises(Problem, match="StablePool holds no version"):
+            classify(service)
+        assert [e.error for e in service.exposures()] == ["not_ready"]

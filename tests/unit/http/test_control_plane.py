@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from serve_app.errors import NotReady, RefusedConfig, TooSlow
+from serve_app.http.control_plane import application
+from serve_app.http.session import COOKIE, LIFETIME_S, Doorkeeper
+from serve_app.trace import Trace
+from tests.unit.service import ask, check_documented
+
+T = TypeVar("T")
+TOKEN = "0123456789abcdef" * 4
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+JSON = {"content-type": "application/json"}
+DEPLOYMENT = {"document": {"applications": []}, "actor": "anna", "reason": "a test"}
+BEHIND_THE_DOOR = [
+    ("GET", "/status", None),
+    ("GET", "/deployment", None),
+    ("PUT", "/deployment", DEPLOYMENT),
+    ("GET", "/revisions", None),
+    ("GET", "/audit", None),
+]
+
+
+class FakeController:
+    """Remembers what it was asked.
+
+    Attributes:
+        failure: What every call meets.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.failure: Exception | None = None
+
+    async def status(self) -> dict[str, Any]:
+        return self._note({"applications": {}}, "status")
+
+    async def deployed(self) -> dict[str, Any]:
+        return self._note({"applications": []}, "deployed")
+
+    async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
+        return self._note(7, "deploy", document, actor, reason)
+
+    async def revisions(self, limit: int) -> list[dict[str, Any]]:
+        return self._note([{"number": 7}], "revisions", limit)
+
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        return self._note([{"action": "deploy"}], "audit", limit)
+
+    def _note(self, answer: T, *asked: Any) -> T:
+        self.asked.append(asked)
+        if self.failure:
+            raise self.failure
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def nothing_beside(_: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+class Console:
+    def __init__(self) -> None:
+        self.controller = FakeController()
+        self.traces: list[Trace] = []
+        self.app = application(
+            self.controller, Doorkeeper(TOKEN), self.traces.append, nothing_beside
+        )
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response = asyncio.run(ask(self.app, method, path, **options))
+        assert self.traces[-1].status == response.status_code
+        check_documented(self.app, self.traces[-1].route, response)
+        return response
+
+    def sign_in(self, token: str = TOKEN, **options: Any) -> httpx.Response:
+        return self.ask("POST", "/session", json={"token": token}, **options)
+
+    def session(self) -> str:
+        """What a browser that signed in sends along."""
+        return SimpleCookie(self.sign_in().headers["set-cookie"])[COOKIE].value
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console()
+
+
+class TestTheDoor:
+    @pytest.mark.parametrize(("method", "path", "body"), BEHIND_THE_DOOR)
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"authorization": "Bearer"},
+            {"authorization": f"Bearer {TOKEN[:-1]}"},
+            {"authorization": f"Bearer {TOKEN}0"},
+            {"authorization": f"Basic {TOKEN}"},
+            {"authorization": TOKEN},
+            {"authorization": b"Bearer \xff\xfe"},
+            {"cookie": f"{COOKIE}={TOKEN}"},
+        ],
+        ids=lambda headers: next(iter(headers.items()), ("no header",))[-1][:12],
+    )
+    def test_nothing_is_told_or_done_without_the_token(
+        self, console: Console, method: str, path: str, body: Any, headers: dict[str, Any]
+    ) -> None:
+        response = console.ask(method, path, json=body, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert console.controller.asked == []
+
+    def test_every_route_of_the_document_is_behind_the_door_but_the_session(
+        self, console: Console
+    ) -> None:
+        documented = {
+            (method.upper(), path)
+            for path, item in console.app.openapi()["paths"].items()
+            for method in item
+        }
+        assert documented - {("POST", "/session"), ("DELETE", "/session")} == {
+            (method, path) for method, path, _ in BEHIND_THE_DOOR
+        }
+
+    @pytest.mark.parametrize(("method", "path", "body"), BEHIND_THE_DOOR)
+    @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+    def test_a_bearer_of_the_token_is_let_in(
+        self, console: Console, method: str, path: str, body: Any, scheme: str
+    ) -> None:
+        headers = {"authorization": f"{scheme} {TOKEN}"}
+        assert console.ask(method, path, json=body, headers=headers).status_code == 200
+        assert len(console.controller.asked) == 1
+
+
+class TestSessions:
+    def test_a_browser_signs_in_with_the_token(self, console: Console) -> None:
+        cookie = {"cookie": f"{COOKIE}={console.session()}"}
+        assert console.ask("GET", "/status", headers=cookie).status_code == 200
+
+    def test_its_cookie_goes_nowhere_else(self, console: Console) -> None:
+        cookie = SimpleCookie(console.sign_in().headers["set-cookie"])[COOKIE]
+        assert (cookie["path"], cookie["samesite"], cookie["httponly"]) == (
+            "/control",
+            "strict",
+            True,
+        )
+        assert cookie["max-age"] == str(LIFETIME_S)
+        assert TOKEN not in cookie.value
+
+    @pytest.mark.parametrize("token", ["", TOKEN[:-1], TOKEN.upper(), "ä", "0" * 64])
+    def test_another_token_signs_nobody_in(self, console: Console, token: str) -> None:
+        response = console.sign_in(token)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
+        assert "set-cookie" not in response.headers
+
+    @pytest.mark.parametrize(
+        "body",
+        [b'{"token": "\\ud800"}', b'{"token": 7}', b"{}", b'{"token": "' + b"0" * 201 + b'"}'],
+    )
+    def test_what_is_no_token_signs_nobody_in(self, console: Console, body: bytes) -> None:
+        response = console.ask("POST", "/session", content=body, headers=JSON)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+
+    def test_a_token_may_be_pasted_with_its_line_end(self, console: Console) -> None:
+        assert console.sign_in(f"{TOKEN}\n").status_code == 204
+
+    def test_signing_out_takes_the_session_from_the_browser(self, console: Console) -> None:
+        response = console.ask("DELETE", "/session")
+        cookie = SimpleCookie(response.headers["set-cookie"])[COOKIE]
+        assert (response.status_code, cookie.value, cookie["max-age"]) == (204, "", "0")
+        assert cookie["path"] == "/control"
+
+    def test_a_session_ends_after_its_lifetime(
+        self, console: Console, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now_s = 1_800_000_000.0
+        monkeypatch.setattr("serve_app.http.session.time.time", lambda: now_s)
+        cookie = {"cookie": f"{COOKIE}={console.session()}"}
+        now_s += LIFETIME_S - 1
+        assert console.ask("GET", "/status", headers=cookie).status_code == 200
+        now_s += 2
+        assert console.ask("GET", "/status", headers=cookie).status_code == 401
+
+    def test_a_tampered_session_lets_nobody_in(self, console: Console) -> None:
+        expires, _, signature = console.session().partition(".")
+        for forged in (
+            f"{int(expires) + 60}.{signature}",
+            f"{expires}.{signature[:-1]}",
+            f"{expires}.{signature[::-1]}",
+            f"{expires}.",
+            f".{signature}",
+            signature,
+            f" {expires}.{signature}0",
+        ):
+            response = console.ask("GET", "/status", headers={"cookie": f"{COOKIE}={forged}"})
+            assert response.status_code == 401, forged
+
+    def test_a_session_of_another_home_lets_nobody_in(self, console: Console) -> None:
+        other = Console()
+        other.app = application(
+            other.controller, Doorkeeper(TOKEN[::-1]), other.traces.append, nothing_beside
+        )
+        cookie = {"cookie": f"{COOKIE}={console.session()}"}
+        assert other.ask("GET", "/status", headers=cookie).status_code == 401
+
+
+class TestWhatIsAsked:
+    def test_a_deployment_is_handed_on_with_who_and_why(self, console: Console) -> None:
+        response = console.ask("PUT", "/deployment", json=DEPLOYMENT, headers=BEARER)
+        assert response.json() == {"revision": 7}
+        assert console.controller.asked == [("deploy", {"applications": []}, "anna", "a test")]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b"[]",
+            b'{"document": [], "actor": "anna", "reason": ""}',
+            b'{"document": {}, "actor": "", "reason": ""}',
+            b'{"document": {}, "actor": "anna"}',
+            b'{"document": {}, "actor": "anna", "reason": "", "force": true}',
+        ],
+    )
+    def test_an_impossible_body_is_told_where(self, console: Console, body: bytes) -> None:
+        response = console.ask("PUT", "/deployment", content=body, headers=BEARER | JSON)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+        assert response.json()["detail"].startswith("body")
+        assert console.controller.asked == []
+
+    @pytest.mark.parametrize("path", ["/revisions", "/audit"])
+    def test_a_list_is_as_long_as_asked(self, console: Console, path: str) -> None:
+        console.ask("GET", path, headers=BEARER)
+        console.ask("GET", f"{path}?limit=3", headers=BEARER)
+        assert [asked[-1] for asked in console.controller.asked] == [50, 3]
+        for limit in ("0", "1001", "x", "1.5"):
+            response = console.ask("GET", f"{path}?limit={limit}", headers=BEARER)
+            assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+
+    @pytest.mark.parametrize(
+        ("failure", "status"),
+        [(RefusedConfig("stable is v9"), 422), (NotReady("gone"), 503), (TooSlow("late"), 504)],
+    )
+    def test_what_the_controller_refuses_is_told(
+        self, console: Console, failure: Exception, status: int
+    ) -> None:
+        console.controller.failure = failure
+        response = console.ask("PUT", "/deployment", json=DEPLOYMENT, headers=BEARER)
+        assert (response.status_code, response.json()["detail"]) == (status, str(failure))
+
+    def test_an_error_that_nobody_expected_is_a_problem(self, console: Console) -> None:
+        console.controller.failure = RuntimeError("password=1234")
+        response = console.ask("GET", "/status", headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (500, "internal")
+        assert "1234" not in response.text
+
+
+class TestThePage:
+    """It is for people: no part of the OpenAPI document."""
+
+    @pytest.mark.parametrize(
+        ("path", "media_type"),
+        [("/", "text/html"), ("/static/console.js", "javascript"), ("/static/console.css", "css")],
+    )
+    def test_anybody_may_see_the_empty_page(
+        self, console: Console, path: str, media_type: str
+    ) -> None:
+        response = asyncio.run(ask(console.app, "GET", path))
+        assert response.status_code == 200
+        assert media_type in response.headers["content-type"]
+        assert console.controller.asked == []
+
+    def test_nothing_foreign_may_be_put_into_it(self, console: Console) -> None:
+        response = asyncio.run(ask(console.app, "GET", "/"))
+        assert response.headers["content-security-policy"].startswith("default-src 'self'")
+
+    @pytest.mark.parametrize("name", ["none.js", "%2e%2e/console.html", "../console.html"])
+    def test_nothing_else_is_served(self, console: Console, name: str) -> None:
+        response = console.ask("GET", f"/static/{name}")
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")

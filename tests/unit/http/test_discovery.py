@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from models import registry
+from serve_app.domain import Pool
+from serve_app.errors import BadConfig
+from tests.unit.service import Service
+
+
+class TestHealth:
+    def test_it_is_alive_even_when_nothing_can_answer(self, service: Service) -> None:
+        service.pools.assigned.clear()
+        assert service.ask("GET", "/healthz").json() == {"status": "alive"}
+
+    def test_it_is_ready_while_the_pools_of_the_rule_have_replicas(self, service: Service) -> None:
+        assert service.ask("GET", "/readyz").json() == {"status": "ready"}
+        service.pools.assigned[Pool.STABLE] = None
+        response = service.ask("GET", "/readyz")
+        assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+        assert response.json()["detail"] == "no replica of StablePool can answer yet"
+
+
+class TestRule:
+    def test_it_shows_the_rule_in_force_with_its_defaults(self, service: Service) -> None:
+        shown = service.ask("GET", "/v1/rule").json()
+        assert shown["rule"] == {
+            "kind": "single",
+            "stable": "v1",
+            "allow_pin": False,
+            "trust_headers": True,
+            "reveal_version": True,
+        }
+        assert shown["rule_id"] == service.plane.rule.rule_id
+        assert shown["effective_weight"] == 0
+        assert shown["rejected"] is None
+
+    def test_it_shows_what_each_replica_is_assigned_and_refused(self, service: Service) -> None:
+        service.pools.rejected = {"path": "version", "message": "is v9"}
+        pools = service.ask("GET", "/v1/rule").json()["pools"]
+        assert pools == [
+            {
+                "pool": "StablePool",
+                "replicas": [
+                    {
+                        "replica": "StablePool-1",
+                        "version": "v1",
+                        "warm": ["v1"],
+                        "rejected": {"path": "version", "message": "is v9"},
+                    }
+                ],
+            },
+            {"pool": "CandidatePool", "replicas": []},
+        ]
+
+    def test_a_refused_rule_shows_beside_the_last_good_one(self, service: Service) -> None:
+        service.plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+        shown = service.ask("GET", "/v1/rule").json()
+        assert shown["rule"]["stable"] == "v1"
+        assert shown["rejected"] == {
+            "path": "rule.stable",
+            "message": "is v9: the registry has v1, v2",
+        }
+        assert service.classify().status_code == 200
+
+    def test_without_a_rule_every_route_that_needs_one_says_so(self, service: Service) -> None:
+        service.plane._rule = None
+        for path in ("/v1/rule", "/v1/explain", "/readyz", "/v2/models/animals"):
+            response = service.ask("GET", path)
+            assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+        assert service.classify().status_code == 503
+
+
+class TestExplain:
+    def test_it_tells_who_would_answer_and_asks_no_model(self, service: Service) -> None:
+        shown = service.ask("GET", "/v1/explain", headers={"x-user-id": "anna"}).json()
+        assert (shown["version"], shown["reason"], shown["rule"]) == ("v1", "static", "single")
+        assert shown["rule_id"] == service.plane.rule.rule_id
+        assert service.pools.calls == []
+        assert service.exposures() == []
+
+    def test_a_tag_that_has_no_effect_is_noted(self, service: Service) -> None:
+        shown = service.ask("GET", "/v1/explain", headers={"x-canary": "always"}).json()
+        assert shown["notes"] == ["X-Canary has no effect under the rule single"]
+
+    def test_a_pin_is_explained_as_it_would_be_obeyed(self, service: Service) -> None:
+        pinned = {"headers": {"x-model-version": "v2"}}
+        assert service.ask("GET", "/v1/explain", **pinned).status_code == 403
+        service.obey(allow_pin=True)
+        shown = service.ask("GET", "/v1/explain", **pinned).json()
+        assert (shown["version"], shown["reason"]) == ("v2", "pinned")
+        unknown = {"headers": {"x-model-version": "v9"}}
+        assert service.ask("GET", "/v1/explain", **unknown).status_code == 404
+
+    def test_an_impossible_header_is_refused_as_it_would_be(self, service: Service) -> None:
+        response = service.ask("GET", "/v1/explain", headers={"x-canary": "perhaps"})
+        assert (response.status_code, response.json()["code"]) == (400, "bad_header")
+
+
+class TestModels:
+    def test_every_version_of_the_registry_is_listed_with_its_card(self, service: Service) -> None:
+        listed = service.ask("GET", "/v1/models").json()["models"]
+        cards = [registry.load(name).card for name in registry.names()]
+        assert [(m["version"], tuple(m["labels"]), m["digest"]) for m in listed] == [
+            (card.version, card.labels, card.digest) for card in cards
+        ]
+        assert listed[1]["parent"]["version"] == "v1"
+
+    def test_a_version_tells_where_it_runs_and_on_what(self, service: Service) -> None:
+        service.pools.assigned[Pool.CANDIDATE] = "v1"
+        shown = service.ask("GET", "/v1/models/v1").json()
+        assert (shown["assigned_replicas"], shown["warm_replicas"]) == (2, 2)
+        assert (shown["backend"], shown["libraries"]) == ("onnx", {"onnxruntime": "1.22.0"})
+        idle = service.ask("GET", "/v1/models/v2").json()
+        assert (idle["assigned_replicas"], idle["warm_replicas"]) == (0, 0)
+
+    def test_without_replicas_the_cards_are_shown_all_the_same(self, service: Service) -> None:
+        service.pools.assigned.clear()
+        shown = service.ask("GET", "/v1/models/v1").json()
+        assert (shown["backend"], shown["libraries"]) == (None, {})
+
+    @pytest.mark.parametrize("name", ["v9", "V1", "..", "%2e%2e%2fv1", "v1%00", "ä"])
+    def test_an_unknown_version_is_not_found(self, service: Service, name: str) -> None:
+        response = service.ask("GET", f"/v1/models/{name}")
+        assert response.status_code == 404
+
+    def test_a_damaged_version_is_told_and_hides_no_other(self, tmp_path: Path) -> None:
+        copied = Path(shutil.copytree(registry.SHIPPED, tmp_path / "registry"))
+        (copied / "v2" / registry.ONNX_FILE).write_bytes(b"damaged")
+        service = Service(tmp_path, copied)
+        response = service.ask("GET", "/v1/models/v2")
+        assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+        assert "version v2 is refused" in response.json()["detail"]
+        assert service.ask("GET", "/v1/models/v1").status_code == 200
+        listed = service.ask("GET", "/v1/models").json()
+        assert [model["version"] for model in listed["models"]] == ["v1"]
+        assert listed["refused"] == {"v2": response.json()["detail"]}

@@ -1,0 +1,212 @@
+"""Who asks: what the headers say, what becomes of it, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.errors import BadHeader
+from serve_app.http.headers import read_context
+from serve_app.identity import Identity
+from tests.unit.service import KEY, Service, ask, expected, picture
+
+IDENTITY = Identity(KEY)
+
+
+class TestContext:
+    def test_users_and_sessions_are_kept_as_hashes_only(self, service: Service) -> None:
+        service.classify(x_user_id="anna", x_session_id="anna")
+        (exposure,) = service.exposures()
+        assert exposure.user == exposure.session == service.identity.unit("anna")
+        assert "anna" not in str(exposure)
+        assert "anna" not in str(service.traces)
+
+    def test_a_request_that_names_nobody_has_no_unit(self, service: Service) -> None:
+        service.classify(x_user_id="")
+        (exposure,) = service.exposures()
+        assert (exposure.user, exposure.session, exposure.region) == (None, None, None)
+
+    @pytest.mark.parametrize(
+        ("headers", "region"),
+        [
+            ({"x_region": "au"}, "AU"),
+            ({"cf_ipcountry": "NZ"}, "NZ"),
+            ({"cloudfront_viewer_country": "DE"}, "DE"),
+            ({"x_region": "AU", "cf_ipcountry": "DE"}, "AU"),
+            ({"x_region": "", "cf_ipcountry": "DE"}, "DE"),
+            ({"x_region": "Mars", "cf_ipcountry": "DE"}, None),
+            ({"cf_ipcountry": "XX"}, None),
+        ],
+    )
+    def test_the_region_is_that_of_the_teams_header_or_else_of_its_network(
+        self, service: Service, headers: dict[str, str], region: str | None
+    ) -> None:
+        assert service.classify(**headers).status_code == 200
+        assert service.exposures()[0].region == region
+        assert service.traces[0].region == region
+
+    @pytest.mark.parametrize("name", ["x_user_id", "x_session_id"])
+    def test_a_unit_may_have_200_characters_and_no_more(self, service: Service, name: str) -> None:
+        assert service.classify(**{name: "u" * 200}).status_code == 200
+        response = service.classify(**{name: "u" * 201})
+        assert (response.status_code, response.json()["code"]) == (400, "bad_header")
+        assert "has 201 characters: at most 200" in response.json()["detail"]
+
+    @pytest.mark.parametrize("tag", ["always", "never"])
+    def test_a_tag_is_always_or_never(self, service: Service, tag: str) -> None:
+        assert service.classify(x_canary=tag).status_code == 200
+
+    @pytest.mark.parametrize("tag", ["", "Always", "true", "always, never", "x" * 300])
+    def test_another_tag_is_refused(self, service: Service, tag: str) -> None:
+        response = service.classify(x_canary=tag)
+        assert (response.status_code, response.json()["code"]) == (400, "bad_header")
+        assert response.json()["detail"].endswith("expected always or never")
+        assert len(response.json()["detail"]) < 100
+
+    @given(
+        st.dictionaries(
+            st.sampled_from(["x-user-id", "x-session-id", "x-region", "cf-ipcountry", "x-canary"]),
+            st.text(st.characters(max_codepoint=255), max_size=250),
+        )
+    )
+    def test_any_headers_are_a_context_or_are_refused(self, headers: dict[str, str]) -> None:
+        try:
+            context = read_context(headers, "r-1", IDENTITY, trusted=True)
+        except BadHeader:
+            too_long = any(len(headers.get(f"x-{u}-id", "")) > 200 for u in ("user", "session"))
+            assert too_long or headers["x-canary"] not in ("always", "never")
+        else:
+            assert (context.user is None) == (not headers.get("x-user-id"))
+
+
+class TestPins:
+    def test_a_pin_needs_a_rule_that_allows_it(self, service: Service) -> None:
+        response = service.classify(x_model_version="v2")
+        assert (response.status_code, response.json()["code"]) == (403, "pin_refused")
+        assert service.exposures() == []
+
+    def test_an_allowed_pin_is_obeyed(self, service: Service) -> None:
+        service.obey(allow_pin=True)
+        koala = picture("koala")
+        answer = service.classify(koala, x_model_version="v2").json()
+        assert (answer["version"], answer["reason"]) == ("v2", "pinned")
+        shares = [float(share) for share in expected("v2", koala)[0]]
+        assert list(answer["probabilities"].values()) == pytest.approx(shares, abs=1e-6)
+
+    @pytest.mark.parametrize("pin", ["v9", "../v1", "V1", "v1,v2"])
+    def test_a_pin_to_no_version_is_told_which_there_are(self, service: Service, pin: str) -> None:
+        service.obey(allow_pin=True)
+        response = service.classify(x_model_version=pin)
+        assert (response.status_code, response.json()["code"]) == (404, "unknown_version")
+        assert response.json()["detail"].endswith("the registry has v1, v2")
+
+    def test_a_rule_without_pins_says_so_even_of_a_version_that_is_not_there(
+        self, service: Service
+    ) -> None:
+        """Who may not pin learns nothing about versions."""
+        assert service.classify(x_model_version="v9").status_code == 403
+
+
+class TestTrust:
+    def test_untrusted_pins_tags_and_regions_are_ignored(self, service: Service) -> None:
+        service.obey(trust_headers=False, allow_pin=True)
+        response = service.classify(
+            x_model_version="v2", x_canary="nonsense", x_region="AU", x_user_id="anna"
+        )
+        assert (response.json()["version"], response.json()["reason"]) == ("v1", "static")
+        (exposure,) = service.exposures()
+        assert exposure.region is None
+        assert exposure.user == service.identity.unit("anna")
+
+
+class TestRequestId:
+    """Serve puts one into a request that has none, and echoes it."""
+
+    def test_the_requests_own_id_is_used(self, service: Service) -> None:
+        service.classify(x_request_id="r-77")
+        assert service.traces[0].request_id == "r-77"
+        assert service.exposures()[0].request_id == "r-77"
+
+    def test_a_missing_id_is_made(self, service: Service) -> None:
+        service.classify()
+        service.classify(x_request_id="")
+        ids = [exposure.request_id for exposure in service.exposures()]
+        assert [trace.request_id for trace in service.traces] == ids
+        assert len(set(ids)) == 2
+        assert all(ids)
+
+    @pytest.mark.parametrize("given_id", ["r" * 201, "r 1", "r\t1", "ä"])
+    def test_an_unreadable_id_is_refused(self, service: Service, given_id: str) -> None:
+        headers = {"x-request-id": given_id.encode("latin-1")}
+        response = service.ask("GET", "/healthz", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (400, "bad_header")
+        assert "200 visible ASCII characters" in response.json()["detail"]
+
+    def test_an_id_of_200_characters_is_read(self, service: Service) -> None:
+        service.ask("GET", "/healthz", headers={"x-request-id": "r" * 200})
+        assert service.traces[0].request_id == "r" * 200
+
+
+class TestTraces:
+    @pytest.mark.parametrize(
+        ("method", "path", "route", "status", "error"),
+        [
+            ("GET", "/healthz", "/healthz", 200, None),
+            ("GET", "/v1/models/v1", "/v1/models/{version}", 200, None),
+            ("GET", "/v1/models/v9", "/v1/models/{version}", 404, "unknown_version"),
+            ("GET", "/nowhere", "", 404, "not_found"),
+            ("GET", "/v1/classify", "/v1/classify", 405, "method_not_allowed"),
+            ("POST", "/v1/classify", "/v1/classify", 415, "unsupported_media"),
+        ],
+    )
+    def test_every_request_leaves_one(
+        self, service: Service, method: str, path: str, route: str, status: int, error: str | None
+    ) -> None:
+        """The route is the template, so that paths that people invent make no new series."""
+        service.ask(method, path)
+        (trace,) = service.traces
+        assert (trace.method, trace.path, trace.route) == (method, path, route)
+        assert (trace.status, trace.error) == (status, error)
+        assert 0 < trace.latency_ms < 60_000
+
+    def test_a_request_that_is_cancelled_leaves_one_too(self, service: Service) -> None:
+        async def cancelled() -> None:
+            waiting = asyncio.get_running_loop().create_future()
+
+            async def hang(*_: object) -> None:
+                await waiting
+
+            service.pools.classify = hang  # type: ignore[assignment,method-assign]
+            request = asyncio.create_task(
+                ask(service.app, "POST", "/v1/classify", content=picture(),
+                    headers={"content-type": "image/png"})
+            )  # fmt: skip
+            while not service.traces and not request.done():
+                await asyncio.sleep(0.05)
+                request.cancel()
+            await asyncio.wait([request])
+
+        asyncio.run(cancelled())
+        (trace,) = service.traces
+        assert (trace.status, trace.route) == (0, "/v1/classify")
+
+
+class TestUnknownPaths:
+    def test_an_unknown_path_is_a_problem_that_names_the_documentation(
+        self, service: Service
+    ) -> None:
+        response = service.ask("GET", "/v1/clasify")
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
+        assert response.json()["detail"] == (
+            "there is no /v1/clasify: /openapi.json lists what there is"
+        )
+
+    def test_an_unknown_method_is_a_problem_that_names_the_known_ones(
+        self, service: Service
+    ) -> None:
+        response = service.ask("DELETE", "/v1/classify")
+        assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+        assert response.headers["allow"] == "POST"

@@ -1,0 +1,279 @@
+"""Malformed inference requests: each is the caller's fault, and is told so."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from serve_app.http.tensors import HEADER_LENGTH
+from tests.unit.service import Service, picture
+
+CAT = picture("cat")
+TEXT = base64.b64encode(CAT).decode()
+INFER = "/v2/models/animals/infer"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Service:
+    """One for all examples: what is refused leaves nothing behind."""
+    return Service(Path(tempfile.mkdtemp()))
+
+
+def post(service: Service, body: Any, head: str | None = None) -> tuple[int, str]:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {} if head is None else {HEADER_LENGTH: head}
+    response = service.ask("POST", INFER, content=content, headers=headers)
+    return response.status_code, response.json().get("code", "")
+
+
+def image(**changes: Any) -> dict[str, Any]:
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [TEXT]}
+    return {"inputs": [tensor | changes]}
+
+
+def pixels(**changes: Any) -> dict[str, Any]:
+    tensor = {"name": "pixels", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1, 2, 3]}
+    return {"inputs": [tensor | changes]}
+
+
+def binary(tensor: dict[str, Any], tail: bytes, size: int | None = None) -> tuple[bytes, str]:
+    (given_tensor,) = tensor["inputs"]
+    given_tensor.pop("data")
+    given_tensor["parameters"] = {"binary_data_size": len(tail) if size is None else size}
+    head = json.dumps(tensor).encode()
+    return head + tail, str(len(head))
+
+
+def element(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data
+
+
+def test_the_requests_below_are_good_before_they_are_spoiled(shared: Service) -> None:
+    assert post(shared, image()) == (200, "")
+    assert post(shared, pixels()) == (200, "")
+    assert post(shared, image(data=[[TEXT]], shape=[1, 1])) == (200, "")
+    assert post(shared, pixels(data=[[[[1, 2, 3]]]])) == (200, "")
+    assert post(shared, *binary(image(), element(CAT))) == (200, "")
+    assert post(shared, *binary(pixels(), b"\1\2\3")) == (200, "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        {"inputs": {}},
+        {"inputs": [None]},
+        image(shape="1"),
+        image(shape=[1.5]),
+        image(shape=[None]),
+        image(datatype=7),
+        image(name=None),
+        image(data={"0": TEXT}),
+        image(parameters=[]),
+        image(parameters={"binary_data_size": -1}),
+        image() | {"outputs": [{}]},
+        image() | {"outputs": "label"},
+        image() | {"id": 7},
+        image() | {"parameters": {"binary_data_output": "perhaps"}},
+        b'{"inputs":[{"name":"image","datatype":"BYTES","shape":[1' + b"0" * 5000 + b"]}]}",
+    ],
+    ids=lambda body: str(body)[:60],
+)  # fmt: skip
+def test_what_is_no_inference_request_is_a_bad_body(shared: Service, body: Any) -> None:
+    assert post(shared, body) == (400, "bad_body")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": []},
+        {"inputs": image()["inputs"] * 2},
+        image(name="picture"),
+        image(data=None),
+        image(data=[]),
+        image(data=[TEXT, TEXT]),
+        image(data=[TEXT[:-1]]),
+        image(data=["ä"]),
+        image(data=[7]),
+        image(data=[None]),
+        image(data=[{}]),
+        image(datatype="UINT8"),
+        image(datatype="x" * 500),
+        image(shape=[]),
+        image(shape=[0], data=[]),
+        image(shape=[-1]),
+        image(shape=[2]),
+        image(shape=[1, 2]),
+        image(shape=[65], data=[TEXT] * 65),
+        image(shape=[1] * 5000),
+        image(shape=[10**200]),
+        image(parameters={"binary_data_size": 0}),
+        image() | {"outputs": [{"name": "logits"}]},
+        pixels(datatype="INT8"),
+        pixels(datatype="FP64"),
+        pixels(shape=[1, 3]),
+        pixels(shape=[1, 1, 3, 1]),
+        pixels(shape=[1, 1, 1, 4], data=[1, 2, 3, 4]),
+        pixels(shape=[1, 2**40, 2**40, 3]),
+        pixels(shape=[1, 0, 1, 3], data=[]),
+        pixels(data=[1, 2]),
+        pixels(data=[1, 2, 3, 4]),
+        pixels(data=[1, 2, 256]),
+        pixels(data=[1, 2, -1]),
+        pixels(data=[1, 2, 2.5]),
+        pixels(data=[1, 2, None]),
+        pixels(data=[1, 2, "red"]),
+        pixels(data=[1, 2, {}]),
+        pixels(data=[1, 2, 10**400]),
+        pixels(datatype="FP32", data=[0, 0, float("nan")]),
+        pixels(datatype="FP32", data=[0, 0, float("inf")]),
+        pixels(datatype="FP32", data=[0, 0, 255.5]),
+    ],
+    ids=lambda body: str(body)[:80],
+)
+def test_what_does_not_fit_the_model_is_a_bad_tensor(shared: Service, body: Any) -> None:
+    assert post(shared, body) == (422, "bad_tensor")
+
+
+@pytest.mark.parametrize(
+    ("tail", "size", "code"),
+    [
+        (b"", None, "bad_tensor"),
+        (element(CAT)[:3], None, "bad_tensor"),
+        (element(CAT)[:-1], None, "bad_tensor"),
+        (element(CAT) + b"\0", None, "bad_tensor"),
+        (element(CAT) * 2, None, "bad_tensor"),
+        (struct.pack("<I", 2**32 - 1) + CAT, None, "bad_tensor"),
+        (element(b""), None, "empty_image"),
+        (element(CAT), 10, "bad_body"),
+        (element(CAT), 10**9, "bad_body"),
+    ],
+)
+def test_binary_data_must_add_up(shared: Service, tail: bytes, size: int | None, code: str) -> None:
+    assert post(shared, *binary(image(), tail, size))[1] == code
+
+
+@pytest.mark.parametrize(
+    ("datatype", "tail"),
+    [
+        ("UINT8", b"\1\2"),
+        ("UINT8", b"\1\2\3\4"),
+        ("FP32", bytes(11)),
+        ("FP32", bytes(16)),
+        ("FP32", np.array([0, 0, np.nan], "<f4").tobytes()),
+        ("FP32", struct.pack("<III", 0, 0, 0x7F800001)),  # a signalling NaN
+        ("FP32", np.array([0, 0, -np.inf], "<f4").tobytes()),
+    ],
+)
+def test_binary_pixels_must_fit(shared: Service, datatype: str, tail: bytes) -> None:
+    assert post(shared, *binary(pixels(datatype=datatype), tail)) == (422, "bad_tensor")
+
+
+@pytest.mark.parametrize("head", ["", "-1", "x", "1.5", "²", "٣", "9" * 13, "999999", "9" * 5000])
+def test_an_impossible_header_length_is_a_bad_body(shared: Service, head: str) -> None:
+    body = json.dumps(image()).encode()
+    headers = {HEADER_LENGTH: head.encode()}
+    response = shared.ask("POST", INFER, content=body, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (400, "bad_body")
+    assert len(response.json()["detail"]) < 200
+
+
+def test_bytes_after_the_json_that_nothing_announces_are_refused(shared: Service) -> None:
+    head = json.dumps(image()).encode()
+    assert post(shared, head + b"\0", str(len(head))) == (400, "bad_body")
+
+
+def test_a_refusal_is_short_whatever_came(shared: Service) -> None:
+    for body in (
+        image(shape=[1] * 100_000),
+        {"inputs": [{"name": "x" * 1000, "shape": [1], "datatype": "BYTES"}] * 1000},
+        image(name="x" * 10_000, shape=["x"] * 1000),
+    ):
+        response = shared.ask("POST", INFER, content=json.dumps(body).encode())
+        assert response.is_client_error
+        assert len(response.content) < 5000
+
+
+# JSON that looks like a request, with anything anywhere.
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 300),
+    st.integers(),
+    st.floats(),
+    st.sampled_from(["image", "pixels", "BYTES", "UINT8", "FP32", "label", TEXT[:40], ""]),
+    st.text(max_size=5),
+)
+nested = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4), max_leaves=8)
+tensors = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["image", "pixels"]) | nested,
+        "shape": st.lists(st.integers(-1, 5), max_size=5) | nested,
+        "datatype": st.sampled_from(["BYTES", "UINT8", "FP32", "INT8"]) | nested,
+    },
+    optional={
+        "data": st.lists(nested, max_size=6),
+        "parameters": st.dictionaries(st.just("binary_data_size"), nested),
+    },
+)
+requests = st.fixed_dictionaries(
+    {"inputs": st.lists(tensors, max_size=2)},
+    optional={
+        "id": nested,
+        "outputs": st.lists(st.dictionaries(st.sampled_from(["name", "parameters"]), nested)),
+        "parameters": st.dictionaries(st.just("binary_data_output"), nested),
+    },
+)
+
+
+def refused_or_answered(service: Service, body: bytes, head: str | None) -> None:
+    headers = {} if head is None else {HEADER_LENGTH: head}
+    response = service.ask("POST", INFER, content=body, headers=headers)
+    assert response.status_code in (200, 400, 422)
+
+
+@settings(max_examples=120)
+@given(requests, st.binary(max_size=20), st.sampled_from([None, "exact", "0", "7"]))
+def test_any_json_with_anything_after_it_is_answered_or_refused(
+    shared: Service, request: dict[str, Any], tail: bytes, length: str | None
+) -> None:
+    head = json.dumps(request).encode()
+    if length == "exact":
+        refused_or_answered(shared, head + tail, str(len(head)))
+    else:
+        refused_or_answered(shared, head + tail, length)
+
+
+GOOD = binary(image(), element(CAT))
+
+
+@settings(max_examples=50)
+@given(st.integers(0, len(GOOD[0]) - 1), st.integers(0, 255))
+@example(0, 0)
+def test_a_changed_byte_is_answered_or_refused(shared: Service, place: int, byte: int) -> None:
+    """Most places lie in the picture, where a change can make another picture of it."""
+    for at in (place % int(GOOD[1]), place):
+        body = bytearray(GOOD[0])
+        body[at] = byte
+        refused_or_answered(shared, bytes(body), GOOD[1])
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=60), st.one_of(st.none(), st.integers(0, 70).map(str)))
+def test_any_bytes_are_refused(shared: Service, body: bytes, head: str | None) -> None:
+    refused_or_answered(shared, body, head)

@@ -1,0 +1,66 @@
+"""The deployment files that the repository ships."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models import registry
+from serve_app import config
+from serve_app.lifecycle.up import BASE
+
+FILES = sorted((Path(__file__).parents[2] / "deploy_configs").glob("*.yaml"))
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.name)
+def path(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+@pytest.fixture
+def document(path: Path) -> dict[str, Any]:
+    return config.read(path)
+
+
+def test_the_file_that_a_start_deploys_is_among_them() -> None:
+    assert BASE.resolve() in FILES
+
+
+def test_it_passes_the_check_that_a_deployment_passes(document: dict[str, Any]) -> None:
+    config.check(document, registry.names())
+
+
+def test_it_has_both_applications_where_they_belong(document: dict[str, Any]) -> None:
+    routes = {app["name"]: app["route_prefix"] for app in document["applications"]}
+    assert routes == {"animals": "/", "control": "/control"}
+
+
+def test_it_gives_a_rule_and_each_pool_its_version(document: dict[str, Any]) -> None:
+    """What Serve is not told it forgets: a file without them would deploy nothing."""
+    configs = config.user_configs(document)
+    assert {name for name, user_config in configs.items() if user_config} == {
+        "Ingress",
+        "StablePool",
+        "CandidatePool",
+    }
+
+
+def test_it_opens_with_what_it_shows_how_to_run_it_and_how_to_watch_it(path: Path) -> None:
+    head = re.match(r"(#.*\n)+", path.read_text())
+    assert head
+    assert "Run:" in head[0]
+    assert "Watch:" in head[0]
+    assert path.name in head[0] or "deploy FILE" in head[0]
+
+
+def test_the_control_plane_is_the_same_in_all(document: dict[str, Any]) -> None:
+    """So that going from one to another never touches it."""
+
+    def control(document: dict[str, Any]) -> Any:
+        return next(app for app in document["applications"] if app["name"] == "control")
+
+    assert control(document) == control(config.read(FILES[0]))
+    assert document["http_options"] == config.read(FILES[0])["http_options"]
