@@ -15,7 +15,6 @@ from models import registry as registries
 from models.card import Card, Metrics
 from models.classifier import Backend, open_version
 from models.errors import BadVersion, UnknownVersion
-from models.evaluation import evaluate as evaluate_on
 from models.registry import Version
 from models.samples import class_folders, from_drawings, from_folder
 from serve_app.cli.options import AsJson, console, print_json
@@ -104,6 +103,8 @@ def evaluate(
 
     Classes that it does not know are reported apart: what it answered, and how sure it was.
     """
+    from models.evaluation import evaluate as evaluate_on  # its scipy takes a second to load
+
     classifier = open_version(registries.load(name, registry), backend)
     side = classifier.card.input.side
     progress = sys.stderr.isatty()

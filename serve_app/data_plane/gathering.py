@@ -54,6 +54,8 @@ class Gatherer:
             Busy: Too many requests wait already.
         """
         if len(self._queue) >= self._max_waiting:
+            self._forget_the_gone()
+        if len(self._queue) >= self._max_waiting:
             raise Busy(
                 f"{len(self._queue)} requests wait for the same replicas: try again in a second"
             )
@@ -61,6 +63,9 @@ class Gatherer:
         self._queue.append(waiting)
         self._start_calls()
         return await waiting.reply
+
+    def _forget_the_gone(self) -> None:
+        self._queue = deque(waiting for waiting in self._queue if not waiting.reply.done())
 
     def _start_calls(self) -> None:
         while self._may_call() and (batch := self._next_batch()):

@@ -50,6 +50,8 @@ class Database:
             else:
                 self._engine = create_engine(self._url, pool_pre_ping=True)
         except OSError as exc:
+            raise self._unusable(exc.strerror) from exc
+        except sqlite3.Error as exc:
             raise self._unusable(exc) from exc
         except ImportError as exc:
             raise StoreError(
@@ -90,7 +92,7 @@ class Database:
         except DBAPIError as exc:
             raise self._unusable(exc.orig) from exc
 
-    def _unusable(self, reason: BaseException | None) -> StoreError:
+    def _unusable(self, reason: object) -> StoreError:
         return StoreError(
             f"the database {self._url!r} cannot be used ({reason}):"
             f" mend that, or set {DATABASE_VARIABLE} to another"
@@ -99,7 +101,7 @@ class Database:
 
 def _parsed(url: str) -> URL:
     expected = (
-        "expected sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+        "expected sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
         f" ({DATABASE_VARIABLE})"
     )
     try:

@@ -119,6 +119,16 @@ def test_an_sqlite_store_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     assert modes == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm"), 0o600)
 
 
+def test_an_sqlite_file_appears_in_wal_mode(tmp_path: Path) -> None:
+    """Two processes that switch one file at once fail at once: the header says it (bytes 18, 19).
+
+    See https://www.sqlite.org/fileformat.html, 1.3.
+    """
+    Database(f"sqlite:///{tmp_path}/store.db").close()
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes()[18:20] == b"\x02\x02"
+
+
 def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     """The console reads while the controller writes."""
     store = open_store(f"sqlite:///{tmp_path}/store.db")

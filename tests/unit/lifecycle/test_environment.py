@@ -7,7 +7,7 @@ from pathlib import Path
 
 from serve_app.lifecycle.environment import FAST, of_service
 
-SOCKETS = Path("/tmp/serve-app-abcdefgh")  # noqa: S108 as the start makes it
+SOCKETS = Path("/tmp/serve-app-abcdefgh")
 SUN_PATH = 107  # bytes of a Unix socket's path, the closing zero left out
 
 
