@@ -84,6 +84,15 @@ def upright(data: bytes, around: int, *, max_pixels: int = MAX_PIXELS) -> Image.
     Raises:
         BadImage: One of its kinds; see `models.errors`.
     """
+    return decoded(opened(data, max_pixels=max_pixels), around)
+
+
+def opened(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read a picture's header; nothing is decoded yet.
+
+    Raises:
+        BadImage: One of its kinds; see `models.errors`.
+    """
     if not data:
         raise EmptyImage(f"no bytes came; send the picture itself ({', '.join(FORMATS)})")
     try:
@@ -110,6 +119,16 @@ def upright(data: bytes, around: int, *, max_pixels: int = MAX_PIXELS) -> Image.
             f"{width} x {height} = {width * height} pixels; at most {max_pixels} are read:"
             " send a smaller picture"
         )
+    return picture
+
+
+def decoded(picture: Image.Image, around: int) -> Image.Image:
+    """Decode what `opened` gave; see `upright`.
+
+    Raises:
+        BrokenImage: It is truncated or damaged.
+    """
+    width, height = picture.size
     try:
         picture.draft(picture.mode, (2 * around, 2 * around))
         picture.load()

@@ -8,8 +8,7 @@ from pydantic import ValidationError
 def findings(exc: ValidationError, root: str) -> list[tuple[str, str]]:
     """Each finding as (path to the key, what is wrong); `root` names the whole."""
     return [
-        (".".join(str(key) for key in error["loc"]) or root, error["msg"])
-        for error in exc.errors()
+        (".".join(str(key) for key in error["loc"]) or root, error["msg"]) for error in exc.errors()
     ]
 
 

@@ -35,7 +35,7 @@ class Gatherer:
         call: Call,
         *,
         max_pictures: int = 16,
-        eager_calls: int = 2,
+        eager_calls: int = 1,
         max_calls: int = 16,
         max_waiting: int = 256,
     ) -> None:

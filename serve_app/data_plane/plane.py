@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from models.errors import BadImage
 from models.preprocess import Pixels
+from serve_app.data_plane.pictures import Picture
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Pools, Replica
 from serve_app.data_plane.versions import Versions
 from serve_app.domain import Context, Exposure, Plan, Pool
@@ -21,7 +22,6 @@ from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
 from serve_app.trace import Trace
 
-Preparation = Callable[[int], Pixels]  # of one picture, to a side in px
 DECODERS = 2  # threads
 
 
@@ -91,7 +91,7 @@ class DataPlane:
             self.versions.card(context.pin)
 
     async def classify(
-        self, pictures: Sequence[Preparation], context: Context, trace: Trace, started: float
+        self, pictures: Sequence[Picture], context: Context, trace: Trace, started: float
     ) -> Prediction:
         """Answer one request of one picture or more; one plan for all of them.
 
@@ -143,7 +143,7 @@ class DataPlane:
         """Every replica of the pools that answers in time."""
         return await self.pools.replicas()
 
-    async def _answer(self, plan: Plan, pictures: Sequence[Preparation], pixels: Pixels) -> Answer:
+    async def _answer(self, plan: Plan, pictures: Sequence[Picture], pixels: Pixels) -> Answer:
         reply = await self.pools.classify(plan.pool, plan.version, pixels)
         if isinstance(reply, OtherSide):
             # The replica was given another version since this pool was last asked.
@@ -164,11 +164,16 @@ class DataPlane:
             self._sides[key] = self.versions.card(version).input.side
         return self._sides[key]
 
-    async def _pixels(self, pictures: Sequence[Preparation], side: int) -> Pixels:
+    async def _pixels(self, pictures: Sequence[Picture], side: int) -> Pixels:
         loop = asyncio.get_running_loop()
         try:
+            if len(pictures) == 1 and pictures[0].is_quick():
+                return pictures[0].pixels(side)[np.newaxis]
             prepared = await asyncio.gather(
-                *(loop.run_in_executor(self._decoders, prepare, side) for prepare in pictures)
+                *(
+                    loop.run_in_executor(self._decoders, picture.pixels, side)
+                    for picture in pictures
+                )
             )
         except BadImage as exc:
             raise BadPicture(exc.code, str(exc)) from exc

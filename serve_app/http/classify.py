@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from models.preprocess import to_pixels
+from serve_app.data_plane.pictures import EncodedPicture
 from serve_app.data_plane.plane import DataPlane, Prediction
 from serve_app.http import documentation
 from serve_app.http.bodies import FORM_FIELD, FORM_TYPE, PICTURE_TYPES, read_picture
@@ -41,7 +40,7 @@ def router(plane: DataPlane) -> APIRouter:
         plane.check_pin(context)
         picture = await read_picture(request)
         prediction = await plane.classify(
-            [partial(to_pixels, picture)], context, trace, request.scope["started"]
+            [EncodedPicture(picture)], context, trace, request.scope["started"]
         )
         return _response(prediction)
 

@@ -11,17 +11,15 @@ import binascii
 import json
 import struct
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.network import Floats
-from models.preprocess import MAX_PIXELS, Pixels, square, to_pixels
+from models.preprocess import MAX_PIXELS
 from models.validation import sentence
-from serve_app.data_plane.plane import Preparation
+from serve_app.data_plane.pictures import EncodedPicture, Picture, RawPicture
 from serve_app.errors import BadBody, BadTensor
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -73,11 +71,11 @@ class Inference:
     """A request, understood.
 
     Attributes:
-        pictures: One preparation a picture, for `DataPlane.classify`.
+        pictures: For `DataPlane.classify`.
         outputs: Wanted outputs in their order, and whether each is to be binary.
     """
 
-    pictures: list[Preparation]
+    pictures: list[Picture]
     id: str | None = None
     outputs: dict[str, bool] = field(default_factory=dict)
 
@@ -177,7 +175,7 @@ def _raw(given: _Input, tail: bytes) -> bytes | None:
     return tail
 
 
-def _images(given: _Input, raw: bytes | None) -> list[Preparation]:
+def _images(given: _Input, raw: bytes | None) -> list[Picture]:
     count = given.shape[0]
     if given.datatype != "BYTES" or given.shape not in ([count], [count, 1]):
         raise BadTensor(
@@ -187,7 +185,7 @@ def _images(given: _Input, raw: bytes | None) -> list[Preparation]:
     elements = _decoded(given.data or []) if raw is None else _elements(raw)
     if len(elements) != count:
         raise BadTensor(f"'{IMAGE}' has {len(elements)} elements, its shape says {count}")
-    return [partial(to_pixels, element) for element in elements]
+    return [EncodedPicture(element) for element in elements]
 
 
 def _decoded(data: list[Any]) -> list[bytes]:
@@ -218,7 +216,7 @@ def _elements(raw: bytes) -> list[bytes]:
     return elements
 
 
-def _pixels(given: _Input, raw: bytes | None) -> list[Preparation]:
+def _pixels(given: _Input, raw: bytes | None) -> list[Picture]:
     kind: Literal["u1", "<f4"] | None = {"UINT8": "u1", "FP32": "<f4"}.get(given.datatype)  # type: ignore[assignment]
     if kind is None or len(given.shape) != 4 or given.shape[3] != 3:
         raise BadTensor(
@@ -230,7 +228,7 @@ def _pixels(given: _Input, raw: bytes | None) -> list[Preparation]:
         raise BadTensor(f"'{PIXELS}' {given.shape} is more than {MAX_PIXELS} pixels")
     try:
         values = (
-            np.array(_flat(given.data or []), np.float64)
+            np.array([_number(value) for value in _flat(given.data or [])], np.float64)
             if raw is None
             else np.frombuffer(raw, kind)
         )
@@ -242,14 +240,13 @@ def _pixels(given: _Input, raw: bytes | None) -> list[Preparation]:
             raise BadTensor(f"'{PIXELS}' holds values outside 0 to 255")
         if given.datatype == "UINT8" and (tensor != np.floor(tensor)).any():
             raise BadTensor(f"'{PIXELS}' is UINT8 and holds fractions: send FP32")
-    return [partial(_shrunk, picture, given.datatype == "FP32") for picture in tensor]
+    return [RawPicture(values, scaled=given.datatype == "FP32") for values in tensor]
 
 
-def _shrunk(picture: np.ndarray[Any, Any], fractions: bool, side: int) -> Pixels:
-    """A picture of an FP32 tensor whose largest value is at most 1 is read as 0 to 1."""
-    if fractions and picture.max() <= 1:
-        picture = picture * 255
-    return square(Image.fromarray(picture.round().astype(np.uint8)), side)
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
 
 
 def _flat(data: Any) -> list[Any]:

@@ -46,7 +46,7 @@ def animals(args: dict[str, Any]) -> Application:
         name: _deployment(
             Classifier,
             name,
-            autoscaling_config=_autoscaling(min_replicas, target_ongoing_requests=1.5),
+            autoscaling_config=_autoscaling(min_replicas, target_ongoing_requests=2.5),
             max_ongoing_requests=_LONG_QUEUE,
         ).bind(settings.backend, settings.registry)
         for name, min_replicas in (("StablePool", 1), ("CandidatePool", 0))
@@ -54,7 +54,7 @@ def animals(args: dict[str, Any]) -> Application:
     ingress = _deployment(
         serve.ingress()(Ingress),
         "Ingress",
-        autoscaling_config=_autoscaling(1, target_ongoing_requests=16),
+        autoscaling_config=_autoscaling(1, target_ongoing_requests=48),
         max_ongoing_requests=_LONG_QUEUE,
         rolling_update_percentage=1.0,
     )

@@ -45,10 +45,11 @@ class HandlePools:
         handle = self._handles[pool]
         if version is not None:
             handle = handle.options(multiplexed_model_id=version)
+        classify = handle.classify  # each look-up would make another handle
 
         async def call(pixels: Pixels) -> Reply:
             try:
-                return await asyncio.wait_for(handle.classify.remote(pixels), CALL_TIMEOUT_S)
+                return await asyncio.wait_for(classify.remote(pixels), CALL_TIMEOUT_S)
             except TimeoutError as exc:
                 raise TooSlow(
                     f"{pool.value} did not answer within {CALL_TIMEOUT_S:g} s: try again"

@@ -129,7 +129,21 @@ def test_as_many_calls_are_under_way_at_once_as_may_be() -> None:
         await replicas.release_all()
         assert replicas.seen == [[0], [1], [2, 3, 4]]
 
-    scenario(play, max_calls=2)
+    scenario(play, eager_calls=2, max_calls=2)
+
+
+def test_a_full_call_starts_beside_the_others_while_it_may() -> None:
+    """Else load would never reach a third replica."""
+
+    async def play(replicas: Replicas, ask: Ask) -> None:
+        for n in range(6):
+            ask(pictures(n))
+        await settle()
+        assert replicas.seen == [[0], [1, 2]]
+        await replicas.release()
+        assert replicas.seen == [[0], [1, 2], [3, 4]]
+
+    scenario(play, eager_calls=1, max_calls=2, max_pictures=2)
 
 
 def test_a_call_takes_no_more_pictures_than_may_travel_and_splits_no_request() -> None:

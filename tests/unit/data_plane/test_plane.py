@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 
-from models.preprocess import to_pixels
+from models.preprocess import Pixels
+from serve_app.data_plane.pictures import EncodedPicture
 from serve_app.data_plane.plane import DataPlane, Prediction
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide
 from serve_app.domain import Context, Exposure, Pool, Reason
@@ -36,7 +36,7 @@ def classify(
 ) -> Prediction:
     return asyncio.run(
         service.plane.classify(
-            [partial(to_pixels, data) for data in pictures],
+            [EncodedPicture(data) for data in pictures],
             Context("r-1", **context),  # type: ignore[arg-type]
             trace or Trace("r-1", "POST", "/v1/classify"),
             time.perf_counter(),
@@ -236,13 +236,14 @@ class TestRules:
     def test_a_request_keeps_the_rule_under_which_it_began(self, service: Service) -> None:
         began = service.plane.rule
 
-        def prepared(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-            service.obey(stable="v2")
-            return to_pixels(CAT, side)
+        class Meanwhile(EncodedPicture):
+            def pixels(self, side: int) -> Pixels:
+                service.obey(stable="v2")
+                return super().pixels(side)
 
         trace = Trace("r-1", "POST", "/v1/classify")
         prediction = asyncio.run(
-            service.plane.classify([prepared], Context("r-1"), trace, time.perf_counter())
+            service.plane.classify([Meanwhile(CAT)], Context("r-1"), trace, time.perf_counter())
         )
         assert service.plane.rule is not began
         assert prediction.rule is began

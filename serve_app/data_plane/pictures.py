@@ -1,0 +1,73 @@
+"""The pictures of a request, until their pixels are needed."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from models.preprocess import Pixels, decoded, opened, square
+
+QUICK_BYTES = 100_000
+QUICK_PIXELS = 300_000  # width x height; decoded and shrunk in 2 ms or less
+
+
+class Picture(Protocol):
+    """One picture."""
+
+    def is_quick(self) -> bool:
+        """Whether its pixels cost less than the way to a thread and back."""
+        ...
+
+    def pixels(self, side: int) -> Pixels:
+        """uint8 [side, side, 3].
+
+        Raises:
+            BadImage: It cannot be read.
+        """
+        ...
+
+
+class EncodedPicture:
+    """A picture as it came: a JPEG, PNG, WebP, GIF or BMP."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._opened: Image.Image | None = None
+
+    def is_quick(self) -> bool:
+        """See `Picture.is_quick`; reads the header of a small file.
+
+        Raises:
+            BadImage: It has none.
+        """
+        if len(self._data) > QUICK_BYTES:
+            return False
+        self._opened = opened(self._data)
+        return self._opened.width * self._opened.height <= QUICK_PIXELS
+
+    def pixels(self, side: int) -> Pixels:
+        """See `Picture.pixels`."""
+        picture, self._opened = self._opened or opened(self._data), None
+        return square(decoded(picture, around=side), side)
+
+
+class RawPicture:
+    """RGB values [height, width, 3] of 0 to 255."""
+
+    def __init__(self, values: np.ndarray[Any, Any], *, scaled: bool) -> None:
+        """`scaled` values that are at most 1 are meant as 0 to 1."""
+        self._values = values
+        self._scaled = scaled
+
+    def is_quick(self) -> bool:
+        """See `Picture.is_quick`."""
+        return self._values.size <= 3 * QUICK_PIXELS
+
+    def pixels(self, side: int) -> Pixels:
+        """See `Picture.pixels`."""
+        values = self._values
+        if self._scaled and values.max() <= 1:
+            values = values * 255
+        return square(Image.fromarray(values.round().astype(np.uint8)), side)
