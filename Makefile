@@ -13,11 +13,12 @@ PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint
 .PHONY: help install serve test check bench train clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '1,/^$$/s/^# //p' Makefile
 
+# Without compiling, which takes longer than all the rest: what is used is compiled when it is.
 $(VENV)/.serving: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --no-compile --editable .
 	@touch $@
 
 $(VENV)/.developing: pyproject.toml constraints.txt

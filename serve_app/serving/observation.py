@@ -69,7 +69,10 @@ class Observation:
         """Write until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
-            self.write(rejected=is_rejected())
+            try:
+                self.write(rejected=is_rejected())
+            except Exception:
+                logger.exception("observation.failed")
 
     def write(self, *, rejected: bool) -> None:
         """Write what came since the last time."""
