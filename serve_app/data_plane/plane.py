@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from models.preprocess import Pixels
 from serve_app.data_plane.pictures import Picture
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Pools, Replica
 from serve_app.data_plane.versions import Versions
-from serve_app.domain import Context, Exposure, Plan, Pool
+from serve_app.domain import Context, Exposure, Plan, Pool, Reason
 from serve_app.errors import BadConfig, BadPicture, NotReady, Problem
 from serve_app.identity import Identity, PredictionId
 from serve_app.recording.recorder import Recorder
@@ -121,6 +122,16 @@ class DataPlane:
             for picture in range(len(pictures))
         )
         return Prediction(plan, answer, rule, ids, 1000 * (time.perf_counter() - started))
+
+    async def warm_up(self) -> None:
+        """Ask the stable pool about nothing, so that no user pays for what first use loads."""
+        if not self.is_ruled:
+            return
+        plan = Plan(Reason.STATIC)
+        with contextlib.suppress(Problem):
+            side = self._side(plan)
+            blank = np.zeros((1, side, side, 3), np.uint8)
+            await self.pools.classify(plan.pool, plan.version, blank)
 
     @property
     def rejection(self) -> dict[str, str] | None:

@@ -90,11 +90,13 @@ class Ingress:
     @contextlib.asynccontextmanager
     async def _run_beside(self, _: FastAPI) -> AsyncIterator[None]:
         self._recorder.start()
+        warming = asyncio.create_task(self._plane.warm_up())
         writing = asyncio.create_task(
             self._observation.run(lambda: self._plane.rejected is not None)
         )
         yield
-        writing.cancel()
+        for task in (warming, writing):
+            task.cancel()
         await self._recorder.close(CLOSE_TIMEOUT_S)
         self._observation.write(rejected=self._plane.rejected is not None)
 

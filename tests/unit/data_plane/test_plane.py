@@ -250,6 +250,18 @@ class TestRules:
         assert service.exposures()[0].rule_id == trace.rule_id == began.rule_id
 
 
+class TestWarmingUp:
+    def test_it_asks_the_stable_pool_and_records_nothing(self, service: Service) -> None:
+        asyncio.run(service.plane.warm_up())
+        assert [call.pool for call in service.pools.calls] == [Pool.STABLE]
+        assert service.exposures() == []
+
+    def test_it_stays_quiet_when_nobody_can_answer(self, service: Service) -> None:
+        service.pools.assigned.clear()
+        asyncio.run(service.plane.warm_up())
+        assert service.exposures() == []
+
+
 class TestReadiness:
     def test_it_is_ready_with_a_replica_that_holds_a_version(self, service: Service) -> None:
         asyncio.run(service.plane.require_ready())
