@@ -16,7 +16,7 @@ from serve_app.lifecycle.serve_file import ServeFile
 from serve_app.lifecycle.signals import Signals
 from serve_app.lifecycle.voice import Voice
 
-READY_S = 120.0
+READY_S = 180.0
 POLL_S = 0.5
 PROBE_S = 2.0  # for one answer of the service
 TAIL_LINES = 20

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 URL = "http://127.0.0.1:8000"
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
 
 
 @dataclass

@@ -28,7 +28,7 @@ from serve_app.lifecycle.up import BASE
 ROOT = Path(__file__).parents[2]
 FILE = BASE
 SERVE_APP = [sys.executable, "-m", "serve_app"]
-READY_S = 150.0
+READY_S = 240.0
 STOPPED_S = 60.0
 
 Running = set[Identity]
