@@ -4,10 +4,13 @@ replicas that are born under it start with the last good one."""
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 class Accepted:
@@ -17,10 +20,16 @@ class Accepted:
         self._path = folder / f"{application}.{deployment}.json"
 
     def save(self, user_config: Any) -> None:
-        """Keep it; several replicas may keep the same one at once."""
+        """Keep it; several replicas may keep the same one at once.
+
+        A disk that is full makes no configuration a bad one: that is only logged.
+        """
         draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
-        draft.write_text(json.dumps(user_config, sort_keys=True))
-        os.replace(draft, self._path)
+        try:
+            draft.write_text(json.dumps(user_config, sort_keys=True))
+            os.replace(draft, self._path)
+        except OSError:
+            logger.exception("config.not_kept", extra={"path": str(self._path)})
 
     def load(self) -> Any | None:
         """The last good one, or None."""

@@ -36,6 +36,7 @@ class Client:
             self._http = httpx.Client(
                 base_url=url,
                 timeout=TIMEOUT_S,
+                trust_env=False,  # the token goes to no proxy
                 headers={"Authorization": f"Bearer {token}"} if token else {},
             )
         except httpx.InvalidURL as exc:

@@ -95,13 +95,15 @@ def check(document: dict[str, Any], known: Collection[str]) -> None:
     deployments = named[DATA_PLANE].get("deployments") or []
     if not isinstance(deployments, list) or not all(isinstance(d, dict) for d in deployments):
         raise BadConfig(f"{DATA_PLANE}.deployments", "is no list of deployments")
-    for deployment in deployments:
-        if "user_config" not in deployment:
-            continue
-        if deployment.get("name") == INGRESS:
-            ingress_config(deployment["user_config"], known)
-        elif deployment.get("name") in tuple(Pool):
-            pool_config(deployment["user_config"], known)
+    configs = {str(d.get("name")): d.get("user_config") for d in deployments}
+    for name in (INGRESS, *Pool):
+        if configs.get(name) is None:
+            raise BadConfig(
+                f"{DATA_PLANE}.{name}.user_config", "is missing: say what the deployment obeys"
+            )
+    ingress_config(configs[INGRESS], known)
+    for pool in Pool:
+        pool_config(configs[pool], known)
 
 
 def user_configs(document: dict[str, Any]) -> dict[str, Any]:

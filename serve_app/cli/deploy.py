@@ -17,6 +17,7 @@ from models import registry
 from serve_app import config
 from serve_app.cli.options import Url, console
 from serve_app.client import Client, service_url
+from serve_app.domain import Pool
 from serve_app.errors import DeployFailed, NotRunning, Refused
 from serve_app.health import troubles
 from serve_app.home import open_home
@@ -24,6 +25,7 @@ from serve_app.rules.parse import ingress_config
 
 WAIT_S = 180.0
 POLL_S = 0.5
+REFUSED_S = 10.0  # a rule that was refused before may show as long
 SETTLE_S = 1.0  # Serve reports the old state for as long
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Such as deploy_configs/base.yaml.")]
@@ -75,6 +77,7 @@ def _wait(client: Client, document: dict[str, Any], known: tuple[str, ...]) -> N
     wanted = config.user_configs(document)
     rule_id = ingress_config(wanted[config.INGRESS], known).rule_id
     deadline = time.monotonic() + WAIT_S
+    refused_for_good = time.monotonic() + REFUSED_S
     missing = "Serve has not begun"
     time.sleep(SETTLE_S)
     while time.monotonic() < deadline:
@@ -83,7 +86,7 @@ def _wait(client: Client, document: dict[str, Any], known: tuple[str, ...]) -> N
         except (NotRunning, Refused) as exc:  # being replaced
             missing = str(exc)
         else:
-            if rule["rejected"]:
+            if rule["rejected"] and time.monotonic() > refused_for_good:
                 raise DeployFailed("; ".join(troubles(status, rule)))
             missing = _missing(rule, status, rule_id, wanted)
             if not missing:
@@ -104,5 +107,8 @@ def _missing(
         version = (wanted.get(pool["pool"]) or {}).get("version")
         held = {replica["version"] for replica in pool["replicas"]}
         if version and held - {version}:
-            return f"{pool['pool']} still holds {', '.join(sorted(held - {version}))}"
+            others = ", ".join(sorted(str(other) for other in held - {version}))
+            return f"{pool['pool']} still holds {others}"
+        if pool["pool"] == Pool.STABLE and not held:
+            return f"no replica of {pool['pool']} tells what it holds"
     return ""

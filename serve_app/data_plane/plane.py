@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,13 +17,17 @@ from serve_app.data_plane.pictures import Picture
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Pools, Replica
 from serve_app.data_plane.versions import Versions
 from serve_app.domain import Context, Exposure, Plan, Pool, Reason
-from serve_app.errors import BadConfig, BadPicture, NotReady, Problem
+from serve_app.errors import BadConfig, BadPicture, Busy, NotReady, Problem
 from serve_app.identity import Identity, PredictionId
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
 from serve_app.trace import Trace
 
 DECODERS = 2  # threads
+MAX_IN_PROGRESS = 256  # requests of one ingress
+ANY_SIDE = 64  # px
+WARM_UP_POLL_S = 0.05
+CLIENT_GONE = "client_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class DataPlane:
         self.versions = versions
         self.rejected: BadConfig | None = None
         self._rule: Rule | None = None
+        self._in_progress = 0
         self._sides: dict[tuple[Pool, str | None], int] = {}
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
 
@@ -80,6 +85,24 @@ class DataPlane:
         """Hold a bad rule aside; the one in force stays."""
         self.rejected = refusal
 
+    @contextlib.contextmanager
+    def admission(self) -> Iterator[None]:
+        """Holds a request's place; to be entered before its body is read.
+
+        Raises:
+            Busy: Too many are in progress.
+        """
+        if self._in_progress >= MAX_IN_PROGRESS:
+            raise Busy(
+                f"{self._in_progress} requests are in progress, and no more are taken:"
+                " try again in a second"
+            )
+        self._in_progress += 1
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+
     def check_pin(self, context: Context) -> None:
         """Pass a request without a pin, or with one that can be obeyed; before its body is read.
 
@@ -110,8 +133,10 @@ class DataPlane:
         pixels = await self._pixels(pictures, self._side(plan))
         try:
             answer = await self._answer(plan, pictures, pixels)
-        except Exception as exc:
-            error = exc.code if isinstance(exc, Problem) else Problem.code
+        except (Exception, asyncio.CancelledError) as exc:
+            # A version whose users give up has failed them as well.
+            gone = isinstance(exc, asyncio.CancelledError)
+            error = CLIENT_GONE if gone else getattr(exc, "code", Problem.code)
             for _ in pictures:
                 self._record(rule, plan, context, started, None, 0, error)
             raise
@@ -125,11 +150,11 @@ class DataPlane:
 
     async def warm_up(self) -> None:
         """Ask the stable pool about nothing, so that no user pays for what first use loads."""
-        if not self.is_ruled:
-            return
+        while not self.is_ruled:
+            await asyncio.sleep(WARM_UP_POLL_S)
         plan = Plan(Reason.STATIC)
+        side = self._side(plan)
         with contextlib.suppress(Problem):
-            side = self._side(plan)
             blank = np.zeros((1, side, side, 3), np.uint8)
             await self.pools.classify(plan.pool, plan.version, blank)
 
@@ -168,11 +193,17 @@ class DataPlane:
         return reply
 
     def _side(self, plan: Plan) -> int:
-        """The size that the pool took last; at first that of the version that the rule names."""
+        """The size that the pool took last; at first that of the version that the rule names.
+
+        Only a guess, so a card that cannot be read is no harm: the replica will tell.
+        """
         key = (plan.pool, plan.version)
         if key not in self._sides:
             version = plan.version or next(iter(self.rule.versions.values()))
-            self._sides[key] = self.versions.card(version).input.side
+            try:
+                self._sides[key] = self.versions.card(version).input.side
+            except Problem:
+                self._sides[key] = ANY_SIDE
         return self._sides[key]
 
     async def _pixels(self, pictures: Sequence[Picture], side: int) -> Pixels:

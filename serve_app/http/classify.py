@@ -38,10 +38,11 @@ def router(plane: DataPlane) -> APIRouter:
             request.headers, trace.request_id, plane.identity, trusted=plane.rule.trust_headers
         )
         plane.check_pin(context)
-        picture = await read_picture(request)
-        prediction = await plane.classify(
-            [EncodedPicture(picture)], context, trace, request.scope["started"]
-        )
+        with plane.admission():
+            picture = await read_picture(request)
+            prediction = await plane.classify(
+                [EncodedPicture(picture)], context, trace, request.scope["started"]
+            )
         return _response(prediction)
 
     return routes

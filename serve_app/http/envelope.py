@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -58,6 +59,9 @@ class Envelope:
                 await self._app(scope, receive, send_noting_status)
         except ClientDisconnect:  # while it sent its body
             trace.status, trace.error = CLIENT_GONE, "client_gone"
+        except asyncio.CancelledError:  # while it waited for its answer
+            trace.status, trace.error = CLIENT_GONE, "client_gone"
+            raise
         except Exception:
             logger.exception("request.failed", extra={"request_id": request_id})
             if trace.status:  # half of another answer is on its way

@@ -113,13 +113,14 @@ def router(plane: DataPlane, model: str) -> APIRouter:
                 headers, trace.request_id, plane.identity, trusted=rule.trust_headers
             )
             plane.check_pin(context)
-            body = await read_body(request)
-            inference = await run_in_threadpool(
-                tensors.read, body, headers.get(tensors.HEADER_LENGTH.lower())
-            )
-            prediction = await plane.classify(
-                inference.pictures, context, trace, request.scope["started"]
-            )
+            with plane.admission():
+                body = await read_body(request)
+                inference = await run_in_threadpool(
+                    tensors.read, body, headers.get(tensors.HEADER_LENGTH.lower())
+                )
+                prediction = await plane.classify(
+                    inference.pictures, context, trace, request.scope["started"]
+                )
             answer = prediction.answer
             content, head = tensors.write(
                 inference,

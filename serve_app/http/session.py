@@ -24,7 +24,7 @@ class Doorkeeper:
     def admit(self, request: Request) -> None:
         """Pass a bearer of the token, or a signed-in browser.
 
-        A cookie alone changes nothing: it is never sent along from other sites.
+        The cookie is never sent along from other sites (SameSite=Strict).
 
         Raises:
             Unauthorized: Neither.

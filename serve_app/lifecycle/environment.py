@@ -21,7 +21,7 @@ FAST = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response response-timeout 500 503",
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response response-timeout 503",
     "RAY_SERVE_HAPROXY_RETRIES": "10",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "1048576",  # bytes; a larger request is not retried
     "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "roundrobin",

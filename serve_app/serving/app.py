@@ -22,7 +22,8 @@ from serve_app.serving.ingress import Ingress
 from serve_app.serving.logs import CONFIG
 
 _SMALL = {"num_cpus": 0.1}
-_LONG_QUEUE = 10_000  # our own limits answer 429 long before
+_UNSAID: dict[str, Any] = {}  # refused like any bad one; without any, Serve would not ask
+_LONG_QUEUE = 10_000  # Serve's own limit; ours answer 429 long before
 
 
 class AnimalsArgs(BaseModel):
@@ -48,6 +49,7 @@ def animals(args: dict[str, Any]) -> Application:
             name,
             autoscaling_config=_autoscaling(min_replicas, target_ongoing_requests=2.5),
             max_ongoing_requests=_LONG_QUEUE,
+            user_config=_UNSAID,
         ).bind(settings.backend, settings.registry)
         for name, min_replicas in (("StablePool", 1), ("CandidatePool", 0))
     }
@@ -56,6 +58,7 @@ def animals(args: dict[str, Any]) -> Application:
         "Ingress",
         autoscaling_config=_autoscaling(1, target_ongoing_requests=48),
         max_ongoing_requests=_LONG_QUEUE,
+        user_config=_UNSAID,
         rolling_update_percentage=1.0,
     )
     return ingress.bind(pools["StablePool"], pools["CandidatePool"], settings.registry)

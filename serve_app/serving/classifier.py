@@ -63,16 +63,14 @@ class Classifier:
         """
         try:
             await self._assign(user_config)
+        except BadConfig as exc:
+            await self._refuse(exc)
+        except Exception as exc:
+            logger.exception("config.failed")
+            await self._refuse(BadConfig("user_config", f"is refused: {exc!r}"))
+        else:
             self._rejected = None
             self._accepted.save(user_config)
-        except BadConfig as exc:
-            self._rejected = exc
-            logger.error("config.rejected", extra={"path": exc.path, "why": exc.message})
-            if self._assigned is None:
-                await self._assign_last_good()
-        except Exception as exc:
-            self._rejected = BadConfig("user_config", f"is refused: {exc!r}")
-            logger.exception("config.rejected")
 
     async def classify(self, pixels: Pixels) -> Reply:
         """Classify uint8 [n, side, side, 3]; what stands in the way is a value, not an error."""
@@ -116,19 +114,19 @@ class Classifier:
         except ModelsError as exc:
             raise BadConfig("version", f"{config.version} cannot be loaded: {exc}") from exc
 
-    async def _assign_last_good(self) -> None:
-        user_config = self._accepted.load()
-        if user_config is None:
-            return
-        try:
-            await self._assign(user_config)
-        except BadConfig:
-            logger.exception("config.last_good_failed")
+    async def _refuse(self, refusal: BadConfig) -> None:
+        logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
+        self._rejected = refusal
+        if self._assigned is None and (last_good := self._accepted.load()) is not None:
+            try:
+                await self._assign(last_good)
+            except Exception:
+                logger.exception("config.last_good_failed")
 
     async def _hold(self, version: str) -> classifiers.Classifier:
         """A version, loaded if need be; the least recently used one goes."""
-        assigned = [self._assigned.card.version] if self._assigned else []
         async with self._loading:
+            assigned = [self._assigned.card.version] if self._assigned else []
             for used in (*assigned, version):  # the assigned one first: never the one that goes
                 held: classifiers.Classifier = await self._load(used)
                 self._warm = [*(name for name in self._warm if name != used), used]

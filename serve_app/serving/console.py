@@ -66,9 +66,14 @@ class Console:
         except (DeploymentUnavailableError, RayActorError) as exc:
             raise NotReady("the Controller cannot be reached: try again in a second") from exc
         except BadConfig as exc:
-            raise RefusedConfig(str(exc)) from exc
+            raise RefusedConfig(_text(exc)) from exc
         except StoreError as exc:
-            raise NotReady(str(exc)) from exc
+            raise NotReady(_text(exc)) from exc
+
+
+def _text(exc: Exception) -> str:
+    """What an error says; without gRPC, Ray wraps it in one that says its traceback."""
+    return str(getattr(exc, "cause", None) or exc)
 
 
 def _log(trace: Trace) -> None:

@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from models import registry
+from models.errors import ModelsError
 from serve_app import config
+from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.recording.batch import Batch
 from serve_app.recording.spool import Spool
@@ -53,11 +55,16 @@ class Controller:
             BadConfig: It is refused; nothing was sent.
         """
         parsed = serve_config.parse(document)
-        config.check(document, registry.names(config.registry_folder(document)))
+        try:
+            known = registry.names(config.registry_folder(document))
+        except ModelsError as exc:
+            raise BadConfig("animals.args.registry", f"is refused: {exc}") from exc
+        config.check(document, known)
         async with self._deploying:
             await asyncio.to_thread(serve_config.deploy, parsed)
-            self._noticed = await self.deployed()
-            number = await self._remember(self._noticed, actor, reason)
+            document_in_serve = await self.deployed()
+            number = await self._remember(document_in_serve, actor, reason)
+            self._noticed = document_in_serve
         await self._audit("deploy", actor, reason, {"revision": number})
         return number
 
@@ -102,12 +109,13 @@ class Controller:
         """Notice what was deployed without us, and take in what stopped ingresses left behind."""
         while True:
             try:
-                await self._in_writer(self._spool.drain, self._store.record)
                 await self._notice()
-            except asyncio.CancelledError:
-                raise
             except Exception:
                 logger.exception("watch.failed")
+            try:
+                await self._in_writer(self._spool.drain, self._store.record)
+            except Exception:
+                logger.exception("drain.failed")
             flush_serve_log()
             await asyncio.sleep(WATCH_INTERVAL_S)
 

@@ -60,27 +60,28 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         return application(self._plane, self._model, self._observation.answered, self._run_beside)
 
-    def reconfigure(self, user_config: Any) -> None:
-        """Put another rule in force.
+    async def reconfigure(self, user_config: Any) -> None:
+        """Put another rule in force; in the event loop, like everything here.
 
         It never raises, for Serve would take the replica away: a bad rule is held aside and the
         last good one stays; a replica that is newly born takes the one last accepted.
         """
         try:
             self._plane.obey(self._rule(user_config))
-            self._accepted.save(user_config)
         except BadConfig as exc:
             self._refuse(exc)
         except Exception as exc:
             logger.exception("config.failed")
             self._refuse(BadConfig("user_config", f"is refused: {exc!r}"))
+        else:
+            self._accepted.save(user_config)
 
     def _refuse(self, refusal: BadConfig) -> None:
         logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
         if not self._plane.is_ruled and (last_good := self._accepted.load()) is not None:
             try:
                 self._plane.obey(self._rule(last_good))
-            except BadConfig:
+            except Exception:
                 logger.exception("config.last_good_failed")
         self._plane.refuse(refusal)
 
@@ -102,5 +103,6 @@ class Ingress:
 
 
 async def _deliver(batch: Batch) -> None:
-    controller = serve.get_deployment_handle(CONTROLLER, CONTROL_APPLICATION)
+    # Whether it exists would be asked of Serve's controller, and the event loop would wait.
+    controller = serve.get_deployment_handle(CONTROLLER, CONTROL_APPLICATION, _check_exists=False)
     await controller.record.remote(batch)

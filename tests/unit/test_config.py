@@ -25,6 +25,7 @@ BASE: dict[str, Any] = {
             "deployments": [
                 {"name": "Ingress", "user_config": {"rule": {"kind": "single", "stable": "v1"}}},
                 {"name": "StablePool", "user_config": {"version": "v1"}, "num_replicas": 2},
+                {"name": "CandidatePool", "user_config": {"version": "v2"}},
             ],
         },
         {"name": "control", "route_prefix": "/control", "import_path": "x:control"},
@@ -97,7 +98,9 @@ class TestCheck:
     def test_a_wrong_assignment_is_refused_before_it_is_sent(
         self, document: dict[str, Any], pool: str
     ) -> None:
-        animals(document)["deployments"] = [{"name": pool, "user_config": {"version": "v9"}}]
+        for deployment in animals(document)["deployments"]:
+            if deployment["name"] == pool:
+                deployment["user_config"]["version"] = "v9"
         assert refusal(document).path == "version"
 
     @pytest.mark.parametrize("applications", [None, {}, "animals", 7, ["animals"], [None]])
@@ -115,9 +118,20 @@ class TestCheck:
         animals(document)["deployments"] = deployments
         assert str(refusal(document)) == "animals.deployments is no list of deployments"
 
-    def test_deployments_may_be_left_out(self, document: dict[str, Any]) -> None:
-        del animals(document)["deployments"]
-        config.check(document, KNOWN)
+    @pytest.mark.parametrize("name", ["Ingress", "StablePool", "CandidatePool"])
+    @pytest.mark.parametrize("how", ["deployment", "user_config", "null"])
+    def test_what_a_deployment_obeys_must_be_said(
+        self, document: dict[str, Any], name: str, how: str
+    ) -> None:
+        """Serve would not ask a replica that is born without, and it would obey nothing."""
+        (deployment,) = [d for d in animals(document)["deployments"] if d["name"] == name]
+        if how == "deployment":
+            animals(document)["deployments"].remove(deployment)
+        elif how == "user_config":
+            del deployment["user_config"]
+        else:
+            deployment["user_config"] = None
+        assert refusal(document).path == f"animals.{name}.user_config"
 
 
 # What YAML can hold, with the keys that mean something here.

@@ -18,6 +18,7 @@ BASE = ROOT / "deploy_configs/base.yaml"
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     deploying = import_module("serve_app.cli.deploy")  # the package's own name is the command
     monkeypatch.setattr(deploying, "SETTLE_S", 0)
+    monkeypatch.setattr(deploying, "REFUSED_S", 0)
     monkeypatch.setattr(deploying, "POLL_S", 0.01)
     monkeypatch.setattr(deploying, "WAIT_S", 0.3)
 

@@ -191,7 +191,9 @@ class TestTraces:
 
         asyncio.run(cancelled())
         (trace,) = service.traces
-        assert (trace.status, trace.route) == (0, "/v1/classify")
+        assert (trace.status, trace.error, trace.route) == (499, "client_gone", "/v1/classify")
+        (exposure,) = service.exposures()
+        assert (exposure.error, exposure.served) == ("client_gone", None)
 
 
 class TestUnknownPaths:
