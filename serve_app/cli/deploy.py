@@ -68,9 +68,15 @@ def _print(changes: list[config.Difference]) -> None:
         table.add_row(
             escape(change.path),
             *("-" if value is None else escape(json.dumps(value)) for value in change.values),
-            "new replicas" if change.restarts else "effect in place",
+            _takes(change),
         )
     console().print(table)
+
+
+def _takes(change: config.Difference) -> str:
+    if change.path.startswith("http_options"):
+        return "effect after down and up"  # Serve's proxies read it when they start
+    return "new replicas" if change.restarts else "effect in place"
 
 
 def _wait(client: Client, document: dict[str, Any], known: tuple[str, ...]) -> None:
