@@ -43,7 +43,7 @@ class Classifier:
     def __init__(self, backend: Backend, registry_folder: str) -> None:
         join_serve_log()
         self._backend = backend
-        self._registry = Path(registry_folder)
+        self._folder = Path(registry_folder)
         self._assigned: classifiers.Classifier | None = None
         self._rejected: BadConfig | None = None
         self._warm: list[str] = []
@@ -108,7 +108,7 @@ class Classifier:
         )
 
     async def _assign(self, user_config: Any) -> None:
-        config = pool_config(user_config, registry.names(self._registry))
+        config = pool_config(user_config, registry.names(self._folder))
         try:
             self._assigned = await self._hold(config.version)
         except ModelsError as exc:
@@ -135,7 +135,7 @@ class Classifier:
 
     @serve.multiplexed(max_num_models_per_replica=WARM_VERSIONS)  # type: ignore[untyped-decorator]
     async def _load(self, version: str) -> classifiers.Classifier:
-        return await asyncio.to_thread(_loaded, version, self._backend, self._registry)
+        return await asyncio.to_thread(_loaded, version, self._backend, self._folder)
 
 
 def _loaded(version: str, backend: Backend, folder: Path) -> classifiers.Classifier:
