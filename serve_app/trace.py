@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CLIENT_GONE = "client_gone"  # the error of a request whose client hung up
+
 
 @dataclass(slots=True)
 class Trace:

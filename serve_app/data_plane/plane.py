@@ -13,6 +13,7 @@ import numpy as np
 
 from models.errors import BadImage
 from models.preprocess import Pixels
+from serve_app.clock import now_ms
 from serve_app.data_plane.pictures import Picture
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Pools, Replica
 from serve_app.data_plane.versions import Versions
@@ -21,13 +22,12 @@ from serve_app.errors import BadConfig, BadPicture, Busy, NotReady, Problem
 from serve_app.identity import Identity, PredictionId
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
-from serve_app.trace import Trace
+from serve_app.trace import CLIENT_GONE, Trace
 
 DECODERS = 2  # threads
 MAX_IN_PROGRESS = 256  # requests of one ingress
 ANY_SIDE = 64  # px
 WARM_UP_POLL_S = 0.05
-CLIENT_GONE = "client_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class DataPlane:
     def obey(self, rule: Rule) -> None:
         """Put a rule in force."""
         if self._rule is None or rule.rule_id != self._rule.rule_id:
-            self.recorder.adopted(rule.rule_id, rule.canonical(), _now_ms())
+            self.recorder.adopted(rule.rule_id, rule.canonical(), now_ms())
         self._rule = rule
         self.rejected = None
 
@@ -233,7 +233,7 @@ class DataPlane:
     ) -> str:
         """Record what one picture met; returns its prediction id."""
         sequence = self.recorder.next_sequence()
-        at_ms = _now_ms()
+        at_ms = now_ms()
         served = answer.version if answer else None
         assigned = plan.version or served
         label, confidence = None, None
@@ -265,7 +265,3 @@ class DataPlane:
         return self.identity.seal(
             PredictionId(self.recorder.writer, sequence, at_ms, rule.rule_id, assigned or "")
         )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

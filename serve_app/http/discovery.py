@@ -10,12 +10,13 @@ from fastapi.concurrency import run_in_threadpool
 from models.card import Card
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
+from serve_app.domain import Pool
 from serve_app.errors import Problem
 from serve_app.http import documentation
+from serve_app.http.documentation import TEXT, fields
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
 
-_TEXT = {"type": "string"}
 _ANY = {"type": "object"}
 
 
@@ -117,7 +118,7 @@ def router(plane: DataPlane) -> APIRouter:
         "/v1/models/{version}",
         summary="One version",
         openapi_extra={
-            "parameters": [{"name": "version", "in": "path", "required": True, "schema": _TEXT}]
+            "parameters": [{"name": "version", "in": "path", "required": True, "schema": TEXT}]
         },
         responses={
             200: documentation.answer("The version", _MODEL),
@@ -163,45 +164,41 @@ def _by_pool(replicas: list[Replica]) -> list[dict[str, Any]]:
                 if replica.pool == pool
             ],
         }
-        for pool in ("StablePool", "CandidatePool")
+        for pool in Pool
     ]
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
 _LIST = {"type": "array"}
-_RULE = _object(
+_RULE = fields(
     rule=_ANY,
-    rule_id=_TEXT,
+    rule_id=TEXT,
     effective_weight={"type": "number", "minimum": 0, "maximum": 1},
-    pools={"type": "array", "items": _object(pool=_TEXT, replicas=_LIST)},
+    pools={"type": "array", "items": fields(pool=TEXT, replicas=_LIST)},
     rejected={"type": ["object", "null"]},
 )
-_EXPLANATION = _object(
-    version=_TEXT,
+_EXPLANATION = fields(
+    version=TEXT,
     reason={"type": "string", "enum": documentation.REASONS},
-    rule=_TEXT,
-    rule_id=_TEXT,
+    rule=TEXT,
+    rule_id=TEXT,
     bucket={"type": ["number", "null"]},
     threshold={"type": ["number", "null"]},
     experiment={"type": ["string", "null"]},
-    notes={"type": "array", "items": _TEXT},
+    notes={"type": "array", "items": TEXT},
 )
-_MODEL = _object(
-    version=_TEXT,
+_MODEL = fields(
+    version=TEXT,
     labels=_LIST,
     input=_ANY,
     metrics=_LIST,
-    digest=_TEXT,
+    digest=TEXT,
     parent={"type": ["object", "null"]},
     backend={"type": ["string", "null"]},
     libraries=_ANY,
     assigned_replicas={"type": "integer", "minimum": 0},
     warm_replicas={"type": "integer", "minimum": 0},
 )
-_MODELS = _object(
+_MODELS = fields(
     models={"type": "array", "items": _MODEL},
-    refused={"type": "object", "additionalProperties": _TEXT, "description": "Why, by version."},
+    refused={"type": "object", "additionalProperties": TEXT, "description": "Why, by version."},
 )

@@ -9,6 +9,7 @@ from serve_app.domain import Reason
 from serve_app.http.headers import MAX_UNIT_CHARACTERS
 from serve_app.http.problems import PROBLEM_TYPE
 
+TEXT = {"type": "string"}
 REASONS = [reason.value for reason in Reason]
 
 _PROBLEM = {
@@ -59,6 +60,11 @@ ANSWER_HEADERS = {
         "X-Request-Id": "The request's own, or made.",
     }.items()
 }
+
+
+def fields(**properties: Any) -> dict[str, Any]:
+    """The schema of an object that has all of these."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def answer(

@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.errors import BadHeader, Problem
 from serve_app.http.problems import respond
-from serve_app.trace import Trace
+from serve_app.trace import CLIENT_GONE, Trace
 
 MAX_ID_CHARACTERS = 200
-CLIENT_GONE = 499  # as nginx counts it: nobody is left to read an answer
+CLIENT_GONE_STATUS = 499  # as nginx counts it: nobody is left to read an answer
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +58,9 @@ class Envelope:
             else:
                 await self._app(scope, receive, send_noting_status)
         except ClientDisconnect:  # while it sent its body
-            trace.status, trace.error = CLIENT_GONE, "client_gone"
+            trace.status, trace.error = CLIENT_GONE_STATUS, CLIENT_GONE
         except asyncio.CancelledError:  # while it waited for its answer
-            trace.status, trace.error = CLIENT_GONE, "client_gone"
+            trace.status, trace.error = CLIENT_GONE_STATUS, CLIENT_GONE
             raise
         except Exception:
             logger.exception("request.failed", extra={"request_id": request_id})

@@ -13,6 +13,7 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.errors import BadHeader, NoSuchModel, PinRefused
 from serve_app.http import documentation, tensors
 from serve_app.http.bodies import read_body
+from serve_app.http.documentation import TEXT, fields
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
 
@@ -192,21 +193,16 @@ def _path_parameters(path: str, model: str) -> list[dict[str, Any]]:
     ]
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-_TEXT = {"type": "string"}
 _SHAPE = {"type": "array", "items": {"type": "integer"}}
-_TENSOR = _object(name=_TEXT, datatype=_TEXT, shape=_SHAPE)
-_LIVE = _object(live={"type": "boolean"})
-_READY = _object(ready={"type": "boolean"})
-_MODEL_READY = _object(name=_TEXT, ready={"type": "boolean"})
-_SERVER = _object(name=_TEXT, version=_TEXT, extensions={"type": "array", "items": _TEXT})
-_MODEL = _object(
-    name=_TEXT,
-    versions={"type": "array", "items": _TEXT},
-    platform=_TEXT,
+_TENSOR = fields(name=TEXT, datatype=TEXT, shape=_SHAPE)
+_LIVE = fields(live={"type": "boolean"})
+_READY = fields(ready={"type": "boolean"})
+_MODEL_READY = fields(name=TEXT, ready={"type": "boolean"})
+_SERVER = fields(name=TEXT, version=TEXT, extensions={"type": "array", "items": TEXT})
+_MODEL = fields(
+    name=TEXT,
+    versions={"type": "array", "items": TEXT},
+    platform=TEXT,
     inputs={"type": "array", "items": _TENSOR},
     outputs={"type": "array", "items": _TENSOR},
 )
@@ -215,7 +211,7 @@ _INFER: dict[str, Any] = {
         "schema": {
             "type": "object",
             "properties": {
-                "id": _TEXT,
+                "id": TEXT,
                 "inputs": {
                     "type": "array",
                     "minItems": 1,
@@ -245,9 +241,9 @@ _INFER: dict[str, Any] = {
 _INFERRED = {
     "type": "object",
     "properties": {
-        "model_name": _TEXT,
-        "model_version": _TEXT,
-        "id": _TEXT,
+        "model_name": TEXT,
+        "model_version": TEXT,
+        "id": TEXT,
         "parameters": {"type": "object"},
         "outputs": {"type": "array", "items": _TENSOR},
     },

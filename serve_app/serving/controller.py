@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from models import registry
 from models.errors import ModelsError
 from serve_app import config
+from serve_app.clock import now_ms
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.recording.batch import Batch
@@ -132,10 +132,10 @@ class Controller:
             await self._audit("deploy", OUTSIDE, "seen in Serve", {"revision": number})
 
     async def _remember(self, document: dict[str, Any], actor: str, reason: str) -> int:
-        return await self._in_writer(self._store.add_revision, document, actor, reason, _now_ms())
+        return await self._in_writer(self._store.add_revision, document, actor, reason, now_ms())
 
     async def _audit(self, action: str, actor: str, reason: str, details: dict[str, Any]) -> None:
-        await self._in_writer(self._store.add_audit, action, actor, reason, details, _now_ms())
+        await self._in_writer(self._store.add_audit, action, actor, reason, details, now_ms())
 
     async def _in_writer(self, act: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, partial(act, *args))
@@ -158,7 +158,3 @@ def _application(application: dict[str, Any]) -> dict[str, Any]:
             for name, deployment in application["deployments"].items()
         },
     }
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
