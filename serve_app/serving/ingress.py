@@ -14,6 +14,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.accepted import Accepted
+from serve_app.config import CONTROL_PLANE
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.versions import Versions
 from serve_app.domain import Pool
@@ -30,7 +31,6 @@ from serve_app.serving.handles import HandlePools
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.observation import Observation
 
-CONTROL_APPLICATION = "control"
 CONTROLLER = "Controller"
 CLOSE_TIMEOUT_S = 1.0
 
@@ -104,5 +104,5 @@ class Ingress:
 
 async def _deliver(batch: Batch) -> None:
     # Whether it exists would be asked of Serve's controller, and the event loop would wait.
-    controller = serve.get_deployment_handle(CONTROLLER, CONTROL_APPLICATION, _check_exists=False)
+    controller = serve.get_deployment_handle(CONTROLLER, CONTROL_PLANE, _check_exists=False)
     await controller.record.remote(batch)
