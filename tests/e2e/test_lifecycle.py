@@ -196,15 +196,14 @@ def test_a_killed_starter_is_in_the_way_until_down(machine: Machine) -> None:
 
 
 def test_down_ends_what_is_left_of_two_kills(machine: Machine) -> None:
-    """HAProxy keeps its ports, and Ray's agents show no mark any more."""
+    """HAProxy may outlive both with its ports, and Ray's agents, which show no mark any more.
+
+    Which of them do is a race of Ray's processes; whatever is left, down ends it.
+    """
     starter = machine.up()
     running = machine.started()
     kill(starter, service_of(machine))
-    time.sleep(4)  # what ends by itself has ended
-    left = marked(machine)
-    assert {process.name() for process in left} == {"haproxy"}
-    kill(*left)
-    assert any(identity.living() for identity in running)
+    kill(*marked(machine))
     assert machine.command("down").returncode == 0
     assert_gone(running, machine)
 
