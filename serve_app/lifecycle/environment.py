@@ -15,7 +15,8 @@ RUN_VARIABLE = "SERVE_APP_RUN"
 
 # HAProxy instead of the Python proxy, gRPC between replicas, one second of draining instead of
 # thirty, a retry elsewhere when an ingress replica dies, and a minute for the proxies to start on a
-# busy machine: `serve run` fails when they have missed three of these waits.
+# busy machine: `serve run` fails when they have missed three of these waits. And our own check of
+# the headers that Serve reads before we are asked.
 FAST = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -25,6 +26,7 @@ FAST = {
     "RAY_SERVE_HAPROXY_RETRIES": "10",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "1048576",  # bytes; a larger request is not retried
     "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "roundrobin",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.doorway.middlewares",
 }
 
 

@@ -161,6 +161,7 @@ def test_limits_hold_behind_the_proxy(service: Any, examples: Any) -> None:
         (examples["cat"][:500], {}, 422, "broken_image"),
         (b"", {}, 422, "empty_image"),
         (examples["cat"], {"X-Canary": "maybe"}, 400, "bad_header"),
+        (examples["cat"], {"X-Session-Id": b"\xd7\xf8"}, 400, "bad_header"),  # Serve reads it
         (examples["cat"], {"X-Model-Version": "v9"}, 404, "unknown_version"),
     ):
         answer = service.classify(body, **headers)

@@ -178,7 +178,7 @@ class Service:
         await self.recorder.close(timeout_s=5)
 
 
-async def ask(app: FastAPI, method: str, path: str, **options: Any) -> httpx.Response:
+async def ask(app: Any, method: str, path: str, **options: Any) -> httpx.Response:
     """One request to an application in this process."""
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://animals") as client:

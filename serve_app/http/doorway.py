@@ -1,0 +1,46 @@
+"""What stands before Serve's own handling of a request, in every proxy and ingress.
+
+Serve decodes three headers as UTF-8 before any of our code is asked, and answers 500 where one is
+not. `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` names `middlewares`.
+"""
+
+from __future__ import annotations
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serve_app.errors import BadHeader
+from serve_app.http.problems import respond
+from serve_app.trace import Trace
+
+DECODED_BY_SERVE = (b"x-request-id", b"x-session-id", b"serve_multiplexed_model_id")
+
+
+class ReadableHeaders:
+    """Answers 400 where Serve would fail."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (name := _unreadable(scope)):
+            problem = BadHeader(f"{name.title()} is not UTF-8: send text, or no such header")
+            trace = Trace("", scope["method"], scope["path"])
+            await respond(problem, trace)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def middlewares() -> list[Middleware]:
+    """What Serve asks for."""
+    return [Middleware(ReadableHeaders)]
+
+
+def _unreadable(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name in DECODED_BY_SERVE:
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                return str(name, "ascii")
+    return None
