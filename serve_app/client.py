@@ -62,6 +62,10 @@ class Client:
         """`GET /v1/rule`."""
         return self._ask("GET", "/v1/rule")
 
+    def models(self) -> dict[str, Any]:
+        """`GET /v1/models`: the versions of the registry, and those that it refuses."""
+        return self._ask("GET", "/v1/models")
+
     def status(self) -> dict[str, Any]:
         """`GET /control/status`."""
         return self._ask("GET", f"/{CONTROL_PLANE}/status")
@@ -75,6 +79,47 @@ class Client:
         body = {"document": document, "actor": actor, "reason": reason}
         revision: int = self._ask("PUT", f"/{CONTROL_PLANE}/deployment", json=body)["revision"]
         return revision
+
+    def set_rule(self, rule: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
+        """`PUT /control/rule`; the revision, the rule's id, and warnings."""
+        body = {"rule": rule, "actor": actor, "reason": reason}
+        return self._ask("PUT", f"/{CONTROL_PLANE}/rule", json=body)
+
+    def update(
+        self,
+        version: str,
+        method: str,
+        runtime_env: dict[str, Any] | None,
+        actor: str,
+        reason: str,
+    ) -> int:
+        """`POST /control/updates`; the revision's number."""
+        body = {
+            "version": version,
+            "method": method,
+            "runtime_env": runtime_env,
+            "actor": actor,
+            "reason": reason,
+        }
+        revision: int = self._ask("POST", f"/{CONTROL_PLANE}/updates", json=body)["revision"]
+        return revision
+
+    def revisions(self, limit: int) -> list[dict[str, Any]]:
+        """`GET /control/revisions`, the newest first."""
+        answer = self._ask("GET", f"/{CONTROL_PLANE}/revisions", params={"limit": limit})
+        return list(answer["revisions"])
+
+    def restore(self, number: int, actor: str, reason: str) -> int:
+        """`POST /control/revisions/{number}/restore`; the new revision's number."""
+        body = {"actor": actor, "reason": reason}
+        path = f"/{CONTROL_PLANE}/revisions/{number}/restore"
+        revision: int = self._ask("POST", path, json=body)["revision"]
+        return revision
+
+    def explain(self, headers: dict[str, str]) -> dict[str, Any]:
+        """`GET /v1/explain` for a request with these headers."""
+        encoded = {name: value.encode() for name, value in headers.items()}
+        return self._ask("GET", "/v1/explain", headers=encoded)
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """

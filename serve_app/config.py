@@ -10,9 +10,11 @@ from typing import Any
 import yaml
 
 from models import registry
+from serve_app import agreement
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import ingress_config, pool_config
+from serve_app.rules.rule import Rule
 
 DATA_PLANE, CONTROL_PLANE = "animals", "control"
 INGRESS = "Ingress"
@@ -73,15 +75,15 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
-def check(document: dict[str, Any], known: Collection[str]) -> None:
-    """Refuse what would harm the service.
+def check(document: dict[str, Any], known: Collection[str]) -> Rule:
+    """Refuse what would harm the service; the rule, if it would not.
 
     Args:
         known: The versions of the registry.
 
     Raises:
-        BadConfig: An application is left out (Serve would delete it), or a rule or a pool's
-            configuration is refused.
+        BadConfig: An application is left out (Serve would delete it), a rule or a pool's
+            configuration is refused, or the pools are not what the rule needs.
     """
     applications = document.get("applications")
     if not isinstance(applications, list) or not all(isinstance(a, dict) for a in applications):
@@ -95,15 +97,16 @@ def check(document: dict[str, Any], known: Collection[str]) -> None:
     deployments = named[DATA_PLANE].get("deployments") or []
     if not isinstance(deployments, list) or not all(isinstance(d, dict) for d in deployments):
         raise BadConfig(f"{DATA_PLANE}.deployments", "is no list of deployments")
-    configs = {str(d.get("name")): d.get("user_config") for d in deployments}
+    entries = {str(deployment.get("name")): deployment for deployment in deployments}
     for name in (INGRESS, *Pool):
-        if configs.get(name) is None:
+        if entries.get(name, {}).get("user_config") is None:
             raise BadConfig(
                 f"{DATA_PLANE}.{name}.user_config", "is missing: say what the deployment obeys"
             )
-    ingress_config(configs[INGRESS], known)
-    for pool in Pool:
-        pool_config(configs[pool], known)
+    rule = ingress_config(entries[INGRESS]["user_config"], known)
+    configs = {pool: pool_config(entries[pool]["user_config"], known) for pool in Pool}
+    agreement.check(rule, {pool: entries[pool] for pool in Pool}, configs)
+    return rule
 
 
 def user_configs(document: dict[str, Any]) -> dict[str, Any]:

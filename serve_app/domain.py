@@ -35,6 +35,7 @@ class Context:
         region: ISO 3166-1 alpha-2, upper case.
         tag: What `X-Canary` says: True for always, False for never.
         pin: The version that `X-Model-Version` names.
+        draw: Uniform in [0, 1), drawn for this request alone.
     """
 
     request_id: str
@@ -43,6 +44,7 @@ class Context:
     region: str | None = None
     tag: bool | None = None
     pin: str | None = None
+    draw: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,25 @@ class Plan:
     """Who shall answer.
 
     Attributes:
-        version: The version that travels with the call; None takes whatever a replica of the
-            pool is assigned.
+        assigned: The version that the request is given; None takes whatever a replica of the pool
+            holds.
+        by_id: Whether the version travels with the call, as it must where one pool answers with
+            several.
+        fallback: Who answers when this plan fails; None lets the failure be the answer.
+        timeout_s: How long until the fallback answers.
     """
 
     reason: Reason
     pool: Pool = Pool.STABLE
-    version: str | None = None
+    assigned: str | None = None
+    by_id: bool = False
+    fallback: Plan | None = None
+    timeout_s: float = 0.0
+
+    @property
+    def version(self) -> str | None:
+        """The version that travels with the call."""
+        return self.assigned if self.by_id else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,7 @@ class Exposure:
         writer, sequence: The ingress process and its count, from 1; together the primary key.
         at_ms: When the answer was ready, milliseconds since 1970 UTC.
         rule_id: See `serve_app.rules.rule.Rule.rule_id`.
+        reason: Why it was assigned its version; a fallback shows in `served` and `error`.
         assigned: The version that the plan gave. None if the rule takes what a replica is
             assigned and no replica answered.
         served: The version that answered; None if none did.
@@ -74,7 +89,8 @@ class Exposure:
         confidence: Probability of `label`, 0 to 1.
         latency_ms: From the request's arrival at the ingress to its answer.
         model_ms: The network's share of that, for the whole batch it ran in.
-        error: Code of our own failure; None when it was answered.
+        error: Code of our own failure; with `served`, that of the assigned version, for which
+            stable answered. None when the assigned version answered.
     """
 
     writer: str
@@ -94,3 +110,66 @@ class Exposure:
     latency_ms: float
     model_ms: float | None
     error: str | None
+
+
+class Outcome(StrEnum):
+    """What became of the copy of a request."""
+
+    COPIED = "copied"  # the candidate answered
+    FAILED = "failed"  # it did not, or not in time
+    SHED = "shed"  # it was never asked, to spare it or the live answers
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowPair:
+    """What the candidate said of one picture that stable answered; a row of the store.
+
+    Attributes:
+        writer, sequence: Those of the picture's exposure.
+        at_ms: When the copy had its outcome, milliseconds since 1970 UTC.
+        candidate: The version that was asked.
+        probability: With which this picture was to be copied, above 0 to 1.
+        label, confidence: As in an exposure; None unless it was copied.
+        latency_ms: From the call to the candidate until its answer; None if it was shed.
+        model_ms: The network's share of that.
+        error: Why it was not copied: a code.
+    """
+
+    writer: str
+    sequence: int
+    at_ms: int
+    rule_id: str
+    candidate: str
+    outcome: str
+    probability: float
+    label: str | None
+    confidence: float | None
+    latency_ms: float | None
+    model_ms: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a user says of one answer; a row of the store.
+
+    Attributes:
+        writer, sequence: Those of the answer's exposure.
+        at_ms: When it came, milliseconds since 1970 UTC.
+        answered_at_ms, rule_id, assigned, answered: What the prediction id says of the answer:
+            when, by which rule, the assigned version, the label.
+        label: What the picture shows, says the user.
+        rating: 1 to 5.
+    """
+
+    writer: str
+    sequence: int
+    at_ms: int
+    answered_at_ms: int
+    rule_id: str
+    assigned: str | None
+    answered: str
+    label: str | None
+    correct: bool | None
+    rating: int | None
+    complaint: bool | None

@@ -20,7 +20,10 @@
         ├── UnsupportedMedia  415
         ├── BadPicture        422  the bytes are no picture that we read
         ├── BadTensor         422  an inference request that does not fit the model
+        ├── BadFeedback       422  feedback that says nothing, or two things
         ├── RefusedConfig     422  a configuration that was sent is refused
+        ├── NoSuchRevision    404
+        ├── UpdateInProgress  409  the data plane is being rebuilt
         ├── Busy              429  too many requests wait
         ├── NotReady          503  no replica can answer
         └── TooSlow           504  a pool did not answer in time
@@ -140,6 +143,18 @@ class BadPicture(Problem):
 
 class BadTensor(Problem):
     status, code, title = 422, "bad_tensor", "The request does not fit the model"
+
+
+class BadFeedback(Problem):
+    status, code, title = 422, "bad_feedback", "The feedback cannot be taken"
+
+
+class NoSuchRevision(Problem):
+    status, code, title = 404, "unknown_revision", "No such revision"
+
+
+class UpdateInProgress(Problem):
+    status, code, title = 409, "update_in_progress", "Another update is under way"
 
 
 class RefusedConfig(Problem):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 
-def troubles(status: dict[str, Any], rule: dict[str, Any]) -> list[str]:
+def troubles(status: dict[str, Any], rule: dict[str, Any] | None) -> list[str]:
     """Everything that is not as it should be, a sentence each.
 
     Args:
         status: What `GET /control/status` answers.
-        rule: What `GET /v1/rule` answers.
+        rule: What `GET /v1/rule` answers; None if it does not.
     """
     found = []
     for name, application in status["applications"].items():
@@ -19,17 +19,27 @@ def troubles(status: dict[str, Any], rule: dict[str, Any]) -> list[str]:
         for deployment, facts in application["deployments"].items():
             if facts["status"] not in ("HEALTHY", "UPSCALING", "DOWNSCALING"):
                 found.append(_sentence(f"deployment {deployment}", facts))
+    return found + (refusals(rule) if rule else [])
+
+
+def refusals(rule: dict[str, Any]) -> list[str]:
+    """What the ingress and the pools refused, a sentence each.
+
+    Args:
+        rule: What `GET /v1/rule` answers.
+    """
+    found = []
     if rule["rejected"]:
         found.append(
             f"a rule was refused: {rule['rejected']['path']} {rule['rejected']['message']}"
         )
     for pool in rule["pools"]:
-        refusals = {
+        refused = {
             f"{refusal['path']} {refusal['message']}"
             for replica in pool["replicas"]
             if (refusal := replica["rejected"])
         }
-        found += [f"{pool['pool']} refused its configuration: {text}" for text in sorted(refusals)]
+        found += [f"{pool['pool']} refused its configuration: {text}" for text in sorted(refused)]
     return found
 
 

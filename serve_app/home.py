@@ -4,7 +4,8 @@ token            what changes state is behind it; the console signs in with it
 hash.key         keys the hashes of users and sessions, and the prediction ids
 serve-app.db     the store, unless SERVE_APP_DATABASE_URL names another
 accepted/        the last configuration that each deployment accepted
-spool/           exposures that could not be delivered when their ingress stopped
+experiments/     the terms of each experiment that was ever used
+spool/           exposures and feedback that could not be delivered
 run/             what the last start started
 """
 

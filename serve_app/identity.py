@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from serve_app.errors import ForgedPrediction
 
 _NONCE = struct.Struct(">6sHI")  # writer, sequence (48 bits): never used twice with one key
-_FACTS = struct.Struct(">Q4s")  # at_ms, rule id; the version follows
+_FACTS = struct.Struct(">Q4s")  # at_ms, rule id; the version and the label follow
+_BETWEEN = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class PredictionId:
         at_ms: Milliseconds since 1970 UTC.
         rule_id: 8 hex digits.
         version: The assigned one.
+        label: What was answered.
     """
 
     writer: str
@@ -34,6 +36,7 @@ class PredictionId:
     at_ms: int
     rule_id: str
     version: str
+    label: str
 
 
 class Identity:
@@ -55,7 +58,8 @@ class Identity:
         """The id that users see: URL-safe text."""
         nonce = _NONCE.pack(bytes.fromhex(prediction.writer), *divmod(prediction.sequence, 1 << 32))
         facts = _FACTS.pack(prediction.at_ms, bytes.fromhex(prediction.rule_id))
-        sealed = self._cipher.encrypt(nonce, facts + prediction.version.encode(), None)
+        texts = f"{prediction.version}{_BETWEEN}{prediction.label}".encode()
+        sealed = self._cipher.encrypt(nonce, facts + texts, None)
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
     def open(self, prediction_id: str) -> PredictionId:
@@ -76,6 +80,5 @@ class Identity:
                 " send the prediction_id of an answer of this service"
             ) from exc
         at_ms, rule_id = _FACTS.unpack_from(facts)
-        return PredictionId(
-            writer.hex(), (high << 32) + low, at_ms, rule_id.hex(), facts[_FACTS.size :].decode()
-        )
+        version, _, label = facts[_FACTS.size :].decode().partition(_BETWEEN)
+        return PredictionId(writer.hex(), (high << 32) + low, at_ms, rule_id.hex(), version, label)

@@ -1,14 +1,95 @@
-"""Countries, as the team's gateway names them."""
+"""Countries, as the team's gateway names them, and the regions of the world they lie in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 import pycountry
+
+# The finest groups of the UN's standard M49, https://unstats.un.org/unsd/methodology/m49/; the
+# number is M49's code. Every country of ISO 3166-1 is in exactly one, but for Antarctica (AQ),
+# which is in none. M49 has no entry for Taiwan (TW): we put it into eastern-asia. Kosovo has no
+# code in ISO 3166-1.
+_FINEST = {
+    # Africa
+    "northern-africa": "DZ EG EH LY MA SD TN",  # 015
+    "eastern-africa": "BI DJ ER ET IO KE KM MG MU MW MZ RE RW SC SO SS TF TZ UG YT ZM ZW",  # 014
+    "middle-africa": "AO CD CF CG CM GA GQ ST TD",  # 017
+    "southern-africa": "BW LS NA SZ ZA",  # 018
+    "western-africa": "BF BJ CI CV GH GM GN GW LR ML MR NE NG SH SL SN TG",  # 011
+    # Americas
+    "northern-america": "BM CA GL PM US",  # 021
+    "caribbean": (  # 029
+        "AG AI AW BB BL BQ BS CU CW DM DO GD GP HT JM KN KY LC MF MQ MS PR SX TC TT VC VG VI"
+    ),
+    "central-america": "BZ CR GT HN MX NI PA SV",  # 013
+    "south-america": "AR BO BR BV CL CO EC FK GF GS GY PE PY SR UY VE",  # 005
+    # Asia
+    "central-asia": "KG KZ TJ TM UZ",  # 143
+    "eastern-asia": "CN HK JP KP KR MN MO TW",  # 030
+    "south-eastern-asia": "BN ID KH LA MM MY PH SG TH TL VN",  # 035
+    "southern-asia": "AF BD BT IN IR LK MV NP PK",  # 034
+    "western-asia": "AE AM AZ BH CY GE IL IQ JO KW LB OM PS QA SA SY TR YE",  # 145
+    # Europe
+    "eastern-europe": "BG BY CZ HU MD PL RO RU SK UA",  # 151
+    "northern-europe": "AX DK EE FI FO GB GG IE IM IS JE LT LV NO SE SJ",  # 154
+    "southern-europe": "AD AL BA ES GI GR HR IT ME MK MT PT RS SI SM VA",  # 039
+    "western-europe": "AT BE CH DE FR LI LU MC NL",  # 155
+    # Oceania
+    "australia-new-zealand": "AU CC CX HM NF NZ",  # 053
+    "melanesia": "FJ NC PG SB VU",  # 054
+    "micronesia": "FM GU KI MH MP NR PW UM",  # 057
+    "polynesia": "AS CK NU PF PN TK TO TV WF WS",  # 061
+}
+
+# What the larger groups consist of, smaller ones first.
+_UNIONS = {
+    "sub-saharan-africa": (  # 202
+        "eastern-africa", "middle-africa", "southern-africa", "western-africa",
+    ),
+    "latin-america-caribbean": ("caribbean", "central-america", "south-america"),  # 419
+    "africa": ("northern-africa", "sub-saharan-africa"),  # 002
+    "americas": ("northern-america", "latin-america-caribbean"),  # 019
+    "asia": (  # 142
+        "central-asia", "eastern-asia", "south-eastern-asia", "southern-asia", "western-asia",
+    ),
+    "europe": (  # 150
+        "eastern-europe", "northern-europe", "southern-europe", "western-europe",
+    ),
+    "oceania": ("australia-new-zealand", "melanesia", "micronesia", "polynesia"),  # 009
+    "australia-pacific": ("oceania",),  # another name, ours
+}  # fmt: skip
+
+
+def _groups() -> dict[str, frozenset[str]]:
+    groups = {name: frozenset(codes.split()) for name, codes in _FINEST.items()}
+    for name, parts in _UNIONS.items():
+        groups[name] = frozenset().union(*(groups[part] for part in parts))
+    return groups
+
+
+GROUPS: Mapping[str, frozenset[str]] = MappingProxyType(_groups())
+"""Name of a group -> its countries, ISO 3166-1 alpha-2."""
 
 
 @lru_cache(maxsize=1024)
 def country(code: str) -> str | None:
     """ISO 3166-1 alpha-2 in upper case; None for what is no country's code."""
-    found = pycountry.countries.get(alpha_2=code.strip().upper()) if len(code) < 8 else None
+    if len(code) >= 8 or not code.isascii():  # "ß" in upper case is "SS", South Sudan
+        return None
+    found = pycountry.countries.get(alpha_2=code.strip().upper())
     return found.alpha_2 if found else None
+
+
+def members(name: str) -> frozenset[str] | None:
+    """The countries of a group, or the one of a country's code; None if it is neither.
+
+    Case does not matter, and `_` or a space is as good as `-`.
+    """
+    group = GROUPS.get(name.strip().lower().replace("_", "-").replace(" ", "-"))
+    if group is not None:
+        return group
+    found = country(name)
+    return frozenset({found}) if found else None

@@ -8,12 +8,13 @@ import typer
 
 from models.errors import ModelsError
 from serve_app import __version__
-from serve_app.cli import versions
+from serve_app.cli import revision, rule, versions
 from serve_app.cli.classify import classify
 from serve_app.cli.deploy import deploy
 from serve_app.cli.service import SETTINGS, down, up
 from serve_app.cli.status import status
 from serve_app.cli.traffic import traffic
+from serve_app.cli.update import update
 from serve_app.errors import ServeAppError
 
 app = typer.Typer(
@@ -24,8 +25,10 @@ app = typer.Typer(
     help="Bring a new version of a classifier to its users on Ray Serve.",
 )
 app.command(epilog=SETTINGS)(up)
-for command in (down, status, deploy, classify, traffic):
+for command in (down, status, deploy, update, classify, traffic):
     app.command()(command)
+app.add_typer(rule.app, name="rule")
+app.add_typer(revision.app, name="revision")
 app.add_typer(versions.app, name="models")
 
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serve_app.cli.options import AsJson, Url, console, print_json
+from serve_app.cli.options import (
+    AsJson,
+    Canary,
+    Region,
+    Session,
+    Url,
+    User,
+    Version,
+    console,
+    print_json,
+    request_headers,
+)
 from serve_app.client import Client, media_type, service_url
 from serve_app.errors import Refused
 
 Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Pictures to classify.")]
-User = Annotated[str | None, typer.Option(help="The user who asks (X-User-Id).")]
-Session = Annotated[str | None, typer.Option(help="The session (X-Session-Id).")]
-Region = Annotated[str | None, typer.Option(help="ISO 3166-1 alpha-2, such as AU (X-Region).")]
-Canary = Annotated[Literal["always", "never"] | None, typer.Option(help="The tag (X-Canary).")]
-Version = Annotated[str | None, typer.Option(help="A pin (X-Model-Version).")]
 
 
 def classify(
@@ -33,17 +39,7 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Ask the service what pictures show; exit 1 if one was not answered."""
-    headers = {
-        name: value
-        for name, value in (
-            ("X-User-Id", user),
-            ("X-Session-Id", session),
-            ("X-Region", region),
-            ("X-Canary", canary),
-            ("X-Model-Version", version),
-        )
-        if value
-    }
+    headers = request_headers(user, session, region, canary, version)
     answers: list[dict[str, Any]] = []
     with Client(url or service_url()) as client:
         for photo in photos:

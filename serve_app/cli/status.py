@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serve_app.cli.options import AsJson, Url, console, print_json
+from serve_app.cli.options import (
+    AsJson,
+    Url,
+    console,
+    held,
+    print_json,
+    rule_line,
+    tally,
+    warn,
+)
 from serve_app.client import Client, service_url
+from serve_app.errors import NotRunning, Refused
 from serve_app.health import troubles
 from serve_app.home import open_home
 
@@ -19,31 +30,32 @@ from serve_app.home import open_home
 def status(url: Url = None, as_json: AsJson = False) -> None:
     """Say how the service is; exit 1 if anything is not as it should be."""
     with Client(url or service_url(), open_home().token) as client:
-        rule, control = client.rule(), client.status()
-    found = troubles(control, rule)
+        control = client.status()
+        try:
+            rule, silence = client.rule(), []
+        except (NotRunning, Refused) as exc:  # such as while the data plane is recreated
+            rule, silence = None, [str(exc)]
+    found = troubles(control, rule) + silence
     if as_json:
-        print_json({"healthy": not found, "troubles": found, **rule, **control})
+        print_json({"healthy": not found, "troubles": found, **(rule or {}), **control})
     else:
         _print(rule, control)
+        warn(rule["warnings"] if rule else [])
         for trouble in found:
             typer.echo(trouble, err=True)
     if found:
         sys.exit(1)
 
 
-def _print(rule: dict[str, Any], control: dict[str, Any]) -> None:
+def _print(rule: dict[str, Any] | None, control: dict[str, Any]) -> None:
     out = console()
-    settings = ", ".join(f"{key} {value}" for key, value in rule["rule"].items() if key != "kind")
-    out.print(f"rule [bold]{rule['rule']['kind']}[/bold] {rule['rule_id']}: {escape(settings)}")
-    recording = control["recording"]
-    epoch = control["epoch"]["number"] if control["epoch"] else "-"
-    out.print(
-        f"revision {control['revision'] or '-'}, epoch {epoch}; exposures:"
-        f" {recording['stored']:,} stored, {recording['dropped']:,} dropped,"
-        f" {recording['missing']:,} missing\n"
-    )
+    if rule:
+        out.print(rule_line(rule))
+    for line in _lines(control):
+        out.print(escape(line))
+    out.print()
     table = Table("application", "deployment", "status", "replicas", "versions", box=None)
-    versions = _versions(rule)
+    versions = {pool["pool"]: tally(held(pool)) for pool in (rule["pools"] if rule else [])}
     for name, application in control["applications"].items():
         for deployment, facts in application["deployments"].items():
             states = Counter(replica["state"].lower() for replica in facts["replicas"])
@@ -58,10 +70,24 @@ def _print(rule: dict[str, Any], control: dict[str, Any]) -> None:
     out.print(table)
 
 
-def _versions(rule: dict[str, Any]) -> dict[str, str]:
-    """What the replicas of each pool are assigned, such as `3 v1, 1 v2`."""
-    texts = {}
-    for pool in rule["pools"]:
-        counts = Counter(replica["version"] or "none" for replica in pool["replicas"])
-        texts[pool["pool"]] = ", ".join(f"{n} {version}" for version, n in sorted(counts.items()))
-    return texts
+def _lines(control: dict[str, Any]) -> Iterator[str]:
+    recording = control["recording"]
+    epoch = control["epoch"]["number"] if control["epoch"] else "-"
+    yield (
+        f"revision {control['revision'] or '-'}, epoch {epoch}; exposures:"
+        f" {recording['stored']:,} stored, {recording['dropped']:,} dropped,"
+        f" {recording['missing']:,} missing"
+    )
+    if control["recreation"]:
+        yield _recreation(control["recreation"])
+    copies = recording["shadow"] | {"dropped": recording["dropped_shadow_pairs"]}
+    if any(copies.values()):
+        yield "shadow: " + ", ".join(f"{count:,} {outcome}" for outcome, count in copies.items())
+
+
+def _recreation(progress: dict[str, Any]) -> str:
+    text = f"recreation of {progress['version']}, revision {progress['revision']}"
+    text += f": {progress['state']}"
+    if progress["gap_s"] is not None:
+        text += f", nobody was answered for {progress['gap_s']:.1f} s"
+    return f"{text}: {progress['message']}" if progress["message"] else text

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
+from models.errors import BadImage
 from models.preprocess import Pixels, decoded, opened, square
+from serve_app.errors import BadPicture
 
+DECODERS = ThreadPoolExecutor(2, thread_name_prefix="decode")
 QUICK_BYTES = 100_000
 QUICK_PIXELS = 300_000  # width x height; decoded and shrunk in 2 ms or less
 
@@ -71,3 +77,40 @@ class RawPicture:
         if self._scaled and values.max() <= 1:
             values = values * 255
         return square(Image.fromarray(values.round().astype(np.uint8)), side)
+
+
+class Prepared:
+    """The pictures of one request, each size made once for whichever version takes it."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+        self._made: dict[int, Pixels] = {}
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    async def at(self, side: int) -> Pixels:
+        """uint8 [n, side, side, 3].
+
+        Raises:
+            BadPicture: One cannot be read.
+        """
+        if side not in self._made:
+            try:
+                self._made[side] = await self._make(side)
+            except BadImage as exc:
+                raise BadPicture(exc.code, str(exc)) from exc
+        return self._made[side]
+
+    async def _make(self, side: int) -> Pixels:
+        if len(self._pictures) == 1 and self._pictures[0].is_quick():
+            return self._pictures[0].pixels(side)[np.newaxis]
+        loop = asyncio.get_running_loop()
+        return np.stack(
+            await asyncio.gather(
+                *(
+                    loop.run_in_executor(DECODERS, picture.pixels, side)
+                    for picture in self._pictures
+                )
+            )
+        )

@@ -5,34 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from models.errors import BadImage
-from models.preprocess import Pixels
 from serve_app.clock import now_ms
-from serve_app.data_plane.pictures import Picture
-from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Pools, Replica
+from serve_app.data_plane.asking import Asker
+from serve_app.data_plane.pictures import Picture, Prepared
+from serve_app.data_plane.pools import Answer, Pools
+from serve_app.data_plane.shadowing import Shadower
 from serve_app.data_plane.versions import Versions
+from serve_app.data_plane.watch import CandidateWatch
 from serve_app.domain import Context, Exposure, Plan, Pool, Reason
-from serve_app.errors import BadConfig, BadPicture, Busy, NotReady, Problem
+from serve_app.errors import BadConfig, Busy, NotReady, Problem, TooSlow
 from serve_app.identity import Identity, PredictionId
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
 from serve_app.trace import CLIENT_GONE, Trace
 
-DECODERS = 2  # threads
 MAX_IN_PROGRESS = 256  # requests of one ingress
-ANY_SIDE = 64  # px
 WARM_UP_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer to one request; `prediction_ids` has one id a picture."""
+    """The answer to one request; `prediction_ids` has one id a picture.
+
+    Attributes:
+        plan: The one that was answered by; a fallback's, where the first failed.
+    """
 
     plan: Plan
     answer: Answer
@@ -42,7 +44,12 @@ class Prediction:
 
 
 class DataPlane:
-    """Answers requests by the rule in force."""
+    """Answers requests by the rule in force.
+
+    Attributes:
+        watch: Of the candidate that the rule tries.
+        shadower: Copies requests, where the rule is a shadow.
+    """
 
     def __init__(
         self, pools: Pools, recorder: Recorder, identity: Identity, versions: Versions
@@ -52,10 +59,11 @@ class DataPlane:
         self.identity = identity
         self.versions = versions
         self.rejected: BadConfig | None = None
+        self.watch = CandidateWatch(pools)
+        self._asker = Asker(pools, versions)
+        self.shadower = Shadower(self._asker, self.watch, recorder)
         self._rule: Rule | None = None
         self._in_progress = 0
-        self._sides: dict[tuple[Pool, str | None], int] = {}
-        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
 
     @property
     def rule(self) -> Rule:
@@ -79,6 +87,7 @@ class DataPlane:
         if self._rule is None or rule.rule_id != self._rule.rule_id:
             self.recorder.adopted(rule.rule_id, rule.canonical(), now_ms())
         self._rule = rule
+        self.watch.follow(rule.candidate_replicas)
         self.rejected = None
 
     def refuse(self, refusal: BadConfig) -> None:
@@ -111,7 +120,7 @@ class DataPlane:
             NoSuchVersion, NotReady: See `Versions.card`.
         """
         if context.pin:
-            self.rule.plan(context)
+            self.plan(context)
             self.versions.card(context.pin)
 
     async def classify(
@@ -128,32 +137,69 @@ class DataPlane:
         rule = self.rule
         trace.rule_id, trace.rule = rule.rule_id, rule.kind
         trace.user, trace.region, trace.pictures = context.user, context.region, len(pictures)
-        plan = rule.plan(context)
-        trace.reason, trace.assigned = plan.reason, plan.version
-        pixels = await self._pixels(pictures, self._side(plan))
+        plan = self.plan(context)
+        trace.reason, trace.assigned = plan.reason, plan.assigned
+        prepared = Prepared(pictures)
+        await prepared.at(self._asker.side(plan.pool, plan.version, self._expected(plan)))
         try:
-            answer = await self._answer(plan, pictures, pixels)
+            answered_by, answer, failure = await self._answer(plan, prepared)
         except (Exception, asyncio.CancelledError) as exc:
             # A version whose users give up has failed them as well.
             gone = isinstance(exc, asyncio.CancelledError)
             error = CLIENT_GONE if gone else getattr(exc, "code", Problem.code)
-            for _ in pictures:
-                self._record(rule, plan, context, started, None, 0, error)
+            failed = [
+                self._record(rule, plan, context, started, None, picture, error)
+                for picture in range(len(pictures))
+            ]
+            self.shadower.copy(rule, [record.sequence for record in failed], prepared)
             raise
-        trace.assigned = plan.version or answer.version
+        trace.reason, trace.error = answered_by.reason, failure
+        trace.assigned = plan.assigned or answer.version
         trace.served, trace.model_ms = answer.version, answer.model_ms
-        ids = tuple(
-            self._record(rule, plan, context, started, answer, picture, None)
+        records = [
+            self._record(rule, plan, context, started, answer, picture, failure)
             for picture in range(len(pictures))
-        )
-        return Prediction(plan, answer, rule, ids, 1000 * (time.perf_counter() - started))
+        ]
+        self.shadower.copy(rule, [record.sequence for record in records], prepared)
+        latency_ms = 1000 * (time.perf_counter() - started)
+        self.shadower.governor.answered(latency_ms)
+        ids = tuple(self.identity.seal(record) for record in records)
+        return Prediction(answered_by, answer, rule, ids, latency_ms)
+
+    def plan(self, context: Context) -> Plan:
+        """Who answers a request, by the rule in force.
+
+        Raises:
+            PinRefused: See `Rule.plan`.
+        """
+        return self.rule.plan(context, ready=self.watch.ready)
+
+    @property
+    def effective_weight(self) -> float:
+        """The share that the candidate gets now: none until its replicas are ready."""
+        return self.rule.share if self.watch.ready else 0.0
+
+    @contextlib.asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """What runs beside the requests: recording, warming up, watching, shadowing."""
+        self.recorder.start()
+        tasks = [
+            asyncio.create_task(work())
+            for work in (self.warm_up, self.watch.run, self.shadower.run)
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self.shadower.close()
 
     async def warm_up(self) -> None:
         """Ask the stable pool about nothing, so that no user pays for what first use loads."""
         while not self.is_ruled:
             await asyncio.sleep(WARM_UP_POLL_S)
         plan = Plan(Reason.STATIC)
-        side = self._side(plan)
+        side = self._asker.side(plan.pool, plan.version, self._expected(plan))
         with contextlib.suppress(Problem):
             blank = np.zeros((1, side, side, 3), np.uint8)
             await self.pools.classify(plan.pool, plan.version, blank)
@@ -165,61 +211,54 @@ class DataPlane:
         return {"path": refusal.path, "message": refusal.message} if refusal else None
 
     async def require_ready(self) -> None:
-        """Pass if a rule is in force and each pool that it needs has a replica that can answer.
+        """Pass if a rule is in force and the stable pool has a replica that can answer.
+
+        A candidate is not needed: stable answers in its place.
 
         Raises:
             NotReady: What is missing.
         """
-        held = {replica.pool for replica in await self.replicas() if replica.version}
-        for pool in self.rule.pools:
-            if pool not in held:
-                raise NotReady(f"no replica of {pool.value} can answer yet")
-
-    async def replicas(self) -> list[Replica]:
-        """Every replica of the pools that answers in time."""
-        return await self.pools.replicas()
-
-    async def _answer(self, plan: Plan, pictures: Sequence[Picture], pixels: Pixels) -> Answer:
-        reply = await self.pools.classify(plan.pool, plan.version, pixels)
-        if isinstance(reply, OtherSide):
-            # The replica was given another version since this pool was last asked.
-            self._sides[plan.pool, plan.version] = reply.side
-            pixels = await self._pixels(pictures, reply.side)
-            reply = await self.pools.classify(plan.pool, plan.version, pixels)
-        if isinstance(reply, OtherSide):
-            raise NotReady("the versions of the pool change just now: try again in a second")
-        if isinstance(reply, CannotAnswer):
-            raise NotReady(reply.why)
-        return reply
-
-    def _side(self, plan: Plan) -> int:
-        """The size that the pool took last; at first that of the version that the rule names.
-
-        Only a guess, so a card that cannot be read is no harm: the replica will tell.
-        """
-        key = (plan.pool, plan.version)
-        if key not in self._sides:
-            version = plan.version or next(iter(self.rule.versions.values()))
-            try:
-                self._sides[key] = self.versions.card(version).input.side
-            except Problem:
-                self._sides[key] = ANY_SIDE
-        return self._sides[key]
-
-    async def _pixels(self, pictures: Sequence[Picture], side: int) -> Pixels:
-        loop = asyncio.get_running_loop()
-        try:
-            if len(pictures) == 1 and pictures[0].is_quick():
-                return pictures[0].pixels(side)[np.newaxis]
-            prepared = await asyncio.gather(
-                *(
-                    loop.run_in_executor(self._decoders, picture.pixels, side)
-                    for picture in pictures
-                )
+        rule = self.rule
+        held = {replica.pool for replica in await self.pools.replicas() if replica.version}
+        if Pool.STABLE not in held:
+            raise NotReady(
+                f"no replica of {Pool.STABLE.value} can answer yet, as the rule {rule.kind} needs"
             )
-        except BadImage as exc:
-            raise BadPicture(exc.code, str(exc)) from exc
-        return np.stack(prepared)
+
+    async def _answer(self, plan: Plan, pictures: Prepared) -> tuple[Plan, Answer, str | None]:
+        """The plan that was answered by, its answer, and the code of the failure before it."""
+        if plan.fallback is None:
+            return plan, await self._ask(plan, pictures), None
+        try:
+            return plan, await self._try(plan, pictures), None
+        except Problem as exc:
+            if exc.status < 500 and not isinstance(exc, Busy):  # the request's own fault
+                raise
+            return plan.fallback, await self._ask(plan.fallback, pictures), exc.code
+
+    async def _try(self, plan: Plan, pictures: Prepared) -> Answer:
+        """The candidate's answer, if it comes in time."""
+        if not self.watch.up:
+            raise NotReady("the candidate has no replica that can answer")
+        try:
+            async with asyncio.timeout(plan.timeout_s):
+                answer = await self._ask(plan, pictures)
+        except (TimeoutError, TooSlow) as exc:
+            self.watch.was_slow()
+            raise TooSlow(f"the candidate did not answer within {plan.timeout_s:g} s") from exc
+        except NotReady:
+            self.watch.was_unreachable()
+            raise
+        if answer.version != plan.assigned:
+            raise NotReady(f"{plan.pool.value} holds {answer.version}, not {plan.assigned}")
+        self.watch.answered()
+        return answer
+
+    async def _ask(self, plan: Plan, pictures: Prepared) -> Answer:
+        return await self._asker.ask(plan.pool, plan.version, self._expected(plan), pictures)
+
+    def _expected(self, plan: Plan) -> str:
+        return plan.assigned or next(iter(self.rule.versions.values()))
 
     def _record(
         self,
@@ -230,38 +269,35 @@ class DataPlane:
         answer: Answer | None,
         picture: int,
         error: str | None,
-    ) -> str:
-        """Record what one picture met; returns its prediction id."""
-        sequence = self.recorder.next_sequence()
-        at_ms = now_ms()
+    ) -> PredictionId:
+        """Record what one picture met."""
         served = answer.version if answer else None
-        assigned = plan.version or served
-        label, confidence = None, None
-        if answer:
-            best = int(answer.probabilities[picture].argmax())
-            label = answer.labels[best]
-            confidence = float(answer.probabilities[picture, best])
-        self.recorder.record(
-            Exposure(
-                writer=self.recorder.writer,
-                sequence=sequence,
-                at_ms=at_ms,
-                request_id=context.request_id,
-                rule_id=rule.rule_id,
-                rule=rule.kind,
-                reason=plan.reason.value,
-                assigned=assigned,
-                served=served,
-                user=context.user,
-                session=context.session,
-                region=context.region,
-                label=label,
-                confidence=confidence,
-                latency_ms=1000 * (time.perf_counter() - started),
-                model_ms=answer.model_ms if answer else None,
-                error=error,
-            )
+        label, confidence = answer.best(picture) if answer else (None, None)
+        exposure = Exposure(
+            writer=self.recorder.writer,
+            sequence=self.recorder.next_sequence(),
+            at_ms=now_ms(),
+            request_id=context.request_id,
+            rule_id=rule.rule_id,
+            rule=rule.kind,
+            reason=plan.reason.value,
+            assigned=plan.assigned or served,
+            served=served,
+            user=context.user,
+            session=context.session,
+            region=context.region,
+            label=label,
+            confidence=confidence,
+            latency_ms=1000 * (time.perf_counter() - started),
+            model_ms=answer.model_ms if answer else None,
+            error=error,
         )
-        return self.identity.seal(
-            PredictionId(self.recorder.writer, sequence, at_ms, rule.rule_id, assigned or "")
+        self.recorder.record(exposure)
+        return PredictionId(
+            exposure.writer,
+            exposure.sequence,
+            exposure.at_ms,
+            exposure.rule_id,
+            exposure.assigned or "",
+            label or "",
         )

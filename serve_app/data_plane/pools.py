@@ -24,6 +24,11 @@ class Answer:
     probabilities: Floats
     model_ms: float
 
+    def best(self, picture: int) -> tuple[str, float]:
+        """The most probable label of a picture, and its probability."""
+        place = int(self.probabilities[picture].argmax())
+        return self.labels[place], float(self.probabilities[picture, place])
+
     def part(self, start: int, stop: int) -> Answer:
         """The answer to pictures start to stop of the call."""
         return Answer(self.version, self.labels, self.probabilities[start:stop], self.model_ms)
@@ -55,6 +60,7 @@ class Replica:
         warm: The versions that it holds, the assigned among them.
         rejected: The last configuration that it refused: path and message.
         libraries: Name to version, of what runs its networks.
+        answered: Version to how many pictures it has classified with it.
     """
 
     pool: Pool
@@ -64,6 +70,7 @@ class Replica:
     rejected: dict[str, str] | None
     backend: str
     libraries: dict[str, str]
+    answered: dict[str, int]
 
 
 class Pools(Protocol):

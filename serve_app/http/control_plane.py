@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Lifespan
 
 from serve_app import __version__
@@ -29,6 +29,18 @@ class ControlPlane(Protocol):
     async def status(self) -> dict[str, Any]: ...
     async def deployed(self) -> dict[str, Any]: ...
     async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int: ...
+    async def set_rule(
+        self, content: dict[str, Any], actor: str, reason: str
+    ) -> dict[str, Any]: ...
+    async def update(
+        self,
+        version: str,
+        method: str,
+        runtime_env: dict[str, Any] | None,
+        actor: str,
+        reason: str,
+    ) -> int: ...
+    async def restore(self, number: int, actor: str, reason: str) -> int: ...
     async def revisions(self, limit: int) -> list[dict[str, Any]]: ...
     async def audit(self, limit: int) -> list[dict[str, Any]]: ...
 
@@ -41,17 +53,43 @@ class SignIn(BaseModel):
     token: str = Field(max_length=200)
 
 
-class Deployment(BaseModel):
-    """A deployment file, who sends it, and why."""
+class Change(BaseModel):
+    """Who changes something, and why."""
 
     model_config = ConfigDict(extra="forbid")
 
-    document: dict[str, Any]
     actor: str = Field(min_length=1, max_length=200)
     reason: str = Field(max_length=1000)
 
 
+class Deployment(Change):
+    """A deployment file."""
+
+    document: dict[str, Any]
+
+
+class NewRule(Change):
+    """A rule, as in the YAML."""
+
+    rule: dict[str, Any]
+
+
+class Update(Change):
+    """Another version for everybody; a runtime environment only with `recreate`."""
+
+    version: str = Field(pattern="^v[0-9]+$")
+    method: Literal["rolling", "recreate"]
+    runtime_env: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _environment_needs_a_new_process(self) -> Update:
+        if self.runtime_env is not None and self.method == "rolling":
+            raise ValueError("runtime_env takes new processes: use the method recreate")
+        return self
+
+
 Limit = Query(50, ge=1, le=1000)
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 def application(
@@ -69,6 +107,7 @@ def application(
     )
     admitted = [Depends(doorkeeper.admit)]
     may_fail = documentation.problems(401, 422, 503, 504)
+    may_change = documentation.problems(401, 404, 409, 422, 503, 504)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -96,10 +135,25 @@ def application(
     async def deployed() -> Response:
         return json_response(await plane.deployed())
 
-    @app.put("/deployment", dependencies=admitted, responses=may_fail)
+    @app.put("/deployment", dependencies=admitted, responses=may_change)
     async def deploy(body: Deployment) -> Response:
         number = await plane.deploy(body.document, body.actor, body.reason)
         return json_response({"revision": number})
+
+    @app.put("/rule", dependencies=admitted, responses=may_change)
+    async def set_rule(body: NewRule) -> Response:
+        return json_response(await plane.set_rule(body.rule, body.actor, body.reason))
+
+    @app.post("/updates", status_code=202, dependencies=admitted, responses=may_change)
+    async def update(body: Update) -> Response:
+        number = await plane.update(
+            body.version, body.method, body.runtime_env, body.actor, body.reason
+        )
+        return json_response({"revision": number}, 202)
+
+    @app.post("/revisions/{number}/restore", dependencies=admitted, responses=may_change)
+    async def restore(number: Number, body: Change) -> Response:
+        return json_response({"revision": await plane.restore(number, body.actor, body.reason)})
 
     @app.get("/revisions", dependencies=admitted, responses=may_fail)
     async def revisions(limit: int = Limit) -> Response:

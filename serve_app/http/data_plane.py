@@ -9,18 +9,24 @@ from starlette.types import Lifespan
 
 from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
-from serve_app.http import classify, discovery, documentation, inference
+from serve_app.http import classify, discovery, documentation, feedback, inference
 from serve_app.http.envelope import Envelope
 from serve_app.http.problems import explain_errors
+from serve_app.recording.feedback import FeedbackDesk
 from serve_app.trace import Trace
 
 
 def application(
-    plane: DataPlane, model: str, answered: Callable[[Trace], None], lifespan: Lifespan[FastAPI]
+    plane: DataPlane,
+    desk: FeedbackDesk,
+    model: str,
+    answered: Callable[[Trace], None],
+    lifespan: Lifespan[FastAPI],
 ) -> FastAPI:
     """The whole of it.
 
     Args:
+        desk: Takes feedback.
         model: The model's name in the Open Inference Protocol.
         answered: Sees each request once it is answered; must be quick and never raise.
         lifespan: What runs beside it.
@@ -34,6 +40,7 @@ def application(
         responses=documentation.problems(400, 500),  # see `Envelope`
     )
     app.include_router(classify.router(plane))
+    app.include_router(feedback.router(plane.identity, desk))
     app.include_router(inference.router(plane, model))
     app.include_router(discovery.router(plane))
     explain_errors(app)

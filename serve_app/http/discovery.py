@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from models.card import Card
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
-from serve_app.domain import Pool
+from serve_app.domain import Pool, Reason
 from serve_app.errors import Problem
 from serve_app.http import documentation
 from serve_app.http.documentation import TEXT, fields
@@ -53,13 +53,15 @@ def router(plane: DataPlane) -> APIRouter:
         },
     )
     async def rule() -> Response:
-        replicas = await plane.replicas()
+        replicas = await plane.pools.replicas()
         in_force = plane.rule
         return json_response(
             {
                 "rule": in_force.content(),
                 "rule_id": in_force.rule_id,
-                "effective_weight": 0.0,
+                "effective_weight": plane.effective_weight,
+                "candidate": _candidate(plane),
+                "warnings": in_force.warnings(),
                 "pools": _by_pool(replicas),
                 "rejected": plane.rejection,
             }
@@ -83,16 +85,23 @@ def router(plane: DataPlane) -> APIRouter:
             trusted=in_force.trust_headers,
         )
         plane.check_pin(context)
-        plan = in_force.plan(context)
+        plan = plane.plan(context)
+        position = in_force.position(context)
+        experiment = in_force.experiment_terms
+        stable, *other = in_force.versions.values()
+        drawn = plan.reason is Reason.SPLIT and position and position.bucket is None
         return json_response(
             {
-                "version": plan.version or in_force.versions["stable"],
+                "version": None if drawn else plan.assigned or stable,
                 "reason": plan.reason.value,
                 "rule": in_force.kind,
                 "rule_id": in_force.rule_id,
-                "bucket": None,
-                "threshold": None,
-                "experiment": None,
+                "bucket": position.bucket if position else None,
+                "threshold": position.threshold if position else None,
+                "experiment": experiment.name if experiment else None,
+                "shares": (
+                    {stable: 1 - in_force.share, other[0]: in_force.share} if drawn else None
+                ),
                 "notes": in_force.notes(context),
             }
         )
@@ -103,7 +112,7 @@ def router(plane: DataPlane) -> APIRouter:
         responses={200: documentation.answer("The versions", _MODELS)},
     )
     async def models() -> Response:
-        replicas = await plane.replicas()
+        replicas = await plane.pools.replicas()
         models, refused = [], {}
         for name in plane.versions.names():
             try:
@@ -127,7 +136,7 @@ def router(plane: DataPlane) -> APIRouter:
     )
     async def model(request: Request) -> Response:
         card = await run_in_threadpool(plane.versions.card, request.path_params["version"])
-        return json_response(_model(card, await plane.replicas()))
+        return json_response(_model(card, await plane.pools.replicas()))
 
     return routes
 
@@ -149,6 +158,19 @@ def _model(card: Card, replicas: list[Replica]) -> dict[str, Any]:
     }
 
 
+def _candidate(plane: DataPlane) -> dict[str, Any] | None:
+    """How this ingress sees the version that the rule tries."""
+    candidate = plane.rule.candidate_replicas
+    if candidate is None:
+        return None
+    return {
+        "version": candidate.version,
+        "pool": candidate.pool.value,
+        "ready": plane.watch.ready,
+        "up": plane.watch.up,
+    }
+
+
 def _by_pool(replicas: list[Replica]) -> list[dict[str, Any]]:
     return [
         {
@@ -158,6 +180,7 @@ def _by_pool(replicas: list[Replica]) -> list[dict[str, Any]]:
                     "replica": replica.replica,
                     "version": replica.version,
                     "warm": replica.warm,
+                    "answered": replica.answered,
                     "rejected": replica.rejected,
                 }
                 for replica in replicas
@@ -173,17 +196,20 @@ _RULE = fields(
     rule=_ANY,
     rule_id=TEXT,
     effective_weight={"type": "number", "minimum": 0, "maximum": 1},
+    candidate={"type": ["object", "null"]},
+    warnings={"type": "array", "items": TEXT},
     pools={"type": "array", "items": fields(pool=TEXT, replicas=_LIST)},
     rejected={"type": ["object", "null"]},
 )
 _EXPLANATION = fields(
-    version=TEXT,
+    version={"type": ["string", "null"], "description": "Null where each request is drawn."},
     reason={"type": "string", "enum": documentation.REASONS},
     rule=TEXT,
     rule_id=TEXT,
     bucket={"type": ["number", "null"]},
     threshold={"type": ["number", "null"]},
     experiment={"type": ["string", "null"]},
+    shares={"type": ["object", "null"], "description": "By version, where requests are drawn."},
     notes={"type": "array", "items": TEXT},
 )
 _MODEL = fields(

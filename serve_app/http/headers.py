@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 
 from serve_app.domain import Context
@@ -27,9 +28,11 @@ def read_context(
         BadHeader: A user or a session is too long, or the tag is neither always nor never.
     """
     user, session = _unit("x-user-id", headers, identity), _unit("x-session-id", headers, identity)
+    draw = random.random()  # noqa: S311 no secret
     if not trusted:
-        return Context(request_id, user, session)
-    return Context(request_id, user, session, _region(headers), _tag(headers), _pin(headers))
+        return Context(request_id, user, session, draw=draw)
+    region, tag, pin = _region(headers), _tag(headers), _pin(headers)
+    return Context(request_id, user, session, region, tag, pin, draw)
 
 
 def _unit(name: str, headers: Mapping[str, str], identity: Identity) -> str | None:

@@ -89,9 +89,10 @@ def trace_of(request: Request) -> Trace:
     return request.scope["trace"]  # type: ignore[no-any-return]
 
 
-def json_response(content: Any) -> Response:
+def json_response(content: Any, status: int = 200) -> Response:
     """Compact JSON."""
     return Response(
         json.dumps(content, separators=(",", ":"), ensure_ascii=False),
+        status,
         media_type="application/json",
     )

@@ -1,1 +1,1 @@
-"""From an answer to the store: exposures wait, travel in batches, and are counted when lost."""
+"""From an answer to the store: what is recorded waits, travels in batches, is counted when lost."""

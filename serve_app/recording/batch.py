@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_app.domain import Exposure
+from serve_app.domain import Exposure, Feedback, ShadowPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,21 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Adoptions and exposures of one writer; never without both.
+    """Adoptions, exposures, shadow pairs and feedback of one writer; never without any.
 
     The adoptions come first: each is delivered before or with the exposures that follow it.
 
     Attributes:
         last_sequence: The last number that the writer had given out.
         dropped: How many exposures it had dropped, since it started, because its buffer was full.
+        dropped_pairs: How many shadow pairs, likewise.
     """
 
     writer: str
-    adoptions: tuple[Adoption, ...]
-    exposures: tuple[Exposure, ...]
-    last_sequence: int
-    dropped: int
+    adoptions: tuple[Adoption, ...] = ()
+    exposures: tuple[Exposure, ...] = ()
+    pairs: tuple[ShadowPair, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    last_sequence: int = 0
+    dropped: int = 0
+    dropped_pairs: int = 0

@@ -1,8 +1,8 @@
-"""Carries exposures off the answer's path.
+"""Carries exposures and shadow pairs off the answer's path.
 
-`record` only appends to a buffer. A background task makes batches and delivers them one after the
-other, each until it is taken: the store knows an exposure by its writer and number, so a batch
-that arrives twice does no harm. Everything here runs in one event loop.
+`record` and `record_pair` only append to a buffer. A background task makes batches and delivers
+them one after the other, each until it is taken: the store knows an entry by its writer and
+number, so a batch that arrives twice does no harm. Everything here runs in one event loop.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from serve_app.domain import Exposure
+from serve_app.domain import Exposure, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
+from serve_app.recording.buffer import Buffer
+from serve_app.recording.delivery import Deliver, attempt
 from serve_app.recording.spool import Spool
 
 logger = logging.getLogger(__name__)
@@ -24,15 +24,16 @@ LONGEST_PAUSE_S = 5.0  # between two attempts
 
 
 class Recorder:
-    """The buffer of one ingress process.
+    """The buffers of one ingress process.
 
     Attributes:
         writer: 12 hex digits that name this process in the store.
+        pairs: What the counts of this class tell of exposures, it tells of shadow pairs.
     """
 
     def __init__(
         self,
-        deliver: Callable[[Batch], Awaitable[None]],
+        deliver: Deliver,
         spool: Spool,
         *,
         capacity: int = 20_000,
@@ -43,59 +44,55 @@ class Recorder:
         """Nothing is delivered before `start`.
 
         Args:
-            deliver: Takes a batch to the store; returns when it is stored.
-            capacity: How many exposures may wait, besides those of the batch on its way.
-            batch_size: The most exposures in a batch; as many waiting are delivered at once.
+            capacity: How many exposures, and as many pairs, may wait, besides those of the batch
+                on its way.
+            batch_size: The most exposures in a batch, and the most pairs; as many of either that
+                wait are delivered at once.
             interval_s: The longest that fewer wait; also the pause after a first failure, which
                 doubles up to `LONGEST_PAUSE_S`.
             timeout_s: For each delivery.
         """
         self.writer = secrets.token_hex(6)
+        self.pairs: Buffer[ShadowPair] = Buffer(capacity)
+        self._exposures: Buffer[Exposure] = Buffer(capacity)
         self._deliver = deliver
         self._spool = spool
-        self._capacity = capacity
         self._batch_size = batch_size
         self._interval_s = interval_s
         self._timeout_s = timeout_s
 
         self._adoptions: list[Adoption] = []
-        self._exposures: deque[Exposure] = deque()
         self._enough = asyncio.Event()  # a full batch waits
         self._on_its_way: Batch | None = None
         self._failing = False
         self._task: asyncio.Task[None] | None = None
 
         self._sequence = 0
-        self._recorded = 0
-        self._delivered = 0
-        self._dropped = 0
-        self._spooled = 0
 
     @property
     def recorded(self) -> int:
         """Exposures so far: each is delivered, dropped, spooled or waiting."""
-        return self._recorded
+        return self._exposures.recorded
 
     @property
     def delivered(self) -> int:
         """Exposures that the store has."""
-        return self._delivered
+        return self._exposures.delivered
 
     @property
     def dropped(self) -> int:
         """Exposures lost because the buffer was full."""
-        return self._dropped
+        return self._exposures.dropped
 
     @property
     def spooled(self) -> int:
         """Exposures that `close` left in the spool."""
-        return self._spooled
+        return self._exposures.spooled
 
     @property
     def waiting(self) -> int:
         """Exposures in the buffer and on their way."""
-        on_its_way = len(self._on_its_way.exposures) if self._on_its_way else 0
-        return len(self._exposures) + on_its_way
+        return self._exposures.waiting
 
     def next_sequence(self) -> int:
         """The number of the next exposure, from 1; a number that is never recorded is a loss."""
@@ -104,13 +101,14 @@ class Recorder:
 
     def record(self, exposure: Exposure) -> None:
         """Take an exposure; a full buffer drops it. Never waits, never raises."""
-        self._recorded += 1
-        waiting = len(self._exposures)
-        if waiting >= self._capacity:
-            self._dropped += 1
-            return
-        self._exposures.append(exposure)
-        if waiting + 1 >= self._batch_size:
+        self._exposures.add(exposure)
+        if self._is_enough():
+            self._enough.set()
+
+    def record_pair(self, pair: ShadowPair) -> None:
+        """Take a shadow pair, as `record` takes an exposure."""
+        self.pairs.add(pair)
+        if self._is_enough():
             self._enough.set()
 
     def adopted(self, rule_id: str, rule: str, at_ms: int) -> None:
@@ -139,10 +137,12 @@ class Recorder:
         except TimeoutError:
             logger.warning("recording.spooled", extra=self._facts())
         finally:
-            self._capacity = 0
+            self._exposures.close()
+            self.pairs.close()
             while batch := self._next():
                 self._spool.write(batch)
-                self._spooled += len(batch.exposures)
+                self._exposures.note_spooled()
+                self.pairs.note_spooled()
                 self._on_its_way = None
 
     async def _run(self) -> None:
@@ -155,19 +155,24 @@ class Recorder:
 
     def _next(self) -> Batch | None:
         """The batch on its way, or a new one; None if nothing waits."""
-        if self._on_its_way is None and (self._adoptions or self._exposures):
-            size = min(len(self._exposures), self._batch_size)
+        if self._on_its_way is None and (self._adoptions or self._exposures or self.pairs):
             self._on_its_way = Batch(
                 self.writer,
-                tuple(self._adoptions),
-                tuple(self._exposures.popleft() for _ in range(size)),
-                self._sequence,
-                self._dropped,
+                adoptions=tuple(self._adoptions),
+                exposures=self._exposures.send(self._batch_size),
+                pairs=self.pairs.send(self._batch_size),
+                last_sequence=self._sequence,
+                dropped=self._exposures.dropped,
+                dropped_pairs=self.pairs.dropped,
             )
             self._adoptions.clear()
-            if len(self._exposures) < self._batch_size:
+            if not self._is_enough():
                 self._enough.clear()
         return self._on_its_way
+
+    def _is_enough(self) -> bool:
+        """Whether a full batch waits, of exposures or of pairs."""
+        return max(len(self._exposures), len(self.pairs)) >= self._batch_size
 
     async def _until_taken(self, batch: Batch) -> None:
         pause_s = self._interval_s
@@ -175,23 +180,14 @@ class Recorder:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         self._on_its_way = None
-        self._delivered += len(batch.exposures)
+        self._exposures.note_delivered()
+        self.pairs.note_delivered()
 
     async def _taken(self, batch: Batch) -> bool:
         """Whether one attempt brought the batch to the store."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._deliver(batch)
-        except (Exception, asyncio.CancelledError) as exc:
-            # A remote call that the other side cancelled raises CancelledError as well; only
-            # when this task is cancelled may it end.
-            task = asyncio.current_task()
-            if task and task.cancelling():
-                raise asyncio.CancelledError from exc
-            self._note(failure=exc)
-            return False
-        self._note(failure=None)
-        return True
+        failure = await attempt(self._deliver, batch, self._timeout_s)
+        self._note(failure)
+        return failure is None
 
     def _note(self, failure: BaseException | None) -> None:
         """Log the first failure and the end of it."""
@@ -202,4 +198,8 @@ class Recorder:
         self._failing = failure is not None
 
     def _facts(self) -> dict[str, str | int]:
-        return {"writer": self.writer, "waiting": self.waiting}
+        return {
+            "writer": self.writer,
+            "waiting": self.waiting,
+            "waiting_pairs": self.pairs.waiting,
+        }

@@ -1,4 +1,4 @@
-"""Batches on disk: what an ingress could not deliver before it stopped."""
+"""Batches on disk: what an ingress could not deliver in time."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Spool:
     """A folder with a JSON file for each batch, readable by its owner only.
 
     One object writes all batches of a writer; they come back in the order in which they came.
+    Safe to use from several threads.
     """
 
     def __init__(self, folder: Path) -> None:

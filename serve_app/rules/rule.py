@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -14,6 +15,44 @@ from serve_app.domain import Context, Plan, Pool, Reason
 from serve_app.errors import PinRefused
 
 VersionName = Annotated[str, Field(pattern=r"^v[0-9]+$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The version that a rule tries beside the stable one.
+
+    Attributes:
+        pool: Where its replicas are.
+    """
+
+    version: str
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What a split is fixed to for good, once a request was answered by it.
+
+    Attributes:
+        name: It salts the buckets.
+        terms: The kind, the versions and the unit: under one name, these never change.
+    """
+
+    name: str
+    terms: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a request stands in a split.
+
+    Attributes:
+        bucket: In [0, 1); None where chance decides, or nobody is known to ask.
+        threshold: Buckets below it get the candidate.
+    """
+
+    bucket: float | None
+    threshold: float
 
 
 class Rule(BaseModel, ABC):
@@ -33,20 +72,24 @@ class Rule(BaseModel, ABC):
     trust_headers: bool = True
     reveal_version: bool = True
 
-    def plan(self, context: Context) -> Plan:
+    def plan(self, context: Context, *, ready: bool = True) -> Plan:
         """Who answers this request.
+
+        Args:
+            ready: Whether the candidate has ever been able to answer under this rule; until then
+                nobody is sent there.
 
         Raises:
             PinRefused: It has a pin that the rule does not allow.
         """
         if context.pin is None:
-            return self._assign(context)
+            return self._assign(context, ready=ready)
         if not self.allow_pin:
             raise PinRefused(
                 f"the request is pinned to {context.pin}, and the rule in force allows no pins:"
                 " leave X-Model-Version out, or set rule.allow_pin to true"
             )
-        return Plan(Reason.PINNED, version=context.pin)
+        return Plan(Reason.PINNED, assigned=context.pin, by_id=True)
 
     def notes(self, context: Context) -> list[str]:
         """What a caller may wonder about: which of its headers this rule does not heed."""
@@ -55,18 +98,36 @@ class Rule(BaseModel, ABC):
         return [f"X-Canary has no effect under the rule {self.kind}"]
 
     @abstractmethod
-    def _assign(self, context: Context) -> Plan:
+    def _assign(self, context: Context, *, ready: bool) -> Plan:
         """Who answers a request without a pin."""
 
     @property
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """The versions that it names, by their keys in the YAML."""
+        """The versions that it names, by their keys in the YAML; stable, or control, first."""
 
     @property
-    def pools(self) -> tuple[Pool, ...]:
-        """The pools that must have a replica before the service is ready."""
-        return (Pool.STABLE,)
+    def candidate_replicas(self) -> Candidate | None:
+        """Whom it tries beside the stable version, if anybody."""
+        return None
+
+    @property
+    def experiment_terms(self) -> Experiment | None:
+        """What it is fixed to, if it splits units."""
+        return None
+
+    @property
+    def share(self) -> float:
+        """The share of units, or of requests, whose answers come from the candidate."""
+        return 0.0
+
+    def position(self, context: Context) -> Position | None:
+        """Where a request stands in the split; None if the rule splits nothing."""
+        return None
+
+    def warnings(self) -> list[str]:
+        """What is allowed and seldom wise."""
+        return []
 
     @cached_property
     def rule_id(self) -> str:

@@ -24,5 +24,5 @@ class Single(Rule):
         """See `Rule.versions`."""
         return {"stable": self.stable}
 
-    def _assign(self, _: Context) -> Plan:
+    def _assign(self, context: Context, *, ready: bool) -> Plan:
         return Plan(Reason.STATIC)

@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig
+from ray.serve.config import RequestRouterConfig
 
 from models import registry
 from models.classifier import Backend
+from serve_app.scaling import ROUTING, ingress_scaling, pool_scaling
 from serve_app.serving.classifier import Classifier
 from serve_app.serving.console import Console
 from serve_app.serving.controller import Controller
@@ -47,8 +48,10 @@ def animals(args: dict[str, Any]) -> Application:
         name: _deployment(
             Classifier,
             name,
-            autoscaling_config=_autoscaling(min_replicas, target_ongoing_requests=2.5),
+            autoscaling_config=pool_scaling(min_replicas),
             max_ongoing_requests=_LONG_QUEUE,
+            max_surge_percent=25,  # a replica that must be replaced goes when the next is there
+            request_router_config=RequestRouterConfig.model_validate(ROUTING),
             user_config=_UNSAID,
         ).bind(settings.backend, settings.registry)
         for name, min_replicas in (("StablePool", 1), ("CandidatePool", 0))
@@ -56,7 +59,7 @@ def animals(args: dict[str, Any]) -> Application:
     ingress = _deployment(
         serve.ingress()(Ingress),
         "Ingress",
-        autoscaling_config=_autoscaling(1, target_ongoing_requests=48),
+        autoscaling_config=ingress_scaling(),
         max_ongoing_requests=_LONG_QUEUE,
         user_config=_UNSAID,
         rolling_update_percentage=1.0,
@@ -75,16 +78,3 @@ def _deployment(target: type, name: str, **options: Any) -> serve.Deployment:
         name=name, ray_actor_options=_SMALL, logging_config=CONFIG, **options
     )
     return decorate(target)
-
-
-def _autoscaling(min_replicas: int, target_ongoing_requests: float) -> AutoscalingConfig:
-    return AutoscalingConfig(
-        min_replicas=min_replicas,
-        initial_replicas=min_replicas,
-        max_replicas=2,
-        target_ongoing_requests=target_ongoing_requests,
-        metrics_interval_s=1,
-        look_back_period_s=4,
-        upscale_delay_s=4,
-        downscale_delay_s=20,
-    )

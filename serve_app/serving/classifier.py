@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import platform
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from ray import serve
+from ray.serve.schema import ReplicaRank
 
 from models import classifier as classifiers
 from models import registry
@@ -27,8 +31,10 @@ from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.rules.parse import pool_config
 from serve_app.serving.logs import join_serve_log
+from serve_app.serving.router import VERSION
 
 WARM_VERSIONS = 2  # the assigned one among them
+LOW_PRIORITY = 10  # added to the niceness of the thread that runs networks in the background
 LIBRARIES = {
     "onnx": ("onnxruntime", "numpy", "pillow"),
     "torch": ("torch", "torchvision", "numpy", "pillow"),
@@ -48,19 +54,22 @@ class Classifier:
         self._rejected: BadConfig | None = None
         self._warm: list[str] = []
         self._loading = asyncio.Lock()
-        self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._answered: Counter[str] = Counter()
+        self._is_background = False
+        self._network = _network_thread(background=False)
         self._context = serve.get_replica_context()
         self._accepted = Accepted(
             open_home().folder("accepted"), self._context.app_name, self._context.deployment
         )
 
-    async def reconfigure(self, user_config: Any) -> None:
+    async def reconfigure(self, user_config: Any, rank: ReplicaRank) -> None:
         """Take another version: loaded beside the present one, then swapped.
 
         It never raises, for Serve would take the replica away: what cannot be loaded is held
         aside, and the replica answers as before; one that is newly born takes what its
         deployment last accepted.
         """
+        self._rank = rank.rank
         try:
             await self._assign(user_config)
         except BadConfig as exc:
@@ -87,9 +96,14 @@ class Classifier:
         card = classifier.card
         if pixels.shape[1] != card.input.side:
             return OtherSide(card.input.side)
+        self._answered[card.version] += len(pixels)
         return await asyncio.get_running_loop().run_in_executor(
             self._network, _answer, classifier, pixels
         )
+
+    def record_routing_stats(self) -> dict[str, str]:
+        """What `VersionRouter` goes by."""
+        return {VERSION: self._assigned.card.version} if self._assigned else {}
 
     async def describe(self) -> Replica:
         """What it holds."""
@@ -105,14 +119,20 @@ class Classifier:
             ),
             backend=self._backend,
             libraries=_libraries(self._backend),
+            answered=dict(self._answered),
         )
 
     async def _assign(self, user_config: Any) -> None:
         config = pool_config(user_config, registry.names(self._folder))
+        version = config.assigned(self._rank)
         try:
-            self._assigned = await self._hold(config.version)
+            self._assigned = await self._hold(version)
         except ModelsError as exc:
-            raise BadConfig("version", f"{config.version} cannot be loaded: {exc}") from exc
+            raise BadConfig("version", f"{version} cannot be loaded: {exc}") from exc
+        if config.background != self._is_background:
+            self._is_background = config.background
+            before, self._network = self._network, _network_thread(background=config.background)
+            before.shutdown(wait=False)  # what it was given, it finishes
 
     async def _refuse(self, refusal: BadConfig) -> None:
         logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
@@ -136,6 +156,12 @@ class Classifier:
     @serve.multiplexed(max_num_models_per_replica=WARM_VERSIONS)  # type: ignore[untyped-decorator]
     async def _load(self, version: str) -> classifiers.Classifier:
         return await asyncio.to_thread(_loaded, version, self._backend, self._folder)
+
+
+def _network_thread(*, background: bool) -> ThreadPoolExecutor:
+    """Linux keeps a niceness for each thread, and lets nobody take it back."""
+    lower = partial(os.nice, LOW_PRIORITY) if background else None
+    return ThreadPoolExecutor(1, thread_name_prefix="network", initializer=lower)
 
 
 def _loaded(version: str, backend: Backend, folder: Path) -> classifiers.Classifier:

@@ -7,14 +7,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from serve_app.errors import BadConfig, NotReady, RefusedConfig, TooSlow
+from serve_app.errors import BadConfig, NotReady, Problem, RefusedConfig, TooSlow
 from serve_app.home import open_home
 from serve_app.http.control_plane import application
 from serve_app.http.session import Doorkeeper
@@ -49,6 +50,26 @@ class Console:
         """See `Controller.deploy`."""
         return await self._ask("deploy", document, actor, reason)  # type: ignore[no-any-return]
 
+    async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
+        """See `Controller.set_rule`."""
+        return asdict(await self._ask("set_rule", content, actor, reason))
+
+    async def update(
+        self,
+        version: str,
+        method: str,
+        runtime_env: dict[str, Any] | None,
+        actor: str,
+        reason: str,
+    ) -> int:
+        """See `Controller.update`."""
+        change = (version, method, runtime_env, actor, reason)
+        return await self._ask("update", *change)  # type: ignore[no-any-return]
+
+    async def restore(self, number: int, actor: str, reason: str) -> int:
+        """See `Controller.restore`."""
+        return await self._ask("restore", number, actor, reason)  # type: ignore[no-any-return]
+
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
         """See `Controller.revisions`."""
         return await self._ask("revisions", limit)  # type: ignore[no-any-return]
@@ -69,6 +90,10 @@ class Console:
             raise RefusedConfig(_text(exc)) from exc
         except StoreError as exc:
             raise NotReady(_text(exc)) from exc
+        except RayTaskError as exc:  # without gRPC, a Problem of the Controller comes wrapped
+            if isinstance(exc.cause, Problem):
+                raise exc.cause from exc
+            raise
 
 
 def _text(exc: Exception) -> str:

@@ -4,31 +4,48 @@ configuration."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeVar
+
+from ray.serve.schema import ServeDeploySchema
 
 from models import registry
 from models.errors import ModelsError
 from serve_app import config
 from serve_app.clock import now_ms
-from serve_app.errors import BadConfig
+from serve_app.composition import data_plane, with_rule, with_version
+from serve_app.errors import BadConfig, NoSuchRevision, UpdateInProgress
+from serve_app.experiments import Experiments
 from serve_app.home import open_home
 from serve_app.recording.batch import Batch
 from serve_app.recording.spool import Spool
+from serve_app.rules.parse import parse_rule
 from serve_app.serving import serve_config
 from serve_app.serving.logs import flush_serve_log, join_serve_log
+from serve_app.serving.recreation import Progress, is_missing, recreate
 from serve_app.store.store import open_store
 
 WATCH_INTERVAL_S = 1.0
 MAX_WRITERS = 10  # that a status lists
 OUTSIDE = "outside"  # who deploys without us: Ray's own command or dashboard
+RESUMED = "controller"  # who finishes a recreation that another Controller began
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """A rule that was sent on its way."""
+
+    revision: int
+    rule_id: str
+    warnings: tuple[str, ...]
 
 
 class Controller:
@@ -41,6 +58,9 @@ class Controller:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store = open_store(home.database_url)
         self._deploying = asyncio.Lock()
+        self._experiments = Experiments(home.folder("experiments"))
+        self._recreating: asyncio.Task[None] | None = None
+        self._recreation: Progress | None = None
         self._noticed: dict[str, Any] = {}
         self._watching = asyncio.create_task(self._watch())
 
@@ -54,25 +74,78 @@ class Controller:
         Raises:
             BadConfig: It is refused; nothing was sent.
         """
-        parsed = serve_config.parse(document)
-        try:
-            known = registry.names(config.registry_folder(document))
-        except ModelsError as exc:
-            raise BadConfig("animals.args.registry", f"is refused: {exc}") from exc
-        config.check(document, known)
-        async with self._deploying:
-            await asyncio.to_thread(serve_config.deploy, parsed)
-            document_in_serve = await self.deployed()
-            number = await self._remember(document_in_serve, actor, reason)
-            self._noticed = document_in_serve
-        await self._audit("deploy", actor, reason, {"revision": number})
-        return number
+        async with self._changes():
+            return await self._deploy(document, actor, reason, "deploy")
+
+    async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> RuleSet:
+        """Put a rule in force, with the pools that it needs.
+
+        Raises:
+            BadConfig: See `deploy`.
+        """
+        async with self._changes():
+            document = await self.deployed()
+            rule = parse_rule(content, _known(document))
+            changed = with_rule(document, content, rule)
+            number = await self._deploy(changed, actor, reason, "rule")
+        return RuleSet(number, rule.rule_id, tuple(rule.warnings()))
+
+    async def update(
+        self,
+        version: str,
+        method: str,
+        runtime_env: dict[str, Any] | None,
+        actor: str,
+        reason: str,
+    ) -> int:
+        """Have a version answer everybody; returns the revision's number.
+
+        A rolling update is Serve's to finish; `status` tells how far a recreation is.
+
+        Args:
+            method: `rolling`, replica by replica in place, or `recreate`.
+            runtime_env: Ray's, of the new data plane; only with `recreate`.
+
+        Raises:
+            BadConfig: See `deploy`.
+        """
+        async with self._changes():
+            document = await self.deployed()
+            content = with_version(document, version)
+            changed = with_rule(document, content, parse_rule(content, _known(document)))
+            if method == "rolling":
+                return await self._deploy(changed, actor, reason, "update")
+            if runtime_env is not None:
+                data_plane(changed)["runtime_env"] = runtime_env
+            self._check(changed)
+            # Numbered first: a Controller that is born while nothing is there builds this one.
+            number = await self._remember(changed, actor, reason)
+            self._recreating = asyncio.create_task(
+                self._recreate(changed, version, number, actor, reason)
+            )
+            return number
+
+    async def restore(self, number: int, actor: str, reason: str) -> int:
+        """Deploy a revision again, as a new one.
+
+        Raises:
+            NoSuchRevision: There is none of that number.
+            BadConfig: See `deploy`.
+        """
+        revision = await self._in_writer(self._store.revision, number)
+        if revision is None:
+            raise NoSuchRevision(
+                f"there is no revision {number}: GET /control/revisions lists them"
+            )
+        async with self._changes():
+            return await self._deploy(revision.document, actor, reason, "restore")
 
     async def status(self) -> dict[str, Any]:
         """Serve's applications, what was recorded, the present revision."""
         details = await asyncio.to_thread(serve_config.details)
         revisions = await self._in_writer(self._store.revisions, 1)
         recorded = await self._in_writer(self._store.recording)
+        shadow = await self._in_writer(self._store.shadow_tally, None)
         epochs = await self._in_writer(self._store.epochs, 1)
         return {
             "applications": {
@@ -81,10 +154,14 @@ class Controller:
             },
             "revision": revisions[0].number if revisions else None,
             "epoch": asdict(epochs[0]) if epochs else None,
+            "recreation": asdict(self._recreation) if self._recreation else None,
             "recording": {
                 "stored": recorded.stored,
                 "dropped": recorded.dropped,
                 "missing": recorded.missing,
+                "shadow_pairs": recorded.pairs,
+                "dropped_shadow_pairs": recorded.dropped_pairs,
+                "shadow": shadow,
                 "writers": [asdict(writer) for writer in recorded.writers[:MAX_WRITERS]],
             },
         }
@@ -107,6 +184,7 @@ class Controller:
 
     async def _watch(self) -> None:
         """Notice what was deployed without us, and take in what stopped ingresses left behind."""
+        await self._resume()
         while True:
             try:
                 await self._notice()
@@ -118,6 +196,60 @@ class Controller:
                 logger.exception("drain.failed")
             flush_serve_log()
             await asyncio.sleep(WATCH_INTERVAL_S)
+
+    @contextlib.asynccontextmanager
+    async def _changes(self) -> AsyncIterator[None]:
+        """One change at a time, and none while the data plane is away.
+
+        Raises:
+            UpdateInProgress: It is.
+        """
+        if self._recreating and not self._recreating.done():
+            raise UpdateInProgress(
+                "the data plane is being recreated: wait until serve-app status says it is done"
+            )
+        async with self._deploying:
+            yield
+
+    async def _deploy(self, document: dict[str, Any], actor: str, reason: str, action: str) -> int:
+        """Deploy a checked document; to be called within `_changes`."""
+        parsed = self._check(document)
+        await asyncio.to_thread(serve_config.deploy, parsed)
+        document_in_serve = await self.deployed()
+        number = await self._remember(document_in_serve, actor, reason)
+        self._noticed = document_in_serve
+        await self._audit(action, actor, reason, {"revision": number})
+        return number
+
+    def _check(self, document: dict[str, Any]) -> ServeDeploySchema:
+        parsed = serve_config.parse(document)
+        self._experiments.check(config.check(document, _known(document)))
+        return parsed
+
+    async def _recreate(
+        self, document: dict[str, Any], version: str, number: int, actor: str, reason: str
+    ) -> None:
+        async with self._deploying:
+            self._recreation = await recreate(document, version, number, self._tell)
+            self._noticed = await self.deployed()
+        facts = asdict(self._recreation)
+        await self._audit("recreate", actor, reason, facts)
+        logger.info("recreate.ended", extra=facts)
+
+    def _tell(self, progress: Progress) -> None:
+        self._recreation = progress
+
+    async def _resume(self) -> None:
+        """Build the data plane that a Controller before this one had torn down."""
+        try:
+            latest = await self._in_writer(self._store.revisions, 1)
+            if latest and await is_missing(latest[0].document):
+                async with self._changes():
+                    await self._deploy(
+                        latest[0].document, RESUMED, "the data plane was missing", "recreate"
+                    )
+        except Exception:
+            logger.exception("resume.failed")
 
     async def _notice(self) -> None:
         """Number a configuration that came without us."""
@@ -139,6 +271,13 @@ class Controller:
 
     async def _in_writer(self, act: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, partial(act, *args))
+
+
+def _known(document: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        return registry.names(config.registry_folder(document))
+    except ModelsError as exc:
+        raise BadConfig("animals.args.registry", f"is refused: {exc}") from exc
 
 
 def _application(application: dict[str, Any]) -> dict[str, Any]:

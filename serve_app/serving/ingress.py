@@ -19,10 +19,12 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.versions import Versions
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
+from serve_app.experiments import Experiments
 from serve_app.home import open_home
 from serve_app.http.data_plane import application
 from serve_app.identity import Identity
 from serve_app.recording.batch import Batch
+from serve_app.recording.feedback import FeedbackDesk
 from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
@@ -48,7 +50,10 @@ class Ingress:
         context = serve.get_replica_context()
         self._model = context.app_name
         self._accepted = Accepted(home.folder("accepted"), context.app_name, context.deployment)
-        self._recorder = Recorder(_deliver, Spool(home.folder("spool")))
+        self._experiments = Experiments(home.folder("experiments"))
+        spool = Spool(home.folder("spool"))
+        self._recorder = Recorder(_deliver, spool)
+        self._desk = FeedbackDesk(_deliver, spool)
         self._observation = Observation(self._recorder)
         self._plane = DataPlane(
             HandlePools({Pool.STABLE: stable, Pool.CANDIDATE: candidate}),
@@ -58,7 +63,13 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return application(self._plane, self._model, self._observation.answered, self._run_beside)
+        return application(
+            self._plane,
+            self._desk,
+            self._model,
+            self._observation.answered,
+            self._run_beside,
+        )
 
     async def reconfigure(self, user_config: Any) -> None:
         """Put another rule in force; in the event loop, like everything here.
@@ -75,6 +86,10 @@ class Ingress:
             self._refuse(BadConfig("user_config", f"is refused: {exc!r}"))
         else:
             self._accepted.save(user_config)
+            try:
+                self._experiments.claim(self._plane.rule)
+            except Exception:
+                logger.exception("experiment.not_kept")
 
     def _refuse(self, refusal: BadConfig) -> None:
         logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
@@ -86,20 +101,19 @@ class Ingress:
         self._plane.refuse(refusal)
 
     def _rule(self, user_config: Any) -> Rule:
-        return ingress_config(user_config, self._plane.versions.names())
+        rule = ingress_config(user_config, self._plane.versions.names())
+        self._experiments.check(rule)
+        return rule
 
     @contextlib.asynccontextmanager
     async def _run_beside(self, _: FastAPI) -> AsyncIterator[None]:
-        self._recorder.start()
-        warming = asyncio.create_task(self._plane.warm_up())
-        writing = asyncio.create_task(
-            self._observation.run(lambda: self._plane.rejected is not None)
-        )
-        yield
-        for task in (warming, writing):
-            task.cancel()
+        writing = asyncio.create_task(self._observation.run(self._plane))
+        async with self._plane.beside():
+            yield
+        writing.cancel()
+        await self._desk.close()
         await self._recorder.close(CLOSE_TIMEOUT_S)
-        self._observation.write(rejected=self._plane.rejected is not None)
+        self._observation.write(self._plane)
 
 
 async def _deliver(batch: Batch) -> None:

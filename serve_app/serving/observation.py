@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from ray.serve import metrics
 
+from serve_app.data_plane.plane import DataPlane
 from serve_app.recording.recorder import Recorder
 from serve_app.serving.logs import flush_serve_log
 from serve_app.trace import Trace
@@ -20,6 +20,7 @@ FLUSH_INTERVAL_S = 1.0
 MAX_WAITING = 20_000
 LATENCY_MS: list[float] = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 5000]
 _LABELS: Any = ("rule", "assigned", "served", "reason")  # Ray types it as a tuple of one
+_COPY_LABELS: Any = ("outcome",)
 _REQUEST_LABELS: Any = ("route", "status", "error", *_LABELS)
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,19 @@ class Observation:
             "Exposures of this ingress: recorded, delivered, dropped, waiting.",
             tag_keys=("state",),
         )
+        self._copies = metrics.Counter(
+            "serve_app_shadow_copies",
+            "Pictures of a shadow's sample, by what became of their copies.",
+            tag_keys=_COPY_LABELS,
+        )
+        self._copied: Tally[str] = Tally()
+        self._governor = metrics.Gauge(
+            "serve_app_shadow_share",
+            "Of a shadow's sample, what the governor lets through: 0 to 1.",
+        )
+        self._weight = metrics.Gauge(
+            "serve_app_effective_weight", "The share of units that the candidate gets now: 0 to 1."
+        )
         self._rejected = metrics.Gauge(
             "serve_app_rule_rejected", "1 while a refused rule is held aside."
         )
@@ -65,16 +79,16 @@ class Observation:
         else:
             self._unlogged += 1
 
-    async def run(self, is_rejected: Callable[[], bool]) -> None:
+    async def run(self, plane: DataPlane) -> None:
         """Write until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             try:
-                self.write(rejected=is_rejected())
+                self.write(plane)
             except Exception:
                 logger.exception("observation.failed")
 
-    def write(self, *, rejected: bool) -> None:
+    def write(self, plane: DataPlane) -> None:
         """Write what came since the last time."""
         traces, self._traces = self._traces, deque()
         tally: Tally[tuple[str, ...]] = Tally()
@@ -89,7 +103,13 @@ class Observation:
             self._requests.inc(count, dict(zip(_REQUEST_LABELS, values, strict=True)))
         for state in ("recorded", "delivered", "dropped", "waiting"):
             self._exposures.set(getattr(self._recorder, state), {"state": state})
-        self._rejected.set(int(rejected))
+        for outcome, count in plane.shadower.tally.items():
+            if new := count - self._copied[outcome]:
+                self._copies.inc(new, {"outcome": outcome})
+                self._copied[outcome] = count
+        self._governor.set(plane.shadower.governor.share)
+        self._weight.set(plane.effective_weight if plane.is_ruled else 0.0)
+        self._rejected.set(int(plane.rejected is not None))
         if self._unlogged:
             logger.warning("log.dropped", extra={"requests": self._unlogged})
             self._unlogged = 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from serve_app.domain import Exposure
+from serve_app.domain import Exposure, ShadowPair
 from serve_app.recording.batch import Adoption
 from serve_app.store import schema
 
@@ -54,16 +54,16 @@ class Timeline:
         for rule_id, started_at_ms, number in rows:
             self._newest_first.setdefault(rule_id, []).append((started_at_ms, number))
 
-    def epoch(self, exposure: Exposure) -> int | None:
-        """The latest epoch of its rule that had begun when it was answered.
+    def epoch(self, entry: Exposure | ShadowPair) -> int | None:
+        """The latest epoch of its rule that had begun at its time.
 
         The rule's first epoch, if the clock of the writer was behind that of another; None if
         nobody is known to have adopted the rule.
         """
-        periods = self._newest_first.get(exposure.rule_id)
+        periods = self._newest_first.get(entry.rule_id)
         if periods is None:
             return None
-        begun = (number for started_at_ms, number in periods if started_at_ms <= exposure.at_ms)
+        begun = (number for started_at_ms, number in periods if started_at_ms <= entry.at_ms)
         return next(begun, periods[-1][1])
 
 

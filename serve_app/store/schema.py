@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -64,6 +65,45 @@ exposures = Table(
     Index("exposures_rule_id_at_ms", "rule_id", "at_ms"),
 )
 
+# The fields of `serve_app.domain.ShadowPair`, and the epoch.
+shadow_pairs = Table(
+    "shadow_pairs",
+    metadata,
+    Column("writer", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("epoch", Integer, ForeignKey("epochs.number")),
+    Column("rule_id", String, nullable=False),
+    Column("candidate", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("label", String),
+    Column("confidence", Float),
+    Column("latency_ms", Float),
+    Column("model_ms", Float),
+    Column("error", String),
+    Index("shadow_pairs_at_ms", "at_ms"),
+    Index("shadow_pairs_rule_id_at_ms", "rule_id", "at_ms"),
+)
+
+# The fields of `serve_app.domain.Feedback`.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("writer", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("answered_at_ms", BigInteger, nullable=False),
+    Column("rule_id", String, nullable=False),
+    Column("assigned", String),
+    Column("answered", String, nullable=False),
+    Column("label", String),
+    Column("correct", Boolean),
+    Column("rating", Integer),
+    Column("complaint", Boolean),
+    Index("feedback_at_ms", "at_ms"),
+)
+
 writers = Table(
     "writers",
     metadata,
@@ -74,6 +114,8 @@ writers = Table(
     Column("stored", BigInteger, nullable=False),
     Column("dropped", BigInteger, nullable=False),
     Column("without_epoch", BigInteger, nullable=False),
+    Column("pairs", BigInteger, nullable=False, server_default="0"),
+    Column("dropped_pairs", BigInteger, nullable=False, server_default="0"),
 )
 
 revisions = Table(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from serve_app.domain import Feedback, ShadowPair
 from serve_app.recording.batch import Batch
-from serve_app.store import audit, epochs, exposures, revisions, writers
+from serve_app.store import audit, epochs, exposures, feedback, revisions, shadow_pairs, writers
 from serve_app.store.audit import AuditEntry
 from serve_app.store.database import Database
 from serve_app.store.epochs import Epoch
@@ -50,10 +51,12 @@ class Store:
             for adoption in batch.adoptions:
                 epochs.adopt(connection, batch.writer, adoption)
             added = exposures.add(connection, batch)
-            writers.note(connection, batch, added)
+            pairs = shadow_pairs.add(connection, batch)
+            feedback.add(connection, batch)
+            writers.note(connection, batch, added, pairs)
 
     def recording(self) -> Recording:
-        """How complete the exposures are."""
+        """How complete the exposures and the shadow pairs are."""
         with self._database.reading() as connection:
             return writers.recording(connection)
 
@@ -61,6 +64,21 @@ class Store:
         """Those answered at `since_ms` or later."""
         with self._database.reading() as connection:
             return exposures.since(connection, since_ms, limit)
+
+    def shadow_pairs(self, since_ms: int, limit: int) -> list[ShadowPair]:
+        """Those that had their outcome at `since_ms` or later."""
+        with self._database.reading() as connection:
+            return shadow_pairs.since(connection, since_ms, limit)
+
+    def shadow_tally(self, rule_id: str | None) -> dict[str, int]:
+        """How many shadow pairs of a rule, or of all, had each `Outcome`."""
+        with self._database.reading() as connection:
+            return shadow_pairs.tally(connection, rule_id)
+
+    def feedback(self, since_ms: int, limit: int) -> list[Feedback]:
+        """What came at `since_ms` or later; the first of an answer is the one that counts."""
+        with self._database.reading() as connection:
+            return feedback.since(connection, since_ms, limit)
 
     def epochs(self, limit: int) -> list[Epoch]:
         """By the time at which they started."""

@@ -24,6 +24,8 @@ class Writer:
         stored: Its exposures in the store.
         dropped: Those that it says it dropped.
         without_epoch: Those stored under a rule that nobody is known to have adopted.
+        pairs: Its shadow pairs in the store.
+        dropped_pairs: Those that it says it dropped.
     """
 
     writer: str
@@ -33,6 +35,8 @@ class Writer:
     stored: int
     dropped: int
     without_epoch: int
+    pairs: int
+    dropped_pairs: int
 
     @property
     def missing(self) -> int:
@@ -42,7 +46,7 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """How complete the exposures are.
+    """How complete the exposures and the shadow pairs are.
 
     Attributes:
         writers: The one seen last first.
@@ -66,11 +70,26 @@ class Recording:
     def without_epoch(self) -> int:
         return sum(writer.without_epoch for writer in self.writers)
 
+    @property
+    def pairs(self) -> int:
+        return sum(writer.pairs for writer in self.writers)
 
-def note(connection: Connection, batch: Batch, added: Added) -> None:
-    """Add a batch to the figures of its writer."""
+    @property
+    def dropped_pairs(self) -> int:
+        return sum(writer.dropped_pairs for writer in self.writers)
+
+
+def note(connection: Connection, batch: Batch, added: Added, pairs: int) -> None:
+    """Add a batch to the figures of its writer; feedback does not count.
+
+    Args:
+        pairs: How many of its shadow pairs were new.
+    """
     times = [adoption.at_ms for adoption in batch.adoptions]
     times += [exposure.at_ms for exposure in batch.exposures]
+    times += [pair.at_ms for pair in batch.pairs]
+    if not times:
+        return
     row = connection.execute(
         select(schema.writers).where(_writers.writer == batch.writer)
     ).one_or_none()
@@ -84,6 +103,8 @@ def note(connection: Connection, batch: Batch, added: Added) -> None:
                 stored=added.stored,
                 dropped=batch.dropped,
                 without_epoch=added.without_epoch,
+                pairs=pairs,
+                dropped_pairs=batch.dropped_pairs,
             )
         )
     else:
@@ -97,6 +118,8 @@ def note(connection: Connection, batch: Batch, added: Added) -> None:
                 stored=row.stored + added.stored,
                 dropped=max(row.dropped, batch.dropped),
                 without_epoch=row.without_epoch + added.without_epoch,
+                pairs=row.pairs + pairs,
+                dropped_pairs=max(row.dropped_pairs, batch.dropped_pairs),
             )
         )
 

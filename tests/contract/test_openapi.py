@@ -10,17 +10,26 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import checks
 
+from serve_app.domain import Pool
 from serve_app.errors import Problem
 from serve_app.http.bodies import PICTURE_TYPES
 from serve_app.http.problems import PROBLEM_TYPE
-from tests.unit.service import Service, picture
+from serve_app.identity import PredictionId
+from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service, picture
 
 SERVICE = Service(Path(tempfile.mkdtemp()))
-SERVICE.obey(allow_pin=True)
+GENUINE = SERVICE.identity.seal(PredictionId("ab" * 6, 1, 1, "9f31c0aa", "v1", "cat"))
+CHECKS = [
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
 DOCUMENT: dict[str, Any] = SERVICE.app.openapi()
 OPERATIONS = {
     f"{method.upper()} {path}": operation
@@ -46,23 +55,47 @@ def map_path_parameters(
     return named
 
 
-@schema.parametrize()
-@settings(
-    max_examples=15,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
+def obey(rule: dict[str, Any]) -> None:
+    """Put a rule in force that allows pins, its candidate ready."""
+    SERVICE.obey(**rule, allow_pin=True)
+    SERVICE.pools.assigned[Pool.CANDIDATE] = "v2"
+    SERVICE.plane.watch.ready = SERVICE.plane.watch.up = True
+
+
+EVERYWHERE = settings(
+    deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=15
 )
+
+
+@schema.parametrize()
+@EVERYWHERE
 def test_whatever_is_sent_is_answered_as_documented(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate(
-        checks=[
-            checks.not_a_server_error,
-            checks.status_code_conformance,
-            checks.content_type_conformance,
-            checks.response_headers_conformance,
-            checks.response_schema_conformance,
-        ]
-    )
+    obey(SINGLE)
+    case.call_and_validate(checks=CHECKS)
+
+
+# The routes that a rule has a say in.
+@pytest.mark.parametrize("rule", [PARALLEL, ROLLING, AB, SHADOW], ids=lambda rule: rule["kind"])
+@schema.include(path_regex="classify|explain|rule|animals/infer|ready").parametrize()
+@settings(EVERYWHERE, max_examples=5)
+def test_so_it_is_under_every_rule(case: schemathesis.Case[Any], rule: dict[str, Any]) -> None:
+    obey(rule)
+    case.call_and_validate(checks=CHECKS)
+
+
+def test_feedback_on_an_answer_that_was_given_is_answered_as_documented() -> None:
+    """Among all the ids that could be sent, none would ever be genuine."""
+    statuses = set()
+
+    @given(case=schema["/v1/feedback"]["POST"].as_strategy())
+    @settings(EVERYWHERE, max_examples=40)
+    def tell(case: schemathesis.Case[Any]) -> None:
+        if isinstance(case.body, dict):
+            case.body["prediction_id"] = GENUINE
+        statuses.add(case.call_and_validate(checks=CHECKS).status_code)
+
+    tell()
+    assert statuses == {200, 422}
 
 
 def schemas(node: Any) -> list[dict[str, Any]]:

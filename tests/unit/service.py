@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import httpx
 import jsonschema_rs
@@ -25,17 +25,45 @@ from models.preprocess import Pixels, to_pixels
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Replica, Reply
 from serve_app.data_plane.versions import Versions
-from serve_app.domain import Exposure, Pool
+from serve_app.domain import Exposure, Feedback, Pool, ShadowPair
 from serve_app.http.data_plane import application
 from serve_app.identity import Identity
 from serve_app.recording.batch import Adoption, Batch
+from serve_app.recording.feedback import FeedbackDesk
 from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
+from serve_app.rules.rule import Rule
 from serve_app.trace import Trace
 
 KEY = bytes(range(32))
 MODEL = "animals"
+T = TypeVar("T")
+
+# A rule of each kind, stable v1 and candidate v2.
+SINGLE: dict[str, Any] = {"kind": "single", "stable": "v1"}
+PARALLEL: dict[str, Any] = {
+    "kind": "canary_parallel",
+    "stable": "v1",
+    "candidate": "v2",
+    "weight": 0.3,
+    "experiment": "koala-canary",
+}
+ROLLING: dict[str, Any] = {
+    "kind": "canary_rolling",
+    "stable": "v1",
+    "candidate": "v2",
+    "replicas": 1,
+    "of": 4,
+    "experiment": "koala-rolling",
+}
+AB: dict[str, Any] = {
+    "kind": "ab_test",
+    "control": "v1",
+    "treatment": "v2",
+    "experiment": "koala-preference",
+}
+SHADOW: dict[str, Any] = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
 
 
 @cache
@@ -58,6 +86,12 @@ def picture(label: str = "cat", seed: int = 1, kind: str = "PNG") -> bytes:
     return content.getvalue()
 
 
+@lru_cache(maxsize=1000)
+def _probabilities(version: str, pixels: bytes, side: int) -> Floats:
+    values = np.frombuffer(pixels, np.uint8).reshape(-1, side, side, 3)
+    return loaded(version).probabilities(values)
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a pool; `shape` is that of its pixels."""
@@ -72,15 +106,26 @@ class FakePools:
 
     Attributes:
         assigned: The version of each pool's replica; a pool without one has no replica.
+        patched: The version of a second replica of the stable pool, if there is one.
         calls: Oldest first.
         script: What the next calls meet instead of their answer: a reply, or an error.
+        fates: What every call meets that a version should answer: a reply, an error, or an
+            event that it waits for before it is answered.
+        sides: The size that a version takes, where it is not the one of its card but its half.
+        hidden: The versions whose replicas do not tell of themselves.
+        looks: How often somebody asked for the replicas.
         rejected: What each replica says that it refused.
     """
 
     def __init__(self) -> None:
         self.assigned: dict[Pool, str | None] = {Pool.STABLE: "v1"}
+        self.patched: str | None = None
         self.calls: list[Call] = []
         self.script: deque[Reply | Exception] = deque()
+        self.fates: dict[str, Reply | Exception | asyncio.Event] = {}
+        self.sides: dict[str, int] = {}
+        self.hidden: set[str | None] = set()
+        self.looks = 0
         self.rejected: dict[str, str] | None = None
 
     async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> Reply:
@@ -94,26 +139,41 @@ class FakePools:
         name = version or self.assigned.get(pool)
         if name is None:
             return CannotAnswer(f"{pool.value} holds no version")
-        side = loaded(name).card.input.side
+        fate = self.fates.get(name)
+        if isinstance(fate, Exception):
+            raise fate
+        if isinstance(fate, asyncio.Event):
+            await fate.wait()
+        elif fate:
+            return fate
+        card = loaded(name).card
+        side = self.sides.get(name, card.input.side)
         if pixels.shape[1] != side:
             return OtherSide(side)
-        return Answer(
-            name, tuple(loaded(name).card.labels), loaded(name).probabilities(pixels), 1.5
-        )
+        times = card.input.side // side
+        whole = pixels.repeat(times, axis=1).repeat(times, axis=2)
+        probabilities = _probabilities(name, whole.tobytes(), card.input.side)
+        return Answer(name, tuple(card.labels), probabilities, 1.5)
 
     async def replicas(self) -> list[Replica]:
         """See `Pools.replicas`."""
+        self.looks += 1
+        held = [(pool, 1, version) for pool, version in self.assigned.items()]
+        if self.patched:
+            held.append((Pool.STABLE, 2, self.patched))
         return [
             Replica(
                 pool=pool,
-                replica=f"{pool.value}-1",
+                replica=f"{pool.value}-{number}",
                 version=version,
                 warm=(version,) if version else (),
                 rejected=self.rejected,
                 backend="onnx",
                 libraries={"onnxruntime": "1.22.0"},
+                answered={},
             )
-            for pool, version in self.assigned.items()
+            for pool, number, version in held
+            if version not in self.hidden
         ]
 
 
@@ -122,27 +182,72 @@ class Service:
 
     Attributes:
         traces: One for each request that was answered.
+        store_is_down: Whether it takes nothing.
     """
 
-    def __init__(self, folder: Path, registry_folder: Path = registry.SHIPPED) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        registry_folder: Path = registry.SHIPPED,
+        loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
+        """Under the rule `single` with v1; to be closed.
+
+        Args:
+            folder: Of the spool.
+            loop: Makes the event loop that everything here runs in.
+        """
         self.pools = FakePools()
         self.identity = Identity(KEY)
-        self.recorder = Recorder(self._take, Spool(folder))
+        spool = Spool(folder)
+        self.recorder = Recorder(self._take, spool)
+        self.desk = FeedbackDesk(self._take, spool)
         self.plane = DataPlane(self.pools, self.recorder, self.identity, Versions(registry_folder))
         self.traces: list[Trace] = []
-        self.app = application(self.plane, MODEL, self.traces.append, self._beside)
+        self.store_is_down = False
+        self.app = application(self.plane, self.desk, MODEL, self.traces.append, self._beside)
         self._batches: list[Batch] = []
+        self._runner = asyncio.Runner(loop_factory=loop)
+        self._watching: asyncio.Task[None] | None = None
         self.obey()
 
-    def obey(self, **rule: Any) -> None:
-        """Put a rule in force; by default `single` with v1."""
-        config = {"rule": {"kind": "single", "stable": "v1", **rule}}
-        self.plane.obey(ingress_config(config, self.plane.versions.names()))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.close()
+
+    def run(self, scenario: Coroutine[Any, Any, T]) -> T:
+        """What a scenario returns. What it leaves under way stands still until the next one."""
+        return self._runner.run(scenario)
+
+    def obey(self, **rule: Any) -> Rule:
+        """Put a rule in force; without a kind it is `single`, by default with v1."""
+        content = rule if "kind" in rule else SINGLE | rule
+        self.plane.obey(ingress_config({"rule": content}, self.plane.versions.names()))
+        return self.plane.rule
+
+    def try_out(self, **rule: Any) -> Rule:
+        """Put a rule in force whose candidate has a replica, and is known to have it."""
+        candidate = self.obey(**rule).candidate_replicas
+        assert candidate
+        if candidate.pool is Pool.STABLE:
+            self.pools.patched = candidate.version
+        else:
+            self.pools.assigned[candidate.pool] = candidate.version
+        self.run(self.look())
+        return self.plane.rule
+
+    async def look(self) -> None:
+        """Let the data plane watch until it has found the candidate."""
+        if self._watching is None:
+            self._watching = asyncio.create_task(self.plane.watch.run())
+        await until(lambda: self.plane.watch.up)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request; what comes back must be as the OpenAPI document says."""
         asked = len(self.traces)
-        response = asyncio.run(ask(self.app, method, path, **options))
+        response = self.run(ask(self.app, method, path, **options))
         assert len(self.traces) == asked + 1, "a request leaves exactly one trace"
         assert self.traces[-1].status == response.status_code
         check_documented(self.app, self.traces[-1].route, response)
@@ -158,17 +263,32 @@ class Service:
             | {name.replace("_", "-"): value for name, value in headers.items()},
         )
 
-    def recorded(self) -> tuple[list[Adoption], list[Exposure]]:
+    def batches(self) -> list[Batch]:
         """Everything that was recorded; nothing can be recorded afterwards."""
-        asyncio.run(self.recorder.close(timeout_s=5))
-        adoptions = [adoption for batch in self._batches for adoption in batch.adoptions]
-        return adoptions, [exposure for batch in self._batches for exposure in batch.exposures]
+        self.run(self.recorder.close(timeout_s=5))
+        return self._batches
+
+    def recorded(self) -> tuple[list[Adoption], list[Exposure]]:
+        """See `batches`."""
+        batches = self.batches()
+        adoptions = [adoption for batch in batches for adoption in batch.adoptions]
+        return adoptions, [exposure for batch in batches for exposure in batch.exposures]
 
     def exposures(self) -> list[Exposure]:
-        """See `recorded`."""
+        """See `batches`."""
         return self.recorded()[1]
 
+    def pairs(self) -> list[ShadowPair]:
+        """See `batches`."""
+        return [pair for batch in self.batches() for pair in batch.pairs]
+
+    def feedback(self) -> list[Feedback]:
+        """What the store has taken of it."""
+        return [feedback for batch in self._batches for feedback in batch.feedback]
+
     async def _take(self, batch: Batch) -> None:
+        if self.store_is_down:
+            raise ConnectionError("the store is away")
         self._batches.append(batch)
 
     @contextlib.asynccontextmanager
@@ -176,6 +296,13 @@ class Service:
         self.recorder.start()
         yield
         await self.recorder.close(timeout_s=5)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let everything else go on until something holds."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 async def ask(app: Any, method: str, path: str, **options: Any) -> httpx.Response:

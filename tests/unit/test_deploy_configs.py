@@ -10,8 +10,10 @@ import pytest
 
 from models import registry
 from serve_app import config
+from serve_app.composition import deployment, with_rule
 from serve_app.lifecycle.up import BASE
 
+TRIALS = ("ab_test", "canary_parallel", "canary_rolling", "shadow")
 FILES = sorted((Path(__file__).parents[2] / "deploy_configs").glob("*.yaml"))
 
 
@@ -64,3 +66,32 @@ def test_the_control_plane_is_the_same_in_all(document: dict[str, Any]) -> None:
 
     assert control(document) == control(config.read(FILES[0]))
     assert document["http_options"] == config.read(FILES[0])["http_options"]
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_file_is_what_its_rule_makes_of_the_base(name: str) -> None:
+    """So `serve-app rule set` and `serve-app deploy` do the same."""
+    base, document = config.read(BASE), config.read(BASE.parent / f"{name}.yaml")
+    rule = config.check(document, registry.names())
+    assert rule.kind == name
+    content = deployment(document, "Ingress")["user_config"]["rule"]
+    assert with_rule(base, content, rule) == document
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_no_file_of_a_rule_takes_new_replicas(name: str) -> None:
+    """From any to any it is an update in place."""
+    document = config.read(BASE.parent / f"{name}.yaml")
+    for other in ("base", "rolling", *TRIALS):
+        changes = config.differences(config.read(BASE.parent / f"{other}.yaml"), document)
+        assert [change.path for change in changes if change.restarts] == []
+
+
+def test_no_two_files_share_an_experiment() -> None:
+    """Under one name, two kinds of rule would be refused one after the other."""
+    names = [
+        rule.experiment_terms.name
+        for rule in (config.check(config.read(path), registry.names()) for path in FILES)
+        if rule.experiment_terms
+    ]
+    assert len(names) == len(set(names)) == 3

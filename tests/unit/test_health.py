@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.health import troubles
+from serve_app.health import refusals, troubles
 
 
 def application(status: str = "RUNNING", message: str = "", **deployments: Any) -> dict[str, Any]:
@@ -66,6 +66,21 @@ def test_a_refused_rule_is_told_with_its_path() -> None:
 def test_what_several_replicas_refuse_is_told_once() -> None:
     assert troubles(WELL, rule(None, REFUSAL, None, REFUSAL)) == [
         "StablePool refused its configuration: version is v9: the registry has v1, v2"
+    ]
+
+
+def test_what_was_refused_can_be_told_alone() -> None:
+    assert refusals(rule(None, None)) == []
+    assert refusals(rule(REFUSAL, REFUSAL)) == [
+        "a rule was refused: version is v9: the registry has v1, v2",
+        "StablePool refused its configuration: version is v9: the registry has v1, v2",
+    ]
+
+
+def test_the_applications_are_told_of_where_no_rule_answers() -> None:
+    assert troubles(WELL, None) == []
+    assert troubles(status(animals=application("DELETING")), None) == [
+        "application animals is DELETING"
     ]
 
 

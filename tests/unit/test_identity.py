@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from serve_app.errors import ForgedPrediction
 from serve_app.identity import Identity, PredictionId
 
 ONE, OTHER = Identity(bytes(range(32))), Identity(bytes(range(1, 33)))
-SHOWN = PredictionId("0123456789ab", 7, 1_795_419_201_852, "9f31c0aa", "v2")
+SHOWN = PredictionId("0123456789ab", 7, 1_795_419_201_852, "9f31c0aa", "v2", "koala")
+SHOWN_ID = "ASNFZ4mrAAAAAAAHES6yoXIZaFDFyICTYmnsGlD3fCLuTlhmJ913eBZMfxevJlWt"
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
 hex_digits = st.text("0123456789abcdef", min_size=12, max_size=12)
@@ -21,12 +23,21 @@ predictions = st.builds(
     at_ms=st.integers(0, 2**63),
     rule_id=hex_digits.map(lambda text: text[:8]),
     version=st.one_of(st.just(""), st.integers(0, 10**6).map(lambda n: f"v{n}")),
+    label=st.one_of(
+        st.sampled_from(["cat", "koala", "Beuteltier", "Küken", "考拉", "a b_c-d"]), st.text()
+    ),
 )
 
 
 @given(predictions)
 def test_an_id_says_what_it_was_made_of(prediction: PredictionId) -> None:
     assert ONE.open(ONE.seal(prediction)) == prediction
+
+
+def test_an_id_that_was_given_out_is_understood_for_good() -> None:
+    """Golden value: feedback may come days later, to another release."""
+    assert ONE.open(SHOWN_ID) == SHOWN
+    assert ONE.seal(SHOWN) == SHOWN_ID
 
 
 @given(predictions)
@@ -71,10 +82,16 @@ def test_every_part_of_an_id_is_needed() -> None:
             ONE.open(genuine[:stop])
 
 
+def test_a_label_of_any_kind_may_stand_in_an_id() -> None:
+    for label in ("", "Küken", "考拉", "🐨", "a b", "with\0nul"):
+        labelled = replace(SHOWN, label=label)
+        assert ONE.open(ONE.seal(labelled)) == labelled
+
+
 def test_ids_of_two_versions_look_alike() -> None:
     """An A/B test stays blind: neither the length nor a shared part tells the version."""
     ids = [
-        ONE.seal(PredictionId("0123456789ab", n, SHOWN.at_ms, "9f31c0aa", version))
+        ONE.seal(PredictionId("0123456789ab", n, SHOWN.at_ms, "9f31c0aa", version, "cat"))
         for n, version in enumerate(("v1", "v1", "v2"), 1)
     ]
     first, second, treated = (text[16:] for text in ids)  # after the nonce

@@ -45,7 +45,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "cryptography": ("serve_app/identity.py",),
     "pycountry": ("serve_app/regions.py",),
     "psutil": ("serve_app/lifecycle",),
-    "httpx": ("serve_app/client.py", "serve_app/lifecycle"),
+    "httpx": ("serve_app/client.py", "serve_app/gap.py", "serve_app/lifecycle"),
     "aiohttp": ("serve_app/traffic.py",),
 }
 PICKLERS = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")

@@ -1,10 +1,36 @@
 from __future__ import annotations
 
+import pycountry
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.regions import country
+from serve_app.regions import GROUPS, country, members
+
+EVERY_COUNTRY = frozenset(found.alpha_2 for found in pycountry.countries)
+# M49's tree, written down once more: a continent's subregions, a subregion's intermediate regions
+TREE = {
+    "africa": {"northern-africa", "sub-saharan-africa"},
+    "sub-saharan-africa": {
+        "eastern-africa",
+        "middle-africa",
+        "southern-africa",
+        "western-africa",
+    },
+    "americas": {"northern-america", "latin-america-caribbean"},
+    "latin-america-caribbean": {"caribbean", "central-america", "south-america"},
+    "asia": {
+        "central-asia",
+        "eastern-asia",
+        "south-eastern-asia",
+        "southern-asia",
+        "western-asia",
+    },
+    "europe": {"eastern-europe", "northern-europe", "southern-europe", "western-europe"},
+    "oceania": {"australia-new-zealand", "melanesia", "micronesia", "polynesia"},
+}
+CONTINENTS = ("africa", "americas", "asia", "europe", "oceania")
+FINEST = frozenset().union(*TREE.values()) - TREE.keys()
 
 
 @pytest.mark.parametrize(
@@ -17,10 +43,29 @@ def test_a_country_is_known_by_its_code(given_code: str, found: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "AUS", "036", "UK", "EU", "XX", "T1", "Australia", "A\x00", "ÅU", "AU" * 500],
+    [
+        "",
+        " ",
+        "AUS",
+        "036",
+        "UK",
+        "EU",
+        "XX",
+        "T1",
+        "Australia",
+        "A\x00",
+        "ÅU",
+        "AU" * 500,
+        "ß",
+        "ſe",
+        "ﬁ",
+        "ＡＵ",
+        "\xa0AU",
+    ],
 )
 def test_anything_else_is_no_country(text: str) -> None:
-    """`XX` and `T1` are what Cloudflare sends for unknown and for Tor."""
+    """`XX` and `T1` are what Cloudflare sends for unknown and for Tor; the upper case of `ß` is SS,
+    which is South Sudan."""
     assert country(text) is None
 
 
@@ -28,3 +73,94 @@ def test_anything_else_is_no_country(text: str) -> None:
 def test_what_is_found_is_two_capital_letters(text: str) -> None:
     found = country(text)
     assert found is None or (len(found) == 2 and found.isalpha() and found.isupper())
+
+
+def test_these_are_the_groups() -> None:
+    assert GROUPS.keys() == TREE.keys() | FINEST | {"australia-pacific"}
+
+
+@pytest.mark.parametrize("name", sorted(GROUPS))
+def test_a_group_has_countries_only(name: str) -> None:
+    assert GROUPS[name]
+    assert GROUPS[name] <= EVERY_COUNTRY
+
+
+@pytest.mark.parametrize("code", sorted(EVERY_COUNTRY - {"AQ"}))
+def test_a_country_is_in_exactly_one_finest_group(code: str) -> None:
+    assert len([name for name in FINEST if code in GROUPS[name]]) == 1
+
+
+def test_antarctica_is_in_no_group() -> None:
+    assert not any("AQ" in codes for codes in GROUPS.values())
+    assert members("AQ") == frozenset({"AQ"})
+
+
+@pytest.mark.parametrize("name", sorted(TREE))
+def test_the_parts_of_a_group_make_it_up_without_overlap(name: str) -> None:
+    parts = [GROUPS[part] for part in TREE[name]]
+    assert frozenset().union(*parts) == GROUPS[name]
+    assert sum(map(len, parts)) == len(GROUPS[name])
+
+
+def test_the_continents_share_the_world_out() -> None:
+    continents = [GROUPS[name] for name in CONTINENTS]
+    assert frozenset().union(*continents) == EVERY_COUNTRY - {"AQ"}
+    assert sum(map(len, continents)) == len(EVERY_COUNTRY) - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("australia-pacific", "AU NZ FJ PG WS GU", "JP ID TL US"),
+        ("australia-new-zealand", "AU NZ NF", "FJ PG"),
+        ("northern-europe", "GB IE SE EE GG JE", "DE FR"),
+        ("western-europe", "DE FR CH", "GB ES IT"),
+        ("western-asia", "CY TR GE IL", "IR GR"),
+        ("eastern-europe", "RU UA PL CZ", "EE RS KZ"),
+        ("europe", "RU GB", "CY TR AM KZ"),
+        ("eastern-asia", "TW JP HK", "VN RU"),
+        ("southern-asia", "IR IN AF", "MM IQ"),
+        ("northern-america", "US CA GL BM", "MX PR"),
+        ("central-america", "MX PA", "CO CU"),
+        ("south-america", "BR GS FK", "PA TT"),
+        ("northern-africa", "SD EG EH", "SS MR ET"),
+        ("eastern-africa", "SS ZW RE TF", "SD EG"),
+    ],
+)
+def test_who_is_where(name: str, inside: str, outside: str) -> None:
+    assert set(inside.split()) <= GROUPS[name]
+    assert GROUPS[name].isdisjoint(outside.split())
+
+
+def test_australia_pacific_is_oceania() -> None:
+    assert GROUPS["australia-pacific"] == GROUPS["oceania"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["australia-pacific", "Australia-Pacific", "AUSTRALIA_PACIFIC", " australia pacific "],
+)
+def test_a_group_is_known_by_its_name_however_written(name: str) -> None:
+    assert members(name) == GROUPS["australia-pacific"]
+
+
+@pytest.mark.parametrize("name", ["AU", "au", " aU "])
+def test_a_country_is_a_group_of_one(name: str) -> None:
+    assert members(name) == frozenset({"AU"})
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "-", "XX", "XK", "009", "AUS", "australia", "australiapacific", "world"]
+)
+def test_anything_else_has_no_members(name: str) -> None:
+    assert members(name) is None
+
+
+@given(st.text(max_size=12))
+def test_members_are_countries(name: str) -> None:
+    assert (members(name) or frozenset()) <= EVERY_COUNTRY
+
+
+def test_nobody_can_change_the_groups() -> None:
+    with pytest.raises(TypeError):
+        GROUPS["europe"] = frozenset()  # type: ignore[index]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, select
 
-from serve_app.domain import Exposure
+from serve_app.domain import Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.store.schema import metadata
 
@@ -34,10 +34,49 @@ EXPOSURE = Exposure(
     error="too_slow",
 )
 
+PAIR = ShadowPair(
+    writer=WRITER,
+    sequence=1,
+    at_ms=1_700_000_000_250,
+    rule_id="aaaaaaaa",
+    candidate="v2",
+    outcome="copied",
+    probability=0.5,
+    label="dog",
+    confidence=0.75,
+    latency_ms=6.5,
+    model_ms=3.25,
+    error="too_slow",
+)
+
+FEEDBACK = Feedback(
+    writer=WRITER,
+    sequence=1,
+    at_ms=1_700_000_060_000,
+    answered_at_ms=1_700_000_000_000,
+    rule_id="aaaaaaaa",
+    assigned="v2",
+    answered="cat",
+    label="dog",
+    correct=False,
+    rating=2,
+    complaint=True,
+)
+
 
 def exposure(sequence: int, **changes: Any) -> Exposure:
     """An exposure with a number."""
     return replace(EXPOSURE, sequence=sequence, **changes)
+
+
+def pair(sequence: int, **changes: Any) -> ShadowPair:
+    """A shadow pair with a number."""
+    return replace(PAIR, sequence=sequence, **changes)
+
+
+def feedback(at_ms: int, **changes: Any) -> Feedback:
+    """Feedback that came at a time."""
+    return replace(FEEDBACK, at_ms=at_ms, **changes)
 
 
 def adoption(letter: str, at_ms: int) -> Adoption:
@@ -46,17 +85,25 @@ def adoption(letter: str, at_ms: int) -> Adoption:
 
 
 def batch(
-    *entries: Adoption | Exposure, writer: str = WRITER, last_sequence: int = 0, dropped: int = 0
+    *entries: Adoption | Exposure | ShadowPair | Feedback,
+    writer: str = WRITER,
+    last_sequence: int = 0,
+    **dropped: int,
 ) -> Batch:
-    """A batch; unless told otherwise, the last number given out is the highest in it."""
+    """A batch; unless told otherwise, the last number given out is the highest in it.
+
+    Args:
+        dropped: `dropped` and `dropped_pairs`.
+    """
     exposures = tuple(replace(e, writer=writer) for e in entries if isinstance(e, Exposure))
-    highest = max((e.sequence for e in exposures), default=0)
     return Batch(
         writer,
-        tuple(entry for entry in entries if isinstance(entry, Adoption)),
-        exposures,
-        last_sequence or highest,
-        dropped,
+        adoptions=tuple(entry for entry in entries if isinstance(entry, Adoption)),
+        exposures=exposures,
+        pairs=tuple(replace(e, writer=writer) for e in entries if isinstance(e, ShadowPair)),
+        feedback=tuple(entry for entry in entries if isinstance(entry, Feedback)),
+        last_sequence=last_sequence or max((e.sequence for e in exposures), default=0),
+        **dropped,
     )
 
 

@@ -5,18 +5,34 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import MetaData, create_engine, text
 
 from serve_app.store.database import Database
 from serve_app.store.errors import StoreError
 from serve_app.store.schema import metadata
 from serve_app.store.store import Store, open_store
-from tests.contract.store.examples import adoption, batch, contents, exposure
+from serve_app.store.writers import Writer
+from tests.contract.store.examples import (
+    EXPOSURE,
+    FEEDBACK,
+    PAIR,
+    WRITER,
+    adoption,
+    batch,
+    contents,
+    exposure,
+    feedback,
+    pair,
+)
 
 OPEN_AND_WRITE = """
 import sys
@@ -27,6 +43,60 @@ store = open_store(sys.argv[1])
 store.add_audit("open", "a process", "at once", {}, at_ms=1)
 store.close()
 """
+
+# One row of each table, as the first version wrote them.
+FIRST_ROWS: dict[str, dict[str, Any]] = {
+    "epochs": {
+        "number": 1,
+        "rule_id": "aaaaaaaa",
+        "rule": "{}",
+        "kind": "single",
+        "started_at_ms": 1,
+        "ended_at_ms": None,
+    },
+    "adoptions": {"writer": WRITER, "at_ms": 1, "rule_id": "aaaaaaaa"},
+    "exposures": {**asdict(EXPOSURE), "epoch": 1},
+    "writers": {
+        "writer": WRITER,
+        "first_seen_ms": 1,
+        "last_seen_ms": 2,
+        "last_sequence": 3,
+        "stored": 1,
+        "dropped": 2,
+        "without_epoch": 0,
+    },
+    "revisions": {
+        "number": 1,
+        "at_ms": 1,
+        "actor": "ada",
+        "reason": "first",
+        "document": "{}",
+        "digest": "d1",
+    },
+    "audit": {
+        "id": 1,
+        "at_ms": 1,
+        "actor": "ada",
+        "action": "deploy",
+        "reason": "first",
+        "details": "{}",
+    },
+}
+
+
+def create_first_version(url: str) -> None:
+    """A database as the first version left it, with FIRST_ROWS."""
+    config = Config()
+    config.set_main_option("script_location", "serve_app.store:migrations")
+    database = Database(url)
+    with database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        tables = MetaData()
+        tables.reflect(connection)
+        for name, row in FIRST_ROWS.items():
+            connection.execute(tables.tables[name].insert(), row)
+    database.close()
 
 
 def test_what_was_stored_is_there_after_the_store_is_opened_again(url: str) -> None:
@@ -43,6 +113,29 @@ def test_the_migrations_make_the_tables_that_the_code_expects(store: Store, url:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+def test_a_database_of_the_first_version_keeps_its_rows(url: str) -> None:
+    create_first_version(url)
+    open_store(url).close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        for name, row in FIRST_ROWS.items():
+            (stored,) = connection.execute(metadata.tables[name].select()).mappings()
+            assert {key: stored[key] for key in row} == row
+    engine.dispose()
+
+
+def test_a_database_of_the_first_version_takes_what_is_new(url: str) -> None:
+    create_first_version(url)
+    store = open_store(url)
+    assert store.recording().writers == (Writer(WRITER, 1, 2, 3, 1, 2, 0, 0, 0),)
+    store.record(batch(exposure(2), pair(1), feedback(FEEDBACK.at_ms), dropped_pairs=4))
+    (writer,) = store.recording().writers
+    assert (writer.stored, writer.pairs, writer.dropped_pairs) == (2, 1, 4)
+    assert store.shadow_pairs(since_ms=0, limit=10) == [PAIR]
+    assert store.feedback(since_ms=0, limit=10) == [FEEDBACK]
+    store.close()
 
 
 def test_processes_may_open_a_fresh_database_at_once(url: str) -> None:

@@ -22,6 +22,7 @@ from tests.contract.store.examples import (
     contents,
     empty,
     exposure,
+    pair,
 )
 
 OPTIONAL = [field.name for field in fields(Exposure) if "None" in str(field.type)]
@@ -104,8 +105,8 @@ def test_threads_that_record_at_once_lose_nothing(store: Store) -> None:
 
 
 batches = st.builds(
-    lambda adoptions, exposures, writer, dropped: batch(
-        *adoptions, *exposures, writer=writer, dropped=dropped
+    lambda adoptions, exposures, pairs, writer, dropped: batch(
+        *adoptions, *exposures, *pairs, writer=writer, dropped=dropped, dropped_pairs=dropped
     ),
     adoptions=st.lists(
         st.builds(adoption, st.sampled_from("abc"), st.integers(0, 9)), min_size=1, max_size=3
@@ -119,6 +120,16 @@ batches = st.builds(
         ),
         max_size=4,
         unique_by=lambda e: e.sequence,
+    ),
+    pairs=st.lists(
+        st.builds(
+            pair,
+            st.integers(1, 9),
+            at_ms=st.integers(0, 9),
+            rule_id=st.sampled_from(["aaaaaaaa", "bbbbbbbb", "dddddddd"]),
+        ),
+        max_size=4,
+        unique_by=lambda p: p.sequence,
     ),
     writer=st.sampled_from([WRITER, OTHER_WRITER]),
     dropped=st.integers(0, 9),

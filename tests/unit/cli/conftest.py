@@ -20,12 +20,15 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from serve_app import cli, config
+from serve_app.cli import waiting
+from serve_app.composition import with_rule, with_version
 from serve_app.domain import Pool
-from serve_app.errors import BadConfig, RefusedConfig
+from serve_app.errors import BadConfig, NoSuchRevision, RefusedConfig
 from serve_app.home import Home, open_home
 from serve_app.http import control_plane
 from serve_app.http.session import Doorkeeper
-from serve_app.rules.parse import ingress_config
+from serve_app.rules.parse import parse_rule
+from serve_app.rules.rule import Rule
 from tests.unit.service import Service
 
 ROOT = Path(__file__).parents[3]
@@ -36,17 +39,29 @@ class FakeController:
 
     Attributes:
         document: What runs.
-        deployed_by: Actor and reason of each deployment that came in.
+        remembered: The revisions, oldest first; `deployed_by` has actor and reason of each.
+        environments: The runtime environment of each recreation.
         unhealthy: Deployment to message.
+        recreation: How far the last one is; `recreated` is what becomes of the next one.
+        shadow: The tally.
         is_deaf: What is deployed takes no effect.
     """
 
     def __init__(self, service: Service) -> None:
         self.document = config.read(ROOT / "deploy_configs/base.yaml")
-        self.deployed_by: list[tuple[str, str]] = []
+        self.remembered: list[dict[str, Any]] = []
+        self.environments: list[dict[str, Any] | None] = []
         self.unhealthy: dict[str, str] = {}
+        self.recreation: dict[str, Any] | None = None
+        self.recreated: dict[str, Any] = {"state": "done", "gap_s": 8.43}
+        self.shadow = {"copied": 0, "failed": 0, "shed": 0}
+        self.dropped_pairs = 0
         self.is_deaf = False
         self._service = service
+
+    @property
+    def deployed_by(self) -> list[tuple[str, str]]:
+        return [(revision["actor"], revision["reason"]) for revision in self.remembered]
 
     async def status(self) -> dict[str, Any]:
         return {
@@ -57,9 +72,18 @@ class FakeController:
                     "control": {"Console": self._deployment("Console")},
                 }.items()
             },
-            "revision": len(self.deployed_by) or None,
+            "revision": len(self.remembered) or None,
             "epoch": {"number": 3},
-            "recording": {"stored": 12_345, "dropped": 0, "missing": 2, "writers": []},
+            "recreation": self.recreation,
+            "recording": {
+                "stored": 12_345,
+                "dropped": 0,
+                "missing": 2,
+                "shadow_pairs": sum(self.shadow.values()),
+                "dropped_shadow_pairs": self.dropped_pairs,
+                "shadow": self.shadow,
+                "writers": [],
+            },
         }
 
     def _deployment(self, name: str) -> dict[str, Any]:
@@ -74,24 +98,81 @@ class FakeController:
         return deepcopy(self.document)
 
     async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
-        versions = self._service.plane.versions.names()
         try:
-            config.check(document, versions)
+            rule = config.check(document, self._known)
         except BadConfig as refusal:
             raise RefusedConfig(str(refusal)) from refusal
-        self.deployed_by.append((actor, reason))
+        self.remembered.append(
+            {
+                "number": len(self.remembered) + 1,
+                "at_ms": 1_790_000_000_000,
+                "actor": actor,
+                "reason": reason,
+                "document": document,
+                "digest": "0" * 64,
+            }
+        )
         if not self.is_deaf:
             self.document = document
-            configs = config.user_configs(document)
-            self._service.plane.obey(ingress_config(configs["Ingress"], versions))
-            self._service.pools.assigned[Pool.STABLE] = configs["StablePool"]["version"]
-        return len(self.deployed_by)
+            self._obey(rule, config.user_configs(document))
+        return len(self.remembered)
+
+    async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
+        rule = parse_rule(content, self._known)
+        document = with_rule(self.document, content, rule)
+        return {
+            "revision": await self.deploy(document, actor, reason),
+            "rule_id": rule.rule_id,
+            "warnings": rule.warnings(),
+        }
+
+    async def update(
+        self,
+        version: str,
+        method: str,
+        runtime_env: dict[str, Any] | None,
+        actor: str,
+        reason: str,
+    ) -> int:
+        try:
+            content = with_version(self.document, version)
+            rule = parse_rule(content, self._known)
+        except BadConfig as refusal:
+            raise RefusedConfig(str(refusal)) from refusal
+        number = await self.deploy(with_rule(self.document, content, rule), actor, reason)
+        if method == "recreate":
+            self.environments.append(runtime_env)
+            nothing = {"from_ms": None, "to_ms": None, "gap_s": None, "message": ""}
+            begun = {"version": version, "revision": number}
+            self.recreation = nothing | begun | self.recreated
+        return number
+
+    async def restore(self, number: int, actor: str, reason: str) -> int:
+        if number > len(self.remembered):
+            raise NoSuchRevision(f"there is no revision {number}")
+        return await self.deploy(self.remembered[number - 1]["document"], actor, reason)
 
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
-        return []
+        return self.remembered[::-1][:limit]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         return []
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        return self._service.plane.versions.names()
+
+    def _obey(self, rule: Rule, configs: dict[str, Any]) -> None:
+        plane, pools = self._service.plane, self._service.pools
+        plane.obey(rule)
+        pools.assigned[Pool.STABLE] = configs[Pool.STABLE]["version"]
+        pools.patched = None
+        if candidate := rule.candidate_replicas:
+            if candidate.pool is Pool.STABLE:
+                pools.patched = candidate.version
+            else:
+                pools.assigned[candidate.pool] = candidate.version
+            plane.watch.ready = plane.watch.up = True
 
 
 @dataclass(frozen=True)
@@ -150,9 +231,24 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 
 @pytest.fixture
-def running(tmp_path: Path, home: Home, serve: Serve) -> Running:
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting takes no time, and ends soon."""
+    for name in ("SETTLE_S", "REFUSED_S", "BEGUN_S"):
+        monkeypatch.setattr(waiting, name, 0)
+    monkeypatch.setattr(waiting, "POLL_S", 0.01)
+    for name in ("WAIT_S", "RECREATED_S"):
+        monkeypatch.setattr(waiting, name, 0.3)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with Service(tmp_path) as service:
+        yield service
+
+
+@pytest.fixture
+def running(service: Service, home: Home, serve: Serve) -> Running:
     """Both planes, as behind Serve's proxy."""
-    service = Service(tmp_path)
     controller = FakeController(service)
 
     @contextlib.asynccontextmanager

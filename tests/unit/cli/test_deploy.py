@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import getpass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,7 @@ from serve_app.errors import BadConfig
 from tests.unit.cli.conftest import ROOT, Command, Running
 
 BASE = ROOT / "deploy_configs/base.yaml"
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    deploying = import_module("serve_app.cli.deploy")  # the package's own name is the command
-    monkeypatch.setattr(deploying, "SETTLE_S", 0)
-    monkeypatch.setattr(deploying, "REFUSED_S", 0)
-    monkeypatch.setattr(deploying, "POLL_S", 0.01)
-    monkeypatch.setattr(deploying, "WAIT_S", 0.3)
+pytestmark = pytest.mark.usefixtures("hurried")
 
 
 @pytest.fixture
@@ -124,9 +115,26 @@ def test_what_does_not_come_into_force_in_time_is_told_with_what_is_missing(
     running.controller.is_deaf = True
     done = command("deploy", rolling)
     assert done.code == 1
-    assert done.err == (
-        "Error: not in force after 0.3 s:"
-        f" rule {running.service.plane.rule.rule_id} is still in force; see serve-app status"
+    *progress, error = done.err.splitlines()
+    missing = (
+        f"rule {running.service.plane.rule.rule_id} is still in force;"
+        " StablePool: 0 of 1 replicas hold v2"
+    )
+    assert progress == [missing]
+    assert error == f"Error: not in force after 0.3 s: {missing}; see serve-app status"
+
+
+def test_what_is_seldom_wise_is_warned_of_and_deployed(
+    command: Command, running: Running, tmp_path: Path
+) -> None:
+    document = yaml.safe_load((ROOT / "deploy_configs/canary_parallel.yaml").read_text())
+    document["applications"][0]["deployments"][0]["user_config"]["rule"]["weight"] = 0.4
+    file = write(tmp_path / "canary.yaml", document)
+    assert command("deploy", file, "--diff").err == ""
+    done = command("deploy", file)
+    assert (done.code, done.err) == (
+        0,
+        "Warning: the canary gets 0.4 of the units: ideally below 0.35\n",
     )
 
 

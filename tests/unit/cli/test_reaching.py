@@ -15,7 +15,16 @@ from starlette.routing import Route
 from serve_app.client import media_type
 from tests.unit.cli.conftest import ROOT, Command, Serve
 
-COMMANDS = [("status",), ("traffic",), ("deploy", str(ROOT / "deploy_configs/base.yaml"))]
+COMMANDS = [
+    ("status",),
+    ("traffic",),
+    ("deploy", str(ROOT / "deploy_configs/base.yaml")),
+    ("update", "v2", "--method", "rolling"),
+    ("rule", "show"),
+    ("rule", "explain"),
+    ("revision", "list"),
+    ("revision", "restore", "1"),
+]
 
 
 def always(response: Response) -> Starlette:
@@ -31,7 +40,7 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "cat.png"
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments[:2]))
 def test_a_service_that_does_not_run_is_told_with_how_to_start_one(
     command: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
@@ -69,7 +78,7 @@ def test_a_url_that_leads_nowhere_is_told_in_one_line(
     ],
     ids=lambda response: f"{response.status_code} {response.body.decode()[:10]}",
 )
-@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments[:2]))
 def test_what_is_not_this_service_is_told_in_one_line(
     command: Command, serve: Serve, arguments: tuple[str, ...], response: Response
 ) -> None:

@@ -1,11 +1,25 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.home import Home
 from tests.unit.cli.conftest import Command, Running
+from tests.unit.service import PARALLEL
+
+RECREATION = {
+    "state": "building",
+    "version": "v2",
+    "revision": 4,
+    "from_ms": None,
+    "to_ms": None,
+    "gap_s": None,
+    "message": "",
+}
 
 
 def test_a_healthy_service_is_shown(command: Command, running: Running) -> None:
@@ -62,6 +76,67 @@ def test_as_json_everything_is_printed(command: Command, running: Running) -> No
     done = command("status", "--json")
     assert done.code == 1
     assert json.loads(done.out)["troubles"] == ["deployment Ingress is UNHEALTHY: it crashed"]
+
+
+def test_as_json_what_the_service_says_is_complete(command: Command, running: Running) -> None:
+    running.controller.recreation = RECREATION
+    shown = json.loads(command("status", "--json").out)
+    assert shown["recreation"] == RECREATION
+    assert shown["recording"]["shadow"] == {"copied": 0, "failed": 0, "shed": 0}
+    assert {"candidate", "warnings", "effective_weight", "pools", "applications"} <= shown.keys()
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        ({}, "building"),
+        ({"state": "done", "gap_s": 8.43}, "done, nobody was answered for 8.4 s"),
+        ({"state": "failed", "message": "no such [module]"}, "failed: no such [module]"),
+    ],
+)
+def test_a_recreation_is_shown(
+    command: Command, running: Running, progress: dict[str, Any], expected: str
+) -> None:
+    running.controller.recreation = RECREATION | progress
+    done = command("status")
+    assert done.code == 0
+    assert done.out.splitlines()[2] == f"recreation of v2, revision 4: {expected}"
+
+
+def test_while_the_data_plane_is_away_the_rest_is_shown(
+    command: Command, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a recreation looks here."""
+    monkeypatch.setattr(running.service.plane, "_rule", None)
+    running.controller.recreation = RECREATION
+    done = command("status")
+    assert (done.code, done.err) == (1, "no rule is in force: deploy a good one (HTTP 503)\n")
+    first, second, *_ = done.out.splitlines()
+    assert first.startswith("revision -, epoch 3; ")
+    assert second == "recreation of v2, revision 4: building"
+    shown = json.loads(command("status", "--json").out)
+    assert (shown["healthy"], "rule" in shown) == (False, False)
+
+
+def test_what_became_of_copies_is_shown(command: Command, running: Running) -> None:
+    running.controller.shadow = {"copied": 1_204, "failed": 3, "shed": 10}
+    assert command("status").out.splitlines()[2] == (
+        "shadow: 1,204 copied, 3 failed, 10 shed, 0 dropped"
+    )
+
+
+def test_shadow_pairs_that_were_dropped_are_shown(command: Command, running: Running) -> None:
+    running.controller.dropped_pairs = 2
+    assert command("status").out.splitlines()[2].endswith(" 0 shed, 2 dropped")
+
+
+def test_what_is_seldom_wise_is_warned_of_and_healthy(command: Command, running: Running) -> None:
+    running.service.obey(**PARALLEL | {"weight": 0.4})
+    done = command("status")
+    assert (done.code, done.err) == (
+        0,
+        "Warning: the canary gets 0.4 of the units: ideally below 0.35\n",
+    )
 
 
 def test_the_token_of_another_home_is_refused(

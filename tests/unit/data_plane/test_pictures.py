@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from io import BytesIO
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from PIL import Image
 
 from models.errors import EmptyImage, UnsupportedImage
-from models.preprocess import to_pixels
-from serve_app.data_plane.pictures import QUICK_BYTES, EncodedPicture, RawPicture
+from models.preprocess import Pixels, to_pixels
+from serve_app.data_plane.pictures import QUICK_BYTES, EncodedPicture, Prepared, RawPicture
+from serve_app.errors import BadPicture
 from tests.unit.service import picture
 
 
@@ -61,3 +63,44 @@ def test_raw_values_may_be_scaled(values: float, scaled: bool) -> None:
 
 def test_integers_are_never_scaled() -> None:
     assert (RawPicture(np.ones((8, 8, 3), np.uint8), scaled=False).pixels(4) == 1).all()
+
+
+class Counted(EncodedPicture):
+    """Counts how often it is decoded."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.decoded: list[int] = []
+
+    def pixels(self, side: int) -> Pixels:
+        self.decoded.append(side)
+        return super().pixels(side)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_size_is_made_once_for_whichever_version_takes_it(count: int) -> None:
+    """A fallback, and the copy of a shadow, decode nothing again."""
+    data = [picture("koala", seed) for seed in range(count)]
+    pictures = [Counted(each) for each in data]
+
+    async def asked() -> None:
+        prepared = Prepared(pictures)
+        assert len(prepared) == count
+        for side in (112, 56, 112, 56):
+            pixels = await prepared.at(side)
+            assert np.array_equal(pixels, np.stack([to_pixels(each, side) for each in data]))
+
+    asyncio.run(asked())
+    assert [each.decoded for each in pictures] == [[112, 56]] * count
+
+
+@pytest.mark.parametrize("data", [[b""], [picture("cat"), b""], [b"", picture("cat")]])
+def test_one_broken_picture_fails_all_with_its_kind_each_time(data: list[bytes]) -> None:
+    async def asked() -> None:
+        prepared = Prepared([EncodedPicture(each) for each in data])
+        for _ in range(2):
+            with pytest.raises(BadPicture) as caught:
+                await prepared.at(112)
+            assert caught.value.code == "empty_image"
+
+    asyncio.run(asked())

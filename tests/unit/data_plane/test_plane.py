@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +33,7 @@ def classify(
     trace: Trace | None = None,
     **context: str,
 ) -> Prediction:
-    return asyncio.run(
+    return service.run(
         service.plane.classify(
             [EncodedPicture(data) for data in pictures],
             Context("r-1", **context),  # type: ignore[arg-type]
@@ -242,7 +241,7 @@ class TestRules:
                 return super().pixels(side)
 
         trace = Trace("r-1", "POST", "/v1/classify")
-        prediction = asyncio.run(
+        prediction = service.run(
             service.plane.classify([Meanwhile(CAT)], Context("r-1"), trace, time.perf_counter())
         )
         assert service.plane.rule is not began
@@ -252,19 +251,19 @@ class TestRules:
 
 class TestWarmingUp:
     def test_it_asks_the_stable_pool_and_records_nothing(self, service: Service) -> None:
-        asyncio.run(service.plane.warm_up())
+        service.run(service.plane.warm_up())
         assert [call.pool for call in service.pools.calls] == [Pool.STABLE]
         assert service.exposures() == []
 
     def test_it_stays_quiet_when_nobody_can_answer(self, service: Service) -> None:
         service.pools.assigned.clear()
-        asyncio.run(service.plane.warm_up())
+        service.run(service.plane.warm_up())
         assert service.exposures() == []
 
 
 class TestReadiness:
     def test_it_is_ready_with_a_replica_that_holds_a_version(self, service: Service) -> None:
-        asyncio.run(service.plane.require_ready())
+        service.run(service.plane.require_ready())
 
     @pytest.mark.parametrize(
         "assigned",
@@ -275,8 +274,8 @@ class TestReadiness:
         self, service: Service, assigned: dict[Pool, str | None]
     ) -> None:
         service.pools.assigned = assigned
-        with pytest.raises(NotReady, match="no replica of StablePool can answer yet"):
-            asyncio.run(service.plane.require_ready())
+        with pytest.raises(NotReady, match="no replica of StablePool can answer yet, as the"):
+            service.run(service.plane.require_ready())
 
     def test_a_pool_without_a_version_is_a_problem_and_is_recorded(self, service: Service) -> None:
         service.pools.assigned[Pool.STABLE] = None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -229,7 +228,7 @@ class TestFailures:
             }
             await service.app(scope, receive, send)
 
-        asyncio.run(hang_up())
+        service.run(hang_up())
         (trace,) = service.traces
         assert (trace.status, trace.error) == (499, "client_gone")
         assert caplog.records == []

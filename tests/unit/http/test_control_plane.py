@@ -10,7 +10,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from serve_app.errors import NotReady, RefusedConfig, TooSlow
+from serve_app.errors import (
+    NoSuchRevision,
+    NotReady,
+    Problem,
+    RefusedConfig,
+    TooSlow,
+    UpdateInProgress,
+)
 from serve_app.http.control_plane import application
 from serve_app.http.session import COOKIE, LIFETIME_S, Doorkeeper
 from serve_app.trace import Trace
@@ -20,13 +27,24 @@ T = TypeVar("T")
 TOKEN = "0123456789abcdef" * 4
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 JSON = {"content-type": "application/json"}
-DEPLOYMENT = {"document": {"applications": []}, "actor": "anna", "reason": "a test"}
+CHANGE: dict[str, Any] = {"actor": "anna", "reason": "a test"}
+DEPLOYMENT = CHANGE | {"document": {"applications": []}}
+RULE = CHANGE | {"rule": {"kind": "single", "stable": "v2"}}
+UPDATE = CHANGE | {"version": "v2", "method": "rolling"}
+RECREATION = UPDATE | {"method": "recreate", "runtime_env": {"pip": ["numpy"]}}
+CHANGES: list[tuple[str, str, dict[str, Any]]] = [
+    ("PUT", "/deployment", DEPLOYMENT),
+    ("PUT", "/rule", RULE),
+    ("POST", "/updates", UPDATE),
+    ("POST", "/updates", RECREATION),
+    ("POST", "/revisions/3/restore", CHANGE),
+]
 BEHIND_THE_DOOR = [
     ("GET", "/status", None),
     ("GET", "/deployment", None),
-    ("PUT", "/deployment", DEPLOYMENT),
     ("GET", "/revisions", None),
     ("GET", "/audit", None),
+    *CHANGES,
 ]
 
 
@@ -49,6 +67,23 @@ class FakeController:
 
     async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
         return self._note(7, "deploy", document, actor, reason)
+
+    async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
+        answer = {"revision": 7, "rule_id": "9f31c0aa", "warnings": ["seldom wise"]}
+        return self._note(answer, "set_rule", content, actor, reason)
+
+    async def update(
+        self,
+        version: str,
+        method: str,
+        runtime_env: dict[str, Any] | None,
+        actor: str,
+        reason: str,
+    ) -> int:
+        return self._note(7, "update", version, method, runtime_env, actor, reason)
+
+    async def restore(self, number: int, actor: str, reason: str) -> int:
+        return self._note(7, "restore", number, actor, reason)
 
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
         return self._note([{"number": 7}], "revisions", limit)
@@ -128,7 +163,7 @@ class TestTheDoor:
             for method in item
         }
         assert documented - {("POST", "/session"), ("DELETE", "/session")} == {
-            (method, path) for method, path, _ in BEHIND_THE_DOOR
+            (method, path.replace("/3/", "/{number}/")) for method, path, _ in BEHIND_THE_DOOR
         }
 
     @pytest.mark.parametrize(("method", "path", "body"), BEHIND_THE_DOOR)
@@ -137,7 +172,7 @@ class TestTheDoor:
         self, console: Console, method: str, path: str, body: Any, scheme: str
     ) -> None:
         headers = {"authorization": f"{scheme} {TOKEN}"}
-        assert console.ask(method, path, json=body, headers=headers).status_code == 200
+        assert console.ask(method, path, json=body, headers=headers).is_success
         assert len(console.controller.asked) == 1
 
 
@@ -219,6 +254,71 @@ class TestWhatIsAsked:
         assert response.json() == {"revision": 7}
         assert console.controller.asked == [("deploy", {"applications": []}, "anna", "a test")]
 
+    def test_a_rule_is_handed_on_and_its_warnings_come_back(self, console: Console) -> None:
+        response = console.ask("PUT", "/rule", json=RULE, headers=BEARER)
+        assert response.json() == {
+            "revision": 7,
+            "rule_id": "9f31c0aa",
+            "warnings": ["seldom wise"],
+        }
+        assert console.controller.asked == [("set_rule", RULE["rule"], "anna", "a test")]
+
+    @pytest.mark.parametrize(
+        ("body", "expected"),
+        [
+            (UPDATE, ("v2", "rolling", None)),
+            (UPDATE | {"method": "recreate"}, ("v2", "recreate", None)),
+            (RECREATION, ("v2", "recreate", {"pip": ["numpy"]})),
+        ],
+    )
+    def test_an_update_is_accepted_and_goes_on(
+        self, console: Console, body: dict[str, Any], expected: tuple[Any, ...]
+    ) -> None:
+        response = console.ask("POST", "/updates", json=body, headers=BEARER)
+        assert (response.status_code, response.json()) == (202, {"revision": 7})
+        assert console.controller.asked == [("update", *expected, "anna", "a test")]
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"version": "2"}, "body.version"),
+            ({"version": "v2/../v1"}, "body.version"),
+            ({"method": "canary"}, "body.method"),
+            ({"runtime_env": {}}, "runtime_env takes new processes: use the method recreate"),
+            ({"runtime_env": [], "method": "recreate"}, "body.runtime_env"),
+            ({"force": True}, "body.force"),
+        ],
+    )
+    def test_an_impossible_update_is_told_where(
+        self, console: Console, change: dict[str, Any], told: str
+    ) -> None:
+        response = console.ask("POST", "/updates", json=UPDATE | change, headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+        assert told in response.json()["detail"]
+        assert console.controller.asked == []
+
+    def test_a_revision_is_restored_by_its_number(self, console: Console) -> None:
+        response = console.ask("POST", "/revisions/3/restore", json=CHANGE, headers=BEARER)
+        assert response.json() == {"revision": 7}
+        assert console.controller.asked == [("restore", 3, "anna", "a test")]
+
+    @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", str(2**31)])
+    def test_what_is_no_number_of_a_revision_is_told(self, console: Console, number: str) -> None:
+        response = console.ask("POST", f"/revisions/{number}/restore", json=CHANGE, headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+        assert console.controller.asked == []
+
+    @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+    @pytest.mark.parametrize("missing", ["actor", "reason"])
+    def test_nobody_changes_anything_without_a_name_and_a_reason(
+        self, console: Console, method: str, path: str, body: dict[str, Any], missing: str
+    ) -> None:
+        rest = {key: value for key, value in body.items() if key != missing}
+        response = console.ask(method, path, json=rest, headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+        assert missing in response.json()["detail"]
+        assert console.controller.asked == []
+
     @pytest.mark.parametrize(
         "body",
         [
@@ -246,16 +346,30 @@ class TestWhatIsAsked:
             response = console.ask("GET", f"{path}?limit={limit}", headers=BEARER)
             assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
 
+    @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
     @pytest.mark.parametrize(
         ("failure", "status"),
-        [(RefusedConfig("stable is v9"), 422), (NotReady("gone"), 503), (TooSlow("late"), 504)],
+        [
+            (NoSuchRevision("there is no revision 3"), 404),
+            (UpdateInProgress("the data plane is being recreated"), 409),
+            (RefusedConfig("stable is v9"), 422),
+            (NotReady("gone"), 503),
+            (TooSlow("late"), 504),
+        ],
     )
     def test_what_the_controller_refuses_is_told(
-        self, console: Console, failure: Exception, status: int
+        self,
+        console: Console,
+        method: str,
+        path: str,
+        body: dict[str, Any],
+        failure: Problem,
+        status: int,
     ) -> None:
         console.controller.failure = failure
-        response = console.ask("PUT", "/deployment", json=DEPLOYMENT, headers=BEARER)
-        assert (response.status_code, response.json()["detail"]) == (status, str(failure))
+        response = console.ask(method, path, json=body, headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (status, failure.code)
+        assert response.json()["detail"] == str(failure)
 
     def test_an_error_that_nobody_expected_is_a_problem(self, console: Console) -> None:
         console.controller.failure = RuntimeError("password=1234")

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models import registry
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
-from tests.unit.service import Service
+from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, Service
 
 
 class TestHealth:
@@ -21,7 +22,9 @@ class TestHealth:
         service.pools.assigned[Pool.STABLE] = None
         response = service.ask("GET", "/readyz")
         assert (response.status_code, response.json()["code"]) == (503, "not_ready")
-        assert response.json()["detail"] == "no replica of StablePool can answer yet"
+        assert response.json()["detail"] == (
+            "no replica of StablePool can answer yet, as the rule single needs"
+        )
 
 
 class TestRule:
@@ -49,6 +52,7 @@ class TestRule:
                         "replica": "StablePool-1",
                         "version": "v1",
                         "warm": ["v1"],
+                        "answered": {},
                         "rejected": {"path": "version", "message": "is v9"},
                     }
                 ],
@@ -72,6 +76,75 @@ class TestRule:
             response = service.ask("GET", path)
             assert (response.status_code, response.json()["code"]) == (503, "not_ready")
         assert service.classify().status_code == 503
+
+
+class TestCandidate:
+    """How the rule in force is seen: its candidate, and the share that it really gets."""
+
+    @pytest.mark.parametrize(
+        ("rule", "pool", "share"),
+        [
+            (PARALLEL, "CandidatePool", 0.3),
+            (ROLLING, "StablePool", 0.25),
+            (ROLLING | {"weight": 0.1}, "StablePool", 0.1),
+            (AB, "CandidatePool", 0.5),
+        ],
+        ids=["parallel", "rolling", "rolling below", "ab_test"],
+    )
+    def test_it_gets_nobody_until_it_is_ready_and_then_its_share(
+        self, service: Service, rule: dict[str, Any], pool: str, share: float
+    ) -> None:
+        service.obey(**rule)
+        shown = service.ask("GET", "/v1/rule").json()
+        assert shown["effective_weight"] == 0
+        candidate = {"version": "v2", "pool": pool, "ready": False, "up": False}
+        assert shown["candidate"] == candidate
+        service.try_out(**rule)
+        shown = service.ask("GET", "/v1/rule").json()
+        assert shown["effective_weight"] == share
+        assert shown["candidate"] == candidate | {"ready": True, "up": True}
+        service.pools.hidden = {"v2"}
+        service.plane.watch.was_unreachable()
+        shown = service.ask("GET", "/v1/rule").json()
+        assert shown["effective_weight"] == share  # its users stay its users
+        assert shown["candidate"] == candidate | {"ready": True, "up": False}
+
+    def test_a_growing_share_is_in_force_at_once(self, service: Service) -> None:
+        service.try_out(**PARALLEL)
+        service.obey(**PARALLEL | {"weight": 0.5})
+        assert service.ask("GET", "/v1/rule").json()["effective_weight"] == 0.5
+
+    def test_a_shadow_gets_nobody_ever(self, service: Service) -> None:
+        service.try_out(**SHADOW)
+        shown = service.ask("GET", "/v1/rule").json()
+        assert shown["effective_weight"] == 0
+        assert shown["candidate"]["ready"]
+
+    def test_a_rule_that_tries_nobody_has_none(self, service: Service) -> None:
+        shown = service.ask("GET", "/v1/rule").json()
+        assert (shown["candidate"], shown["warnings"]) == (None, [])
+
+    def test_what_is_seldom_wise_is_warned_of(self, service: Service) -> None:
+        service.obey(**PARALLEL | {"weight": 0.4})
+        assert service.ask("GET", "/v1/rule").json()["warnings"] == [
+            "the canary gets 0.4 of the units: ideally below 0.35"
+        ]
+
+    def test_both_versions_of_a_rolling_canary_show_in_their_pool(self, service: Service) -> None:
+        service.try_out(**ROLLING)
+        stable, _ = service.ask("GET", "/v1/rule").json()["pools"]
+        assert [replica["version"] for replica in stable["replicas"]] == ["v1", "v2"]
+
+    def test_readiness_asks_for_stable_only_for_it_answers_in_the_candidates_place(
+        self, service: Service
+    ) -> None:
+        service.obey(**PARALLEL)
+        assert service.ask("GET", "/readyz").status_code == 200
+        service.pools.assigned = {Pool.CANDIDATE: "v2"}
+        response = service.ask("GET", "/readyz")
+        assert response.json()["detail"] == (
+            "no replica of StablePool can answer yet, as the rule canary_parallel needs"
+        )
 
 
 class TestExplain:
@@ -130,11 +203,11 @@ class TestModels:
     def test_a_damaged_version_is_told_and_hides_no_other(self, tmp_path: Path) -> None:
         copied = Path(shutil.copytree(registry.SHIPPED, tmp_path / "registry"))
         (copied / "v2" / registry.ONNX_FILE).write_bytes(b"damaged")
-        service = Service(tmp_path, copied)
-        response = service.ask("GET", "/v1/models/v2")
-        assert (response.status_code, response.json()["code"]) == (503, "not_ready")
-        assert "version v2 is refused" in response.json()["detail"]
-        assert service.ask("GET", "/v1/models/v1").status_code == 200
-        listed = service.ask("GET", "/v1/models").json()
-        assert [model["version"] for model in listed["models"]] == ["v1"]
-        assert listed["refused"] == {"v2": response.json()["detail"]}
+        with Service(tmp_path, copied) as service:
+            response = service.ask("GET", "/v1/models/v2")
+            assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+            assert "version v2 is refused" in response.json()["detail"]
+            assert service.ask("GET", "/v1/models/v1").status_code == 200
+            listed = service.ask("GET", "/v1/models").json()
+            assert [model["version"] for model in listed["models"]] == ["v1"]
+            assert listed["refused"] == {"v2": response.json()["detail"]}

@@ -189,7 +189,7 @@ class TestTraces:
                 request.cancel()
             await asyncio.wait([request])
 
-        asyncio.run(cancelled())
+        service.run(cancelled())
         (trace,) = service.traces
         assert (trace.status, trace.error, trace.route) == (499, "client_gone", "/v1/classify")
         (exposure,) = service.exposures()

@@ -6,14 +6,16 @@ import asyncio
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
-from serve_app.domain import Exposure
+from serve_app.domain import Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Batch
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 EXPOSURE = Exposure(
     writer="0123456789ab",
@@ -33,6 +35,35 @@ EXPOSURE = Exposure(
     latency_ms=4.25,
     model_ms=2.5,
     error=None,
+)
+
+PAIR = ShadowPair(
+    writer="0123456789ab",
+    sequence=1,
+    at_ms=1_250,
+    rule_id="9f31c0aa",
+    candidate="v2",
+    outcome="copied",
+    probability=0.5,
+    label="dog",
+    confidence=0.75,
+    latency_ms=6.5,
+    model_ms=3.25,
+    error=None,
+)
+
+FEEDBACK = Feedback(
+    writer="0123456789ab",
+    sequence=1,
+    at_ms=61_000,
+    answered_at_ms=1_000,
+    rule_id="9f31c0aa",
+    assigned="v1",
+    answered="cat",
+    label="dog",
+    correct=False,
+    rating=2,
+    complaint=None,
 )
 
 
@@ -60,6 +91,13 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         """Seconds."""
         return self._jumping.now_s
 
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """What a thread makes of it, while the clock stands still."""
+        with ThreadPoolExecutor(1) as pool:
+            return asyncio.wrap_future(pool.submit(func, *args), loop=self)
+
 
 def run(scenario: Coroutine[Any, Any, T]) -> T:
     """What a scenario returns, played without waiting."""
@@ -85,7 +123,7 @@ class Fate(StrEnum):
 
 
 class FakeStore:
-    """Knows an exposure by its writer and number, as the store does.
+    """Knows an entry by its writer and number, as the store does.
 
     Attributes:
         attempts: Every delivery: when, in seconds of the loop, and what.
@@ -100,8 +138,19 @@ class FakeStore:
 
     @property
     def sequences(self) -> list[int]:
-        """The numbers that are stored, each once."""
+        """The numbers of the exposures that are stored, each once."""
         return sorted({e.sequence for batch in self.taken for e in batch.exposures})
+
+    @property
+    def pair_sequences(self) -> list[int]:
+        """The numbers of the shadow pairs that are stored, each once."""
+        return sorted({p.sequence for batch in self.taken for p in batch.pairs})
+
+    @property
+    def feedback(self) -> list[Feedback]:
+        """What was told, each once, by its time."""
+        told = {f for batch in self.taken for f in batch.feedback}
+        return sorted(told, key=lambda f: f.at_ms)
 
     def take(self, batch: Batch) -> None:
         """Store a batch."""
@@ -126,3 +175,13 @@ class FakeStore:
 def exposure(sequence: int, **changes: Any) -> Exposure:
     """An exposure with a number."""
     return replace(EXPOSURE, sequence=sequence, **changes)
+
+
+def pair(sequence: int, **changes: Any) -> ShadowPair:
+    """A shadow pair with a number."""
+    return replace(PAIR, sequence=sequence, **changes)
+
+
+def feedback(at_ms: int, **changes: Any) -> Feedback:
+    """Feedback that came at a time."""
+    return replace(FEEDBACK, at_ms=at_ms, **changes)

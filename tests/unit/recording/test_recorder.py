@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
-from tests.unit.recording.fakes import FakeStore, Fate, exposure, run, until
+from tests.unit.recording.fakes import FakeStore, Fate, exposure, pair, run, until
 
 RULE = '{"kind":"single","stable":"v1"}'
 
@@ -20,6 +20,11 @@ RULE = '{"kind":"single","stable":"v1"}'
 def record(recorder: Recorder, count: int = 1) -> None:
     for _ in range(count):
         recorder.record(exposure(recorder.next_sequence(), writer=recorder.writer))
+
+
+def record_pairs(recorder: Recorder, count: int = 1) -> None:
+    for _ in range(count):
+        recorder.record_pair(pair(recorder.pairs.recorded + 1, writer=recorder.writer))
 
 
 def test_a_writer_is_named_by_12_hex_digits_and_counts_from_1(tmp_path: Path) -> None:
@@ -175,6 +180,67 @@ def test_a_full_buffer_drops_the_newest_and_says_so(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_pairs_travel_with_the_exposures(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path))
+        recorder.start()
+        record(recorder, 2)
+        record_pairs(recorder)
+        record(recorder)
+        await until(lambda: recorder.delivered == 3)
+        (batch,) = store.taken
+        assert [e.sequence for e in batch.exposures] == [1, 2, 3]
+        assert [p.sequence for p in batch.pairs] == [1]
+        assert (recorder.pairs.delivered, recorder.pairs.waiting) == (1, 0)
+
+    run(scenario())
+
+
+def test_pairs_are_delivered_without_exposures_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5)
+        recorder.start()
+        record_pairs(recorder, 2)
+        await until(lambda: recorder.pairs.delivered == 2)
+        assert [(time_s, len(batch.pairs)) for time_s, batch in store.attempts] == [(0.5, 2)]
+
+    run(scenario())
+
+
+def test_enough_of_either_is_delivered_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=3, interval_s=0.5)
+        recorder.start()
+        record(recorder, 4)
+        record_pairs(recorder, 8)
+        await until(lambda: recorder.pairs.delivered == 8)
+        sizes = [(at_s, len(b.exposures), len(b.pairs)) for at_s, b in store.attempts]
+        assert sizes == [(0.0, 3, 3), (0.0, 1, 3), (0.5, 0, 2)]
+
+    run(scenario())
+
+
+def test_pairs_are_dropped_by_a_count_of_their_own(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path), capacity=3)
+        record(recorder, 3)
+        record_pairs(recorder, 5)
+        assert (recorder.pairs.recorded, recorder.pairs.waiting) == (5, 3)
+        assert (recorder.pairs.dropped, recorder.dropped) == (2, 0)
+
+        recorder.start()
+        await until(lambda: recorder.pairs.delivered == 3)
+        ((_, batch),) = store.attempts
+        assert [p.sequence for p in batch.pairs] == [1, 2, 3]
+        assert (batch.dropped_pairs, batch.dropped) == (2, 0)
+
+    run(scenario())
+
+
 def test_an_adoption_is_delivered_without_exposures_too(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
@@ -226,16 +292,20 @@ def test_what_cannot_be_delivered_in_time_goes_to_the_spool(tmp_path: Path, fate
         recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=10)
         recorder.start()
         record(recorder, 25)
+        record_pairs(recorder, 12)
         recorder.adopted("9f31c0aa", RULE, at_ms=5)
         await until(lambda: len(store.attempts) == 2)
         before_s = asyncio.get_running_loop().time()
         await recorder.close(timeout_s=3)
         assert asyncio.get_running_loop().time() - before_s == pytest.approx(3)
         assert (recorder.delivered, recorder.waiting, recorder.spooled) == (10, 0, 15)
+        pairs = recorder.pairs
+        assert (pairs.delivered, pairs.waiting, pairs.spooled) == (10, 0, 2)
 
     run(scenario())
     assert Spool(tmp_path).drain(store.take) == 15
     assert store.sequences == list(range(1, 26))
+    assert store.pair_sequences == list(range(1, 13))
     assert [a.at_ms for batch in store.taken for a in batch.adoptions] == [5]
 
 
@@ -264,7 +334,9 @@ def test_what_is_recorded_after_closing_is_dropped_and_counted(tmp_path: Path) -
         recorder.start()
         await recorder.close(timeout_s=1)
         record(recorder)
+        record_pairs(recorder)
         assert (recorder.dropped, recorder.waiting) == (1, 0)
+        assert (recorder.pairs.dropped, recorder.pairs.waiting) == (1, 0)
 
     run(scenario())
 
@@ -282,52 +354,63 @@ def test_a_spool_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     run(scenario())
 
 
-# What an ingress does: so many exposures, a new rule, or nothing for so many seconds.
-exposures = st.integers(1, 12)
+# What an ingress does: so many exposures, so many pairs, a new rule, or nothing for some seconds.
+exposures = st.tuples(st.just("exposures"), st.integers(1, 12))
+pairs = st.tuples(st.just("pairs"), st.integers(1, 12))
 adoption = st.just("adoption")
 pause = st.floats(0.0, 8.0)
 
 
 @given(
-    actions=st.lists(exposures | adoption | pause, max_size=25),
+    actions=st.lists(exposures | pairs | adoption | pause, max_size=25),
     fates=st.lists(st.sampled_from(Fate), max_size=25),
     afterwards=st.sampled_from([Fate.TAKEN, Fate.REFUSED, Fate.HANGING]),
 )
-def test_every_exposure_is_stored_or_counted_as_dropped(
-    actions: list[int | str | float], fates: list[Fate], afterwards: Fate
+def test_everything_recorded_is_stored_or_counted_as_dropped(
+    actions: list[tuple[str, int] | str | float], fates: list[Fate], afterwards: Fate
 ) -> None:
     """Whatever the store does, and adoptions precede what follows them."""
     store = FakeStore(fates, afterwards)
     adopted: list[int] = []  # the time of an adoption is its place in the story
     preceding: dict[int, int] = {}  # number of an exposure -> adoptions before it
+    preceding_pair: dict[int, int] = {}
 
-    async def scenario(folder: Path) -> tuple[int, int]:
+    async def scenario(folder: Path) -> Recorder:
         recorder = Recorder(store.deliver, Spool(folder), capacity=20, batch_size=5)
         recorder.start()
         for action in actions:
             match action:
-                case int(count):
+                case ("exposures", int(count)):
                     for _ in range(count):
                         record(recorder)
                         preceding[recorder.recorded] = len(adopted)
+                case ("pairs", int(count)):
+                    for _ in range(count):
+                        record_pairs(recorder)
+                        preceding_pair[recorder.pairs.recorded] = len(adopted)
                 case str():
                     adopted.append(len(adopted))
                     recorder.adopted("9f31c0aa", RULE, at_ms=adopted[-1])
                 case float(seconds):
                     await asyncio.sleep(seconds)
-            assert recorder.recorded == recorder.delivered + recorder.dropped + recorder.waiting
+            for counts in (recorder, recorder.pairs):
+                assert counts.recorded == counts.delivered + counts.dropped + counts.waiting
         await recorder.close(timeout_s=2)
-        assert recorder.waiting == 0
-        assert recorder.recorded == recorder.delivered + recorder.dropped + recorder.spooled
-        return recorder.recorded, recorder.dropped
+        for counts in (recorder, recorder.pairs):
+            assert counts.waiting == 0
+            assert counts.recorded == counts.delivered + counts.dropped + counts.spooled
+        return recorder
 
     with tempfile.TemporaryDirectory() as folder:
-        recorded, dropped = run(scenario(Path(folder)))
+        recorder = run(scenario(Path(folder)))
         Spool(Path(folder)).drain(store.take)
 
-    assert len(store.sequences) == recorded - dropped
+    assert len(store.sequences) == recorder.recorded - recorder.dropped
+    assert len(store.pair_sequences) == recorder.pairs.recorded - recorder.pairs.dropped
     known: list[int] = []
     for batch in dict.fromkeys(store.taken):
+        assert max(len(batch.exposures), len(batch.pairs)) <= 5
         known += [adoption.at_ms for adoption in batch.adoptions]
         assert all(preceding[e.sequence] <= len(known) for e in batch.exposures)
+        assert all(preceding_pair[p.sequence] <= len(known) for p in batch.pairs)
     assert known == adopted

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.domain import Exposure
+from serve_app.domain import Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.recording.spool import Spool
 from tests.unit.recording.fakes import FakeStore, exposure
@@ -18,7 +19,8 @@ WRITER = "0123456789ab"
 
 
 def batch(*sequences: int) -> Batch:
-    return Batch(WRITER, (), tuple(exposure(n) for n in sequences), max(sequences), dropped=0)
+    exposures = tuple(exposure(n) for n in sequences)
+    return Batch(WRITER, exposures=exposures, last_sequence=max(sequences))
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -32,8 +34,20 @@ batches = st.builds(
         st.builds(Exposure, confidence=st.none() | finite, latency_ms=finite, model_ms=finite),
         max_size=3,
     ).map(tuple),
+    pairs=st.lists(
+        st.builds(
+            ShadowPair,
+            probability=finite,
+            confidence=st.none() | finite,
+            latency_ms=st.none() | finite,
+            model_ms=st.none() | finite,
+        ),
+        max_size=3,
+    ).map(tuple),
+    feedback=st.lists(st.from_type(Feedback), max_size=3).map(tuple),
     last_sequence=st.integers(),
     dropped=st.integers(),
+    dropped_pairs=st.integers(),
 )
 
 
@@ -55,6 +69,28 @@ def test_draining_tells_how_many_exposures_there_were(tmp_path: Path) -> None:
     spool.write(batch(3))
     assert spool.drain(FakeStore().take) == 3
     assert spool.drain(FakeStore().take) == 0
+
+
+def test_a_batch_of_an_older_ingress_has_neither_pairs_nor_feedback(tmp_path: Path) -> None:
+    """What it spooled is read by the program that replaced it."""
+    (tmp_path / f"{WRITER}-000001.json").write_text(
+        f'{{"writer":"{WRITER}","adoptions":[{{"at_ms":5,"rule_id":"9f31c0aa","rule":"{{}}"}}],'
+        '"exposures":[],"last_sequence":3,"dropped":1}'
+    )
+    store = FakeStore()
+    Spool(tmp_path).drain(store.take)
+    adoptions = (Adoption(5, "9f31c0aa", "{}"),)
+    assert store.taken == [Batch(WRITER, adoptions, last_sequence=3, dropped=1)]
+
+
+def test_threads_may_write_at_once(tmp_path: Path) -> None:
+    """Feedback is written in threads of its own, also while the recorder closes."""
+    spool = Spool(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(spool.write, [batch(n) for n in range(1, 41)]))
+    store = FakeStore()
+    assert spool.drain(store.take) == 40
+    assert store.sequences == list(range(1, 41))
 
 
 def test_nobody_else_can_read_a_batch(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_pin_is_refused_unless_the_rule_allows_it() -> None:
 def test_an_allowed_pin_goes_before_everything_else() -> None:
     rule = Single(kind="single", stable="v1", allow_pin=True)
     context = Context("r-1", user="anna", region="AU", tag=True, pin="v2")
-    assert rule.plan(context) == Plan(Reason.PINNED, Pool.STABLE, "v2")
+    assert rule.plan(context) == Plan(Reason.PINNED, Pool.STABLE, "v2", by_id=True)
 
 
 def test_only_a_tag_is_noted_as_having_no_effect() -> None:
@@ -51,8 +51,8 @@ def test_only_a_tag_is_noted_as_having_no_effect() -> None:
         ]
 
 
-def test_it_needs_the_stable_pool_alone() -> None:
-    assert RULE.pools == (Pool.STABLE,)
+def test_it_tries_nobody_beside_the_stable_version() -> None:
+    assert (RULE.candidate_replicas, RULE.share, RULE.experiment_terms) == (None, 0, None)
     assert RULE.versions == {"stable": "v1"}
 
 

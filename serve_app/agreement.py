@@ -1,0 +1,94 @@
+"""What a rule needs of the pools, and whether a deployment file gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serve_app.domain import Pool
+from serve_app.errors import BadConfig
+from serve_app.rules.canary import CanaryRolling
+from serve_app.rules.parse import PoolConfig
+from serve_app.rules.rule import Rule
+from serve_app.rules.shadow import Shadow
+
+
+def check(
+    rule: Rule, pools: Mapping[Pool, dict[str, Any]], configs: Mapping[Pool, PoolConfig]
+) -> None:
+    """Refuse pools that could not do what the rule says.
+
+    Args:
+        pools: Their entries in the deployment file.
+        configs: Their `user_config`, parsed.
+
+    Raises:
+        BadConfig: A version, a size or a patch that does not fit.
+    """
+    _check_stable(rule, pools[Pool.STABLE], configs[Pool.STABLE])
+    _check_candidate(rule, pools[Pool.CANDIDATE], configs[Pool.CANDIDATE])
+
+
+def patch(rule: CanaryRolling) -> dict[str, Any]:
+    """What the stable pool of a rolling canary is told beside its version."""
+    return {"version": rule.candidate, "replicas": rule.replicas, "of": rule.of}
+
+
+def least_replicas(pool: Mapping[str, Any]) -> int:
+    """How many replicas a candidate pool has at least, by its entry in the file."""
+    size = pool.get("num_replicas")
+    if isinstance(size, int):
+        return size
+    scaling = pool.get("autoscaling_config")
+    if not isinstance(scaling, dict):
+        return 1 if size == "auto" else 0
+    least = scaling.get("min_replicas", 1)
+    return least if isinstance(least, int) else 0
+
+
+def _check_stable(rule: Rule, pool: Mapping[str, Any], config: PoolConfig) -> None:
+    path = f"animals.{Pool.STABLE}"
+    key, stable = next(iter(rule.versions.items()))
+    if rule.experiment_terms and config.version != stable:
+        raise BadConfig(
+            f"{path}.user_config.version", f"is {config.version}: rule.{key} is {stable}"
+        )
+    given = config.patch.model_dump() if config.patch else None
+    wanted = patch(rule) if isinstance(rule, CanaryRolling) else None
+    if given != wanted:
+        raise BadConfig(
+            f"{path}.user_config.patch", f"is {_flow(given)}: the rule needs {_flow(wanted)}"
+        )
+    if isinstance(rule, CanaryRolling) and pool.get("num_replicas") != rule.of:
+        raise BadConfig(
+            f"{path}.num_replicas",
+            f"is {pool.get('num_replicas')}: rule.of is {rule.of}, and the size is frozen at that",
+        )
+
+
+def _check_candidate(rule: Rule, pool: Mapping[str, Any], config: PoolConfig) -> None:
+    path = f"animals.{Pool.CANDIDATE}"
+    if config.background and not isinstance(rule, Shadow):
+        raise BadConfig(
+            f"{path}.user_config.background",
+            f"is true: under {rule.kind} users wait for the candidate",
+        )
+    candidate = rule.candidate_replicas
+    if candidate is None or candidate.pool is not Pool.CANDIDATE:
+        return
+    if config.version != candidate.version:
+        raise BadConfig(
+            f"{path}.user_config.version",
+            f"is {config.version}: the candidate of the rule is {candidate.version}",
+        )
+    if least_replicas(pool) == 0:
+        raise BadConfig(
+            f"{path}.autoscaling_config.min_replicas",
+            f"is 0: {rule.kind} needs a replica of the candidate",
+        )
+
+
+def _flow(content: dict[str, Any] | None) -> str:
+    if content is None:
+        return "none"
+    return "{" + ", ".join(f"{key}: {value}" for key, value in content.items()) + "}"

@@ -1,0 +1,128 @@
+"""`serve-app rule`: who answers now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from serve_app.cli.files import read_mapping
+from serve_app.cli.options import (
+    AsJson,
+    Canary,
+    Reason,
+    Region,
+    Session,
+    Url,
+    User,
+    Version,
+    Wait,
+    actor,
+    console,
+    print_json,
+    request_headers,
+    rule_line,
+    tally,
+    warn,
+)
+from serve_app.cli.waiting import until_in_force
+from serve_app.client import Client, service_url
+from serve_app.health import refusals
+from serve_app.home import open_home
+from serve_app.rules.parse import ingress_config
+
+app = typer.Typer(no_args_is_help=True, help="The rule: who answers now.")
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="YAML with the one key rule; - is standard input.")
+]
+
+
+@app.command()
+def show(url: Url = None, as_json: AsJson = False) -> None:
+    """Show the rule in force, its candidate, and what the pools hold."""
+    with Client(url or service_url()) as client:
+        rule = client.rule()
+    if as_json:
+        print_json(rule)
+        return
+    out = console()
+    out.print(rule_line(rule))
+    out.print(f"effective weight {rule['effective_weight']:g}; {_candidate(rule)}\n")
+    table = Table("pool", "replica", "version", "answered", box=None)
+    for pool in rule["pools"]:
+        for replica in pool["replicas"]:
+            table.add_row(
+                pool["pool"],
+                replica["replica"],
+                replica["version"] or "none",
+                tally(Counter(replica["answered"])) or "-",
+            )
+    out.print(table)
+    warn(rule["warnings"])
+    for refusal in refusals(rule):
+        typer.echo(refusal, err=True)
+
+
+@app.command("set")
+def set_rule(file: File, reason: Reason = "", wait: Wait = True, url: Url = None) -> None:
+    """Put a rule in force, with the pools that it needs; it is checked before it is sent."""
+    content = read_mapping(file)
+    with Client(url or service_url(), open_home().token) as client:
+        known = [model["version"] for model in client.models()["models"]]
+        rule = ingress_config(content, known)
+        answer = client.set_rule(content["rule"], actor(), reason or f"rule {rule.kind}")
+        typer.echo(f"revision {answer['revision']} with rule {answer['rule_id']} is deployed")
+        warn(answer["warnings"])
+        if wait:
+            until_in_force(client, answer["revision"])
+
+
+@app.command()
+def explain(
+    user: User = None,
+    session: Session = None,
+    region: Region = None,
+    canary: Canary = None,
+    version: Version = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which version would answer a request, and why; no model is asked."""
+    with Client(url or service_url()) as client:
+        plan = client.explain(request_headers(user, session, region, canary, version))
+    if as_json:
+        print_json(plan)
+        return
+    facts = Table(show_header=False, box=None)
+    for key, value in (
+        ("version", plan["version"] or _shares(plan["shares"])),
+        ("reason", plan["reason"]),
+        ("rule", f"{plan['rule']} {plan['rule_id']}"),
+        ("experiment", plan["experiment"]),
+        ("bucket", plan["bucket"]),
+        ("threshold", plan["threshold"]),
+        *(("note", note) for note in plan["notes"]),
+    ):
+        if value is not None:
+            facts.add_row(key, escape(str(value)))
+    console().print(facts)
+
+
+def _candidate(rule: dict[str, Any]) -> str:
+    candidate = rule["candidate"]
+    if candidate is None:
+        return "no candidate"
+    ready = "ready" if candidate["ready"] else "not ready"
+    up = "up" if candidate["up"] else "down"
+    return f"candidate {candidate['version']} in {candidate['pool']}: {ready}, {up}"
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return "drawn for each request: " + ", ".join(
+        f"{version} {share:g}" for version, share in shares.items()
+    )

@@ -1,0 +1,156 @@
+"""Copies of requests for the candidate, whose answers nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from serve_app.clock import now_ms
+from serve_app.data_plane.asking import Asker
+from serve_app.data_plane.governor import Governor
+from serve_app.data_plane.pictures import Prepared
+from serve_app.data_plane.pools import Answer
+from serve_app.data_plane.watch import CandidateWatch
+from serve_app.domain import Outcome, ShadowPair
+from serve_app.errors import Busy, NotReady, Problem, TooSlow
+from serve_app.recording.recorder import Recorder
+from serve_app.rules.rule import Rule
+from serve_app.rules.shadow import Shadow
+
+TICK_S = 1.0
+GOVERNED, FULL, STOPPED = "governed", "full", "stopped"  # why a copy is missing
+
+logger = logging.getLogger(__name__)
+
+
+class Shadower:
+    """Each picture of a shadow's sample leaves exactly one pair: copied, failed or shed.
+
+    Attributes:
+        tally: Pictures by outcome, since this process began.
+    """
+
+    def __init__(self, asker: Asker, watch: CandidateWatch, recorder: Recorder) -> None:
+        self._asker = asker
+        self._watch = watch
+        self._recorder = recorder
+        self._copies: set[asyncio.Task[None]] = set()
+        self.governor = Governor()
+        self.in_flight = 0
+        self.tally: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
+
+    def copy(self, rule: Rule, sequences: Sequence[int], pictures: Prepared) -> None:
+        """Copy a request that the rule samples; returns at once, whatever becomes of it.
+
+        Args:
+            sequences: Those of its exposures, one a picture.
+        """
+        if not isinstance(rule, Shadow):
+            return
+        drawn = random.random()  # noqa: S311 no secret
+        if drawn >= rule.sample:
+            return
+        probability = rule.sample * self.governor.share
+        copy = _Copy(rule, sequences, pictures, probability)
+        if drawn >= probability:
+            self._note(copy, Outcome.SHED, GOVERNED)
+        elif not self._watch.up:
+            self._note(copy, Outcome.SHED, NotReady.code)
+        elif self.in_flight + len(pictures) > rule.max_in_flight:
+            self.governor.lagged()
+            self._note(copy, Outcome.SHED, FULL)
+        else:
+            self.in_flight += len(pictures)
+            # A context of its own: Serve cancels what a request started when its client hangs up.
+            task = asyncio.get_running_loop().create_task(
+                self._ask(copy), context=contextvars.Context()
+            )
+            self._copies.add(task)
+            task.add_done_callback(self._copies.discard)
+
+    async def run(self) -> None:
+        """Govern until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.governor.tick()
+
+    async def close(self) -> None:
+        """End the copies that are under way; they count as failed."""
+        await asyncio.sleep(0)  # a task that is cancelled before it began would tell nothing
+        for task in self._copies:
+            task.cancel()
+        await asyncio.gather(*self._copies, return_exceptions=True)
+
+    async def _ask(self, copy: _Copy) -> None:
+        rule, candidate = copy.rule, copy.rule.candidate_replicas
+        try:
+            async with asyncio.timeout(rule.timeout_s):
+                answer = await self._asker.ask(
+                    candidate.pool, None, candidate.version, copy.pictures
+                )
+            if answer.version != candidate.version:
+                raise NotReady(f"{candidate.pool.value} holds {answer.version}")
+        except TimeoutError:
+            self._failed(copy, TooSlow.code)
+        except asyncio.CancelledError:
+            self._note(copy, Outcome.FAILED, STOPPED)
+            raise
+        except Problem as exc:
+            self._failed(copy, exc.code)
+        except Exception:
+            logger.exception("copy.failed")
+            self._failed(copy, Problem.code)
+        else:
+            self._watch.answered()
+            self._note(copy, Outcome.COPIED, None, answer)
+        finally:
+            self.in_flight -= len(copy.pictures)
+
+    def _failed(self, copy: _Copy, code: str) -> None:
+        if code in (TooSlow.code, Busy.code):
+            self.governor.lagged()
+        if code == TooSlow.code:
+            self._watch.was_slow()
+        elif code == NotReady.code:
+            self._watch.was_unreachable()
+        self._note(copy, Outcome.FAILED, code)
+
+    def _note(
+        self, copy: _Copy, outcome: Outcome, error: str | None, answer: Answer | None = None
+    ) -> None:
+        latency_ms = 1000 * (time.perf_counter() - copy.started)
+        self.tally[outcome.value] += len(copy.pictures)
+        for picture, sequence in enumerate(copy.sequences):
+            label, confidence = answer.best(picture) if answer else (None, None)
+            self._recorder.record_pair(
+                ShadowPair(
+                    writer=self._recorder.writer,
+                    sequence=sequence,
+                    at_ms=now_ms(),
+                    rule_id=copy.rule.rule_id,
+                    candidate=copy.rule.candidate,
+                    outcome=outcome.value,
+                    probability=copy.probability,
+                    label=label,
+                    confidence=confidence,
+                    latency_ms=None if outcome is Outcome.SHED else latency_ms,
+                    model_ms=answer.model_ms if answer else None,
+                    error=error,
+                )
+            )
+
+
+class _Copy:
+    def __init__(
+        self, rule: Shadow, sequences: Sequence[int], pictures: Prepared, probability: float
+    ) -> None:
+        self.rule = rule
+        self.sequences = sequences
+        self.pictures = pictures
+        self.probability = probability
+        self.started = time.perf_counter()

@@ -1,0 +1,26 @@
+"""One attempt to bring a batch to the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from serve_app.recording.batch import Batch
+
+# Takes a batch to the store; returns when it is stored.
+Deliver = Callable[[Batch], Awaitable[None]]
+
+
+async def attempt(deliver: Deliver, batch: Batch, timeout_s: float) -> BaseException | None:
+    """Why the batch did not arrive; None if it is stored."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await deliver(batch)
+    except (Exception, asyncio.CancelledError) as exc:
+        # A remote call that the other side cancelled raises CancelledError as well; only
+        # when this task is cancelled may it end.
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise asyncio.CancelledError from exc
+        return exc
+    return None

@@ -1,0 +1,343 @@
+"""The watch finds the candidate beside the requests; no timer here takes time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.data_plane.pools import Replica
+from serve_app.data_plane.watch import PROBE_INTERVAL_S, SLOW_IN_A_ROW, CandidateWatch
+from serve_app.domain import Pool
+from serve_app.rules.rule import Candidate
+from tests.unit.recording.fakes import run, until
+from tests.unit.service import FakePools
+
+V2 = Candidate("v2", Pool.CANDIDATE)
+PATCHED = Candidate("v2", Pool.STABLE)
+
+Play = Callable[[CandidateWatch, FakePools], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def watching(pools: FakePools) -> AsyncIterator[CandidateWatch]:
+    watch = CandidateWatch(pools)
+    task = asyncio.create_task(watch.run())
+    try:
+        yield watch
+        assert not task.done(), "it watches until it is cancelled"
+    finally:
+        task.cancel()
+
+
+def scenario(play: Play) -> None:
+    async def played() -> None:
+        pools = FakePools()
+        async with watching(pools) as watch:
+            await play(watch, pools)
+
+    run(played())
+
+
+async def a_while() -> None:
+    """Ten probes could be made."""
+    await asyncio.sleep(10 * PROBE_INTERVAL_S)
+
+
+def test_it_is_not_ready_until_a_replica_of_the_right_pool_holds_the_version() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        watch.follow(V2)
+        for assigned in (
+            {},
+            {Pool.STABLE: "v1"},
+            {Pool.STABLE: "v2"},
+            {Pool.STABLE: "v1", Pool.CANDIDATE: "v1"},
+            {Pool.STABLE: "v1", Pool.CANDIDATE: None},
+        ):
+            pools.assigned = dict(assigned)
+            await a_while()
+            assert (watch.ready, watch.up) == (False, False)
+        pools.assigned = {Pool.STABLE: "v1", Pool.CANDIDATE: "v2"}
+        await until(lambda: watch.ready)
+        assert watch.up
+
+    scenario(play)
+
+
+def test_a_patched_replica_of_the_stable_pool_is_found_beside_the_others() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(PATCHED)
+        await a_while()
+        assert not watch.ready
+        pools.patched = "v2"
+        await until(lambda: watch.ready)
+
+    scenario(play)
+
+
+def test_ready_stays_when_it_goes_down_and_it_is_up_again_when_a_replica_shows() -> None:
+    """Who was given the candidate keeps it: else an outage would reshuffle the users."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        del pools.assigned[Pool.CANDIDATE]
+        watch.was_unreachable()
+        await a_while()
+        assert (watch.ready, watch.up) == (True, False)
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        await until(lambda: watch.up)
+
+    scenario(play)
+
+
+def test_the_same_candidate_again_changes_nothing() -> None:
+    """A growing weight is a new rule with the old candidate."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.ready)
+        looks = pools.looks
+        watch.follow(Candidate("v2", Pool.CANDIDATE))
+        assert (watch.ready, watch.up) == (True, True)
+        await a_while()
+        assert pools.looks == looks
+
+    scenario(play)
+
+
+@pytest.mark.parametrize("other", [Candidate("v1", Pool.CANDIDATE), PATCHED, None])
+def test_another_candidate_begins_anew(other: Candidate | None) -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.ready)
+        watch.follow(other)
+        assert (watch.ready, watch.up) == (False, False)
+        await a_while()
+        assert (watch.ready, watch.up) == (False, False)
+        watch.follow(V2)
+        assert not watch.ready
+        await until(lambda: watch.ready)
+
+    scenario(play)
+
+
+def test_slow_answers_in_a_row_bring_it_down_and_a_good_one_between_resets() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        for _ in range(10):
+            for _ in range(SLOW_IN_A_ROW - 1):
+                watch.was_slow()
+            watch.answered()
+        assert watch.up
+        for _ in range(SLOW_IN_A_ROW):
+            assert watch.up
+            watch.was_slow()
+        assert (watch.ready, watch.up) == (True, False)
+        await until(lambda: watch.up)
+        for _ in range(SLOW_IN_A_ROW - 1):  # it begins to count anew
+            watch.was_slow()
+        assert watch.up
+
+    scenario(play)
+
+
+def test_slow_answers_of_the_candidate_before_do_not_count() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        for _ in range(SLOW_IN_A_ROW - 1):
+            watch.was_slow()
+        pools.assigned[Pool.CANDIDATE] = "v1"
+        watch.follow(Candidate("v1", Pool.CANDIDATE))
+        await until(lambda: watch.up)
+        watch.was_slow()
+        assert watch.up
+
+    scenario(play)
+
+
+def test_it_asks_nobody_while_all_is_known() -> None:
+    """Its probes reach every replica: they would cost the users."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        await a_while()
+        assert pools.looks == 0
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        assert pools.looks == 1
+        for _ in range(100):
+            watch.answered()
+        await asyncio.sleep(3_600)
+        assert pools.looks == 1
+
+    scenario(play)
+
+
+def test_it_looks_at_once_when_it_goes_down() -> None:
+    """Often only one replica of several went: no user waits for what the others can answer."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        watch.was_unreachable()
+        await asyncio.sleep(PROBE_INTERVAL_S / 10)
+        assert watch.up
+
+    scenario(play)
+
+
+def test_while_it_is_down_it_asks_four_times_a_second() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        watch.follow(V2)
+        await asyncio.sleep(60)
+        assert 200 <= pools.looks <= 60 / PROBE_INTERVAL_S + 1
+
+    scenario(play)
+
+
+def test_a_rule_without_a_candidate_ends_the_search() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        watch.follow(V2)
+        await a_while()
+        watch.follow(None)
+        await a_while()
+        looks = pools.looks
+        await a_while()
+        assert pools.looks == looks
+
+    scenario(play)
+
+
+def test_a_late_failure_of_a_candidate_that_nobody_tries_any_more_does_no_harm() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        watch.follow(None)
+        watch.was_unreachable()
+        await a_while()
+        assert (watch.ready, watch.up) == (False, False)
+        watch.follow(V2)
+        await until(lambda: watch.up)
+
+    scenario(play)
+
+
+def test_a_probe_that_raises_is_logged_and_made_again(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(FakePools):
+        async def replicas(self) -> list[Replica]:
+            found = await super().replicas()
+            if self.looks < 3:
+                raise RuntimeError("no one knows this one")
+            return found
+
+    async def played() -> None:
+        pools = Failing()
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        async with watching(pools) as watch:
+            watch.follow(V2)
+            await until(lambda: watch.up)
+        assert pools.looks == 3
+
+    run(played())
+    assert [record.message for record in caplog.records] == ["probe.failed"] * 2
+
+
+class Held(FakePools):
+    """Its replicas are told only when they may be: what was seen is old by then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_tell = asyncio.Event()
+
+    async def replicas(self) -> list[Replica]:
+        found = await super().replicas()
+        await self.may_tell.wait()
+        return found
+
+
+def test_a_probe_that_was_under_way_when_the_rule_changed_says_nothing_of_the_next() -> None:
+    async def played() -> None:
+        pools = Held()
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        async with watching(pools) as watch:
+            watch.follow(V2)
+            await until(lambda: pools.looks == 1)
+            watch.follow(PATCHED)
+            pools.may_tell.set()
+            await a_while()
+            assert (watch.ready, watch.up) == (False, False)
+            pools.patched = "v2"
+            await until(lambda: watch.up)
+
+    run(played())
+
+
+def test_a_rule_that_changes_during_a_probe_still_has_its_candidate_found() -> None:
+    async def played() -> None:
+        pools = Held()
+        async with watching(pools) as watch:
+            watch.follow(V2)
+            await until(lambda: pools.looks == 1)
+            watch.follow(None)
+            watch.follow(PATCHED)
+            pools.patched = "v2"
+            pools.may_tell.set()
+            await until(lambda: watch.up)
+
+    run(played())
+
+
+STEPS = ["follow v2", "follow v1", "follow nobody", "slow", "unreachable", "answered", "shows",
+         "goes", "wait"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=12))
+def test_whatever_happens_up_means_ready_and_what_there_is_gets_found(steps: list[str]) -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        followed: Candidate | None = None
+        for step in steps:
+            match step:
+                case "follow v2":
+                    followed = V2
+                    watch.follow(V2)
+                case "follow v1":
+                    followed = Candidate("v1", Pool.CANDIDATE)
+                    watch.follow(followed)
+                case "follow nobody":
+                    followed = None
+                    watch.follow(None)
+                case "slow":
+                    watch.was_slow()
+                case "unreachable":
+                    watch.was_unreachable()
+                case "answered":
+                    watch.answered()
+                case "shows":
+                    pools.assigned[Pool.CANDIDATE] = "v2"
+                case "goes":
+                    pools.assigned.pop(Pool.CANDIDATE, None)
+                case "wait":
+                    await a_while()
+            assert watch.ready or not watch.up
+        await a_while()
+        if followed is None:
+            assert not watch.ready
+        elif pools.assigned.get(Pool.CANDIDATE) == followed.version:
+            assert watch.up
+
+    scenario(play)

@@ -1,0 +1,253 @@
+"""The laws of every split: sticky, monotone, in the order of reasons that the contract gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from serve_app.domain import Context, Plan, Pool, Reason
+from serve_app.errors import BadConfig, PinRefused
+from serve_app.regions import members
+from serve_app.rules.parse import parse_rule
+from serve_app.rules.rule import Rule
+
+KNOWN = ("v1", "v2", "v3")
+PARALLEL = {
+    "kind": "canary_parallel",
+    "stable": "v1",
+    "candidate": "v2",
+    "weight": 0.25,
+    "experiment": "koala-canary",
+}
+ROLLING = {
+    "kind": "canary_rolling",
+    "stable": "v1",
+    "candidate": "v2",
+    "replicas": 1,
+    "of": 4,
+    "experiment": "koala-rolling",
+}
+AB = {
+    "kind": "ab_test",
+    "control": "v1",
+    "treatment": "v2",
+    "regions": ["australia-pacific"],
+    "experiment": "koala-preference",
+}
+SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
+SPLITS = [PARALLEL, ROLLING, AB, AB | {"unit": "user"}, AB | {"unit": "session"}]
+
+contexts = st.builds(
+    Context,
+    request_id=st.just("r-1"),
+    user=st.one_of(st.none(), st.text(min_size=1, max_size=8)),
+    session=st.one_of(st.none(), st.text(min_size=1, max_size=8)),
+    region=st.sampled_from([None, "AU", "NZ", "FJ", "DE", "JP"]),
+    tag=st.sampled_from([None, None, True, False]),
+    draw=st.floats(0, 1, exclude_max=True),
+)
+
+
+def rule(content: dict[str, Any], **changes: Any) -> Rule:
+    return parse_rule(content | changes, KNOWN)
+
+
+def version(content: dict[str, Any], context: Context, **changes: Any) -> str | None:
+    return rule(content, **changes).plan(context).assigned
+
+
+@given(st.text(min_size=1, max_size=20), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_a_growing_weight_sends_nobody_back(user: str, one: float, other: float) -> None:
+    small, large = sorted((one, other))
+    context = Context("r-1", user=user)
+    if version(PARALLEL, context, weight=small) == "v2":
+        assert version(PARALLEL, context, weight=large) == "v2"
+
+
+@given(st.text(min_size=1, max_size=20), contexts)
+def test_a_user_stays_whatever_else_the_request_says(user: str, context: Context) -> None:
+    again = Context("r-2", user=user, session=context.session, region=context.region)
+    for content in (PARALLEL, ROLLING):
+        assert version(content, Context("r-1", user=user)) == version(content, again)
+
+
+@pytest.mark.parametrize("content", [PARALLEL, AB | {"unit": "user", "weight": 0.3}])
+def test_the_share_is_the_weight(content: dict[str, Any]) -> None:
+    """20,000 units, the 99.99 % interval of the binomial."""
+    split = rule(content)
+    users = [Context("r", user=f"user-{number}", region="AU") for number in range(20_000)]
+    candidates = sum(split.plan(user).assigned == "v2" for user in users)
+    low, high = stats.binom.interval(0.9999, len(users), split.share)
+    assert low <= candidates <= high
+
+
+@pytest.mark.parametrize("content", SPLITS)
+@given(context=contexts)
+def test_reasons_come_in_the_order_of_the_contract(
+    content: dict[str, Any], context: Context
+) -> None:
+    """Tag, eligibility, no unit, not ready, share."""
+    split = rule(content)
+    targeted = content["kind"] != "ab_test" or context.region in ("AU", "NZ", "FJ")
+    unit = {"request": "anybody", "session": context.session, "user": context.user}[
+        split.content()["unit"]
+    ]
+    for ready in (True, False):
+        plan = split.plan(context, ready=ready)
+        if context.tag is not None and content["kind"] != "ab_test":
+            assert plan.reason is Reason.TAGGED
+            assert plan.assigned == ("v2" if context.tag else "v1")
+        elif not targeted:
+            assert (plan.reason, plan.assigned) == (Reason.NOT_TARGETED, "v1")
+        elif not unit:
+            assert (plan.reason, plan.assigned) == (Reason.NO_UNIT, "v1")
+        elif not ready:
+            assert (plan.reason, plan.assigned) == (Reason.NOT_READY, "v1")
+        else:
+            assert plan.reason is Reason.SPLIT
+            assert plan.assigned in ("v1", "v2")
+
+
+@pytest.mark.parametrize("content", SPLITS)
+@given(context=contexts)
+def test_a_position_tells_the_plan(content: dict[str, Any], context: Context) -> None:
+    split = rule(content)
+    position, plan = split.position(context), split.plan(context)
+    assert position is not None
+    assert position.threshold == split.share
+    if plan.reason is Reason.SPLIT and position.bucket is not None:
+        assert plan.assigned == ("v2" if position.bucket < position.threshold else "v1")
+
+
+def test_in_one_pool_the_version_travels_and_between_pools_it_need_not() -> None:
+    tagged = Context("r-1", tag=True)
+    stay = Plan(Reason.FALLBACK, Pool.STABLE, "v1")
+    assert rule(PARALLEL).plan(tagged) == Plan(
+        Reason.TAGGED, Pool.CANDIDATE, "v2", by_id=False, fallback=stay, timeout_s=2.0
+    )
+    stay = Plan(Reason.FALLBACK, Pool.STABLE, "v1", by_id=True)
+    rolling = rule(ROLLING).plan(tagged)
+    assert rolling == Plan(Reason.TAGGED, Pool.STABLE, "v2", True, stay, 2.0)
+    assert rolling.version == "v2"
+
+
+def test_stable_falls_back_on_nobody() -> None:
+    for content in SPLITS:
+        assert rule(content).plan(Context("r-1", region="DE")).fallback is None
+
+
+def test_a_request_of_an_ab_test_is_drawn_and_a_user_is_not() -> None:
+    for draw, drawn in ((0.49, "v2"), (0.5, "v1")):
+        assert version(AB, Context("r", user="anna", region="AU", draw=draw)) == drawn
+    sticky = {
+        version(AB, Context("r", user="anna", region="AU", draw=draw / 10), unit="user")
+        for draw in range(10)
+    }
+    assert len(sticky) == 1
+    assert rule(AB).position(Context("r", user="anna")).bucket is None  # type: ignore[union-attr]
+
+
+def test_nobody_outside_the_region_gets_the_treatment() -> None:
+    pacific = members("australia-pacific") or frozenset()
+    for region in ("AU", "NZ", "FJ", "WS", "DE", "JP", "ID", None):
+        plan = rule(AB, weight=1.0).plan(Context("r", region=region))
+        assert plan.assigned == ("v2" if region in pacific else "v1")
+
+
+def test_a_canary_can_select_its_users_by_region() -> None:
+    plan = rule(PARALLEL, regions=["NZ", "europe"], weight=0.5).plan
+    reasons = {
+        region: plan(Context("r", user="anna", region=region)).reason
+        for region in ("NZ", "DE", "AU", None)
+    }
+    assert reasons == {
+        "NZ": Reason.SPLIT,
+        "DE": Reason.SPLIT,
+        "AU": Reason.NOT_TARGETED,
+        None: Reason.NOT_TARGETED,
+    }
+
+
+def test_pins_go_before_tags() -> None:
+    context = Context("r", user="anna", tag=True, pin="v3")
+    with pytest.raises(PinRefused):
+        rule(PARALLEL).plan(context)
+    plan = rule(PARALLEL, allow_pin=True).plan(context)
+    assert plan == Plan(Reason.PINNED, Pool.STABLE, "v3", by_id=True)
+
+
+def test_the_weight_of_a_rolling_canary_is_its_replicas_unless_smaller() -> None:
+    assert rule(ROLLING).share == 0.25
+    assert rule(ROLLING, weight=0.1).share == 0.1
+    assert rule(ROLLING, weight=0.5).share == 0.25
+
+
+def test_a_large_canary_is_warned_of() -> None:
+    assert rule(PARALLEL, weight=0.35).warnings() == []
+    assert rule(PARALLEL, weight=0.4).warnings() == [
+        "the canary gets 0.4 of the units: ideally below 0.35"
+    ]
+    assert rule(ROLLING, replicas=2).warnings()
+    assert rule(AB, weight=0.9).warnings() == []
+
+
+def test_an_ab_test_says_that_tags_have_no_effect() -> None:
+    tagged = Context("r", tag=True)
+    assert rule(AB).notes(tagged) == ["X-Canary has no effect under the rule ab_test"]
+    assert rule(PARALLEL).notes(tagged) == rule(ROLLING).notes(tagged) == []
+
+
+def test_an_experiment_is_its_kind_versions_and_unit() -> None:
+    terms = rule(PARALLEL).experiment_terms
+    assert terms is not None
+    assert terms.name == "koala-canary"
+    assert terms.terms == {"kind": "canary_parallel", "versions": ["v1", "v2"], "unit": "user"}
+    assert rule(PARALLEL, weight=0.5).experiment_terms == terms
+    assert rule(PARALLEL, candidate="v3").experiment_terms != terms
+
+
+@given(contexts)
+def test_a_shadow_answers_as_single_does(context: Context) -> None:
+    shadow = rule(SHADOW)
+    single = rule({"kind": "single", "stable": "v1"})
+    assert shadow.plan(context) == single.plan(context)
+    assert shadow.share == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (PARALLEL | {"weight": 0.6}, "rule.weight is 0.6: a canary never exceeds 0.5"),
+        (PARALLEL | {"weight": -0.1}, "rule.weight is -0.1"),
+        (PARALLEL | {"weight": float("nan")}, "rule.weight is nan"),
+        (PARALLEL | {"weight": "0.1"}, "rule.weight is refused"),
+        (PARALLEL | {"experiment": ""}, "rule.experiment is refused"),
+        (PARALLEL | {"experiment": "a" * 65}, "rule.experiment is refused"),
+        (PARALLEL | {"experiment": "Ko ala"}, "rule.experiment is refused"),
+        (PARALLEL | {"candidate": "v1"}, "rule.candidate is v1: the rule has that version"),
+        (PARALLEL | {"candidate": "v9"}, "rule.candidate is v9: the registry has v1, v2, v3"),
+        (PARALLEL | {"regions": ["AU", "atlantis"]}, "rule.regions.1 is 'atlantis': expected"),
+        (PARALLEL | {"regions": []}, "rule.regions is refused"),
+        (PARALLEL | {"unit": "request"}, "rule.unit is refused"),
+        (PARALLEL | {"replicas": 1}, "rule.replicas is refused"),
+        (PARALLEL | {"timeout_s": 0}, "rule.timeout_s is refused"),
+        (ROLLING | {"replicas": 3}, "rule.replicas is 3 of 4: a canary never exceeds half"),
+        (ROLLING | {"replicas": 0}, "rule.replicas is refused"),
+        (ROLLING | {"weight": 0.6}, "rule.weight is 0.6"),
+        (AB | {"weight": 1.1}, "rule.weight is refused"),
+        (AB | {"outcome": {"metric": "smiles"}}, "rule.outcome.metric is refused"),
+        (AB | {"outcome": {"windw": "7d"}}, "rule.outcome.windw is refused"),
+        (AB | {"treatment": "v1"}, "rule.treatment is v1: the rule has that version"),
+        (SHADOW | {"sample": 0}, "rule.sample is refused"),
+        (SHADOW | {"max_in_flight": 0}, "rule.max_in_flight is refused"),
+        (SHADOW | {"weight": 0.1}, "rule.weight is refused"),
+    ],
+)
+def test_a_wrong_rule_is_refused_with_its_path(content: dict[str, Any], text: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        parse_rule(content, KNOWN)
+    assert str(caught.value).startswith(text)

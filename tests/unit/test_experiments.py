@@ -1,0 +1,136 @@
+"""The name of an experiment stands for one kind, one pair of versions, one unit, for good."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app.errors import BadConfig
+from serve_app.experiments import Experiments
+from serve_app.rules.parse import parse_rule
+from serve_app.rules.rule import Rule
+from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
+
+SPLITS = [PARALLEL, ROLLING, AB]
+
+
+def rule(content: dict[str, Any], **changes: Any) -> Rule:
+    return parse_rule(content | changes, ("v1", "v2", "v3"))
+
+
+@pytest.fixture
+def experiments(tmp_path: Path) -> Experiments:
+    return Experiments(tmp_path)
+
+
+@pytest.mark.parametrize("content", SPLITS, ids=[c["kind"] for c in SPLITS])
+def test_a_new_name_passes_and_so_does_the_same_rule_again(
+    experiments: Experiments, content: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        experiments.check(rule(content))
+        experiments.claim(rule(content))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weight": 0.5},
+        {"weight": 0.0},
+        {"regions": ["NZ"]},
+        {"timeout_s": 1.0},
+        {"allow_pin": True},
+    ],
+)
+def test_what_a_running_experiment_may_change_passes(
+    experiments: Experiments, changes: dict[str, Any]
+) -> None:
+    experiments.claim(rule(PARALLEL))
+    experiments.check(rule(PARALLEL, **changes))
+    experiments.claim(rule(PARALLEL, **changes))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PARALLEL | {"candidate": "v3"},
+        PARALLEL | {"stable": "v3"},
+        PARALLEL | {"stable": "v2", "candidate": "v1"},
+        PARALLEL | {"unit": "session"},
+        ROLLING | {"experiment": "koala-canary"},
+        AB | {"experiment": "koala-canary", "unit": "user"},
+    ],
+    ids=["candidate", "stable", "swapped", "unit", "rolling", "ab_test"],
+)
+def test_other_terms_under_the_same_name_are_refused(
+    experiments: Experiments, other: dict[str, Any]
+) -> None:
+    experiments.claim(rule(PARALLEL))
+    for act in (experiments.check, experiments.claim):
+        with pytest.raises(BadConfig) as caught:
+            act(rule(other))
+        assert caught.value.path == "rule.experiment"
+        assert caught.value.message == (
+            "is koala-canary, which was used with kind canary_parallel, versions v1 and v2,"
+            " unit user: take a new name"
+        )
+    experiments.check(rule(other, experiment="koala-canary-2"))
+    experiments.check(rule(PARALLEL))  # the first terms stay
+
+
+@pytest.mark.parametrize("content", [SINGLE, SHADOW], ids=["single", "shadow"])
+def test_a_rule_without_an_experiment_passes_and_leaves_nothing(
+    experiments: Experiments, tmp_path: Path, content: dict[str, Any]
+) -> None:
+    experiments.check(rule(content))
+    experiments.claim(rule(content))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_fixes_nothing(experiments: Experiments, tmp_path: Path) -> None:
+    """A file that is checked, and then not deployed, uses up no name."""
+    experiments.check(rule(PARALLEL))
+    experiments.check(rule(PARALLEL, candidate="v3"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_terms_outlive_the_process(experiments: Experiments, tmp_path: Path) -> None:
+    experiments.claim(rule(PARALLEL))
+    with pytest.raises(BadConfig):
+        Experiments(tmp_path).check(rule(PARALLEL, unit="session"))
+
+
+def test_names_do_not_get_into_each_others_way(experiments: Experiments) -> None:
+    for name in ("a", "a.json", "a-b", "a.b", "a..b", "0", "a" * 64):
+        for other in ({}, {"candidate": "v3"}):
+            experiments.check(rule(PARALLEL, experiment=name, **other))
+        experiments.claim(rule(PARALLEL, experiment=name))
+
+
+def test_of_many_that_claim_a_name_at_once_one_kind_of_terms_wins(tmp_path: Path) -> None:
+    """Each ingress process claims as it takes the rule."""
+    for round_ in range(20):
+        name = f"race-{round_}"
+        claims = [
+            rule(PARALLEL, experiment=name, candidate=("v2", "v3")[number % 2])
+            for number in range(8)
+        ]
+
+        def candidate_of(claim: Rule) -> str | None:
+            try:
+                Experiments(tmp_path).claim(claim)
+            except BadConfig:
+                return None
+            return claim.versions["candidate"]
+
+        with ThreadPoolExecutor(8) as pool:
+            winners = [winner for winner in pool.map(candidate_of, claims) if winner]
+        assert len(winners) == 4
+        assert len(set(winners)) == 1
+        terms = json.loads((tmp_path / f"{name}.json").read_text())
+        assert terms["versions"] == ["v1", winners[0]]
+    assert len(list(tmp_path.iterdir())) == 20, "no drafts are left"

@@ -1,0 +1,174 @@
+"""The gap as a client measures it, against a server of this machine that is switched off and on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from serve_app import gap
+from serve_app.clock import now_ms
+from serve_app.gap import Gap, GapMeter
+from tests.unit.service import until
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gap, "INTERVAL_S", 0.005)
+    monkeypatch.setattr(gap, "STEADY_MS", 100)
+
+
+class Server:
+    """Answers every request with one status, on one port, while it is on.
+
+    Attributes:
+        asked: The paths, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.asked: list[str] = []
+        self.port = 0
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def on(self) -> None:
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def off(self) -> None:
+        if self._server:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def answers(self, count: int) -> None:
+        """Wait for so many more."""
+        enough = len(self.asked) + count
+        await until(lambda: len(self.asked) >= enough)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head.split()[1].decode())
+        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 0\r\n".encode())
+        writer.write(b"Connection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def measuring(server: Server) -> AsyncIterator[GapMeter]:
+    await server.on()
+    meter = GapMeter(server.url)
+    task = asyncio.create_task(meter.run())
+    try:
+        yield meter
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await server.off()
+
+
+def scenario(play: Callable[[Server, GapMeter], Awaitable[None]]) -> None:
+    async def played() -> None:
+        server = Server()
+        async with measuring(server) as meter:
+            await play(server, meter)
+
+    asyncio.run(played())
+
+
+def test_without_a_failure_there_is_no_gap() -> None:
+    async def play(server: Server, meter: GapMeter) -> None:
+        await server.answers(20)
+        assert (meter.gap, meter.is_back) == (None, False)
+        assert set(server.asked) == {"/readyz"}
+
+    scenario(play)
+
+
+@pytest.mark.parametrize("how", ["off", 503, 404])
+def test_a_gap_lasts_from_the_last_good_answer_to_the_next(how: str | int) -> None:
+    """A connection that is refused, the proxy's 404 and a 503 are all the same to a client."""
+
+    async def play(server: Server, meter: GapMeter) -> None:
+        await server.answers(3)
+        gone_ms = now_ms()
+        if isinstance(how, int):
+            server.status = how
+        else:
+            await server.off()
+        await asyncio.sleep(0.15)  # the gap that is to be measured
+        assert (meter.gap, meter.is_back) == (None, False)
+        back_ms = now_ms()
+        if isinstance(how, int):
+            server.status = 200
+        else:
+            await server.on()
+        await until(lambda: meter.gap is not None)
+        known_ms = now_ms()
+        assert meter.gap
+        assert meter.gap.from_ms <= gone_ms + 20
+        assert back_ms <= meter.gap.to_ms <= known_ms
+        assert 0.13 <= meter.gap.seconds < 5
+        assert not meter.is_back
+        await until(lambda: meter.is_back)
+        assert now_ms() - meter.gap.to_ms >= 100
+
+    scenario(play)
+
+
+def test_a_service_that_fails_once_more_was_not_back() -> None:
+    """One gap from the first failure to the last, as the users met it."""
+
+    async def play(server: Server, meter: GapMeter) -> None:
+        await server.answers(3)
+        server.status = 503
+        await server.answers(3)
+        server.status = 200
+        await until(lambda: meter.gap is not None)
+        first = meter.gap
+        server.status = 503
+        await until(lambda: meter.gap is None)
+        assert not meter.is_back
+        server.status = 200
+        await until(lambda: meter.is_back)
+        assert first
+        assert meter.gap
+        assert meter.gap.from_ms == first.from_ms
+        assert meter.gap.to_ms > first.to_ms
+
+    scenario(play)
+
+
+def test_it_is_away_while_it_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gap, "TIMEOUT_S", 0.05)
+
+    async def play() -> None:
+        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.set()
+            await reader.read()
+            writer.close()
+
+        asked = asyncio.Event()
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        meter = GapMeter(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        task = asyncio.create_task(meter.run())
+        await asked.wait()
+        await until(lambda: meter._from_ms is not None)
+        assert (meter.gap, meter.is_back) == (None, False)
+        task.cancel()
+        await asyncio.wait([task])
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(play())
+
+
+def test_a_gap_is_told_in_seconds() -> None:
+    assert Gap(1_000, 4_250).seconds == 3.25
