@@ -1,4 +1,5 @@
 # make serve    installs what serving needs, starts the service, says what to try; Ctrl-C ends it
+# make demo     the same, then plays the strategies with generated traffic, and ends it
 # make test     installs everything and runs every test this machine can
 # make check    formatting, lint, types
 # make bench    what a request costs, beside what else one could pick; QUICK=1 in two minutes
@@ -10,7 +11,7 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check bench train clean
+.PHONY: help install serve demo test check bench train clean
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -28,6 +29,12 @@ $(VENV)/.developing: pyproject.toml constraints.txt
 
 serve: $(VENV)/.serving
 	@exec $(PYTHON) -m serve_app up
+
+# Also when interrupted, it ends what it started, and nothing else.
+demo: $(VENV)/.serving
+	@$(PYTHON) -m serve_app up --detach && { \
+	  trap 'exit 130' INT TERM; trap '$(PYTHON) -m serve_app down' EXIT; \
+	  $(PYTHON) -m serve_app demo; }
 
 install: $(VENV)/.developing
 

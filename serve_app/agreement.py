@@ -25,6 +25,13 @@ def check(
     Raises:
         BadConfig: A version, a size or a patch that does not fit.
     """
+    for name, pool in pools.items():
+        if "num_replicas" in pool:  # Serve would ignore it, for the code has an autoscaling_config
+            raise BadConfig(
+                f"animals.{name}.num_replicas",
+                f"is {pool['num_replicas']}: pools are autoscaled; to fix their number, set"
+                " autoscaling_config.min_replicas and max_replicas to it",
+            )
     _check_stable(rule, pools[Pool.STABLE], configs[Pool.STABLE])
     _check_candidate(rule, pools[Pool.CANDIDATE], configs[Pool.CANDIDATE])
 
@@ -34,16 +41,13 @@ def patch(rule: CanaryRolling) -> dict[str, Any]:
     return {"version": rule.candidate, "replicas": rule.replicas, "of": rule.of}
 
 
-def least_replicas(pool: Mapping[str, Any]) -> int:
-    """How many replicas a candidate pool has at least, by its entry in the file."""
-    size = pool.get("num_replicas")
-    if isinstance(size, int):
-        return size
+def bounds(pool: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The least and the most replicas of a pool, by its entry in the file; None if it has none."""
     scaling = pool.get("autoscaling_config")
     if not isinstance(scaling, dict):
-        return 1 if size == "auto" else 0
-    least = scaling.get("min_replicas", 1)
-    return least if isinstance(least, int) else 0
+        return None
+    least, most = scaling.get("min_replicas", 1), scaling.get("max_replicas", 1)
+    return (least, most) if isinstance(least, int) and isinstance(most, int) else None
 
 
 def _check_stable(rule: Rule, pool: Mapping[str, Any], config: PoolConfig) -> None:
@@ -59,10 +63,11 @@ def _check_stable(rule: Rule, pool: Mapping[str, Any], config: PoolConfig) -> No
         raise BadConfig(
             f"{path}.user_config.patch", f"is {_flow(given)}: the rule needs {_flow(wanted)}"
         )
-    if isinstance(rule, CanaryRolling) and pool.get("num_replicas") != rule.of:
+    if isinstance(rule, CanaryRolling) and bounds(pool) != (rule.of, rule.of):
         raise BadConfig(
-            f"{path}.num_replicas",
-            f"is {pool.get('num_replicas')}: rule.of is {rule.of}, and the size is frozen at that",
+            f"{path}.autoscaling_config",
+            f"does not freeze the pool: rule.of is {rule.of}, so min_replicas and max_replicas"
+            f" must be {rule.of}",
         )
 
 
@@ -81,10 +86,10 @@ def _check_candidate(rule: Rule, pool: Mapping[str, Any], config: PoolConfig) ->
             f"{path}.user_config.version",
             f"is {config.version}: the candidate of the rule is {candidate.version}",
         )
-    if least_replicas(pool) == 0:
+    if not (bounds(pool) or (0, 0))[0]:
         raise BadConfig(
             f"{path}.autoscaling_config.min_replicas",
-            f"is 0: {rule.kind} needs a replica of the candidate",
+            f"is not above 0: {rule.kind} needs a replica of the candidate",
         )
 
 

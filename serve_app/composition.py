@@ -5,17 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from serve_app.agreement import least_replicas, patch
+from serve_app.agreement import bounds, patch
 from serve_app.config import CONTROL_PLANE, DATA_PLANE, INGRESS
 from serve_app.domain import Pool
+from serve_app.errors import BadConfig
 from serve_app.rules.canary import CanaryRolling
 from serve_app.rules.rule import Rule
 from serve_app.rules.shadow import Shadow
-from serve_app.scaling import ROUTING, pool_scaling
-
-# So soon do the ingresses know who was patched.
-PROMPT_ROUTING = ROUTING | {"request_routing_stats_period_s": 0.5}
-SIZES = ("num_replicas", "autoscaling_config")
+from serve_app.scaling import MAX_REPLICAS, pool_scaling
 
 
 def with_rule(document: dict[str, Any], content: dict[str, Any], rule: Rule) -> dict[str, Any]:
@@ -50,8 +47,15 @@ def without_data_plane(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def data_plane(document: dict[str, Any]) -> dict[str, Any]:
-    """The application `animals` of a checked document."""
-    return next(a for a in document["applications"] if a["name"] == DATA_PLANE)
+    """The application `animals` of a document.
+
+    Raises:
+        BadConfig: It has none.
+    """
+    for application in document["applications"]:
+        if application["name"] == DATA_PLANE:
+            return application  # type: ignore[no-any-return]
+    raise BadConfig("applications", f"have no '{DATA_PLANE}': deploy one")
 
 
 def deployment(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -60,33 +64,30 @@ def deployment(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _stable(pool: dict[str, Any], rule: Rule) -> None:
-    stable = next(iter(rule.versions.values()))
-    was_patched = "patch" in pool["user_config"]
-    pool["user_config"] = {"version": stable}
+    """A pool that was frozen for a canary keeps its size afterwards: its load is what it was."""
+    pool["user_config"] = {"version": next(iter(rule.versions.values()))}
+    scaling = pool.get("autoscaling_config") or pool_scaling(min_replicas=1)
     if isinstance(rule, CanaryRolling):
         pool["user_config"]["patch"] = patch(rule)
-        _resize(pool, num_replicas=rule.of)
-        pool["request_router_config"] = dict(PROMPT_ROUTING)
-    elif was_patched:
-        _resize(pool)
-        pool.pop("request_router_config", None)
+        frozen = dict.fromkeys(("min_replicas", "initial_replicas", "max_replicas"), rule.of)
+        scaling = scaling | frozen  # a new one: by an alias of YAML others may have it too
+    pool["autoscaling_config"] = scaling
 
 
 def _candidate(pool: dict[str, Any], rule: Rule) -> None:
     candidate = rule.candidate_replicas
+    least, most = bounds(pool) or (0, MAX_REPLICAS)
     if candidate is None or candidate.pool is not Pool.CANDIDATE:
         pool["user_config"] = {"version": pool["user_config"]["version"]}
-        _resize(pool)
-        return
-    pool["user_config"] = {"version": candidate.version}
+        least = 0
+    else:
+        pool["user_config"] = {"version": candidate.version}
+        least = max(1, least)
     if isinstance(rule, Shadow):
         pool["user_config"]["background"] = True
-    if least_replicas(pool) == 0:
-        _resize(pool, autoscaling_config=pool_scaling(min_replicas=1))
-
-
-def _resize(pool: dict[str, Any], **size: Any) -> None:
-    """Give a pool a size; without one, it has that of the code."""
-    for key in SIZES:
-        pool.pop(key, None)
-    pool.update(size)
+    scaling = pool.get("autoscaling_config") or pool_scaling(least)
+    pool["autoscaling_config"] = scaling | {
+        "min_replicas": least,
+        "initial_replicas": least,
+        "max_replicas": max(most, 1),
+    }

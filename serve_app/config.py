@@ -19,7 +19,8 @@ from serve_app.rules.rule import Rule
 DATA_PLANE, CONTROL_PLANE = "animals", "control"
 INGRESS = "Ingress"
 # What Serve 2.60 changes in the replicas that run (`DeploymentOptionUpdateType` in its
-# `_private/config.py`); anything else replaces them.
+# `_private/config.py`); anything else replaces them. So does an autoscaling_config that
+# comes or goes, or has another policy (`get_app_code_version` in its `deploy_utils.py`).
 IN_PLACE = (
     "autoscaling_config",
     "backpressure_config",
@@ -32,7 +33,6 @@ IN_PLACE = (
     "max_queued_requests",
     "max_surge_percent",
     "num_replicas",
-    "request_router_config",
     "rolling_update_percentage",
     "user_config",
 )
@@ -134,15 +134,21 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
     """What a deployment would change, key by key."""
     old, new = dict(_leaves(before)), dict(_leaves(after))
     return [
-        Difference(path, old.get(path), new.get(path), _restarts(path))
+        Difference(path, old.get(path), new.get(path), _restarts(path, old, new))
         for path in sorted(old.keys() | new.keys())
         if old.get(path) != new.get(path)
     ]
 
 
-def _restarts(path: str) -> bool:
-    _, *deployment_and_key = path.split(".")
-    return len(deployment_and_key) < 2 or deployment_and_key[1] not in IN_PLACE
+def _restarts(path: str, *documents: dict[str, Any]) -> bool:
+    application, *deployment_and_key = path.split(".")
+    if len(deployment_and_key) < 2 or deployment_and_key[1] not in IN_PLACE:
+        return True
+    if deployment_and_key[1] != "autoscaling_config":
+        return False
+    inside = ".".join([application, *deployment_and_key[:2], ""])
+    both_have_one = all(any(p.startswith(inside) for p in d) for d in documents)
+    return not both_have_one or deployment_and_key[2] == "policy"
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -51,7 +51,10 @@ class Experiments:
         path = self._path(experiment.name)
         if not path.exists():
             draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-            draft.write_text(json.dumps(experiment.terms))
+            with open(draft, "w") as file:
+                json.dump(experiment.terms, file)
+                file.flush()
+                os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):  # unlike a rename, the first one stays
                 os.link(draft, path)
             draft.unlink()

@@ -10,6 +10,7 @@ from models.errors import ModelsError
 from serve_app import __version__
 from serve_app.cli import revision, rule, versions
 from serve_app.cli.classify import classify
+from serve_app.cli.demo import demo
 from serve_app.cli.deploy import deploy
 from serve_app.cli.service import SETTINGS, down, up
 from serve_app.cli.status import status
@@ -25,7 +26,7 @@ app = typer.Typer(
     help="Bring a new version of a classifier to its users on Ray Serve.",
 )
 app.command(epilog=SETTINGS)(up)
-for command in (down, status, deploy, update, classify, traffic):
+for command in (down, status, deploy, update, classify, traffic, demo):
     app.command()(command)
 app.add_typer(rule.app, name="rule")
 app.add_typer(revision.app, name="revision")

@@ -61,7 +61,7 @@ class Shadower:
             self._note(copy, Outcome.SHED, GOVERNED)
         elif not self._watch.up:
             self._note(copy, Outcome.SHED, NotReady.code)
-        elif self.in_flight + len(pictures) > rule.max_in_flight:
+        elif self.in_flight and self.in_flight + len(pictures) > rule.max_in_flight:
             self.governor.lagged()
             self._note(copy, Outcome.SHED, FULL)
         else:

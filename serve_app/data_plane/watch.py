@@ -10,6 +10,7 @@ from serve_app.rules.rule import Candidate
 
 PROBE_INTERVAL_S = 0.25
 SLOW_IN_A_ROW = 3  # answers that did not come in time, until it counts as down
+REST_S = 1.0  # for a slow one, before it is looked for: its replica says that it is there
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class CandidateWatch:
         self._candidate: Candidate | None = None
         self._unknown = asyncio.Event()
         self._slow = 0
+        self._resting = False
         self.ready = False
         self.up = False
 
@@ -38,6 +40,7 @@ class CandidateWatch:
             return
         self.ready = self.up = False
         self._slow = 0
+        self._resting = False
         if candidate:
             self._unknown.set()
 
@@ -49,6 +52,7 @@ class CandidateWatch:
         """It did not answer in time."""
         self._slow += 1
         if self._slow >= SLOW_IN_A_ROW:
+            self._resting = True
             self.was_unreachable()
 
     def was_unreachable(self) -> None:
@@ -61,6 +65,9 @@ class CandidateWatch:
         """Look for the candidate whenever it is not known to be up, until cancelled."""
         while True:
             await self._unknown.wait()
+            if self._resting:
+                await asyncio.sleep(REST_S)
+                self._resting = False
             try:
                 await self._probe()
             except Exception:

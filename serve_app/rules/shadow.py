@@ -17,7 +17,8 @@ class Shadow(Rule):
     Attributes:
         stable: What the stable pool is assigned, for readers, as in `Single`.
         sample: The share of requests to copy, above 0 to 1.
-        max_in_flight: Pictures that the candidate may owe one ingress; more are shed.
+        max_in_flight: Pictures that the candidate may owe one ingress; what would exceed that is
+            shed, unless it owes none.
         timeout_s: How long it may take for a copy.
     """
 

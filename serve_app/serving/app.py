@@ -43,10 +43,14 @@ class AnimalsArgs(BaseModel):
 
 def animals(args: dict[str, Any]) -> Application:
     """The data plane; see `AnimalsArgs`."""
-    settings = AnimalsArgs.model_validate(args)
+    return data_plane(AnimalsArgs.model_validate(args), Classifier)
+
+
+def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Application:
+    """The data plane over a class of classifiers."""
     pools = {
         name: _deployment(
-            Classifier,
+            classifier,
             name,
             autoscaling_config=pool_scaling(min_replicas),
             max_ongoing_requests=_LONG_QUEUE,
@@ -63,6 +67,7 @@ def animals(args: dict[str, Any]) -> Application:
         max_ongoing_requests=_LONG_QUEUE,
         user_config=_UNSAID,
         rolling_update_percentage=1.0,
+        max_surge_percent=100,  # replaced ones go when the new ones are there
     )
     return ingress.bind(pools["StablePool"], pools["CandidatePool"], settings.registry)
 

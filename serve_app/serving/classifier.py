@@ -56,7 +56,8 @@ class Classifier:
         self._loading = asyncio.Lock()
         self._answered: Counter[str] = Counter()
         self._is_background = False
-        self._network = _network_thread(background=False)
+        self._network = _thread("network", background=False)
+        self._loader = _thread("loader", background=True)
         self._context = serve.get_replica_context()
         self._accepted = Accepted(
             open_home().folder("accepted"), self._context.app_name, self._context.deployment
@@ -131,7 +132,7 @@ class Classifier:
             raise BadConfig("version", f"{version} cannot be loaded: {exc}") from exc
         if config.background != self._is_background:
             self._is_background = config.background
-            before, self._network = self._network, _network_thread(background=config.background)
+            before, self._network = self._network, _thread("network", background=config.background)
             before.shutdown(wait=False)  # what it was given, it finishes
 
     async def _refuse(self, refusal: BadConfig) -> None:
@@ -155,13 +156,17 @@ class Classifier:
 
     @serve.multiplexed(max_num_models_per_replica=WARM_VERSIONS)  # type: ignore[untyped-decorator]
     async def _load(self, version: str) -> classifiers.Classifier:
-        return await asyncio.to_thread(_loaded, version, self._backend, self._folder)
+        # While it answers with another version, loading must not take the processor from that.
+        thread = self._loader if self._assigned else None
+        return await asyncio.get_running_loop().run_in_executor(
+            thread, _loaded, version, self._backend, self._folder
+        )
 
 
-def _network_thread(*, background: bool) -> ThreadPoolExecutor:
+def _thread(name: str, *, background: bool) -> ThreadPoolExecutor:
     """Linux keeps a niceness for each thread, and lets nobody take it back."""
     lower = partial(os.nice, LOW_PRIORITY) if background else None
-    return ThreadPoolExecutor(1, thread_name_prefix="network", initializer=lower)
+    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=lower)
 
 
 def _loaded(version: str, backend: Backend, folder: Path) -> classifiers.Classifier:

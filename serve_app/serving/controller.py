@@ -120,6 +120,7 @@ class Controller:
             self._check(changed)
             # Numbered first: a Controller that is born while nothing is there builds this one.
             number = await self._remember(changed, actor, reason)
+            self._tell(Progress("tearing down", version, number))
             self._recreating = asyncio.create_task(
                 self._recreate(changed, version, number, actor, reason)
             )

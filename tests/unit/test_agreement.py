@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app import config
-from serve_app.agreement import least_replicas
+from serve_app.agreement import bounds
 from serve_app.errors import BadConfig
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
 
 KNOWN = ("v1", "v2", "v3")
 ONE = {"autoscaling_config": {"min_replicas": 1}}
 PATCH = {"version": "v2", "replicas": 1, "of": 4}
-FROZEN = {"user_config": {"version": "v1", "patch": PATCH}, "num_replicas": 4}
+PATCHED = {"user_config": {"version": "v1", "patch": PATCH}}
+FROZEN = PATCHED | {"autoscaling_config": {"min_replicas": 4, "max_replicas": 4}}
 
 
 def document(
@@ -53,7 +54,9 @@ GOOD: dict[str, dict[str, Any]] = {
     ),
     "shadow during an update": document(SHADOW, {"user_config": {"version": "v3"}}, ONE),
     "canary_parallel": document(PARALLEL, candidate=ONE),
-    "canary_parallel of a fixed size": document(PARALLEL, candidate={"num_replicas": 2}),
+    "canary_parallel of a fixed size": document(
+        PARALLEL, candidate={"autoscaling_config": {"min_replicas": 2, "max_replicas": 2}}
+    ),
     "canary_parallel with Serve's least": document(
         PARALLEL, candidate={"autoscaling_config": {"max_replicas": 3}}
     ),
@@ -87,15 +90,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no replica by default": (
         document(PARALLEL),
-        f"{CANDIDATE}.autoscaling_config.min_replicas is 0: canary_parallel needs a replica",
+        f"{CANDIDATE}.autoscaling_config.min_replicas is not above 0: canary_parallel needs",
     ),
     "no least replica": (
         document(AB, candidate={"autoscaling_config": {"min_replicas": 0}}),
-        f"{CANDIDATE}.autoscaling_config.min_replicas is 0: ab_test needs",
+        f"{CANDIDATE}.autoscaling_config.min_replicas is not above 0: ab_test needs",
     ),
     "no replica of a shadow": (
-        document(SHADOW, candidate={"num_replicas": 0}),
-        f"{CANDIDATE}.autoscaling_config.min_replicas is 0: shadow needs",
+        document(SHADOW, candidate={"autoscaling_config": {"min_replicas": None}}),
+        f"{CANDIDATE}.autoscaling_config.min_replicas is not above 0: shadow needs",
     ),
     "another stable under a canary": (
         document(PARALLEL, {"user_config": {"version": "v3"}}, ONE),
@@ -110,7 +113,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         f"{STABLE}.user_config.version is v2: rule.control is v1",
     ),
     "a patch that is missing": (
-        document(ROLLING, {"num_replicas": 4}),
+        document(ROLLING, {"autoscaling_config": FROZEN["autoscaling_config"]}),
         f"{STABLE}.user_config.patch is none: the rule needs {{version: v2, replicas: 1, of: 4}}",
     ),
     "a patch of another version": (
@@ -134,14 +137,27 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         document(PARALLEL, FROZEN, ONE),
         f"{STABLE}.user_config.patch is {{version: v2, replicas: 1, of: 4}}: the rule needs none",
     ),
-    "another size": (
-        document(ROLLING, FROZEN | {"num_replicas": 3}),
-        f"{STABLE}.num_replicas is 3: rule.of is 4, and the size is frozen at that",
-    ),
-    "a size that is not frozen": (
-        document(ROLLING, {"user_config": FROZEN["user_config"], **ONE}),
-        f"{STABLE}.num_replicas is None: rule.of is 4",
-    ),
+    **{
+        name: (
+            document(ROLLING, PATCHED | size),
+            f"{STABLE}.autoscaling_config does not freeze the pool: rule.of is 4, so min_replicas",
+        )
+        for name, size in {
+            "another size": {"autoscaling_config": {"min_replicas": 3, "max_replicas": 3}},
+            "a size that may grow": {"autoscaling_config": {"min_replicas": 4, "max_replicas": 5}},
+            "a size that may fall": {"autoscaling_config": {"min_replicas": 3, "max_replicas": 4}},
+            "Serve's most": {"autoscaling_config": {"min_replicas": 4}},
+            "the code's size": {},
+        }.items()
+    },
+    **{
+        f"a number of replicas, {value}, in the {pool} pool": (
+            document(SINGLE, **{pool: {"num_replicas": value}}),
+            f"animals.{pool.capitalize()}Pool.num_replicas is {value}: pools are autoscaled; to",
+        )
+        for pool in ("stable", "candidate")
+        for value in (4, 0, "auto")
+    },
     "background under a canary": (
         document(PARALLEL, candidate=ONE | BACKGROUND),
         f"{CANDIDATE}.user_config.background is true: under canary_parallel users wait",
@@ -166,25 +182,28 @@ def test_what_does_not_fit_is_refused_by_its_path(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "least"),
+    ("scaling", "found"),
     [
-        ({}, 0),
-        ({"num_replicas": 3}, 3),
-        ({"num_replicas": 0}, 0),
-        ({"num_replicas": None}, 0),
-        ({"num_replicas": None, "autoscaling_config": {"min_replicas": 2}}, 2),
-        ({"autoscaling_config": {"min_replicas": 0}}, 0),
-        ({"autoscaling_config": {"max_replicas": 9}}, 1),
-        ({"autoscaling_config": {}}, 1),
-        ({"autoscaling_config": None}, 0),
-        ({"num_replicas": "auto"}, 1),
+        ({"min_replicas": 0, "max_replicas": 2}, (0, 2)),
+        ({"min_replicas": 3, "max_replicas": 3, "initial_replicas": 3}, (3, 3)),
+        ({"min_replicas": 0}, (0, 1)),
+        ({"max_replicas": 9}, (1, 9)),
+        ({}, (1, 1)),
+        (None, None),
+        ("auto", None),
+        ({"min_replicas": "2", "max_replicas": 2}, None),
+        ({"min_replicas": 2, "max_replicas": None}, None),
     ],
 )
-def test_the_least_size_of_a_candidate_pool_is_as_serve_reads_it(
-    size: dict[str, Any], least: int
+def test_the_bounds_of_a_pool_are_as_serve_reads_them(
+    scaling: Any, found: tuple[int, int] | None
 ) -> None:
-    """Without any it has that of the code: none."""
-    assert least_replicas(size) == least
+    assert bounds({"autoscaling_config": scaling}) == found
+
+
+def test_a_pool_of_which_nothing_is_said_has_no_bounds() -> None:
+    """It has those of the code."""
+    assert bounds({}) is None
 
 
 values = st.one_of(st.none(), st.integers(-2, 4), st.text(max_size=3), st.booleans(), st.lists(
@@ -193,14 +212,20 @@ values = st.one_of(st.none(), st.integers(-2, 4), st.text(max_size=3), st.boolea
 
 @given(
     rule=st.sampled_from([SINGLE, SHADOW, PARALLEL, ROLLING, AB]),
-    key=st.sampled_from(["num_replicas", "autoscaling_config", "min_replicas", "patch"]),
+    key=st.sampled_from(
+        ["num_replicas", "autoscaling_config", "min_replicas", "max_replicas", "bounds", "patch"]
+    ),
     value=values,
 )
 def test_nothing_but_a_refusal_comes_of_a_size_that_is_none(
     rule: dict[str, Any], key: str, value: Any
 ) -> None:
     """`serve-app deploy` checks before Serve's own schema is asked."""
-    size = {"autoscaling_config": {key: value}} if key == "min_replicas" else {key: value}
+    size = {"autoscaling_config": {key: value}} if key.endswith("replicas") else {key: value}
+    if key == "num_replicas":
+        size = {key: value}
+    if key == "bounds":
+        size = {"autoscaling_config": dict.fromkeys(("min_replicas", "max_replicas"), value)}
     if key == "patch":
         size = {"user_config": {"version": "v1", "patch": value}}
     for pool in ("stable", "candidate"):

@@ -24,7 +24,7 @@ BASE: dict[str, Any] = {
             "import_path": "serve_app.serving.app:animals",
             "deployments": [
                 {"name": "Ingress", "user_config": {"rule": {"kind": "single", "stable": "v1"}}},
-                {"name": "StablePool", "user_config": {"version": "v1"}, "num_replicas": 2},
+                {"name": "StablePool", "user_config": {"version": "v1"}, "max_ongoing_requests": 2},
                 {"name": "CandidatePool", "user_config": {"version": "v2"}},
             ],
         },
@@ -203,9 +203,9 @@ class TestDifferences:
         ]
 
     def test_what_is_left_out_is_a_difference(self, document: dict[str, Any]) -> None:
-        del animals(document)["deployments"][1]["num_replicas"]
+        del animals(document)["deployments"][1]["max_ongoing_requests"]
         assert config.differences(BASE, document) == [
-            Difference("animals.StablePool.num_replicas", 2, None, False)
+            Difference("animals.StablePool.max_ongoing_requests", 2, None, False)
         ]
 
     def test_they_can_be_read_backwards(self, document: dict[str, Any]) -> None:
@@ -222,9 +222,10 @@ class TestDifferences:
         [
             ("user_config", False),
             ("num_replicas", False),
-            ("autoscaling_config", False),
             ("health_check_period_s", False),
             ("rolling_update_percentage", False),
+            ("autoscaling_config", True),  # it comes
+            ("request_router_config", True),
             ("ray_actor_options", True),
             ("placement_group_bundles", True),
             ("max_replicas_per_node", True),
@@ -236,5 +237,61 @@ class TestDifferences:
         self, document: dict[str, Any], option: str, restarts: bool
     ) -> None:
         animals(document)["deployments"][0][option] = {"key": {"user_config": 3}}
-        told = {change.restarts for change in config.differences(BASE, document)}
-        assert told == {restarts}
+        for pair in ((BASE, document), (document, BASE)):
+            assert {change.restarts for change in config.differences(*pair)} == {restarts}
+
+    def test_what_changes_within_a_scaling_takes_effect_in_place(
+        self, document: dict[str, Any]
+    ) -> None:
+        candidate = animals(document)["deployments"][2]
+        candidate["autoscaling_config"] = {"min_replicas": 0, "max_replicas": 2}
+        other = deepcopy(document)
+        animals(other)["deployments"][2]["autoscaling_config"] = {
+            "min_replicas": 1,
+            "upscale_delay_s": 4,
+        }
+        key = "animals.CandidatePool.autoscaling_config"
+        assert config.differences(document, other) == [
+            Difference(f"{key}.max_replicas", 2, None, False),
+            Difference(f"{key}.min_replicas", 0, 1, False),
+            Difference(f"{key}.upscale_delay_s", None, 4, False),
+        ]
+
+    @pytest.mark.parametrize("without", [{}, {"autoscaling_config": None}])
+    def test_a_scaling_that_comes_or_goes_takes_new_replicas(
+        self, document: dict[str, Any], without: dict[str, Any]
+    ) -> None:
+        """Whatever the other deployments have."""
+        _, stable, candidate = animals(document)["deployments"]
+        candidate["autoscaling_config"] = {"min_replicas": 0, "max_replicas": 2}
+        other = deepcopy(document)
+        stable |= without
+        animals(other)["deployments"][1] |= {"autoscaling_config": {"min_replicas": 1}}
+        for pair in ((document, other), (other, document)):
+            assert {c.path: c.restarts for c in config.differences(*pair)} == {
+                "animals.StablePool.autoscaling_config.min_replicas": True,
+            }
+
+    @pytest.mark.parametrize(
+        "policy", ["elsewhere:policy", {"policy_function": "elsewhere:policy"}]
+    )
+    def test_another_policy_of_scaling_takes_new_replicas(
+        self, document: dict[str, Any], policy: Any
+    ) -> None:
+        animals(document)["deployments"][2]["autoscaling_config"] = {"min_replicas": 0}
+        other = deepcopy(document)
+        animals(other)["deployments"][2]["autoscaling_config"]["policy"] = policy
+        for pair in ((document, other), (other, document)):
+            assert [change.restarts for change in config.differences(*pair)] == [True]
+
+    def test_any_change_of_a_router_takes_new_replicas(self, document: dict[str, Any]) -> None:
+        router = {"request_router_class": "elsewhere:Router", "request_routing_stats_period_s": 1}
+        animals(document)["deployments"][1]["request_router_config"] = router
+        other = deepcopy(document)
+        animals(other)["deployments"][1]["request_router_config"] |= {
+            "request_routing_stats_period_s": 2
+        }
+        for pair in ((BASE, document), (document, BASE), (document, other)):
+            changes = config.differences(*pair)
+            assert changes
+            assert all(change.restarts for change in changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ import pytest
 
 from models import registry
 from serve_app import config
-from serve_app.composition import deployment, with_rule
+from serve_app.composition import data_plane, deployment, with_rule
 from serve_app.lifecycle.up import BASE
+from serve_app.scaling import pool_scaling
+
+with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+    warnings.simplefilter("ignore")
+    from ray.serve._private.deploy_utils import get_app_code_version
+    from ray.serve.schema import ServeDeploySchema
 
 TRIALS = ("ab_test", "canary_parallel", "canary_rolling", "shadow")
 FILES = sorted((Path(__file__).parents[2] / "deploy_configs").glob("*.yaml"))
@@ -66,6 +73,34 @@ def test_the_control_plane_is_the_same_in_all(document: dict[str, Any]) -> None:
 
     assert control(document) == control(config.read(FILES[0]))
     assert document["http_options"] == config.read(FILES[0])["http_options"]
+
+
+@pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
+def test_the_data_planes_code_is_the_same_in_all(document: dict[str, Any]) -> None:
+    """To Serve: else it would replace all replicas. `recreate.yaml` is there to do that."""
+
+    def code(document: dict[str, Any]) -> str:
+        animals = ServeDeploySchema.model_validate(document).applications[0]
+        assert animals.name == "animals"
+        return str(get_app_code_version(animals.model_copy(update={"runtime_env": {}})))
+
+    assert code(document) == code(config.read(BASE))
+
+
+def test_the_pools_scale_and_only_the_code_routes(document: dict[str, Any]) -> None:
+    """What Serve counts and hashes into the code's version; a rule leaves it as it is."""
+    deployments = data_plane(document)["deployments"]
+    assert [d["name"] for d in deployments] == ["Ingress", "StablePool", "CandidatePool"]
+    assert [d["name"] for d in deployments if "autoscaling_config" in d] == [
+        "StablePool",
+        "CandidatePool",
+    ]
+    assert not any("request_router_config" in d for d in deployments)
+
+
+def test_the_candidates_pool_scales_as_in_the_code(document: dict[str, Any]) -> None:
+    scaling = deployment(document, "CandidatePool")["autoscaling_config"]
+    assert scaling == pool_scaling(scaling["min_replicas"])
 
 
 @pytest.mark.parametrize("name", TRIALS)

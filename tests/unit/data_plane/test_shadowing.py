@@ -350,6 +350,30 @@ class TestLimits:
             ("copied", None),
         ]
 
+    def test_a_request_larger_than_the_limit_is_copied_when_the_candidate_owes_none(
+        self, service: Service
+    ) -> None:
+        """Else such requests would never be compared, however idle the candidate is."""
+        service.try_out(**SHADOW, max_in_flight=2)
+        gate = asyncio.Event()
+        service.pools.fates["v2"] = gate
+
+        async def crowd() -> None:
+            await classify(service, CAT, DOG, KOALA)
+            assert service.plane.shadower.in_flight == 3
+            await classify(service, CAT)
+            await classify(service, CAT, DOG, KOALA)
+            assert service.plane.shadower.in_flight == 3
+            gate.set()
+            await settle(service)
+            await classify(service, KOALA, KOALA, KOALA)
+            await settle(service)
+
+        service.run(crowd())
+        found = {pair.sequence: (pair.outcome, pair.error) for pair in service.pairs()}
+        copied, full = ("copied", None), ("shed", "full")
+        assert [found[n] for n in range(1, 11)] == [*[copied] * 3, *[full] * 4, *[copied] * 3]
+
     @pytest.mark.parametrize("fate", [TooSlow("15 s"), Busy("full")])
     def test_a_candidate_that_lags_is_copied_to_less(
         self, service: Service, fate: Exception
@@ -368,7 +392,17 @@ class TestLimits:
         governor = service.plane.shadower.governor
         governor.tick()
         assert governor.share == 1
-        ask(service, CAT, DOG)
+        service.pools.fates["v2"] = gate = asyncio.Event()
+
+        async def crowd() -> None:
+            await classify(service, CAT, DOG)
+            governor.tick()
+            assert governor.share == 1
+            await classify(service, CAT)
+            gate.set()
+            await settle(service)
+
+        service.run(crowd())
         governor.tick()
         assert governor.share == 0.5
 
@@ -504,7 +538,7 @@ def test_every_picture_leaves_exactly_one_pair_whatever_happens(steps: list[int 
         tempfile.TemporaryDirectory() as folder,
         Service(Path(folder), loop=JumpingLoop) as service,
     ):
-        service.try_out(**SHADOW, max_in_flight=6)
+        service.try_out(**SHADOW, max_in_flight=4)
         gate = asyncio.Event()
         fates: dict[str, Any] = {
             "slow": gate,
@@ -535,7 +569,7 @@ def test_every_picture_leaves_exactly_one_pair_whatever_happens(steps: list[int 
                     service.plane.shadower.governor.tick()
                 else:
                     await asyncio.sleep(1)
-                assert service.plane.shadower.in_flight <= 6
+                assert service.plane.shadower.in_flight <= 5, "4, or one request that is larger"
             await service.plane.shadower.close()
             return pictures
 

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.data_plane.pools import Replica
-from serve_app.data_plane.watch import PROBE_INTERVAL_S, SLOW_IN_A_ROW, CandidateWatch
+from serve_app.data_plane.watch import (
+    PROBE_INTERVAL_S,
+    REST_S,
+    SLOW_IN_A_ROW,
+    CandidateWatch,
+)
 from serve_app.domain import Pool
 from serve_app.rules.rule import Candidate
 from tests.unit.recording.fakes import run, until
@@ -46,6 +51,12 @@ def scenario(play: Play) -> None:
 async def a_while() -> None:
     """Ten probes could be made."""
     await asyncio.sleep(10 * PROBE_INTERVAL_S)
+
+
+def tire(watch: CandidateWatch) -> None:
+    """Let it be slow until it counts as down."""
+    for _ in range(SLOW_IN_A_ROW):
+        watch.was_slow()
 
 
 def test_it_is_not_ready_until_a_replica_of_the_right_pool_holds_the_version() -> None:
@@ -163,6 +174,59 @@ def test_slow_answers_of_the_candidate_before_do_not_count() -> None:
         watch.follow(Candidate("v1", Pool.CANDIDATE))
         await until(lambda: watch.up)
         watch.was_slow()
+        assert watch.up
+
+    scenario(play)
+
+
+def test_a_slow_one_rests_before_it_is_looked_for() -> None:
+    """Its replica says that it is there: found at once, it would get the next requests too."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        looks = pools.looks
+        for _ in range(3):
+            tire(watch)
+            await asyncio.sleep(REST_S - 0.01)
+            assert (watch.up, pools.looks) == (False, looks)
+            await asyncio.sleep(0.02)
+            looks += 1
+            assert (watch.up, pools.looks) == (True, looks)
+
+    scenario(play)
+
+
+def test_what_comes_late_during_the_rest_does_not_lengthen_it_nor_ask_for_another() -> None:
+    """Many were under way when it got slow: each is late, some a little later."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        tire(watch)
+        await asyncio.sleep(REST_S / 2)
+        tire(watch)
+        watch.was_unreachable()
+        await asyncio.sleep(REST_S / 2 + 0.01)
+        assert watch.up
+        watch.was_unreachable()
+        await asyncio.sleep(0.01)
+        assert watch.up, "one that is not slow is looked for at once"
+
+    scenario(play)
+
+
+def test_another_candidate_does_not_rest_for_the_one_before() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        tire(watch)
+        pools.assigned[Pool.CANDIDATE] = "v1"
+        watch.follow(Candidate("v1", Pool.CANDIDATE))
+        await asyncio.sleep(0.01)
         assert watch.up
 
     scenario(play)

@@ -143,9 +143,23 @@ class TestShadow:
     def test_a_batch_that_exceeds_what_the_candidate_may_owe_is_shed_as_one(
         self, service: Service
     ) -> None:
+        service.try_out(**SHADOW, max_in_flight=6)
+        service.pools.fates["v2"] = gate = asyncio.Event()
+        service.classify()
+        assert infer(service, PICTURES).status_code == 200
+        gate.set()
+        service.run(until(lambda: service.plane.shadower.in_flight == 0))
+        found = {p.sequence: (p.outcome, p.error) for p in service.pairs()}
+        assert found.pop(1) == ("copied", None)
+        assert list(found.values()) == [("shed", "full")] * 6
+
+    def test_a_batch_that_is_larger_than_that_is_copied_when_the_candidate_owes_none(
+        self, service: Service
+    ) -> None:
         service.try_out(**SHADOW, max_in_flight=5)
         assert infer(service, PICTURES).status_code == 200
-        assert [(p.outcome, p.error) for p in service.pairs()] == [("shed", "full")] * 6
+        service.run(until(lambda: service.plane.shadower.in_flight == 0))
+        assert [(p.outcome, p.error) for p in service.pairs()] == [("copied", None)] * 6
 
     def test_it_is_the_copy_that_waits_and_never_the_caller(self, service: Service) -> None:
         service.try_out(**SHADOW)

@@ -39,7 +39,13 @@ AB = {
     "experiment": "koala-preference",
 }
 SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
-SPLITS = [PARALLEL, ROLLING, AB, AB | {"unit": "user"}, AB | {"unit": "session"}]
+SPLITS: list[dict[str, Any]] = [
+    PARALLEL,
+    ROLLING,
+    AB,
+    AB | {"unit": "user"},
+    AB | {"unit": "session"},
+]
 
 contexts = st.builds(
     Context,

@@ -1,0 +1,64 @@
+"""What the Controller answers by what Serve says; Serve itself is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app import config
+from serve_app.composition import without_data_plane
+from serve_app.errors import BadConfig
+from serve_app.home import DATABASE_VARIABLE, HOME_VARIABLE
+from serve_app.lifecycle.up import BASE
+from tests.unit.service import PARALLEL
+
+with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+    warnings.simplefilter("ignore")
+    from serve_app.serving import controller, serve_config
+    from serve_app.serving.controller import Controller
+
+
+@pytest.fixture
+def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What Serve is sent while it has the control plane alone."""
+    document = without_data_plane(config.read(BASE))
+    details = {
+        "applications": {"control": {"deployed_app_config": document["applications"][0]}},
+        "http_options": document["http_options"],
+    }
+    sent: list[Any] = []
+    (tmp_path / "home").mkdir(mode=0o700)
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    monkeypatch.setattr(serve_config, "details", lambda: details)
+    monkeypatch.setattr(serve_config, "deploy", sent.append)
+    monkeypatch.setattr(controller, "join_serve_log", lambda: None)
+    monkeypatch.delattr(Controller, "__del__")  # it is Serve that awaits it
+    yield sent
+    gc.collect()  # a Controller that were left would be told its end as Serve's are
+
+
+@pytest.mark.parametrize("what", ["rule", "rolling", "recreate"])
+def test_without_a_data_plane_a_rule_and_an_update_are_refused(sent: list[Any], what: str) -> None:
+    async def ask() -> None:
+        made = Controller()
+        try:
+            if what == "rule":
+                await made.set_rule(PARALLEL, "anna", "a test")
+            else:
+                await made.update("v2", what, None, "anna", "a test")
+        finally:
+            made._watching.cancel()
+            await made._in_writer(made._store.close)
+            made._writer.shutdown()
+
+    with pytest.raises(BadConfig) as caught:
+        asyncio.run(ask())
+    assert str(caught.value) == "applications have no 'animals': deploy one"
+    assert sent == []
