@@ -6,6 +6,8 @@ not. `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` names `middlewares`.
 
 from __future__ import annotations
 
+import secrets
+
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,7 +19,7 @@ DECODED_BY_SERVE = (b"x-request-id", b"x-session-id", b"serve_multiplexed_model_
 
 
 class ReadableHeaders:
-    """Answers 400 where Serve would fail."""
+    """Answers 400 where Serve would fail; Serve, which is not asked, gives no request id either."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,8 +27,10 @@ class ReadableHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (name := _unreadable(scope)):
             problem = BadHeader(f"{name.title()} is not UTF-8: send text, or no such header")
-            trace = Trace("", scope["method"], scope["path"])
-            await respond(problem, trace)(scope, receive, send)
+            trace = Trace(secrets.token_hex(8), scope["method"], scope["path"])
+            answer = respond(problem, trace)
+            answer.headers["X-Request-Id"] = trace.request_id
+            await answer(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

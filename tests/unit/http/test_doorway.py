@@ -29,6 +29,7 @@ def test_what_serve_would_fail_to_decode_is_a_bad_header(name: bytes) -> None:
     refused = get([(name, b"\xd7\xf8")])
     assert (refused.status_code, refused.json()["code"]) == (400, "bad_header")
     assert refused.headers["content-type"] == PROBLEM_TYPE
+    assert refused.headers["x-request-id"]
     assert "is not UTF-8" in refused.json()["detail"]
 
 
