@@ -2,7 +2,8 @@
 # make demo     the same, then plays the strategies with generated traffic, and ends it
 # make test     installs everything and runs every test this machine can
 # make check    formatting, lint, types
-# make bench    what a request costs, beside what else one could pick; QUICK=1 in two minutes
+# make bench    what a request costs, beside what else one could pick, and what each rule adds;
+#               QUICK=1 in five minutes
 # make train DATA=DIR    trains and publishes the shipped versions again; NOTICE=FILE says whose
 #               the pictures are
 

@@ -1,4 +1,5 @@
-"""serve-app beside bare Ray Serve, Ray Serve out of the box, FastAPI, LitServe and BentoML.
+"""serve-app beside bare Ray Serve, Ray Serve out of the box, FastAPI, LitServe and BentoML; then
+its rules beside one another, which `benchmarks.rules` tells of.
 
     python -m benchmarks [--quick] [--json FILE] [--only NAME ...]
 
@@ -28,7 +29,7 @@ import platform
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -37,9 +38,9 @@ from typing import Any, NoReturn
 import psutil
 from rich.console import Console
 
-from benchmarks import environments, inprocess, pictures, processes, report
+from benchmarks import environments, inprocess, pictures, processes, report, rules
 from benchmarks.claims import check
-from benchmarks.measurement import Block, measure
+from benchmarks.measurement import Demand, measure
 from benchmarks.peers import VERSION
 from benchmarks.pictures import Picture
 from benchmarks.results import Limit, Results, Start
@@ -51,6 +52,7 @@ CACHE = ROOT / "build" / "bench"
 CLIENTS = (1, 32)
 BATCHES = (1, 16)
 PHOTOGRAPHS = "SERVE_APP_PHOTOS"
+ALL = tuple(system.name for system in SYSTEMS)
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,19 @@ class Pace:
     warm_up_s: float
     block_s: float
     in_process_s: float
+    rules: rules.Pace
 
 
-FULL = Pace(rounds=4, warm_up_s=1.0, block_s=3.0, in_process_s=1.0)
-SHORT = Pace(rounds=1, warm_up_s=0.7, block_s=2.0, in_process_s=0.7)
+FULL = Pace(rounds=4, warm_up_s=1.0, block_s=3.0, in_process_s=1.0, rules=rules.FULL)
+SHORT = Pace(rounds=1, warm_up_s=0.7, block_s=2.0, in_process_s=0.7, rules=rules.SHORT)
 
 
 def main() -> None:
     told = _arguments()
     pace = SHORT if told.quick else FULL
-    names = told.only or (QUICK if told.quick else [system.name for system in SYSTEMS])
+    if told.rounds:
+        pace = replace(pace, rounds=told.rounds, rules=replace(pace.rules, rounds=told.rounds))
+    names = told.only or (*(QUICK if told.quick else ALL), rules.NAME)
     systems = [system for system in SYSTEMS if system.name in names]
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
@@ -87,10 +92,12 @@ def main() -> None:
     )
     results = Results()
     try:
-        for round_ in range(told.rounds or pace.rounds):
+        for round_ in range(pace.rounds if systems else 0):
             _in_process(results, round_, made, pace)
             for system in systems if round_ % 2 == 0 else reversed(systems):
                 _round(results, round_, system, made, pace, console)
+        if rules.NAME in names:
+            rules.run(results.rules, made[0], pace.rules, CACHE, console)
     except KeyboardInterrupt:
         console.print("[red]interrupted: everything that ran has been ended")
         sys.exit(130)
@@ -115,9 +122,11 @@ def _round(
                     warm_up_s = pace.warm_up_s
                     if clients == CLIENTS[-1] and picture == made[0]:
                         warm_up_s = max(warm_up_s, system.settle_s)
-                    block = measure(system, round_, picture, clients, warm_up_s, pace.block_s)
+                    demand = Demand(clients, warm_up_s, pace.block_s)
+                    block = measure(system, round_, picture, demand)
                     results.blocks.append(block)
-                    console.print(_line(block))
+                    what = f"{system.name:<18}{clients:>3} x {picture.name}"
+                    console.print(report.line(block, what))
             memory = processes.memory_by_role(processes.descendants())
     except NotRunning as exc:
         results.starts.append(Start(system.name, round_, problem=str(exc)))
@@ -140,15 +149,6 @@ def _in_process(results: Results, round_: int, made: tuple[Picture, ...], pace: 
             results.limits.append(Limit(round_, picture.name, limit.batch, limit.cpu_ms, limit.ms))
 
 
-def _line(block: Block) -> str:
-    p99 = "–" if block.load.p99_ms is None else f"{block.load.p99_ms:.1f} ms"
-    errors = f"  [red]{sum(block.load.errors.values())} errors[/]" if block.load.errors else ""
-    return (
-        f"[dim]round {block.round + 1}  {block.system:<18}"
-        f"{block.clients:>3} x {block.picture}  {block.rate:7.1f} req/s  p99 {p99}[/]{errors}"
-    )
-
-
 def _document(results: Results, made: tuple[Picture, ...], pace: Pace) -> dict[str, Any]:
     return {
         "machine": {
@@ -165,6 +165,7 @@ def _document(results: Results, made: tuple[Picture, ...], pace: Pace) -> dict[s
         "in_process": results.limits,
         "starts": results.starts,
         "blocks": results.blocks,
+        "rules": {"summary": results.rules.summary(), "measured": results.rules},
     }
 
 
@@ -185,16 +186,18 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--quick", action="store_true", help=f"one short round of {', '.join(QUICK)}"
+        "--quick", action="store_true", help=f"one short round of {', '.join([*QUICK, rules.NAME])}"
     )
-    parser.add_argument("--rounds", type=int, help=f"instead of {FULL.rounds}")
+    parser.add_argument(
+        "--rounds", type=int, help=f"instead of {FULL.rounds}, and {FULL.rules.rounds} of the rules"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument(
         "--only",
         nargs="+",
         metavar="NAME",
-        choices=[system.name for system in SYSTEMS],
-        help=", ".join(system.name for system in SYSTEMS),
+        choices=[*ALL, rules.NAME],
+        help=", ".join([*ALL, rules.NAME]),
     )
     return parser.parse_args()
 

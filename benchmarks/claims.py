@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.results import Case, Results, Spread
+from benchmarks.results import Case, Results
+from benchmarks.rule_costs import RuleCosts, cpu_ms
+from benchmarks.spread import Spread
+from benchmarks.strategies import MACHINERY, SHADOW, SPLITS, Strategy
 from benchmarks.systems import BARE, FASTAPI, OURS, TORCH
 
 BUSY = Case(32, "15 kB")
@@ -16,6 +19,9 @@ P50_MS = 5.0
 REPLICA_MB = 300.0
 READY_S = 25.0
 POOL = "StablePool"
+RULE_PERCENT = 2.0
+SHADOW_P99 = 1.1  # times
+RECORDING_PERCENT = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,34 @@ def check(results: Results) -> Iterator[Claim]:
         at_most=REPLICA_MB,
     )
     yield _claim(f"ready within {READY_S:g} s", results.ready_s(OURS), "s", at_most=READY_S)
+    yield from _rules(results.rules)
+
+
+def _rules(costs: RuleCosts) -> Iterator[Claim]:
+    for kind in SPLITS:
+        text = f"{kind}: the rule itself at most {RULE_PERCENT:g} % of a request's CPU"
+        if errors := costs.errors(kind):
+            yield Claim(text, f"errors: {next(iter(errors))}", None)
+        else:
+            ratio = costs.ratio(Strategy(kind, MACHINERY), cpu_ms)
+            yield _claim(text, _percent(ratio, above=1.0), "%", at_most=RULE_PERCENT)
+    text = f"shadow: p99 of the live answers at most {SHADOW_P99:g} x"
+    if errors := costs.errors(SHADOW.kind):
+        yield Claim(text, f"errors: {next(iter(errors))}", None)
+    else:
+        yield _claim(text, costs.shadow_p99, "x", at_most=SHADOW_P99)
+    yield _claim(
+        f"recording at most {RECORDING_PERCENT:g} % of a request's CPU",
+        _percent(costs.recording_share()),
+        "%",
+        at_most=RECORDING_PERCENT,
+    )
+
+
+def _percent(share: Spread | None, above: float = 0.0) -> Spread | None:
+    if share is None:
+        return None
+    return Spread(*(100 * (value - above) for value in (share.median, share.low, share.high)))
 
 
 def _claim(

@@ -1,19 +1,25 @@
-"""A closed loop of clients, in a process of its own so that its work can be told apart.
+"""Clients, in a process of their own so that their work can be told apart.
 
     python -m benchmarks.load http://127.0.0.1:8000/v1/classify photo.jpg cat --clients 32
 
-Every client keeps one connection and asks again as soon as it has its answer.  Prints "began" and
-"ended" where the measured time begins and ends, so that whoever started it can read other
-processes' CPU time at these moments, then a `Load` as JSON.
+Every client keeps one connection and asks again as soon as it has its answer: a closed loop.  With
+a rate, requests are planned at even distances whatever becomes of those before, and the latency of
+each counts from its planned time, so that a stall is seen by all who would have met it (no
+coordinated omission).  The requests come from `USERS` users in turn, all in `REGION`.
+
+Prints "began" and "ended" where the measured time begins and ends, so that whoever started it can
+read other processes' CPU time at these moments, then a `Load` as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
@@ -24,6 +30,11 @@ import uvloop
 
 PATIENCE_S = 30.0  # the last answers may take so long
 RECONNECT_S = 0.2
+USERS = 1000
+REGION = "AU"
+
+# When each request is due, in `time.perf_counter`; None ends a client.
+Turns = asyncio.Queue[float | None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,8 @@ class Load:
 
     Attributes:
         seconds: The measured time, as it was.
-        answers: Right answers in that time: status 200 and the expected label.
+        answers: Right answers in that time, status 200 and the expected label: those that came in
+            it; with a rate those that were due in it, whenever they came.
         p50_ms, p99_ms: Latency of these; None without any.
         errors: What else came and how often, warming up included.
         cpu_s: CPU time of the load generator in the measured time.
@@ -48,21 +60,29 @@ class Load:
 
 @dataclass
 class Tally:
-    """What all clients count together."""
+    """What all clients count together.
+
+    Attributes:
+        by_due: An answer counts if it was due in the measured time; else if it came in it.
+        began, ended: The measured time, in `time.perf_counter`.
+    """
 
     label: str
+    by_due: bool
+    began: float = float("inf")
+    ended: float = float("inf")
     latencies_s: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
-    is_measuring: bool = False
     is_over: bool = False
 
-    def count(self, status: int, body: bytes, latency_s: float) -> None:
+    def count(self, status: int, body: bytes, due: float) -> None:
+        now = time.perf_counter()
         if status != 200:
             self.errors[f"{status} {body[:80].decode(errors='replace')}".strip()] += 1
         elif (label := label_of(body)) != self.label:
             self.errors[f"label {label}"] += 1
-        elif self.is_measuring:
-            self.latencies_s.append(latency_s)
+        elif self.began <= (due if self.by_due else now) < self.ended:
+            self.latencies_s.append(now - due)
 
 
 def label_of(body: bytes) -> str:
@@ -118,25 +138,48 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(exc or ConnectionResetError("closed without an answer"))
 
 
-async def repeat(url: str, head: bytes, body: bytes, tally: Tally) -> None:
-    """One client: ask until the load is over; connect anew where the server closes."""
+async def repeat(
+    url: str, heads: Iterator[bytes], body: bytes, turns: Turns | None, tally: Tally
+) -> None:
+    """One client: ask until the load is over; connect anew where the server closes.
+
+    Args:
+        turns: When to ask; None asks again at once.
+    """
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
     loop = asyncio.get_running_loop()
+    due: float | None = None
     while not tally.is_over:
         try:
             _, connection = await loop.create_connection(Connection, parts.hostname, parts.port)
             try:
                 while connection.is_open and not tally.is_over:
-                    asked_at = time.perf_counter()
-                    status, answer = await connection.ask(head, body)
-                    tally.count(status, answer, time.perf_counter() - asked_at)
+                    if due is None:
+                        due = await turns.get() if turns else time.perf_counter()
+                    if due is None:
+                        return
+                    if not connection.is_open:  # closed meanwhile; the request is still due
+                        break
+                    status, answer = await connection.ask(next(heads), body)
+                    tally.count(status, answer, due)
+                    due = None
             finally:
                 connection.close()
         except OSError as exc:
             tally.errors[f"{type(exc).__name__}: {exc}"] += 1
+            due = None
             await asyncio.sleep(RECONNECT_S)
+
+
+async def pace(rate: float, turns: Turns) -> None:
+    """Tell of each request when it is due; one that is told late is due when it was planned."""
+    began = time.perf_counter()
+    for number in itertools.count():
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        turns.put_nowait(due)
 
 
 async def load(
@@ -145,31 +188,35 @@ async def load(
     body: bytes,
     label: str,
     clients: int,
+    rate: float | None,
     warm_up_s: float,
     time_s: float,
 ) -> Load:
     """Load `url` and count; prints "began" and "ended"."""
-    tally = Tally(label)
-    tasks = [
-        asyncio.create_task(repeat(url, _head(url, content_type, body, number), body, tally))
-        for number in range(clients)
-    ]
+    tally = Tally(label, by_due=rate is not None)
+    heads = itertools.cycle([_head(url, content_type, body, number) for number in range(USERS)])
+    turns: Turns | None = Turns() if rate else None
+    pacing = asyncio.create_task(pace(rate, turns)) if rate and turns else None
+    tasks = [asyncio.create_task(repeat(url, heads, body, turns, tally)) for _ in range(clients)]
     await asyncio.sleep(warm_up_s)
     print("began", flush=True)
-    began, cpu = time.perf_counter(), time.process_time()
-    tally.is_measuring = True
+    tally.began, cpu = time.perf_counter(), time.process_time()
     await asyncio.sleep(time_s)
-    tally.is_measuring = False
-    seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    tally.ended, cpu_s = time.perf_counter(), time.process_time() - cpu
     print("ended", flush=True)
 
-    tally.is_over = True
+    if pacing and turns:
+        pacing.cancel()
+        for _ in range(clients):  # behind what is still due
+            turns.put_nowait(None)
+    else:
+        tally.is_over = True
     _, silent = await asyncio.wait(tasks, timeout=PATIENCE_S)
     if silent:
         tally.errors[f"no answer in {PATIENCE_S:.0f} s"] += len(silent)
     latencies_ms = sorted(1e3 * latency for latency in tally.latencies_s)
     return Load(
-        seconds=seconds,
+        seconds=tally.ended - tally.began,
         answers=len(latencies_ms),
         p50_ms=_quantile(latencies_ms, 0.50),
         p99_ms=_quantile(latencies_ms, 0.99),
@@ -178,11 +225,11 @@ async def load(
     )
 
 
-def _head(url: str, content_type: str, body: bytes, number: int) -> bytes:
+def _head(url: str, content_type: str, body: bytes, user: int) -> bytes:
     parts = urlsplit(url)
     return (
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n"
-        f"X-User-Id: user-{number}\r\nContent-Type: {content_type}\r\n"
+        f"X-User-Id: user-{user}\r\nX-Region: {REGION}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode()
 
@@ -198,6 +245,9 @@ def main() -> None:
     parser.add_argument("label", help="the right answer")
     parser.add_argument("--content-type", default="image/jpeg")
     parser.add_argument("--clients", type=int, default=1)
+    parser.add_argument(
+        "--rate", type=float, help="requests a second at even distances, instead of a closed loop"
+    )
     parser.add_argument("--warm-up", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--seconds", type=float, default=3.0)
     told = parser.parse_args()
@@ -208,6 +258,7 @@ def main() -> None:
             told.body.read_bytes(),
             told.label,
             told.clients,
+            told.rate,
             told.warm_up,
             told.seconds,
         )

@@ -16,6 +16,20 @@ from benchmarks.systems import System
 
 
 @dataclass(frozen=True)
+class Demand:
+    """What the clients of a block do; see `benchmarks.load`.
+
+    Attributes:
+        rate: Requests a second at even distances; None asks as fast as the answers come.
+    """
+
+    clients: int
+    warm_up_s: float
+    seconds: float
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
 class Block:
     """What one block of load showed.
 
@@ -44,15 +58,14 @@ class Block:
         return {role: 1e3 * s / answers for role, s in self.cpu_s.items()} if answers else {}
 
 
-def measure(
-    system: System, round_: int, picture: Picture, clients: int, warm_up_s: float, seconds: float
-) -> Block:
+def measure(system: System, round_: int, picture: Picture, demand: Demand) -> Block:
     """Load a running system; RuntimeError if the load generator fails."""
     body = picture.body(system.sends)
     command = [
         *(sys.executable, "-m", "benchmarks.load", system.url, str(body.path), picture.label),
-        *("--content-type", body.content_type, "--clients", str(clients)),
-        *("--warm-up", str(warm_up_s), "--seconds", str(seconds)),
+        *("--content-type", body.content_type, "--clients", str(demand.clients)),
+        *("--warm-up", str(demand.warm_up_s), "--seconds", str(demand.seconds)),
+        *(() if demand.rate is None else ("--rate", str(demand.rate))),
     ]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -71,7 +84,13 @@ def measure(
     cpu_s = processes.cpu_by_role(before, after)
     elsewhere = (busy - sum(cpu_s.values()) - load.cpu_s) / load.seconds
     return Block(
-        system.name, round_, clients, picture.name, load, cpu_s, elsewhere=max(0.0, elsewhere)
+        system=system.name,
+        round=round_,
+        clients=demand.clients,
+        picture=picture.name,
+        load=load,
+        cpu_s=cpu_s,
+        elsewhere=max(0.0, elsewhere),
     )
 
 

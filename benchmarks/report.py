@@ -6,7 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.claims import BUSY, check
-from benchmarks.results import Case, Results, Spread
+from benchmarks.measurement import Block
+from benchmarks.results import Case, Results
+from benchmarks.rule_costs import RuleCosts, cpu_ms
+from benchmarks.spread import Spread
+from benchmarks.strategies import SHADOW, SINGLE, SPLITS
 from benchmarks.systems import OURS
 
 SMALL_MS = 0.02  # CPU of a request; roles below are added up
@@ -18,11 +22,24 @@ KINDS = 3  # of errors that are shown for a system under a load
 def write(results: Results, console: Console) -> None:
     for case in results.cases():
         console.print(_loads(results, case))
-    console.print(_limits(results))
-    console.print(_costs(results))
-    console.print(_starts(results))
+    if results.starts:
+        console.print(_limits(results))
+        console.print(_costs(results))
+        console.print(_starts(results))
+    if results.rules.blocks:
+        _rules(results.rules, console)
     _problems(results, console)
     console.print(_claims(results))
+
+
+def line(block: Block, what: str) -> str:
+    """A block, as soon as it is over."""
+    p99 = "–" if block.load.p99_ms is None else f"{block.load.p99_ms:.1f} ms"
+    errors = f"  [red]{sum(block.load.errors.values())} errors[/]" if block.load.errors else ""
+    return (
+        f"[dim]round {block.round + 1}  {what}  {block.rate:7.1f} req/s"
+        f"  CPU {cpu_ms(block):6.2f} ms  p99 {p99}[/]{errors}"
+    )
 
 
 def _loads(results: Results, case: Case) -> Table:
@@ -94,6 +111,67 @@ def _starts(results: Results) -> Table:
     return table
 
 
+def _rules(costs: RuleCosts, console: Console) -> None:
+    console.print(_splits(costs))
+    if (noise := costs.noise()) is not None:
+        console.print(f"single to single, in the same round: {_spread(noise, 3)} of the CPU")
+    if costs.of(SHADOW):
+        console.print(_shadow(costs))
+        outcomes = [
+            f"{outcome} {costs.copies[outcome]} ({100 * share:.1f} %)"
+            for outcome, share in costs.copied().items()
+        ]
+        console.print(f"Copies, warming up included: {', '.join(outcomes) or 'none'}")
+    if share := costs.recording_share():
+        us = Spread.of([cost.cpu_us for cost in costs.recordings])
+        console.print(
+            f"Recording, alone in a process, batches of {costs.recordings[0].batch}:"
+            f" {_spread(us, 0)} µs of CPU an exposure, {_spread(share, 4)} of a request's"
+        )
+
+
+def _splits(costs: RuleCosts) -> Table:
+    table = Table(title="What a rule costs, beside single", title_justify="left")
+    table.add_column("rule")
+    for name in ("req/s", "CPU, ms a request", "of single", "CPU to single's"):
+        table.add_column(name, justify="right")
+    table.add_column("more by role, ms")
+    for strategy in (strategy for kind in SPLITS for strategy in costs.measured(kind)):
+        pairs = costs.pairs(strategy)
+        more = costs.more_by_role(strategy).items()
+        table.add_row(
+            strategy.name,
+            _median(Spread.of([block.rate for block, _ in pairs]), 0),
+            _median(Spread.of([cpu_ms(block) for block, _ in pairs]), 2),
+            _median(Spread.of([cpu_ms(single) for _, single in pairs]), 2),
+            "errors" if costs.errors(strategy.kind) else _spread(costs.ratio(strategy, cpu_ms), 3),
+            ", ".join(f"{role} {ms:+.2f}" for role, ms in more if abs(ms) >= SMALL_MS),
+        )
+    return table
+
+
+def _shadow(costs: RuleCosts) -> Table:
+    title = f"Shadow, {costs.shadow_rate:.0f} requests a second"
+    table = Table("rule", title=title, title_justify="left")
+    for name in ("p50, ms", "p99, ms", "CPU, ms a request"):
+        table.add_column(name, justify="right")
+    for strategy in (SINGLE, SHADOW):
+        blocks = [b for b in costs.of(strategy, SHADOW.kind) if b.load.answers]
+        table.add_row(
+            strategy.name,
+            _median(Spread.of([b.load.p50_ms for b in blocks if b.load.p50_ms]), 1),
+            _median(Spread.of([b.load.p99_ms for b in blocks if b.load.p99_ms]), 1),
+            _median(Spread.of([cpu_ms(b) for b in blocks]), 2),
+        )
+    table.add_row(
+        "to single's",
+        _spread(costs.ratio(SHADOW, lambda block: block.load.p50_ms), 2),
+        _spread(costs.shadow_p99, 2),
+        _spread(costs.ratio(SHADOW, cpu_ms), 2),
+    )
+    return table
+
+
 def _problems(results: Results, console: Console) -> None:
     """What a reader must know before believing the tables."""
     for start in results.starts:
@@ -106,7 +184,13 @@ def _problems(results: Results, console: Console) -> None:
             for what, count in list(results.errors(system, case).items())[:KINDS]:
                 where = f"{case.clients} x {case.picture}"
                 console.print(f"[red]{system}, {where}: {count} x {what}", highlight=False)
-    elsewhere = Spread.of([block.elsewhere for block in results.blocks])
+    for comparison in (*SPLITS, SHADOW.kind):
+        for what, count in list(results.rules.errors(comparison).items())[:KINDS]:
+            console.print(f"[red]{comparison}, or single beside it: {count} x {what}")
+    if results.rules.problem is not None:
+        console.print(f"[red]The rules ended early: {results.rules.problem.splitlines()[0]}")
+    blocks = [*results.blocks, *(rule.block for rule in results.rules.blocks)]
+    elsewhere = Spread.of([block.elsewhere for block in blocks])
     if elsewhere is not None and elsewhere.median > DISTURBED:
         console.print(
             f"[red]The machine was not quiet: something else used {elsewhere.median:.2f} CPUs"

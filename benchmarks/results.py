@@ -10,6 +10,8 @@ from typing import Any
 
 from benchmarks.measurement import Block
 from benchmarks.processes import Memory
+from benchmarks.rule_costs import RuleCosts
+from benchmarks.spread import Spread
 from benchmarks.systems import OURS
 
 
@@ -43,19 +45,6 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The median of a figure over the rounds, and how far it went."""
-
-    median: float
-    low: float
-    high: float
-
-    @staticmethod
-    def of(values: list[float]) -> Spread | None:
-        return Spread(median(values), min(values), max(values)) if values else None
-
-
-@dataclass(frozen=True)
 class Case:
     """A load that every system gets."""
 
@@ -68,6 +57,7 @@ class Results:
     starts: list[Start] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
+    rules: RuleCosts = field(default_factory=RuleCosts)
 
     def systems(self) -> list[str]:
         return list(dict.fromkeys(start.system for start in self.starts))

@@ -19,6 +19,7 @@ from benchmarks import processes
 from benchmarks.environments import executables
 from benchmarks.pictures import Picture
 from benchmarks.systems import System
+from serve_app.home import HOME_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 START_S = 120.0
@@ -26,6 +27,7 @@ STOP_S = 45.0  # after SIGINT; then SIGTERM
 STRAGGLERS_S = 5.0  # after the end of the command, for what it started; after SIGTERM, for all
 POLL_S = 0.05
 LOG_LINES = 15
+SERVE_APP = "serve-app"  # its home, in a folder of the start
 
 
 class NotRunning(Exception):
@@ -40,9 +42,11 @@ class Server:
         ready_s: From the start of its process to the first right answer.
         stopped_s: From SIGINT to the end of its last process; None while it runs.
         left_behind: Processes that it had not ended by then, and that were ended for it.
+        home: Its SERVE_APP_HOME.
     """
 
     process: subprocess.Popen[bytes]
+    home: Path
     ready_s: float = 0.0
     stopped_s: float | None = None
     left_behind: int = 0
@@ -66,7 +70,9 @@ def running(system: System, picture: Picture, cache: Path) -> Iterator[Server]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as home, log.open("wb") as output:
         began = time.perf_counter()
-        server = Server(_started(system, cache, Path(home), output.fileno()))
+        server = Server(
+            _started(system, cache, Path(home), output.fileno()), Path(home) / SERVE_APP
+        )
         try:
             _await_answer(system, server, picture, log)
             server.ready_s = time.perf_counter() - began
@@ -85,7 +91,7 @@ def _started(system: System, cache: Path, home: Path, output: int) -> subprocess
             **inherited,
             **system.environment,
             "PYTHONPATH": str(ROOT),
-            "SERVE_APP_HOME": str(home / "serve-app"),
+            HOME_VARIABLE: str(home / SERVE_APP),
             "BENTOML_HOME": str(home / "bentoml"),
         },
         stdin=subprocess.DEVNULL,
