@@ -25,13 +25,6 @@ def check(
     Raises:
         BadConfig: A version, a size or a patch that does not fit.
     """
-    for name, pool in pools.items():
-        if "num_replicas" in pool:  # Serve would ignore it, for the code has an autoscaling_config
-            raise BadConfig(
-                f"animals.{name}.num_replicas",
-                f"is {pool['num_replicas']}: pools are autoscaled; to fix their number, set"
-                " autoscaling_config.min_replicas and max_replicas to it",
-            )
     _check_stable(rule, pools[Pool.STABLE], configs[Pool.STABLE])
     _check_candidate(rule, pools[Pool.CANDIDATE], configs[Pool.CANDIDATE])
 

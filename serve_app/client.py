@@ -116,6 +116,10 @@ class Client:
         revision: int = self._ask("POST", path, json=body)["revision"]
         return revision
 
+    def report(self, name: str, question: dict[str, str]) -> dict[str, Any]:
+        """`GET /control/reports/{name}`."""
+        return self._ask("GET", f"/{CONTROL_PLANE}/reports/{name}", params=question)
+
     def explain(self, headers: dict[str, str]) -> dict[str, Any]:
         """`GET /v1/explain` for a request with these headers."""
         encoded = {name: value.encode() for name, value in headers.items()}

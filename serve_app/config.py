@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from models import registry
 from serve_app import agreement
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import ingress_config, pool_config
 from serve_app.rules.rule import Rule
+from serve_app.yaml_file import read_mapping
 
 DATA_PLANE, CONTROL_PLANE = "animals", "control"
 INGRESS = "Ingress"
@@ -32,7 +31,7 @@ IN_PLACE = (
     "max_ongoing_requests",
     "max_queued_requests",
     "max_surge_percent",
-    "num_replicas",
+    "num_replicas",  # of what is not autoscaled: the Console
     "rolling_update_percentage",
     "user_config",
 )
@@ -62,17 +61,9 @@ def read(path: Path) -> dict[str, Any]:
     """A deployment file as it is written.
 
     Raises:
-        BadConfig: It cannot be read, or is no YAML mapping.
+        BadConfig: See `read_mapping`.
     """
-    try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as exc:
-        raise BadConfig(str(path), f"cannot be read: {exc}") from exc
-    except yaml.YAMLError as exc:
-        raise BadConfig(str(path), f"is not YAML: {' '.join(str(exc).split())}") from exc
-    if not isinstance(document, dict):
-        raise BadConfig(str(path), "holds no mapping: expected a Ray Serve configuration")
-    return document
+    return read_mapping(path, "a Ray Serve configuration")
 
 
 def check(document: dict[str, Any], known: Collection[str]) -> Rule:
@@ -99,9 +90,16 @@ def check(document: dict[str, Any], known: Collection[str]) -> Rule:
         raise BadConfig(f"{DATA_PLANE}.deployments", "is no list of deployments")
     entries = {str(deployment.get("name")): deployment for deployment in deployments}
     for name in (INGRESS, *Pool):
-        if entries.get(name, {}).get("user_config") is None:
+        entry = entries.get(name, {})
+        if entry.get("user_config") is None:
             raise BadConfig(
                 f"{DATA_PLANE}.{name}.user_config", "is missing: say what the deployment obeys"
+            )
+        if "num_replicas" in entry:  # Serve would ignore it: the code has an autoscaling_config
+            raise BadConfig(
+                f"{DATA_PLANE}.{name}.num_replicas",
+                f"is {entry['num_replicas']}: it is autoscaled; to fix the number, set"
+                " autoscaling_config.min_replicas and max_replicas to it",
             )
     rule = ingress_config(entries[INGRESS]["user_config"], known)
     configs = {pool: pool_config(entries[pool]["user_config"], known) for pool in Pool}

@@ -15,7 +15,7 @@ class Reason(StrEnum):
     SPLIT = "split"  # the unit's bucket, or chance
     NOT_TARGETED = "not_targeted"  # outside the rule's regions
     NO_UNIT = "no_unit"  # the request does not say whom to assign
-    NOT_READY = "not_ready"  # the candidate's pool has no replica
+    NOT_READY = "not_ready"  # the candidate could never answer yet under this rule
     FALLBACK = "fallback"  # assigned the candidate, answered by stable
 
 
@@ -85,7 +85,7 @@ class Exposure:
         assigned: The version that the plan gave. None if the rule takes what a replica is
             assigned and no replica answered.
         served: The version that answered; None if none did.
-        unit: Keyed hash of whom the rule assigns; None if it assigns no one.
+        user, session: Keyed hashes, as in `Context`; None where the request named none.
         confidence: Probability of `label`, 0 to 1.
         latency_ms: From the request's arrival at the ingress to its answer.
         model_ms: The network's share of that, for the whole batch it ran in.
@@ -126,7 +126,10 @@ class ShadowPair:
 
     Attributes:
         writer, sequence: Those of the picture's exposure.
-        at_ms: When the copy had its outcome, milliseconds since 1970 UTC.
+        at_ms: That of the exposure, so that a minute's pairs are of that minute's answers.
+        region: Where the live request came from, as in its exposure.
+        live_version, live_label, live_model_ms, live_latency_ms: What `served`, `label`,
+            `model_ms` and `latency_ms` of the exposure say of the live answer.
         candidate: The version that was asked.
         probability: With which this picture was to be copied, above 0 to 1.
         label, confidence: As in an exposure; None unless it was copied.
@@ -147,6 +150,45 @@ class ShadowPair:
     latency_ms: float | None
     model_ms: float | None
     error: str | None
+    region: str | None = None
+    live_version: str | None = None
+    live_label: str | None = None
+    live_model_ms: float | None = None
+    live_latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPicture:
+    """A picture that both versions answered, kept so that people may say what it shows.
+
+    Attributes:
+        writer, sequence, at_ms, rule_id, region: Those of its shadow pair.
+        expires_at_ms: When it is to be gone, milliseconds since 1970 UTC.
+        room: How many pictures there may be at once, says its rule.
+        probability: With which a copied picture of its kind, agreement or disagreement, was to
+            be kept; above 0 to 1. With which it was to be copied, its pair says.
+        digest: Of the picture as it came, 64 hex digits; see `serve_app.seal`.
+        stable, live_label: The version that answered, and its answer.
+        candidate, label: The version that got the copy, and what it said.
+        labels: Those that either version knows, sorted.
+        sealed: A small JPEG; see `serve_app.seal`.
+    """
+
+    writer: str
+    sequence: int
+    at_ms: int
+    rule_id: str
+    region: str | None
+    expires_at_ms: int
+    room: int
+    probability: float
+    digest: str
+    stable: str
+    live_label: str
+    candidate: str
+    label: str
+    labels: tuple[str, ...]
+    sealed: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,16 @@
         ├── BadPicture        422  the bytes are no picture that we read
         ├── BadTensor         422  an inference request that does not fit the model
         ├── BadFeedback       422  feedback that says nothing, or two things
+        ├── BadReview         422  what nobody was asked
+        ├── KeyMismatch       422  an idempotency key that came with another request
         ├── RefusedConfig     422  a configuration that was sent is refused
+        ├── BadPeriod         422  no time, or no region
         ├── NoSuchRevision    404
+        ├── NoSuchPicture     404  a picture that is not kept, or not any more
+        ├── NothingToReport   404  no rule of the kind was in force
         ├── UpdateInProgress  409  the data plane is being rebuilt
+        ├── AlreadyReviewed   409  somebody has said what the picture shows
+        ├── KeyInUse          409  what an idempotency key names has not ended
         ├── Busy              429  too many requests wait
         ├── NotReady          503  no replica can answer
         └── TooSlow           504  a pool did not answer in time
@@ -149,12 +156,40 @@ class BadFeedback(Problem):
     status, code, title = 422, "bad_feedback", "The feedback cannot be taken"
 
 
+class BadReview(Problem):
+    status, code, title = 422, "bad_review", "No answer to what was asked"
+
+
+class BadPeriod(Problem):
+    status, code, title = 422, "bad_period", "No such time or region"
+
+
+class NothingToReport(Problem):
+    status, code, title = 404, "nothing_to_report", "There is nothing to report"
+
+
 class NoSuchRevision(Problem):
     status, code, title = 404, "unknown_revision", "No such revision"
 
 
+class NoSuchPicture(Problem):
+    status, code, title = 404, "unknown_picture", "No such picture"
+
+
+class AlreadyReviewed(Problem):
+    status, code, title = 409, "already_reviewed", "The picture was reviewed"
+
+
 class UpdateInProgress(Problem):
     status, code, title = 409, "update_in_progress", "Another update is under way"
+
+
+class KeyInUse(Problem):
+    status, code, title = 409, "idempotency_in_progress", "The first request has not ended"
+
+
+class KeyMismatch(Problem):
+    status, code, title = 422, "idempotency_mismatch", "The key names another request"
 
 
 class RefusedConfig(Problem):

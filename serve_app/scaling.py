@@ -14,6 +14,9 @@ ROUTING: dict[str, Any] = {
     "request_router_class": "serve_app.serving.router:VersionRouter",
     "request_routing_stats_period_s": 0.5,
 }
+# Serve 2.60 says that variables of the environment will replace `metrics_interval_s`, and does not
+# read them yet: `serve_app.lifecycle.environment` has both at the same pace. Without it the pools
+# would be counted every 10 s, and a look back must be longer than that.
 _PACE: dict[str, Any] = {
     "metrics_interval_s": 1,
     "look_back_period_s": 4,

@@ -8,7 +8,7 @@ import typer
 
 from models.errors import ModelsError
 from serve_app import __version__
-from serve_app.cli import revision, rule, versions
+from serve_app.cli import report, revision, rule, versions
 from serve_app.cli.classify import classify
 from serve_app.cli.demo import demo
 from serve_app.cli.deploy import deploy
@@ -30,6 +30,7 @@ for command in (down, status, deploy, update, classify, traffic, demo):
     app.command()(command)
 app.add_typer(rule.app, name="rule")
 app.add_typer(revision.app, name="revision")
+app.add_typer(report.app, name="report")
 app.add_typer(versions.app, name="models")
 
 

@@ -14,12 +14,14 @@ from typing import Any
 import typer
 
 from serve_app.cli.options import Url, actor, console, tally
-from serve_app.cli.traffic import _print, _summary
+from serve_app.cli.summary import print_summary, summarize
 from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
 from serve_app.regions import members
-from serve_app.traffic import Outcome, Picture, drawings, send
+from serve_app.traffic.pictures import Picture, drawings
+from serve_app.traffic.player import Outcome, play
+from serve_app.traffic.scenario import plain
 
 REQUESTS = 300  # of an act; while an update lasts, as many as fit
 A_ROUND = 50  # of them, during an update
@@ -49,18 +51,19 @@ class Stage:
 
     def ask(self, requests: int) -> list[Outcome]:
         """The outcomes of requests from `user-0` and the others."""
-        return asyncio.run(
-            send(
+        labels = [picture.truth for picture in self.pictures]
+        scenario = plain(requests, USERS, REGIONS, labels)
+        played = asyncio.run(
+            play(
                 self.url,
+                scenario,
                 self.pictures,
-                requests=requests,
                 clients=CLIENTS,
-                users=USERS,
-                regions=REGIONS,
                 seed=1,
                 progress=lambda: None,
             )
         )
+        return played.outcomes
 
     def versions(self) -> dict[str, str]:
         """Which version answers each of these users."""
@@ -117,8 +120,8 @@ def _play(stage: Stage, act: Act) -> int:
         _obey(stage, act.change)
         started = time.perf_counter()
         outcomes = stage.ask(REQUESTS)
-    summary = _summary(outcomes, time.perf_counter() - started)
-    _print(summary)
+    summary = summarize(outcomes, time.perf_counter() - started)
+    print_summary(summary)
     typer.echo()
     for sentence in act.show(stage, outcomes):
         console().print(f"- {sentence}")

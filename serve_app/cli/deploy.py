@@ -16,8 +16,12 @@ from serve_app.cli.options import Reason, Url, Wait, actor, console, warn
 from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
+from serve_app.yaml_file import name_of
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="Such as deploy_configs/base.yaml.")]
+File = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="Such as deploy_configs/base.yaml; - is standard input."),
+]
 Diff = Annotated[bool, typer.Option("--diff", help="Print what would change, and deploy nothing.")]
 
 
@@ -33,7 +37,7 @@ def deploy(
         if diff:
             return
         warn(rule.warnings())
-        revision = client.deploy(document, actor(), reason or f"deploy {file}")
+        revision = client.deploy(document, actor(), reason or f"deploy {name_of(file)}")
         typer.echo(f"revision {revision} is deployed")
         if wait:
             until_in_force(client, revision)

@@ -10,7 +10,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serve_app.cli.files import read_mapping
 from serve_app.cli.options import (
     AsJson,
     Canary,
@@ -31,14 +30,21 @@ from serve_app.cli.options import (
 )
 from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
+from serve_app.config import INGRESS, check, user_configs
 from serve_app.health import refusals
 from serve_app.home import open_home
 from serve_app.rules.parse import ingress_config
+from serve_app.yaml_file import name_of, read_mapping
 
 app = typer.Typer(no_args_is_help=True, help="The rule: who answers now.")
 
 File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="YAML with the one key rule; - is standard input.")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="YAML with the one key rule, or a deployment file, of which nothing but the rule is"
+        " taken; - is standard input.",
+    ),
 ]
 
 
@@ -71,10 +77,17 @@ def show(url: Url = None, as_json: AsJson = False) -> None:
 @app.command("set")
 def set_rule(file: File, reason: Reason = "", wait: Wait = True, url: Url = None) -> None:
     """Put a rule in force, with the pools that it needs; it is checked before it is sent."""
-    content = read_mapping(file)
+    content = read_mapping(file, "a rule, or a deployment file")
+    is_deployment = "applications" in content and "rule" not in content
     with Client(url or service_url(), open_home().token) as client:
         known = [model["version"] for model in client.models()["models"]]
+        if is_deployment:
+            check(content, known)
+            content = user_configs(content)[INGRESS]
         rule = ingress_config(content, known)
+        if is_deployment:
+            versions = ", ".join(f"{key} {version}" for key, version in rule.versions.items())
+            typer.echo(f"of {name_of(file)} only the rule is deployed: {rule.kind}, {versions}")
         answer = client.set_rule(content["rule"], actor(), reason or f"rule {rule.kind}")
         typer.echo(f"revision {answer['revision']} with rule {answer['rule_id']} is deployed")
         warn(answer["warnings"])
@@ -100,7 +113,7 @@ def explain(
         return
     facts = Table(show_header=False, box=None)
     for key, value in (
-        ("version", plan["version"] or _shares(plan["shares"])),
+        ("version", plan["version"] or _several(plan)),
         ("reason", plan["reason"]),
         ("rule", f"{plan['rule']} {plan['rule_id']}"),
         ("experiment", plan["experiment"]),
@@ -122,7 +135,11 @@ def _candidate(rule: dict[str, Any]) -> str:
     return f"candidate {candidate['version']} in {candidate['pool']}: {ready}, {up}"
 
 
-def _shares(shares: dict[str, float]) -> str:
-    return "drawn for each request: " + ", ".join(
-        f"{version} {share:g}" for version, share in shares.items()
-    )
+def _several(plan: dict[str, Any]) -> str:
+    """What stands where one version would, of what `GET /v1/explain` answers."""
+    if plan["shares"]:
+        shares = (f"{version} {share:g}" for version, share in plan["shares"].items())
+        return "drawn for each request: " + ", ".join(shares)
+    if plan["held"]:
+        return f"whatever the replica holds: {tally(Counter(plan['held']))}"
+    return "none: no replica can answer"

@@ -5,127 +5,119 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
-from rich.table import Table
 from tqdm import tqdm
 
 from models.errors import BadData
-from serve_app.cli.options import AsJson, Url, console, print_json
+from serve_app.cli.options import AsJson, Url, print_json, warn
+from serve_app.cli.summary import is_complete, print_summary, summarize
 from serve_app.client import Client, service_url
 from serve_app.regions import country
-from serve_app.traffic import Outcome, drawings, photographs, send
+from serve_app.traffic.pictures import Picture, drawings, photographs
+from serve_app.traffic.player import left_out, play
+from serve_app.traffic.scenario import (
+    MAX_REQUESTS,
+    MAX_USERS,
+    Scenario,
+    plain,
+    read_scenario,
+)
 
-REGIONS = "AU,NZ,DE,FR,GB,US,BR,JP"
+REQUESTS, USERS, REGIONS = 500, 200, "AU,NZ,DE,FR,GB,US,BR,JP"  # without a scenario
 
-Requests = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many in all.")]
+File = Annotated[
+    Path | None,
+    typer.Option("--scenario", metavar="FILE", help="What the traffic does; - is standard input."),
+]
+Requests = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=MAX_REQUESTS,
+        help=f"How many in all; else {REQUESTS}, or what the scenario says, whose users become more"
+        " or fewer with its requests.",
+    ),
+]
 Clients = Annotated[int, typer.Option(min=1, max=256, help="How many at once.")]
-Users = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many to draw from.")]
-Regions = Annotated[str, typer.Option(help="Where users live, by ISO 3166-1 alpha-2.")]
+Users = Annotated[
+    int | None,
+    typer.Option(min=1, max=MAX_USERS, help=f"How many to draw from; else {USERS}."),
+]
+Regions = Annotated[
+    str | None,
+    typer.Option(help=f"Where users live, by ISO 3166-1 alpha-2; else {REGIONS}."),
+]
 Photos = Annotated[Path | None, typer.Option(help="A folder per class; without it, drawings.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed, the same users and pictures.")]
 
 
 def traffic(
-    requests: Requests = 500,
+    scenario: File = None,
+    requests: Requests = None,
     clients: Clients = 8,
-    users: Users = 200,
-    regions: Regions = REGIONS,
+    users: Users = None,
+    regions: Regions = None,
     photos: Photos = None,
     seed: Seed = 1,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a bounded number of requests; exit 1 if one was not answered."""
-    countries = [region.strip() for region in regions.split(",") if region.strip()]
-    if not countries or any(country(region) is None for region in countries):
-        raise typer.BadParameter(f"'{regions}': expected such as {REGIONS}", param_hint="--regions")
+    """Send a bounded number of requests, and what users say of the answers.
+
+    Exit 1 if one was not answered, or feedback was not kept.
+    """
+    if scenario and (users is not None or regions is not None):
+        option = "--regions" if users is None else "--users"
+        raise typer.BadParameter("the scenario says that", param_hint=option)
+    played_regions = _countries(REGIONS if regions is None else regions)
+    wanted = read_scenario(scenario) if scenario else None
     target = url or service_url()
     with Client(target) as client:
         client.rule()
     pictures = photographs(photos) if photos else drawings(seed)
     if not pictures:
         raise BadData(f"{photos} holds no pictures")
-    started = time.perf_counter()
-    with tqdm(total=requests, unit="request", disable=not sys.stderr.isatty()) as bar:
-        outcomes = asyncio.run(
-            send(
-                target,
-                pictures,
-                requests=requests,
-                clients=clients,
-                users=users,
-                regions=countries,
-                seed=seed,
-                progress=bar.update,
-            )
-        )
-    summary = _summary(outcomes, time.perf_counter() - started)
+    if wanted is None:
+        labels = [picture.truth for picture in pictures]
+        wanted = plain(requests or REQUESTS, users or USERS, played_regions, labels)
+    elif requests:
+        wanted = wanted.scaled(requests)
+    warn(f"left out: {sentence}" for sentence in left_out(wanted))
+    summary = _play(target, wanted, pictures, clients, seed)
     if as_json:
         print_json(summary)
     else:
-        _print(summary)
-    if summary["failed"]:
+        print_summary(summary)
+    if not is_complete(summary):
         sys.exit(1)
 
 
-def _summary(outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
-    answered = [outcome for outcome in outcomes if outcome.status == 200]
-    latencies = [outcome.latency_ms for outcome in answered]
-    failures = Counter(
-        f"{outcome.status or 'no answer'}: {outcome.answer.get('detail', '')}"
-        for outcome in outcomes
-        if outcome.status != 200
-    )
-    groups: dict[tuple[str, str], list[Outcome]] = {}
-    for outcome in answered:
-        key = (outcome.answer.get("version", "hidden"), outcome.answer["reason"])
-        groups.setdefault(key, []).append(outcome)
-    return {
-        "requests": len(outcomes),
-        "failed": sum(failures.values()),
-        "seconds": round(seconds, 2),
-        "per_second": round(len(outcomes) / seconds, 1),
-        "latency_ms": {
-            f"p{q}": round(float(np.percentile(latencies, q)), 2) if latencies else None
-            for q in (50, 95, 99)
-        },
-        "answers": [
-            {
-                "version": version,
-                "reason": reason,
-                "requests": len(group),
-                "right": sum(outcome.answer["label"] == outcome.truth for outcome in group),
-                "labels": dict(Counter(outcome.answer["label"] for outcome in group)),
-            }
-            for (version, reason), group in sorted(groups.items())
-        ],
-        "failures": dict(failures.most_common(10)),
-    }
+def _countries(regions: str) -> list[str]:
+    """
+    Raises:
+        typer.BadParameter: One is none.
+    """
+    found = [country(region) for region in regions.split(",") if region.strip()]
+    countries = [code for code in found if code is not None]
+    if not countries or None in found:
+        raise typer.BadParameter(f"'{regions}': expected such as {REGIONS}", param_hint="--regions")
+    return countries
 
 
-def _print(summary: dict[str, Any]) -> None:
-    out = console()
-    latency = {q: "-" if ms is None else f"{ms} ms" for q, ms in summary["latency_ms"].items()}
-    out.print(
-        f"{summary['requests']:,} requests in {summary['seconds']} s"
-        f" ({summary['per_second']:,}/s), [bold]{summary['failed']:,} failed[/bold];"
-        f" latency p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']}\n"
-    )
-    table = Table("version", "reason", "requests", "right", "labels", box=None)
-    for group in summary["answers"]:
-        labels = ", ".join(f"{count} {label}" for label, count in sorted(group["labels"].items()))
-        table.add_row(
-            group["version"],
-            group["reason"],
-            f"{group['requests']:,}",
-            f"{group['right'] / group['requests']:.3f}",
-            labels,
+def _play(
+    url: str, scenario: Scenario, pictures: list[Picture], clients: int, seed: int
+) -> dict[str, object]:
+    started = time.perf_counter()
+    with tqdm(total=scenario.requests, unit="request", disable=not sys.stderr.isatty()) as bar:
+        played = asyncio.run(
+            play(url, scenario, pictures, clients=clients, seed=seed, progress=bar.update)
         )
-    out.print(table)
-    for text, count in summary["failures"].items():
-        typer.echo(f"{count} x {text}", err=True)
+    seconds = time.perf_counter() - started
+    return {
+        "scenario": scenario.name,
+        **summarize(played.outcomes, seconds, played.lost),
+        "left_out": left_out(scenario),
+    }

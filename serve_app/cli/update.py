@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from serve_app.cli.files import read_mapping
 from serve_app.cli.options import Reason, Url, Wait, actor
 from serve_app.cli.waiting import until_in_force, until_recreated
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
+from serve_app.yaml_file import read_mapping
 
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v2.")]
 Method = Annotated[
@@ -37,7 +37,7 @@ def update(
         raise typer.BadParameter(
             "takes new processes: use --method recreate", param_hint="--runtime-env"
         )
-    environment = read_mapping(runtime_env) if runtime_env else None
+    environment = read_mapping(runtime_env, "Ray's runtime_env") if runtime_env else None
     why = reason or f"{method} update to {version}"
     with Client(url or service_url(), open_home().token) as client:
         revision = client.update(version, method, environment, actor(), why)

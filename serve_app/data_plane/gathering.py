@@ -70,7 +70,8 @@ class Gatherer:
     def _start_calls(self) -> None:
         while self._may_call() and (batch := self._next_batch()):
             # A context of its own: Serve cancels what a request started when its client hangs
-            # up, and this call is other clients' as well.
+            # up, and this call is other clients' as well. And calls of one request would have
+            # one id, by which Serve's router tells them apart.
             task = asyncio.get_running_loop().create_task(
                 self._run(batch), context=contextvars.Context()
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from serve_app.trace import CLIENT_GONE, Trace
 
 MAX_IN_PROGRESS = 256  # requests of one ingress
 WARM_UP_POLL_S = 0.05
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ class DataPlane:
                 self._record(rule, plan, context, started, None, picture, error)
                 for picture in range(len(pictures))
             ]
-            self.shadower.copy(rule, [record.sequence for record in failed], prepared)
+            self.shadower.copy(rule, failed, prepared)
             raise
         trace.reason, trace.error = answered_by.reason, failure
         trace.assigned = plan.assigned or answer.version
@@ -160,10 +163,10 @@ class DataPlane:
             self._record(rule, plan, context, started, answer, picture, failure)
             for picture in range(len(pictures))
         ]
-        self.shadower.copy(rule, [record.sequence for record in records], prepared)
+        self.shadower.copy(rule, records, prepared)
         latency_ms = 1000 * (time.perf_counter() - started)
         self.shadower.governor.answered(latency_ms)
-        ids = tuple(self.identity.seal(record) for record in records)
+        ids = tuple(self.identity.seal(_id_of(record)) for record in records)
         return Prediction(answered_by, answer, rule, ids, latency_ms)
 
     def plan(self, context: Context) -> Plan:
@@ -234,7 +237,11 @@ class DataPlane:
         except Problem as exc:
             if exc.status < 500 and not isinstance(exc, Busy):  # the request's own fault
                 raise
-            return plan.fallback, await self._ask(plan.fallback, pictures), exc.code
+            failure = exc.code
+        except Exception:
+            logger.exception("candidate.failed")
+            failure = Problem.code
+        return plan.fallback, await self._ask(plan.fallback, pictures), failure
 
     async def _try(self, plan: Plan, pictures: Prepared) -> Answer:
         """The candidate's answer, if it comes in time."""
@@ -269,7 +276,7 @@ class DataPlane:
         answer: Answer | None,
         picture: int,
         error: str | None,
-    ) -> PredictionId:
+    ) -> Exposure:
         """Record what one picture met."""
         served = answer.version if answer else None
         label, confidence = answer.best(picture) if answer else (None, None)
@@ -293,11 +300,15 @@ class DataPlane:
             error=error,
         )
         self.recorder.record(exposure)
-        return PredictionId(
-            exposure.writer,
-            exposure.sequence,
-            exposure.at_ms,
-            exposure.rule_id,
-            exposure.assigned or "",
-            label or "",
-        )
+        return exposure
+
+
+def _id_of(exposure: Exposure) -> PredictionId:
+    return PredictionId(
+        exposure.writer,
+        exposure.sequence,
+        exposure.at_ms,
+        exposure.rule_id,
+        exposure.assigned or "",
+        exposure.label or "",
+    )

@@ -10,13 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from serve_app.clock import now_ms
 from serve_app.data_plane.asking import Asker
 from serve_app.data_plane.governor import Governor
 from serve_app.data_plane.pictures import Prepared
 from serve_app.data_plane.pools import Answer
 from serve_app.data_plane.watch import CandidateWatch
-from serve_app.domain import Outcome, ShadowPair
+from serve_app.domain import Exposure, Outcome, ShadowPair
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
@@ -44,11 +43,11 @@ class Shadower:
         self.in_flight = 0
         self.tally: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
 
-    def copy(self, rule: Rule, sequences: Sequence[int], pictures: Prepared) -> None:
+    def copy(self, rule: Rule, exposures: Sequence[Exposure], pictures: Prepared) -> None:
         """Copy a request that the rule samples; returns at once, whatever becomes of it.
 
         Args:
-            sequences: Those of its exposures, one a picture.
+            exposures: Its own, one a picture.
         """
         if not isinstance(rule, Shadow):
             return
@@ -56,7 +55,7 @@ class Shadower:
         if drawn >= rule.sample:
             return
         probability = rule.sample * self.governor.share
-        copy = _Copy(rule, sequences, pictures, probability)
+        copy = _Copy(rule, exposures, pictures, probability)
         if drawn >= probability:
             self._note(copy, Outcome.SHED, GOVERNED)
         elif not self._watch.up:
@@ -125,13 +124,13 @@ class Shadower:
     ) -> None:
         latency_ms = 1000 * (time.perf_counter() - copy.started)
         self.tally[outcome.value] += len(copy.pictures)
-        for picture, sequence in enumerate(copy.sequences):
+        for picture, live in enumerate(copy.exposures):
             label, confidence = answer.best(picture) if answer else (None, None)
             self._recorder.record_pair(
                 ShadowPair(
-                    writer=self._recorder.writer,
-                    sequence=sequence,
-                    at_ms=now_ms(),
+                    writer=live.writer,
+                    sequence=live.sequence,
+                    at_ms=live.at_ms,
                     rule_id=copy.rule.rule_id,
                     candidate=copy.rule.candidate,
                     outcome=outcome.value,
@@ -141,16 +140,21 @@ class Shadower:
                     latency_ms=None if outcome is Outcome.SHED else latency_ms,
                     model_ms=answer.model_ms if answer else None,
                     error=error,
+                    region=live.region,
+                    live_version=live.served,
+                    live_label=live.label,
+                    live_model_ms=live.model_ms,
+                    live_latency_ms=live.latency_ms,
                 )
             )
 
 
 class _Copy:
     def __init__(
-        self, rule: Shadow, sequences: Sequence[int], pictures: Prepared, probability: float
+        self, rule: Shadow, exposures: Sequence[Exposure], pictures: Prepared, probability: float
     ) -> None:
         self.rule = rule
-        self.sequences = sequences
+        self.exposures = exposures
         self.pictures = pictures
         self.probability = probability
         self.started = time.perf_counter()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Protocol
 
-from fastapi import Depends, FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Lifespan
 
 from serve_app import __version__
@@ -39,10 +40,14 @@ class ControlPlane(Protocol):
         runtime_env: dict[str, Any] | None,
         actor: str,
         reason: str,
+        key: str | None,
     ) -> int: ...
-    async def restore(self, number: int, actor: str, reason: str) -> int: ...
+    async def restore(self, number: int, actor: str, reason: str, key: str | None) -> int: ...
     async def revisions(self, limit: int) -> list[dict[str, Any]]: ...
     async def audit(self, limit: int) -> list[dict[str, Any]]: ...
+    async def report(
+        self, name: str, since: str, region: str | None, experiment: str | None
+    ) -> dict[str, Any]: ...
 
 
 class SignIn(BaseModel):
@@ -53,13 +58,27 @@ class SignIn(BaseModel):
     token: str = Field(max_length=200)
 
 
+def _without_controls(text: str) -> str:
+    """PostgreSQL stores no NUL, and in a list of changes one line is one change."""
+    for place, character in enumerate(text):
+        if unicodedata.category(character) == "Cc":
+            raise ValueError(
+                f"character {place + 1} is the control character U+{ord(character):04X}:"
+                " expected one line of text"
+            )
+    return text
+
+
+Line = Annotated[str, AfterValidator(_without_controls)]
+
+
 class Change(BaseModel):
-    """Who changes something, and why."""
+    """Who changes something, and why; a line of text each."""
 
     model_config = ConfigDict(extra="forbid")
 
-    actor: str = Field(min_length=1, max_length=200)
-    reason: str = Field(max_length=1000)
+    actor: Line = Field(min_length=1, max_length=200)
+    reason: Line = Field(max_length=1000)
 
 
 class Deployment(Change):
@@ -89,6 +108,34 @@ class Update(Change):
 
 
 Limit = Query(50, ge=1, le=1000)
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Names this request: sent again within 24 hours, it gets the same answer and"
+        " changes nothing more. With another body the key is refused. What failed may be tried"
+        " again under its key.",
+        min_length=1,
+        max_length=200,
+        pattern="^[!-~]+$",
+    ),
+]
+Since = Annotated[
+    str,
+    Query(
+        description="From when: such as 30m, 24h or 7d before now, or an ISO 8601 time.",
+        max_length=50,
+    ),
+]
+WEEK = "7d"
+Region = Annotated[
+    str | None,
+    Query(description="A country, or a group such as australia-pacific.", max_length=50),
+]
+Experiment = Annotated[
+    str | None,
+    Query(description="Its name in the rule; else the newest of its kind.", max_length=100),
+]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
@@ -107,6 +154,7 @@ def application(
     )
     admitted = [Depends(doorkeeper.admit)]
     may_fail = documentation.problems(401, 422, 503, 504)
+    may_have_none = documentation.problems(401, 404, 422, 503, 504)
     may_change = documentation.problems(401, 404, 409, 422, 503, 504)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -145,15 +193,16 @@ def application(
         return json_response(await plane.set_rule(body.rule, body.actor, body.reason))
 
     @app.post("/updates", status_code=202, dependencies=admitted, responses=may_change)
-    async def update(body: Update) -> Response:
+    async def update(body: Update, key: Key = None) -> Response:
         number = await plane.update(
-            body.version, body.method, body.runtime_env, body.actor, body.reason
+            body.version, body.method, body.runtime_env, body.actor, body.reason, key
         )
         return json_response({"revision": number}, 202)
 
     @app.post("/revisions/{number}/restore", dependencies=admitted, responses=may_change)
-    async def restore(number: Number, body: Change) -> Response:
-        return json_response({"revision": await plane.restore(number, body.actor, body.reason)})
+    async def restore(number: Number, body: Change, key: Key = None) -> Response:
+        revision = await plane.restore(number, body.actor, body.reason, key)
+        return json_response({"revision": revision})
 
     @app.get("/revisions", dependencies=admitted, responses=may_fail)
     async def revisions(limit: int = Limit) -> Response:
@@ -162,6 +211,26 @@ def application(
     @app.get("/audit", dependencies=admitted, responses=may_fail)
     async def audit(limit: int = Limit) -> Response:
         return json_response({"audit": await plane.audit(limit)})
+
+    @app.get("/reports/traffic", dependencies=admitted, responses=may_fail)
+    async def traffic_report(since: Since = WEEK, region: Region = None) -> Response:
+        return json_response(await plane.report("traffic", since, region, None))
+
+    @app.get("/reports/canary", dependencies=admitted, responses=may_have_none)
+    async def canary_report(
+        since: Since = WEEK, region: Region = None, experiment: Experiment = None
+    ) -> Response:
+        return json_response(await plane.report("canary", since, region, experiment))
+
+    @app.get("/reports/ab", dependencies=admitted, responses=may_have_none)
+    async def ab_report(
+        since: Since = WEEK, region: Region = None, experiment: Experiment = None
+    ) -> Response:
+        return json_response(await plane.report("ab", since, region, experiment))
+
+    @app.get("/reports/shadow", dependencies=admitted, responses=may_have_none)
+    async def shadow_report(since: Since = WEEK, region: Region = None) -> Response:
+        return json_response(await plane.report("shadow", since, region, None))
 
     app.mount("/static", StaticFiles(packages=[("serve_app", "pages/static")]))
     explain_errors(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -90,9 +91,11 @@ def router(plane: DataPlane) -> APIRouter:
         experiment = in_force.experiment_terms
         stable, *other = in_force.versions.values()
         drawn = plan.reason is Reason.SPLIT and position and position.bucket is None
+        held = None if plan.assigned else _held(await plane.pools.replicas(), plan.pool)
+        only = next(iter(held)) if held and len(held) == 1 else None
         return json_response(
             {
-                "version": None if drawn else plan.assigned or stable,
+                "version": None if drawn else plan.assigned or only,
                 "reason": plan.reason.value,
                 "rule": in_force.kind,
                 "rule_id": in_force.rule_id,
@@ -102,6 +105,7 @@ def router(plane: DataPlane) -> APIRouter:
                 "shares": (
                     {stable: 1 - in_force.share, other[0]: in_force.share} if drawn else None
                 ),
+                "held": held,
                 "notes": in_force.notes(context),
             }
         )
@@ -158,6 +162,13 @@ def _model(card: Card, replicas: list[Replica]) -> dict[str, Any]:
     }
 
 
+def _held(replicas: list[Replica], pool: Pool) -> dict[str, int]:
+    """How many replicas of a pool are assigned each version."""
+    return Counter(
+        replica.version for replica in replicas if replica.pool == pool and replica.version
+    )
+
+
 def _candidate(plane: DataPlane) -> dict[str, Any] | None:
     """How this ingress sees the version that the rule tries."""
     candidate = plane.rule.candidate_replicas
@@ -202,7 +213,11 @@ _RULE = fields(
     rejected={"type": ["object", "null"]},
 )
 _EXPLANATION = fields(
-    version={"type": ["string", "null"], "description": "Null where each request is drawn."},
+    version={
+        "type": ["string", "null"],
+        "description": "Null where each request is drawn, and where the replicas that may answer"
+        " hold several versions (a rolling update) or none.",
+    },
     reason={"type": "string", "enum": documentation.REASONS},
     rule=TEXT,
     rule_id=TEXT,
@@ -210,6 +225,11 @@ _EXPLANATION = fields(
     threshold={"type": ["number", "null"]},
     experiment={"type": ["string", "null"]},
     shares={"type": ["object", "null"], "description": "By version, where requests are drawn."},
+    held={
+        "type": ["object", "null"],
+        "description": "How many replicas hold each version, where the rule leaves it to them.",
+        "additionalProperties": {"type": "integer", "minimum": 1},
+    },
     notes={"type": "array", "items": TEXT},
 )
 _MODEL = fields(

@@ -15,8 +15,9 @@ RUN_VARIABLE = "SERVE_APP_RUN"
 
 # HAProxy instead of the Python proxy, gRPC between replicas, one second of draining instead of
 # thirty, a retry elsewhere when an ingress replica dies, and a minute for the proxies to start on a
-# busy machine: `serve run` fails when they have missed three of these waits. And our own check of
-# the headers that Serve reads before we are asked.
+# busy machine: `serve run` fails when they have missed three of these waits. Calls are counted
+# every second, also by a Serve that has replaced `metrics_interval_s` (see `serve_app.scaling`).
+# And our own check of the headers that Serve reads before we are asked.
 FAST = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -26,6 +27,8 @@ FAST = {
     "RAY_SERVE_HAPROXY_RETRIES": "10",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "1048576",  # bytes; a larger request is not retried
     "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "roundrobin",
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.doorway.middlewares",
 }
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from serve_app.errors import BadConfig
+from serve_app.yaml_file import read_mapping
 
 # Serve's own defaults for what a file leaves out.
 DEFAULT_HOST = "0.0.0.0"  # noqa: S104 what Serve does
@@ -37,14 +36,8 @@ def read(path: Path) -> ServeFile:
     Raises:
         BadConfig: There is none, or it does not look like one.
     """
-    try:
-        document = yaml.safe_load(path.read_text())
-    except OSError as exc:
-        raise BadConfig(str(path), f"cannot be read ({exc.strerror}): name a Serve file") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise BadConfig(str(path), f"is not YAML: {exc}") from exc
-    if not isinstance(document, dict):
-        raise BadConfig(str(path), "is not a Serve configuration: expected keys and values")
+    path = path.absolute()
+    document = read_mapping(path, "a Ray Serve configuration")
     names = _applications(path, document.get("applications"))
     http = document.get("http_options") or {}
     if not isinstance(http, dict):
@@ -52,7 +45,7 @@ def read(path: Path) -> ServeFile:
     port = http.get("port", DEFAULT_PORT)
     if not isinstance(port, int) or not 0 < port < 65536:
         raise BadConfig(f"{path}: http_options.port", f"is {port!r}: expected 1 .. 65535")
-    return ServeFile(path.absolute(), str(http.get("host", DEFAULT_HOST)), port, names)
+    return ServeFile(path, str(http.get("host", DEFAULT_HOST)), port, names)
 
 
 def _applications(path: Path, listed: Any) -> tuple[str, ...]:

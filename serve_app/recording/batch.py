@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_app.domain import Exposure, Feedback, ShadowPair
+from serve_app.domain import Exposure, Feedback, KeptPicture, ShadowPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Adoptions, exposures, shadow pairs and feedback of one writer; never without any.
+    """What one writer tells; never nothing at all.
 
     The adoptions come first: each is delivered before or with the exposures that follow it.
 
@@ -38,6 +38,14 @@ class Batch:
     exposures: tuple[Exposure, ...] = ()
     pairs: tuple[ShadowPair, ...] = ()
     feedback: tuple[Feedback, ...] = ()
+    kept: tuple[KeptPicture, ...] = ()
     last_sequence: int = 0
     dropped: int = 0
     dropped_pairs: int = 0
+
+    @property
+    def rule_ids(self) -> set[str]:
+        """The rules that its exposures, shadow pairs and pictures come from."""
+        entries: tuple[Exposure | ShadowPair | KeptPicture, ...]
+        entries = (*self.exposures, *self.pairs, *self.kept)
+        return {entry.rule_id for entry in entries}

@@ -14,7 +14,7 @@ class Buffer(Generic[Entry]):
     Attributes:
         recorded: Entries so far: each is delivered, dropped, spooled or waiting.
         delivered: Entries that the store has.
-        dropped: Entries lost because the buffer was full.
+        dropped: Entries lost because the buffer was full, or not even made; see `drop`.
         spooled: Entries left in the spool.
     """
 
@@ -48,6 +48,11 @@ class Buffer(Generic[Entry]):
             self._queue.append(entry)
         else:
             self.dropped += 1
+
+    def drop(self) -> None:
+        """Count an entry that was due and could not be made."""
+        self.recorded += 1
+        self.dropped += 1
 
     def send(self, most: int) -> tuple[Entry, ...]:
         """The first of the queue; they are on their way until they are delivered or spooled."""

@@ -1,8 +1,9 @@
-"""Carries exposures and shadow pairs off the answer's path.
+"""Carries exposures, shadow pairs and kept pictures off the answer's path.
 
-`record` and `record_pair` only append to a buffer. A background task makes batches and delivers
-them one after the other, each until it is taken: the store knows an entry by its writer and
-number, so a batch that arrives twice does no harm. Everything here runs in one event loop.
+`record`, `record_pair` and `record_kept` only append to a buffer. A background task makes batches
+and delivers them one after the other, each until it is taken: the store knows an entry by its
+writer and number, so a batch that arrives twice does no harm. Everything here runs in one event
+loop.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import asyncio
 import logging
 import secrets
 from contextlib import suppress
+from typing import Any
 
-from serve_app.domain import Exposure, ShadowPair
+from serve_app.domain import Exposure, KeptPicture, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.recording.buffer import Buffer
 from serve_app.recording.delivery import Deliver, attempt
@@ -21,6 +23,7 @@ from serve_app.recording.spool import Spool
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 5.0  # between two attempts
+MAX_KEPT, KEPT_AT_ONCE = 64, 16  # pictures that may wait, and that a batch has at most
 
 
 class Recorder:
@@ -28,7 +31,8 @@ class Recorder:
 
     Attributes:
         writer: 12 hex digits that name this process in the store.
-        pairs: What the counts of this class tell of exposures, it tells of shadow pairs.
+        pairs, kept: What the counts of this class tell of exposures, they tell of shadow pairs
+            and of kept pictures.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Recorder:
         """
         self.writer = secrets.token_hex(6)
         self.pairs: Buffer[ShadowPair] = Buffer(capacity)
+        self.kept: Buffer[KeptPicture] = Buffer(MAX_KEPT)
         self._exposures: Buffer[Exposure] = Buffer(capacity)
         self._deliver = deliver
         self._spool = spool
@@ -111,6 +116,10 @@ class Recorder:
         if self._is_enough():
             self._enough.set()
 
+    def record_kept(self, picture: KeptPicture) -> None:
+        """Take a picture, as `record` takes an exposure; it may wait for the interval."""
+        self.kept.add(picture)
+
     def adopted(self, rule_id: str, rule: str, at_ms: int) -> None:
         """Exposures from now on come from this rule; see `Adoption`. Never dropped."""
         self._adoptions.append(Adoption(at_ms, rule_id, rule))
@@ -137,13 +146,17 @@ class Recorder:
         except TimeoutError:
             logger.warning("recording.spooled", extra=self._facts())
         finally:
-            self._exposures.close()
-            self.pairs.close()
+            for buffer in self._buffers:
+                buffer.close()
             while batch := self._next():
                 self._spool.write(batch)
-                self._exposures.note_spooled()
-                self.pairs.note_spooled()
+                for buffer in self._buffers:
+                    buffer.note_spooled()
                 self._on_its_way = None
+
+    @property
+    def _buffers(self) -> tuple[Buffer[Any], ...]:
+        return self._exposures, self.pairs, self.kept
 
     async def _run(self) -> None:
         while True:
@@ -155,12 +168,13 @@ class Recorder:
 
     def _next(self) -> Batch | None:
         """The batch on its way, or a new one; None if nothing waits."""
-        if self._on_its_way is None and (self._adoptions or self._exposures or self.pairs):
+        if self._on_its_way is None and (self._adoptions or any(map(len, self._buffers))):
             self._on_its_way = Batch(
                 self.writer,
                 adoptions=tuple(self._adoptions),
                 exposures=self._exposures.send(self._batch_size),
                 pairs=self.pairs.send(self._batch_size),
+                kept=self.kept.send(KEPT_AT_ONCE),
                 last_sequence=self._sequence,
                 dropped=self._exposures.dropped,
                 dropped_pairs=self.pairs.dropped,
@@ -180,8 +194,8 @@ class Recorder:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         self._on_its_way = None
-        self._exposures.note_delivered()
-        self.pairs.note_delivered()
+        for buffer in self._buffers:
+            buffer.note_delivered()
 
     async def _taken(self, batch: Batch) -> bool:
         """Whether one attempt brought the batch to the store."""

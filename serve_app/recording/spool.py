@@ -29,18 +29,23 @@ class Spool:
         self._numbers = count(1)
 
     def write(self, batch: Batch) -> None:
-        """Keep a batch; a reader sees all of its file or none.
+        """Keep a batch, through a power cut as well; a reader sees all of its file or none.
 
         Raises:
             OSError: The folder cannot be written.
         """
         path = self._folder / f"{batch.writer}-{next(self._numbers):06}.json"
         draft = path.with_suffix(".tmp")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(_BATCH.dump_json(batch))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(_BATCH.dump_json(batch))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(path)
+        except OSError:
+            draft.unlink(missing_ok=True)  # a full disk needs the room
+            raise
+        _sync(self._folder)
 
     def drain(self, store: Callable[[Batch], None]) -> int:
         """Hand every batch to `store`; its file goes once `store` has returned.
@@ -65,3 +70,12 @@ class Spool:
             path.unlink(missing_ok=True)
             exposures += len(batch.exposures)
         return exposures
+
+
+def _sync(folder: Path) -> None:
+    """Write down which files a folder has: the name of a synced file may still be lost."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

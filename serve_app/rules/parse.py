@@ -83,16 +83,25 @@ def parse_rule(content: Any, known: Collection[str]) -> Rule:
     Raises:
         BadConfig: See `ingress_config`.
     """
+    rule = read_rule(content)
+    for key, version in rule.versions.items():
+        _known(f"rule.{key}", version, known)
+    _sound(rule)
+    return rule
+
+
+def read_rule(content: Any) -> Rule:
+    """A rule that was in force once, whatever the registry holds today.
+
+    Raises:
+        BadConfig: Not a rule.
+    """
     if not isinstance(content, dict):
         raise BadConfig("rule", "is refused: expected a mapping with the key kind")
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise BadConfig("rule.kind", f"is {str(kind)[:50]}: expected one of {', '.join(KINDS)}")
-    rule = _parsed(KINDS[kind], content, "rule")
-    for key, version in rule.versions.items():
-        _known(f"rule.{key}", version, known)
-    _sound(rule)
-    return rule
+    return parsed(KINDS[kind], content, "rule")
 
 
 def pool_config(user_config: Any, known: Collection[str]) -> PoolConfig:
@@ -101,7 +110,7 @@ def pool_config(user_config: Any, known: Collection[str]) -> PoolConfig:
     Raises:
         BadConfig: Unknown keys, or a version that is not known.
     """
-    config = _parsed(PoolConfig, user_config, "")
+    config = parsed(PoolConfig, user_config, "")
     _known("version", config.version, known)
     if config.patch:
         _known("patch.version", config.patch.version, known)
@@ -120,12 +129,21 @@ def _sound(rule: Rule) -> None:
         )
 
 
-def _parsed(model: type[Model], content: Any, root: str) -> Model:
+def parsed(model: type[Model], content: Any, root: str) -> Model:
+    """A model of what somebody wrote.
+
+    Args:
+        root: Where the paths of refusals begin; may be empty.
+
+    Raises:
+        BadConfig: The first thing that is wrong with it.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as exc:
         error = exc.errors()[0]
-        path = ".".join(str(key) for key in (root, *error["loc"]) if key != "") or "user_config"
+        keys = [str(key) for key in (root, *error["loc"]) if key not in ("", "[key]")]
+        path = ".".join(keys) or "user_config"
         own = error.get("ctx", {}).get("error")
         message = str(own) if own else f"is refused: {error['msg']}"
         raise BadConfig(path, message) from exc

@@ -140,4 +140,4 @@ class Rule(BaseModel, ABC):
 
     def content(self) -> dict[str, Any]:
         """As in the YAML, defaults filled in."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serve_app.domain import Context, Plan, Pool, Reason
+from serve_app.rules.review import Review
 from serve_app.rules.rule import Candidate, Rule, VersionName
 from serve_app.rules.split import Timeout
 
@@ -20,6 +21,7 @@ class Shadow(Rule):
         max_in_flight: Pictures that the candidate may owe one ingress; what would exceed that is
             shed, unless it owes none.
         timeout_s: How long it may take for a copy.
+        review: Which pictures are kept; none, unless it says so.
     """
 
     kind: Literal["shadow"]
@@ -28,6 +30,7 @@ class Shadow(Rule):
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 32
     timeout_s: Timeout = 5.0
+    review: Review | None = None
 
     @property
     def versions(self) -> dict[str, str]:

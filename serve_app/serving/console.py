@@ -8,7 +8,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from ray.exceptions import RayActorError, RayTaskError
@@ -23,7 +24,11 @@ from serve_app.serving.logs import join_serve_log
 from serve_app.store.errors import StoreError
 from serve_app.trace import Trace
 
+if TYPE_CHECKING:
+    from serve_app.reports.desk import ReportDesk
+
 CALL_TIMEOUT_S = 20.0
+REPORT_TIMEOUT_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +39,7 @@ class Console:
     def __init__(self, controller: DeploymentHandle[Any]) -> None:
         join_serve_log()
         self._controller = controller
+        self._database_url = open_home().database_url
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return application(self, Doorkeeper(open_home().token), _log, _nothing_beside)
@@ -61,14 +67,14 @@ class Console:
         runtime_env: dict[str, Any] | None,
         actor: str,
         reason: str,
+        key: str | None,
     ) -> int:
         """See `Controller.update`."""
-        change = (version, method, runtime_env, actor, reason)
-        return await self._ask("update", *change)  # type: ignore[no-any-return]
+        return await self._change(key, "update", version, method, runtime_env, actor, reason)
 
-    async def restore(self, number: int, actor: str, reason: str) -> int:
+    async def restore(self, number: int, actor: str, reason: str, key: str | None) -> int:
         """See `Controller.restore`."""
-        return await self._ask("restore", number, actor, reason)  # type: ignore[no-any-return]
+        return await self._change(key, "restore", number, actor, reason)
 
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
         """See `Controller.revisions`."""
@@ -77,6 +83,36 @@ class Console:
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         """See `Controller.audit`."""
         return await self._ask("audit", limit)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _reports(self) -> ReportDesk:
+        # It loads scipy, for a second that the first report can wait and a start cannot.
+        from serve_app.reports.desk import ReportDesk
+
+        return ReportDesk(self._database_url)
+
+    async def report(
+        self, name: str, since: str, region: str | None, experiment: str | None
+    ) -> dict[str, Any]:
+        """See `ReportDesk.make`; the Controller is not asked."""
+
+        def make() -> dict[str, Any]:
+            return self._reports.make(name, since, region, experiment)
+
+        making = asyncio.to_thread(make)
+        try:
+            return await asyncio.wait_for(making, REPORT_TIMEOUT_S)
+        except TimeoutError as exc:
+            raise TooSlow(
+                f"the report was not ready within {REPORT_TIMEOUT_S:g} s: ask for a shorter period"
+            ) from exc
+        except StoreError as exc:
+            raise NotReady(str(exc)) from exc
+
+    async def _change(self, key: str | None, change: str, *args: Any) -> int:
+        """The revision that it makes; see `Controller.once`."""
+        named = (change, *args) if key is None else ("once", key, change, *args)
+        return await self._ask(*named)  # type: ignore[no-any-return]
 
     async def _ask(self, method: str, *args: Any) -> Any:
         call = getattr(self._controller, method)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ray.serve.schema import ServeDeploySchema
 
@@ -22,6 +22,7 @@ from serve_app.composition import data_plane, with_rule, with_version
 from serve_app.errors import BadConfig, NoSuchRevision, UpdateInProgress
 from serve_app.experiments import Experiments
 from serve_app.home import open_home
+from serve_app.idempotency import Once
 from serve_app.recording.batch import Batch
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import parse_rule
@@ -57,6 +58,7 @@ class Controller:
         self._spool = Spool(home.folder("spool"))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store = open_store(home.database_url)
+        self._once = Once(self._store, self._in_writer)
         self._deploying = asyncio.Lock()
         self._experiments = Experiments(home.folder("experiments"))
         self._recreating: asyncio.Task[None] | None = None
@@ -140,6 +142,10 @@ class Controller:
             )
         async with self._changes():
             return await self._deploy(revision.document, actor, reason, "restore")
+
+    async def once(self, key: str, change: Literal["update", "restore"], *args: Any) -> int:
+        """Make a change unless it was made under this key already; see `Once.make`."""
+        return await self._once.make(key, [change, *args], lambda: getattr(self, change)(*args))
 
     async def status(self) -> dict[str, Any]:
         """Serve's applications, what was recorded, the present revision."""

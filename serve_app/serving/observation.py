@@ -13,6 +13,7 @@ from ray.serve import metrics
 
 from serve_app.data_plane.plane import DataPlane
 from serve_app.recording.recorder import Recorder
+from serve_app.rules.rule import Rule
 from serve_app.serving.logs import flush_serve_log
 from serve_app.trace import Trace
 
@@ -21,7 +22,11 @@ MAX_WAITING = 20_000
 LATENCY_MS: list[float] = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 5000]
 _LABELS: Any = ("rule", "assigned", "served", "reason")  # Ray types it as a tuple of one
 _COPY_LABELS: Any = ("outcome",)
+_RULE_LABELS: Any = ("rule", "rule_id", "stable", "candidate")
 _REQUEST_LABELS: Any = ("route", "status", "error", *_LABELS)
+
+STATES = ("recorded", "delivered", "dropped", "waiting")
+CANDIDATE_STATES = ("wanted", "ready", "up")
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +60,11 @@ class Observation:
             "Exposures of this ingress: recorded, delivered, dropped, waiting.",
             tag_keys=("state",),
         )
+        self._pairs = metrics.Gauge(
+            "serve_app_shadow_pairs",
+            "Shadow pairs of this ingress: recorded, delivered, dropped, waiting.",
+            tag_keys=("state",),
+        )
         self._copies = metrics.Counter(
             "serve_app_shadow_copies",
             "Pictures of a shadow's sample, by what became of their copies.",
@@ -67,6 +77,17 @@ class Observation:
         )
         self._weight = metrics.Gauge(
             "serve_app_effective_weight", "The share of units that the candidate gets now: 0 to 1."
+        )
+        self._rule = metrics.Gauge(
+            "serve_app_rule",
+            "1 for the rule in force, 0 for the one before.",
+            tag_keys=_RULE_LABELS,
+        )
+        self._rule_told: dict[str, str] = {}
+        self._candidate = metrics.Gauge(
+            "serve_app_candidate",
+            "0 or 1: the rule wants one, it was ready once, it can be asked now.",
+            tag_keys=("state",),
         )
         self._rejected = metrics.Gauge(
             "serve_app_rule_rejected", "1 while a refused rule is held aside."
@@ -101,16 +122,32 @@ class Observation:
             logger.info("request", extra={**asdict(trace), "log_to_stderr": False})
         for values, count in tally.items():
             self._requests.inc(count, dict(zip(_REQUEST_LABELS, values, strict=True)))
-        for state in ("recorded", "delivered", "dropped", "waiting"):
+        for state in STATES:
             self._exposures.set(getattr(self._recorder, state), {"state": state})
+            self._pairs.set(getattr(self._recorder.pairs, state), {"state": state})
         for outcome, count in plane.shadower.tally.items():
             if new := count - self._copied[outcome]:
                 self._copies.inc(new, {"outcome": outcome})
                 self._copied[outcome] = count
         self._governor.set(plane.shadower.governor.share)
         self._weight.set(plane.effective_weight if plane.is_ruled else 0.0)
+        if plane.is_ruled:
+            self._write_rule(plane.rule)
+            wanted = plane.rule.candidate_replicas is not None
+            for state, holds in zip(
+                CANDIDATE_STATES, (wanted, plane.watch.ready, plane.watch.up), strict=True
+            ):
+                self._candidate.set(int(holds), {"state": state})
         self._rejected.set(int(plane.rejected is not None))
         if self._unlogged:
             logger.warning("log.dropped", extra={"requests": self._unlogged})
             self._unlogged = 0
         flush_serve_log()
+
+    def _write_rule(self, rule: Rule) -> None:
+        stable, candidate = (*rule.versions.values(), "")[:2]
+        labels = dict(zip(_RULE_LABELS, (rule.kind, rule.rule_id, stable, candidate), strict=True))
+        if self._rule_told not in ({}, labels):
+            self._rule.set(0, self._rule_told)
+        self._rule_told = labels
+        self._rule.set(1, labels)

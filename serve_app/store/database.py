@@ -11,12 +11,15 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from serve_app.home import DATABASE_VARIABLE
 from serve_app.store.errors import StoreError
 
-WAIT_S = 10.0  # for another process that writes to the same SQLite file
+WAIT_S = 10.0  # for another process that writes to the same SQLite file, or for a connection
+# PostgreSQL's, unless the URL says otherwise: a server that is cut off is given up.
+PATIENCE = {"connect_timeout": f"{WAIT_S:.0f}", "tcp_user_timeout": "30000"}
 WAL = "PRAGMA journal_mode = WAL"
 
 DRIVERS = ("sqlite", "postgresql+psycopg")
@@ -45,10 +48,13 @@ class Database:
         try:
             if self._url.drivername == "sqlite":
                 _create_private(self._url)
-                self._engine = create_engine(self._url, connect_args={"timeout": WAIT_S})
+                self._engine = create_engine(
+                    self._url, connect_args={"timeout": WAIT_S}, pool_timeout=WAIT_S
+                )
                 event.listen(self._engine, "connect", _prepare_sqlite)
             else:
-                self._engine = create_engine(self._url, pool_pre_ping=True)
+                patient = self._url.set(query={**PATIENCE, **self._url.query})
+                self._engine = create_engine(patient, pool_pre_ping=True, pool_timeout=WAIT_S)
         except OSError as exc:
             raise self._unusable(exc.strerror) from exc
         except sqlite3.Error as exc:
@@ -86,17 +92,33 @@ class Database:
     @contextmanager
     def _transaction(self, first: dict[str, str]) -> Iterator[Connection]:
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection, _begun(connection):
                 connection.exec_driver_sql(first[connection.dialect.name])
                 yield connection
         except DBAPIError as exc:
             raise self._unusable(exc.orig) from exc
+        except PoolTimeoutError as exc:
+            raise self._unusable("every connection to it is in use") from exc
 
     def _unusable(self, reason: object) -> StoreError:
         return StoreError(
             f"the database {self._url!r} cannot be used ({reason}):"
             f" mend that, or set {DATABASE_VARIABLE} to another"
         )
+
+
+@contextmanager
+def _begun(connection: Connection) -> Iterator[None]:
+    """A transaction; a connection that failed is used no more.
+
+    What ails it may be its own: SQLite's stays read-only if the file was when it was opened.
+    """
+    try:
+        with connection.begin():
+            yield
+    except DBAPIError:
+        connection.invalidate()
+        raise
 
 
 def _parsed(url: str) -> URL:
@@ -135,5 +157,11 @@ def _create_private(url: URL) -> None:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    for pragma in (WAL, "PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON"):
+    """What is committed is on disk: feedback is, before its sender is thanked."""
+    for pragma in (
+        WAL,
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA cache_size = -32000",  # KiB; sums are looked up all over their tables
+    ):
         connection.execute(pragma)

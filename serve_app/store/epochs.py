@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
-from serve_app.domain import Exposure, ShadowPair
+from serve_app.domain import Exposure, KeptPicture, ShadowPair
 from serve_app.recording.batch import Adoption
 from serve_app.store import schema
 
@@ -21,7 +23,7 @@ _epochs = schema.epochs.c
 _adoptions = schema.adoptions.c
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Epoch:
     """A period of one rule.
 
@@ -40,21 +42,55 @@ class Epoch:
     started_at_ms: int
     ended_at_ms: int | None
 
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The rule, as in the YAML, defaults filled in."""
+        content: dict[str, Any] = json.loads(self.rule)
+        return content
+
+    @property
+    def experiment(self) -> str | None:
+        """Its name, if the rule splits units."""
+        return self.content.get("experiment")
+
+    @property
+    def unit(self) -> str | None:
+        """Whom the rule assigns: `user`, `session` or `request`; None if it splits nothing."""
+        return self.content.get("unit")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Whom a rule assigns.
+
+    Attributes:
+        experiment: Its name; None if the rule splits nothing.
+        unit: `user` or `session`; None if it assigns no one for longer than a request.
+    """
+
+    experiment: str | None
+    unit: str | None
+
+
+NO_SPLIT = Split(None, None)
+
 
 class Timeline:
     """The epochs of some rules."""
 
     def __init__(self, connection: Connection, rule_ids: Collection[str]) -> None:
         self._newest_first: dict[str, list[tuple[int, int]]] = {}
+        self._splits: dict[str, Split] = {}
         rows = connection.execute(
-            select(_epochs.rule_id, _epochs.started_at_ms, _epochs.number)
+            select(_epochs.rule_id, _epochs.rule, _epochs.started_at_ms, _epochs.number)
             .where(_epochs.rule_id.in_(rule_ids))
             .order_by(_epochs.started_at_ms.desc(), _epochs.number.desc())
         )
-        for rule_id, started_at_ms, number in rows:
+        for rule_id, rule, started_at_ms, number in rows:
             self._newest_first.setdefault(rule_id, []).append((started_at_ms, number))
+            self._splits.setdefault(rule_id, _split(rule))
 
-    def epoch(self, entry: Exposure | ShadowPair) -> int | None:
+    def epoch(self, entry: Exposure | ShadowPair | KeptPicture) -> int | None:
         """The latest epoch of its rule that had begun at its time.
 
         The rule's first epoch, if the clock of the writer was behind that of another; None if
@@ -65,6 +101,10 @@ class Timeline:
             return None
         begun = (number for started_at_ms, number in periods if started_at_ms <= entry.at_ms)
         return next(begun, periods[-1][1])
+
+    def split(self, rule_id: str) -> Split:
+        """Whom a rule assigns; nobody, if no adoption of it is known."""
+        return self._splits.get(rule_id, NO_SPLIT)
 
 
 def adopt(connection: Connection, writer: str, adoption: Adoption) -> None:
@@ -96,6 +136,21 @@ def adopt(connection: Connection, writer: str, adoption: Adoption) -> None:
         _open(connection, adoption, ended_at_ms=after.started_at_ms if after else None)
 
 
+def within(connection: Connection, since_ms: int | None, until_ms: int | None) -> list[Epoch]:
+    """Those that lasted at any time of a period, by the time at which they started."""
+    query = select(schema.epochs).order_by(_epochs.started_at_ms, _epochs.number)
+    if since_ms is not None:
+        query = query.where(or_(_epochs.ended_at_ms.is_(None), _epochs.ended_at_ms > since_ms))
+    if until_ms is not None:
+        query = query.where(_epochs.started_at_ms < until_ms)
+    return [Epoch(**row) for row in connection.execute(query).mappings()]
+
+
+def of(connection: Connection, experiment: str) -> list[int]:
+    """The numbers of an experiment's epochs."""
+    return [e.number for e in within(connection, None, None) if e.experiment == experiment]
+
+
 def latest(connection: Connection, limit: int) -> list[Epoch]:
     """The newest first."""
     rows = connection.execute(
@@ -104,6 +159,12 @@ def latest(connection: Connection, limit: int) -> list[Epoch]:
         .limit(limit)
     )
     return [Epoch(**row) for row in rows.mappings()]
+
+
+def _split(rule: str) -> Split:
+    content = json.loads(rule)
+    unit = content.get("unit")
+    return Split(content.get("experiment"), unit if unit in ("user", "session") else None)
 
 
 def _is_known(connection: Connection, writer: str, adoption: Adoption) -> bool:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Connection, select
 
 from serve_app.domain import Exposure
-from serve_app.recording.batch import Batch
-from serve_app.store import numbered, schema
+from serve_app.store import schema
 
 _exposures = schema.exposures.c
 _FIELDS = tuple(field.name for field in fields(Exposure))
@@ -20,20 +19,6 @@ class StoredExposure:
 
     exposure: Exposure
     epoch: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """How many exposures were new, and how many of these have no epoch."""
-
-    stored: int
-    without_epoch: int
-
-
-def add(connection: Connection, batch: Batch) -> Added:
-    """Store the exposures of a batch that are not stored yet."""
-    rows = numbered.add(connection, schema.exposures, batch.writer, batch.exposures)
-    return Added(len(rows), sum(row["epoch"] is None for row in rows))
 
 
 def since(connection: Connection, since_ms: int, limit: int) -> list[StoredExposure]:

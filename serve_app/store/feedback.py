@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import Any
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import astuple, replace
+from operator import attrgetter
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, select
 
-from serve_app.domain import Feedback
+from serve_app.domain import Exposure, Feedback
 from serve_app.recording.batch import Batch
-from serve_app.store import schema
+from serve_app.store import bulk, schema
 
 _feedback = schema.feedback.c
 _BODY = ("label", "correct", "rating", "complaint")
+_TIME = attrgetter("at_ms")
 
 
 def add(connection: Connection, batch: Batch) -> None:
@@ -22,8 +26,41 @@ def add(connection: Connection, batch: Batch) -> None:
     arrive in any order, but for one case: of yes, no and yes again, where no arrives after both,
     the second yes was a repetition when it came, and no is left as the last word.
     """
-    for feedback in batch.feedback:
-        _add(connection, feedback)
+    said = said_of(connection, batch.feedback)
+    news = []
+    for told in batch.feedback:
+        words = said.setdefault((told.writer, told.sequence), [])
+        if word := _news(words, told):
+            insort(words, word, key=_TIME)
+            news.append(word)
+    bulk.insert(connection, schema.feedback, [astuple(word) for word in news])
+
+
+def said_of(
+    connection: Connection, answers: Iterable[Exposure | Feedback]
+) -> dict[tuple[str, int], list[Feedback]]:
+    """What was said of answers, by writer and number; the last word last."""
+    said: defaultdict[tuple[str, int], list[Feedback]] = defaultdict(list)
+    for writer, sequences in by_writer(answers).items():
+        rows = connection.execute(
+            select(schema.feedback)
+            .where(_feedback.writer == writer, _feedback.sequence.in_(sequences))
+            .order_by(_feedback.at_ms)
+        )
+        for row in rows:
+            said[writer, row.sequence].append(Feedback(*row))
+    return dict(said)
+
+
+def by_writer(answers: Iterable[Exposure | Feedback]) -> dict[str, set[int]]:
+    """The numbers of answers.
+
+    SQLite looks up numbers of one writer; for a list of both it would read all of the table.
+    """
+    numbers: defaultdict[str, set[int]] = defaultdict(set)
+    for answer in answers:
+        numbers[answer.writer].add(answer.sequence)
+    return dict(numbers)
 
 
 def since(connection: Connection, since_ms: int, limit: int) -> list[Feedback]:
@@ -37,25 +74,12 @@ def since(connection: Connection, since_ms: int, limit: int) -> list[Feedback]:
     return [Feedback(**row) for row in rows.mappings()]
 
 
-def _add(connection: Connection, feedback: Feedback) -> None:
-    while before := _before(connection, feedback):
-        if all(getattr(before, name) == getattr(feedback, name) for name in _BODY):
-            return
-        if before.at_ms < feedback.at_ms:
+def _news(words: list[Feedback], told: Feedback) -> Feedback | None:
+    """What is told, if it is no repetition of the word before it."""
+    while before := words[: bisect_right(words, told.at_ms, key=_TIME)]:
+        if all(getattr(before[-1], name) == getattr(told, name) for name in _BODY):
+            return None
+        if before[-1].at_ms < told.at_ms:
             break
-        feedback = replace(feedback, at_ms=feedback.at_ms + 1)  # two words in one millisecond
-    connection.execute(insert(schema.feedback).values(asdict(feedback)))
-
-
-def _before(connection: Connection, feedback: Feedback) -> Row[Any] | None:
-    """The latest word on the same answer that is not after this one."""
-    return connection.execute(
-        select(schema.feedback)
-        .where(
-            _feedback.writer == feedback.writer,
-            _feedback.sequence == feedback.sequence,
-            _feedback.at_ms <= feedback.at_ms,
-        )
-        .order_by(_feedback.at_ms.desc())
-        .limit(1)
-    ).one_or_none()
+        told = replace(told, at_ms=told.at_ms + 1)  # two words in one millisecond
+    return told

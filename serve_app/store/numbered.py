@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import TypeVar
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, select
 
 from serve_app.domain import Exposure, ShadowPair
+from serve_app.store import bulk
 from serve_app.store.epochs import Timeline
+
+Entry = TypeVar("Entry", bound=Exposure | ShadowPair)
 
 
 def add(
-    connection: Connection, table: Table, writer: str, entries: Sequence[Exposure | ShadowPair]
-) -> list[dict[str, Any]]:
-    """Store those of a writer that are not stored yet, each with its epoch; what was new."""
+    connection: Connection, table: Table, entries: Sequence[Entry], timeline: Timeline
+) -> list[tuple[Entry, int | None]]:
+    """Store those entries of a writer that are not stored yet; these, each with its epoch."""
     if not entries:
         return []
-    known = _known(connection, table, writer, entries)
-    timeline = Timeline(connection, {entry.rule_id for entry in entries})
-    rows = [_row(entry, timeline.epoch(entry)) for entry in entries if entry.sequence not in known]
-    if rows:
-        connection.execute(insert(table), rows)
-    return rows
+    known = _known(connection, table, entries)
+    added = [(entry, timeline.epoch(entry)) for entry in entries if entry.sequence not in known]
+    bulk.insert(connection, table, _rows(table, added))
+    return added
 
 
-def _known(
-    connection: Connection, table: Table, writer: str, entries: Sequence[Exposure | ShadowPair]
-) -> set[int]:
+def _rows(table: Table, added: list[tuple[Entry, int | None]]) -> list[bulk.Row]:
+    names = table.columns.keys()
+    place = names.index("epoch")
+    before: Callable[[Entry], bulk.Row] = attrgetter(*names[:place])
+    after: Callable[[Entry], bulk.Row] = attrgetter(*names[place + 1 :])
+    return [(*before(entry), epoch, *after(entry)) for entry, epoch in added]
+
+
+def _known(connection: Connection, table: Table, entries: Sequence[Entry]) -> set[int]:
     """The numbers, in the range of the entries, that are stored."""
     sequences = [entry.sequence for entry in entries]
     return set(
         connection.scalars(
             select(table.c.sequence).where(
-                table.c.writer == writer,
+                table.c.writer == entries[0].writer,
                 table.c.sequence.between(min(sequences), max(sequences)),
             )
         )
     )
-
-
-def _row(entry: Exposure | ShadowPair, epoch: int | None) -> dict[str, Any]:
-    row = {field.name: getattr(entry, field.name) for field in fields(entry)}
-    row["epoch"] = epoch
-    return row

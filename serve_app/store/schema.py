@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -62,7 +63,6 @@ exposures = Table(
     Column("model_ms", Float),
     Column("error", String),
     Index("exposures_at_ms", "at_ms"),
-    Index("exposures_rule_id_at_ms", "rule_id", "at_ms"),
 )
 
 # The fields of `serve_app.domain.ShadowPair`, and the epoch.
@@ -82,8 +82,12 @@ shadow_pairs = Table(
     Column("latency_ms", Float),
     Column("model_ms", Float),
     Column("error", String),
+    Column("region", String),
+    Column("live_version", String),
+    Column("live_label", String),
+    Column("live_model_ms", Float),
+    Column("live_latency_ms", Float),
     Index("shadow_pairs_at_ms", "at_ms"),
-    Index("shadow_pairs_rule_id_at_ms", "rule_id", "at_ms"),
 )
 
 # The fields of `serve_app.domain.Feedback`.
@@ -102,6 +106,173 @@ feedback = Table(
     Column("rating", Integer),
     Column("complaint", Boolean),
     Index("feedback_at_ms", "at_ms"),
+    Index("feedback_answered_at_ms", "answered_at_ms"),
+)
+
+# Answers that have feedback and an exposure: what their exposure says, and the last word on them.
+# `epoch`, texts and `unit` as in the sums.
+judged = Table(
+    "judged",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("writer", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("rule_id", String, nullable=False),
+    Column("unit", BigInteger, nullable=False),
+    Column("assigned", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("region", String, nullable=False),
+    Column("answered", String, nullable=False),
+    Column("told_at_ms", BigInteger, nullable=False),
+    Column("told", String, nullable=False),
+    Column("correct", Boolean),
+    Column("rating", Integer),
+    Column("complaint", Boolean),
+    sqlite_with_rowid=False,
+)
+
+# The fields of `serve_app.domain.KeptPicture` but its room, and the epoch; `labels` as JSON. Once a
+# picture was reviewed, what the versions said of it stays when the picture itself has gone.
+kept_pictures = Table(
+    "kept_pictures",
+    metadata,
+    Column("writer", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("epoch", Integer),
+    Column("rule_id", String, nullable=False),
+    Column("region", String),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("stable", String, nullable=False),
+    Column("live_label", String, nullable=False),
+    Column("candidate", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("sealed", LargeBinary),
+    Index("kept_pictures_digest", "digest", "stable", "candidate", unique=True),
+)
+
+# One for each picture, whichever versions were asked about it. `number` counts from 1.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("answer", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("reason", String, nullable=False),
+)
+
+# Sums of what the rows say; their primary keys are what it is summed by. A key is never null: no
+# epoch is 0, no text is empty. `minute` and `day` count from 1970 UTC.
+exposure_sums = Table(
+    "exposure_sums",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("rule_id", String, primary_key=True),
+    Column("assigned", String, primary_key=True),
+    Column("as_assigned", Boolean, primary_key=True),  # the assigned version answered itself
+    Column("region", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("label", String, primary_key=True),
+    Column("exposures", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("fallbacks", BigInteger, nullable=False),
+    Column("latency_sum", Float, nullable=False),
+    Column("latency_squares", Float, nullable=False),
+    Column("modelled", BigInteger, nullable=False),
+    Column("model_sum", Float, nullable=False),
+    Column("model_squares", Float, nullable=False),
+    Column("confidence_sum", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+latency_sums = Table(
+    "latency_sums",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("rule_id", String, primary_key=True),
+    Column("assigned", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("exposures", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# `unit`: see `serve_app.store.units.number`.
+unit_sums = Table(
+    "unit_sums",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("assigned", String, primary_key=True),
+    Column("exposures", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("fallbacks", BigInteger, nullable=False),
+    Column("latency_sum", Float, nullable=False),
+    Column("modelled", BigInteger, nullable=False),
+    Column("model_sum", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+first_assignments = Table(
+    "first_assignments",
+    metadata,
+    Column("experiment", String, primary_key=True),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("version", String, nullable=False),
+    Column("region", String, nullable=False),
+    Index("first_assignments_at_ms", "at_ms"),
+    sqlite_with_rowid=False,
+)
+
+pair_sums = Table(
+    "pair_sums",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("rule_id", String, primary_key=True),
+    Column("candidate", String, primary_key=True),
+    Column("live_version", String, primary_key=True),
+    Column("region", String, primary_key=True),
+    Column("live_label", String, primary_key=True),
+    Column("label", String, primary_key=True),
+    Column("outcome", String, primary_key=True),
+    Column("error", String, primary_key=True),
+    Column("pairs", BigInteger, nullable=False),
+    Column("probability_sum", Float, nullable=False),
+    Column("weight_sum", Float, nullable=False),
+    Column("weight_squares", Float, nullable=False),
+    Column("timed", BigInteger, nullable=False),
+    Column("latency_sum", Float, nullable=False),
+    Column("latency_squares", Float, nullable=False),
+    Column("lived", BigInteger, nullable=False),
+    Column("live_latency_sum", Float, nullable=False),
+    Column("paired", BigInteger, nullable=False),
+    Column("model_sum", Float, nullable=False),
+    Column("live_model_sum", Float, nullable=False),
+    Column("difference_sum", Float, nullable=False),
+    Column("difference_squares", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row, once anything was removed: entries of before `rows_ms` are neither there nor taken.
+horizon = Table(
+    "horizon",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("rows_ms", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
 )
 
 writers = Table(
@@ -138,4 +309,14 @@ audit = Table(
     Column("action", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("details", Text, nullable=False),
+)
+
+# The changes that were asked for under a key, in the last day; `revision` is the answer.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("request", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("revision", Integer),
 )

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from serve_app.domain import Outcome, ShadowPair
-from serve_app.recording.batch import Batch
-from serve_app.store import numbered, schema
+from serve_app.store import pair_sums, schema
+from serve_app.store.scope import Scope
 
 _pairs = schema.shadow_pairs.c
 _FIELDS = tuple(field.name for field in fields(ShadowPair))
 
 
-def add(connection: Connection, batch: Batch) -> int:
-    """Store the pairs of a batch that are not stored yet; how many these were."""
-    return len(numbered.add(connection, schema.shadow_pairs, batch.writer, batch.pairs))
-
-
 def since(connection: Connection, since_ms: int, limit: int) -> list[ShadowPair]:
-    """Those that had their outcome at `since_ms` or later, the newest first."""
+    """Those of what was answered at `since_ms` or later, the newest first."""
     rows = connection.execute(
         select(*(_pairs[name] for name in _FIELDS))
         .where(_pairs.at_ms >= since_ms)
@@ -31,9 +26,9 @@ def since(connection: Connection, since_ms: int, limit: int) -> list[ShadowPair]
 
 
 def tally(connection: Connection, rule_id: str | None) -> dict[str, int]:
-    """How many pairs of a rule, or of all, had each outcome."""
-    query = select(_pairs.outcome, func.count().label("pairs")).group_by(_pairs.outcome)
-    if rule_id is not None:
-        query = query.where(_pairs.rule_id == rule_id)
-    counts = {row.outcome: row.pairs for row in connection.execute(query)}
+    """How many pairs of a rule, or of all, had each outcome, as far as the sums go back."""
+    scope = Scope(rule_ids=None if rule_id is None else (rule_id,))
+    counts = {
+        total.outcome: total.pairs for total in pair_sums.read(connection, scope, ["outcome"], None)
+    }
     return {outcome.value: counts.get(outcome.value, 0) for outcome in Outcome}

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from serve_app.domain import Feedback, ShadowPair
 from serve_app.recording.batch import Batch
-from serve_app.store import audit, epochs, exposures, feedback, revisions, shadow_pairs, writers
+from serve_app.store import (
+    audit,
+    epochs,
+    export,
+    exposure_sums,
+    exposures,
+    feedback,
+    idempotency,
+    judged,
+    kept_pictures,
+    latency_sums,
+    numbered,
+    pair_sums,
+    retention,
+    reviews,
+    revisions,
+    schema,
+    shadow_pairs,
+    units,
+    writers,
+)
 from serve_app.store.audit import AuditEntry
 from serve_app.store.database import Database
-from serve_app.store.epochs import Epoch
+from serve_app.store.epochs import Epoch, Timeline
+from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.exposures import StoredExposure
+from serve_app.store.idempotency import Claim
+from serve_app.store.judged import Judged
+from serve_app.store.kept_pictures import StoredPicture
+from serve_app.store.latency_sums import Histogram, Kind
 from serve_app.store.migrations import migrate
+from serve_app.store.pair_sums import PairSum
+from serve_app.store.retention import Retention
 from serve_app.store.revisions import Revision
+from serve_app.store.scope import EVERYTHING, Scope
+from serve_app.store.units import Assignments, FirstAssignments, UnitSums
 from serve_app.store.writers import Recording
 
 
@@ -35,6 +66,15 @@ def open_store(url: str) -> Store:
     return Store(database)
 
 
+def read_store(url: str) -> Store:
+    """The store in a database that another process keeps up to date.
+
+    Raises:
+        StoreError: The database cannot be used.
+    """
+    return Store(Database(url))
+
+
 class Store:
     """Every method is one transaction, and raises `StoreError` if the database fails.
 
@@ -46,14 +86,36 @@ class Store:
         self._database = database
 
     def record(self, batch: Batch) -> None:
-        """Store what a writer tells; a batch that comes again changes nothing."""
+        """Store what a writer tells, and add it to the sums.
+
+        A batch that comes again changes nothing; what is older than what `prune` removed is
+        refused and counted.
+        """
         with self._database.writing() as connection:
             for adoption in batch.adoptions:
                 epochs.adopt(connection, batch.writer, adoption)
-            added = exposures.add(connection, batch)
-            pairs = shadow_pairs.add(connection, batch)
+            batch = retention.admit(connection, batch)
+            timeline = Timeline(connection, batch.rule_ids)
+            added = numbered.add(connection, schema.exposures, batch.exposures, timeline)
+            pairs = numbered.add(connection, schema.shadow_pairs, batch.pairs, timeline)
             feedback.add(connection, batch)
-            writers.note(connection, batch, added, pairs)
+            kept_pictures.add(connection, batch.kept, timeline)
+            exposure_sums.add(connection, added)
+            latency_sums.add(connection, added)
+            units.add(connection, added, timeline)
+            pair_sums.add(connection, pairs)
+            judged.update(connection, added, batch.feedback)
+            without_epoch = sum(epoch is None for _, epoch in added)
+            writers.note(connection, batch, len(added), without_epoch, len(pairs))
+
+    def prune(self, now_ms: int, kept: Retention = Retention()) -> int:  # noqa: B008 frozen
+        """Remove a slice of what has been kept for long enough; call it until it says 0.
+
+        Returns:
+            How many rows were removed.
+        """
+        with self._database.writing() as connection:
+            return retention.prune(connection, now_ms, kept)
 
     def recording(self) -> Recording:
         """How complete the exposures and the shadow pairs are."""
@@ -66,7 +128,7 @@ class Store:
             return exposures.since(connection, since_ms, limit)
 
     def shadow_pairs(self, since_ms: int, limit: int) -> list[ShadowPair]:
-        """Those that had their outcome at `since_ms` or later."""
+        """Those of what was answered at `since_ms` or later."""
         with self._database.reading() as connection:
             return shadow_pairs.since(connection, since_ms, limit)
 
@@ -84,6 +146,101 @@ class Store:
         """By the time at which they started."""
         with self._database.reading() as connection:
             return epochs.latest(connection, limit)
+
+    def epochs_within(
+        self, since_ms: int | None = None, until_ms: int | None = None
+    ) -> list[Epoch]:
+        """Those that lasted at any time of a period, the oldest first."""
+        with self._database.reading() as connection:
+            return epochs.within(connection, since_ms, until_ms)
+
+    def exposure_sums(
+        self, scope: Scope, by: Collection[str] = (), slot_ms: int | None = None
+    ) -> list[ExposureSum]:
+        """Sums of exposures; see `serve_app.store.sums.read`."""
+        with self._database.reading() as connection:
+            return exposure_sums.read(connection, scope, by, slot_ms)
+
+    def latencies(self, scope: Scope, kind: Kind, by: Collection[str] = ()) -> list[Histogram]:
+        """Histograms of latencies or model times; see `serve_app.store.latency_sums.read`."""
+        with self._database.reading() as connection:
+            return latency_sums.read(connection, scope, kind, by)
+
+    def pair_sums(
+        self, scope: Scope, by: Collection[str] = (), slot_ms: int | None = None
+    ) -> list[PairSum]:
+        """Sums of shadow pairs; see `serve_app.store.sums.read`."""
+        with self._database.reading() as connection:
+            return pair_sums.read(connection, scope, by, slot_ms)
+
+    def unit_sums(self, experiment: str, scope: Scope = EVERYTHING) -> UnitSums:
+        """What each unit of an experiment met, by epoch, day and version."""
+        with self._database.reading() as connection:
+            return units.read(connection, experiment, scope)
+
+    def assignments(self, experiment: str, scope: Scope = EVERYTHING) -> Assignments:
+        """The first assignment of each unit of an experiment."""
+        with self._database.reading() as connection:
+            return units.assignments(connection, experiment, scope)
+
+    def first_assignments(
+        self, experiment: str, scope: Scope = EVERYTHING
+    ) -> list[FirstAssignments]:
+        """How many units met an experiment first, by epoch, version and region."""
+        with self._database.reading() as connection:
+            return units.first_assignments(connection, experiment, scope)
+
+    def judged(self, scope: Scope = EVERYTHING) -> Judged:
+        """Answers with the last word on each."""
+        with self._database.reading() as connection:
+            return judged.read(connection, scope)
+
+    def kept_pictures(self, scope: Scope = EVERYTHING) -> list[StoredPicture]:
+        """Every one of which anything is known, in the order of `to_review`."""
+        with self._database.reading() as connection:
+            return kept_pictures.read(connection, scope)
+
+    def to_review(self, now_ms: int, limit: int) -> list[StoredPicture]:
+        """Pictures without a review, at random, and always in the same order."""
+        with self._database.reading() as connection:
+            return kept_pictures.to_review(connection, now_ms, limit)
+
+    def reviewed(self, limit: int) -> list[StoredPicture]:
+        """Pictures with a review."""
+        with self._database.reading() as connection:
+            return kept_pictures.reviewed(connection, limit)
+
+    def waiting_for_review(self, now_ms: int) -> int:
+        """How many pictures have no review."""
+        with self._database.reading() as connection:
+            return kept_pictures.waiting(connection, now_ms)
+
+    def kept_picture(self, picture_id: str, now_ms: int) -> StoredPicture | None:
+        """None if there is none, or it has expired without a review."""
+        with self._database.reading() as connection:
+            return kept_pictures.find(connection, picture_id, now_ms)
+
+    def sealed_picture(self, picture_id: str, now_ms: int) -> bytes | None:
+        """None if it is not kept, or not any more."""
+        with self._database.reading() as connection:
+            return kept_pictures.sealed(connection, picture_id, now_ms)
+
+    def add_review(self, digest: str, answer: str, actor: str, reason: str, at_ms: int) -> int:
+        """Keep what somebody said of a picture that nobody has reviewed; the review's number."""
+        with self._database.writing() as connection:
+            return reviews.add(connection, digest, answer, actor, reason, at_ms)
+
+    def remove_expired(self, now_ms: int) -> int:
+        """Remove pictures whose time has come; how many."""
+        with self._database.writing() as connection:
+            return kept_pictures.remove_expired(connection, now_ms)
+
+    def export(
+        self, name: str, path: Path, since_ms: int | None = None, until_ms: int | None = None
+    ) -> int:
+        """Write a table to a file; see `serve_app.store.export.export`."""
+        with self._database.reading() as connection:
+            return export.export(connection, name, path, since_ms, until_ms)
 
     def add_revision(self, document: dict[str, Any], actor: str, reason: str, at_ms: int) -> int:
         """The number of a revision with this document.
@@ -112,6 +269,24 @@ class Store:
     def audit(self, limit: int) -> list[AuditEntry]:
         with self._database.reading() as connection:
             return audit.latest(connection, limit)
+
+    def claim_key(self, key: str, request: str, at_ms: int) -> Claim | None:
+        """None if an idempotency key is this request's from now on; else what it stands for.
+
+        A key is forgotten after `idempotency.KEPT_MS`.
+        """
+        with self._database.writing() as connection:
+            return idempotency.claim(connection, key, request, at_ms)
+
+    def settle_key(self, key: str, revision: int) -> None:
+        """Keep what was answered under a key."""
+        with self._database.writing() as connection:
+            idempotency.settle(connection, key, revision)
+
+    def release_key(self, key: str) -> None:
+        """Forget a key under which nothing was done."""
+        with self._database.writing() as connection:
+            idempotency.release(connection, key)
 
     def close(self) -> None:
         """Close the connections."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 
 from serve_app.recording.batch import Batch
-from serve_app.store import schema
-from serve_app.store.exposures import Added
+from serve_app.store import retention, schema
 
 _writers = schema.writers.c
 
@@ -50,9 +49,12 @@ class Recording:
 
     Attributes:
         writers: The one seen last first.
+        refused: Exposures, shadow pairs and feedback that came when those of their time had been
+            removed already; see `serve_app.store.retention`.
     """
 
     writers: tuple[Writer, ...]
+    refused: int
 
     @property
     def stored(self) -> int:
@@ -79,10 +81,12 @@ class Recording:
         return sum(writer.dropped_pairs for writer in self.writers)
 
 
-def note(connection: Connection, batch: Batch, added: Added, pairs: int) -> None:
+def note(connection: Connection, batch: Batch, stored: int, without_epoch: int, pairs: int) -> None:
     """Add a batch to the figures of its writer; feedback does not count.
 
     Args:
+        stored: How many of its exposures were new.
+        without_epoch: How many of these have no epoch.
         pairs: How many of its shadow pairs were new.
     """
     times = [adoption.at_ms for adoption in batch.adoptions]
@@ -100,9 +104,9 @@ def note(connection: Connection, batch: Batch, added: Added, pairs: int) -> None
                 first_seen_ms=min(times),
                 last_seen_ms=max(times),
                 last_sequence=batch.last_sequence,
-                stored=added.stored,
+                stored=stored,
                 dropped=batch.dropped,
-                without_epoch=added.without_epoch,
+                without_epoch=without_epoch,
                 pairs=pairs,
                 dropped_pairs=batch.dropped_pairs,
             )
@@ -115,9 +119,9 @@ def note(connection: Connection, batch: Batch, added: Added, pairs: int) -> None
                 first_seen_ms=min(row.first_seen_ms, *times),
                 last_seen_ms=max(row.last_seen_ms, *times),
                 last_sequence=max(row.last_sequence, batch.last_sequence),
-                stored=row.stored + added.stored,
+                stored=row.stored + stored,
                 dropped=max(row.dropped, batch.dropped),
-                without_epoch=row.without_epoch + added.without_epoch,
+                without_epoch=row.without_epoch + without_epoch,
                 pairs=row.pairs + pairs,
                 dropped_pairs=max(row.dropped_pairs, batch.dropped_pairs),
             )
@@ -129,4 +133,4 @@ def recording(connection: Connection) -> Recording:
     rows = connection.execute(
         select(schema.writers).order_by(_writers.last_seen_ms.desc(), _writers.writer)
     )
-    return Recording(tuple(Writer(**row) for row in rows.mappings()))
+    return Recording(tuple(Writer(**row) for row in rows.mappings()), retention.refused(connection))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -40,6 +41,20 @@ class Service:
         )
         assert done.returncode == int(fails), f"{arguments}: {done.stdout}\n{done.stderr}"
         return done.stderr if fails else done.stdout
+
+    @contextlib.contextmanager
+    def beside(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that runs while something else is looked at; gone when that ends or fails."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "serve_app", *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+        ) as command:
+            try:
+                yield command
+            finally:
+                command.kill()
 
     def json(self, *arguments: str) -> Any:
         """What a command prints with --json."""

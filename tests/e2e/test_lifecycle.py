@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -39,6 +39,7 @@ class Machine:
     """A home of the test's own on this machine, and the commands in it."""
 
     home: Home
+    starters: list[psutil.Popen] = field(default_factory=list)
 
     def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -64,6 +65,7 @@ class Machine:
                 stdout=printed,
                 stderr=subprocess.STDOUT,
             )
+        self.starters.append(started)
         wait_for(lambda: "Ctrl-C ends it." in self.said or not lives(started), READY_S)
         assert "Ctrl-C ends it." in self.said, self.said
         return started
@@ -99,6 +101,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     yield machine
     run = load(machine.home)
     machine.command("down")
+    kill(*machine.starters)  # those that a failing test left
     assert run is None or run.processes() == []
 
 

@@ -298,11 +298,7 @@ def test_load_scales_the_service_up_and_down_again(service: Any, browser: Browse
     page.goto("http://127.0.0.1:8265")
     page.get_by_role("textbox").fill(token_path().read_text().strip())
     page.get_by_role("button", name="Submit").click()
-    with psutil.Popen(
-        [sys.executable, "-m", "serve_app", "traffic", "--requests", "5000", "--clients", "128"],
-        cwd=ROOT,
-        env=service.environ,
-    ) as load:
+    with service.beside("traffic", "--requests", "5000", "--clients", "128") as load:
         while load.poll() is None:
             for deployment in most:
                 most[deployment] = max(most[deployment], len(replicas(service, deployment)))

@@ -145,21 +145,17 @@ def test_a_rolling_update_and_the_way_back_fail_nobody(service: Any, examples: A
     with Load(examples, clients=16) as load:
         load.wait_for(100)
         for version, other in (("v2", "v1"), ("v1", "v2")):
-            done = subprocess.Popen(
-                [sys.executable, "-m", "serve_app", "update", version, "--method", "rolling"],
-                cwd=ROOT,
-                env=service.environ,
-            )
             updated: set[str] = set()
-            while done.poll() is None:
-                seen = {name: replica["version"] for name, replica in replicas(service).items()}
-                holding = {name for name, held in seen.items() if held == version}
-                assert set(seen.values()) <= {version, other}
-                assert updated & seen.keys() <= holding  # none goes back
-                assert len(seen) >= 3  # one at a time is busy with its update
-                updated |= holding
-                time.sleep(0.05)
-            assert done.returncode == 0
+            with service.beside("update", version, "--method", "rolling") as update:
+                while update.poll() is None:
+                    seen = {name: held["version"] for name, held in replicas(service).items()}
+                    holding = {name for name, held in seen.items() if held == version}
+                    assert set(seen.values()) <= {version, other}
+                    assert updated & seen.keys() <= holding  # none goes back
+                    assert len(seen) >= 3  # one at a time is busy with its update
+                    updated |= holding
+                    time.sleep(0.05)
+            assert update.returncode == 0
             assert updated == before.keys()
             assert {given for given, _ in (a.given for a in load.wait_for(50))} == {version}
             busy = answered(service)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Iterator
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,19 +13,42 @@ import pytest
 
 with warnings.catch_warnings():  # pydantic's, of Ray's own classes
     warnings.simplefilter("ignore", DeprecationWarning)
+    from ray.serve._private.common import (
+        DeploymentHandleSource,
+        DeploymentID,
+        ReplicaID,
+        RequestMetadata,
+    )
+    from ray.serve.request_router import PendingRequest
+
     from serve_app.serving.router import VERSION, VersionRouter
+
+POOL = DeploymentID("StablePool", "animals")
 
 
 class Replica:
-    """What the router knows of one."""
+    """What the router knows of one.
+
+    Attributes:
+        full: How often it says that it is, before it takes a call.
+        asked: How often it was asked for the length of its queue.
+    """
+
+    max_ongoing_requests = 1
 
     def __init__(self, name: str, version: str | None, *warm: str) -> None:
-        self.replica_id = name
+        self.full = self.asked = 0
+        self.replica_id = ReplicaID(name, POOL)
         self.routing_stats = {VERSION: version} if version else {}
         self.multiplexed_model_ids = {*warm, *([version] if version else [])}
 
     def __repr__(self) -> str:
-        return str(self.replica_id)
+        return str(self.replica_id.unique_id)
+
+    async def get_queue_len(self, *, deadline_s: float) -> int:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return int(self.asked <= self.full)
 
 
 class Router(VersionRouter):
@@ -133,3 +157,74 @@ def test_a_replica_that_has_said_nothing_of_itself_yet_is_assigned_nothing() -> 
     router = Router([Replica("a", "v1"), silent])
     assert all(chosen == ["a"] for chosen in often(router, "v1"))
     assert all(len(chosen) <= 2 for chosen in often(router, ""))
+
+
+class Routing:
+    """Serve's own routing, over replicas that are not Ray's."""
+
+    def __init__(self, *replicas: Any) -> None:
+        make: Any = VersionRouter
+        self.router: VersionRouter = make(
+            POOL,
+            DeploymentHandleSource.REPLICA,
+            initial_backoff_s=0.01,
+        )
+        self.router.update_replicas(list(replicas))
+        self._number = count()
+
+    async def route(self, version: str) -> tuple[str, str]:
+        """The version, and the replica that a call of it is given."""
+        number = f"call-{next(self._number)}"
+        metadata = RequestMetadata(number, number, multiplexed_model_id=version)
+        replica = await self.router._choose_replica_for_request(PendingRequest([], {}, metadata))
+        return version, str(replica)
+
+
+async def replicas_given(routing: Routing, versions: list[str]) -> dict[str, set[str]]:
+    """To calls that wait at the same time, by their version."""
+    async with asyncio.timeout(20):
+        routed = await asyncio.gather(*map(routing.route, versions))
+    return {wanted: {name for version, name in routed if version == wanted} for wanted in versions}
+
+
+@pytest.mark.parametrize(("busy", "idle"), [("v1", "v2"), ("v2", "v1")])
+def test_a_call_is_never_given_the_replica_that_was_found_for_another(busy: str, idle: str) -> None:
+    """Pins, which wait for their version, stand in one queue with calls that any may answer."""
+
+    async def scenario() -> None:
+        right, wrong = Replica("right", busy, idle), Replica("wrong", idle, busy)
+        right.full = 6
+        given = await replicas_given(Routing(right, wrong), 10 * [busy, "", "", idle])
+        assert given == {busy: {"right"}, idle: {"wrong"}, "": {"right", "wrong"}}
+
+    asyncio.run(scenario())
+
+
+def test_what_was_routed_is_not_kept() -> None:
+    """A call has pictures with it."""
+
+    async def scenario() -> None:
+        routing = Routing(Replica("a", "v1"), Replica("b", "v2"))
+        await replicas_given(routing, 20 * ["v1", "v2", ""])
+        await asyncio.sleep(0)
+        router = routing.router
+        assert not router._pending_requests_to_fulfill
+        assert not router._pending_requests_by_id
+        assert not any(router._pending_requests_by_model_id.values())
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("version", ["v1", ""])
+def test_while_all_are_full_they_are_asked_now_and_then(version: str) -> None:
+    """And not without end, at the cost of everybody else in the process."""
+
+    async def scenario() -> None:
+        replica = Replica("a", "v1")
+        replica.full = 10**9
+        routing = asyncio.create_task(Routing(replica).route(version))
+        await asyncio.sleep(0.3)
+        routing.cancel()
+        assert 3 <= replica.asked <= 10
+
+    asyncio.run(scenario())

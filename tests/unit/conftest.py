@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 # The same examples everywhere, and no deadline: the machine may be busy.
-settings.register_profile("unit", deadline=None, derandomize=True)
+settings.register_profile("unit", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("unit")
 
 

@@ -150,14 +150,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
             "the code's size": {},
         }.items()
     },
-    **{
-        f"a number of replicas, {value}, in the {pool} pool": (
-            document(SINGLE, **{pool: {"num_replicas": value}}),
-            f"animals.{pool.capitalize()}Pool.num_replicas is {value}: pools are autoscaled; to",
-        )
-        for pool in ("stable", "candidate")
-        for value in (4, 0, "auto")
-    },
     "background under a canary": (
         document(PARALLEL, candidate=ONE | BACKGROUND),
         f"{CANDIDATE}.user_config.background is true: under canary_parallel users wait",

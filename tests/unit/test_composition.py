@@ -137,7 +137,7 @@ def routed(document: dict[str, Any]) -> list[Any]:
     return [d.get("request_router_config") for d in data_plane(document)["deployments"]]
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(documents(), st.lists(rules(), min_size=1, max_size=6))
 def test_whatever_rules_follow_one_another_each_gets_the_pools_that_it_needs(
     document: dict[str, Any], contents: list[dict[str, Any]]

@@ -60,7 +60,8 @@ class TestRead:
             (b"- animals\n", "holds no mapping: expected a Ray Serve configuration"),
             (b"", "holds no mapping"),
             (b"a: [1\nb: 2", "is not YAML: "),
-            (b"a: \xff", "cannot be read: "),
+            (b"a: \xff", "is not UTF-8 (invalid start byte): expected a Ray Serve configuration"),
+            (b"a: 2026-01-01", "holds what JSON cannot say, such as a date: "),
             (b"!!python/object/apply:os.system ['true']", "is not YAML: could not determine"),
         ],
     )
@@ -75,7 +76,7 @@ class TestRead:
         assert "\n" not in str(caught.value)
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(BadConfig, match=r"none\.yaml cannot be read"):
+        with pytest.raises(BadConfig, match=r"none\.yaml cannot be read \(No such file"):
             config.read(tmp_path / "none.yaml")
 
 
@@ -132,6 +133,18 @@ class TestCheck:
         else:
             deployment["user_config"] = None
         assert refusal(document).path == f"animals.{name}.user_config"
+
+    @pytest.mark.parametrize("place", range(3))
+    @pytest.mark.parametrize("number", [4, 0, "auto"])
+    def test_a_number_of_replicas_is_refused_of_what_scales_by_itself(
+        self, document: dict[str, Any], place: int, number: Any
+    ) -> None:
+        """Serve would ignore it."""
+        deployment = animals(document)["deployments"][place]
+        deployment["num_replicas"] = number
+        assert str(refusal(document)).startswith(
+            f"animals.{deployment['name']}.num_replicas is {number}: it is autoscaled; to fix the"
+        )
 
 
 # What YAML can hold, with the keys that mean something here.

@@ -75,6 +75,7 @@ def test_the_control_plane_is_the_same_in_all(document: dict[str, Any]) -> None:
     assert document["http_options"] == config.read(FILES[0])["http_options"]
 
 
+# See `serve_app.scaling`: Serve 2.60 reads nothing else.
 @pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
 def test_the_data_planes_code_is_the_same_in_all(document: dict[str, Any]) -> None:
     """To Serve: else it would replace all replicas. `recreate.yaml` is there to do that."""

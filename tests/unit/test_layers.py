@@ -22,12 +22,17 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 ABOVE: dict[str, tuple[str, ...]] = {
     "serve_app/rules": ("cli", "client", "data_plane", "home", "http", "lifecycle", "recording",
                         "serving", "store"),
+    "serve_app/evidence": ("cli", "client", "data_plane", "home", "http", "lifecycle", "recording",
+                           "reports", "rules", "serving", "store"),
+    "serve_app/reports": ("cli", "client", "http", "lifecycle", "recording", "serving"),
     "serve_app/recording": ("cli", "data_plane", "http", "lifecycle", "serving", "store"),
     "serve_app/store": ("cli", "data_plane", "http", "lifecycle", "serving"),
     "serve_app/data_plane": ("cli", "http", "lifecycle", "serving", "store"),
     "serve_app/http": ("cli", "lifecycle", "serving", "store"),
     "serve_app/lifecycle": ("cli", "data_plane", "http", "serving", "store"),
     "serve_app/serving": ("cli", "lifecycle"),
+    "serve_app/traffic": ("cli.", "data_plane", "http", "lifecycle", "recording", "serving",
+                          "store"),
     "serve_app/cli": ("data_plane", "http", "serving", "store"),
 }  # fmt: skip
 # library -> the only places that may import it
@@ -42,11 +47,11 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "starlette": ("serve_app/http",),
     "sqlalchemy": ("serve_app/store",),
     "alembic": ("serve_app/store",),
-    "cryptography": ("serve_app/identity.py",),
+    "cryptography": ("serve_app/identity.py", "serve_app/seal.py"),
     "pycountry": ("serve_app/regions.py",),
     "psutil": ("serve_app/lifecycle",),
     "httpx": ("serve_app/client.py", "serve_app/gap.py", "serve_app/lifecycle"),
-    "aiohttp": ("serve_app/traffic.py",),
+    "aiohttp": ("serve_app/traffic",),
 }
 PICKLERS = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
 

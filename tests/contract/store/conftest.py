@@ -1,4 +1,4 @@
-"""The store on each database: SQLite always, PostgreSQL where an environment variable says so.
+"""The store on each database: SQLite, and PostgreSQL from a wheel or as a variable says.
 
 SERVE_APP_TEST_POSTGRES_URL is SQLAlchemy's URL of a database whose user may create others.
 """
@@ -14,18 +14,30 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from serve_app.store.store import Store, open_store
+from tests.contract.store.postgres import NoServer, server
 
-POSTGRES = os.environ.get("SERVE_APP_TEST_POSTGRES_URL")
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A database of a PostgreSQL server, whose user may create others."""
+    if url := os.environ.get("SERVE_APP_TEST_POSTGRES_URL"):
+        yield url
+        return
+    try:
+        with server() as one:
+            yield one.url
+    except NoServer as exc:
+        pytest.skip(f"no PostgreSQL: {exc}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRES else ["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database with nothing in it."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.db'}"
         return
 
-    server = make_url(POSTGRES or "")
+    server = make_url(request.getfixturevalue("postgres"))
     name = f"serve_app_test_{secrets.token_hex(6)}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

@@ -47,6 +47,11 @@ PAIR = ShadowPair(
     latency_ms=6.5,
     model_ms=3.25,
     error="too_slow",
+    region="NZ",
+    live_version="v1",
+    live_label="cat",
+    live_model_ms=2.25,
+    live_latency_ms=4.75,
 )
 
 FEEDBACK = Feedback(

@@ -19,6 +19,7 @@ from sqlalchemy import MetaData, create_engine, text
 from serve_app.store.database import Database
 from serve_app.store.errors import StoreError
 from serve_app.store.schema import metadata
+from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, open_store
 from serve_app.store.writers import Writer
 from tests.contract.store.examples import (
@@ -84,17 +85,38 @@ FIRST_ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def create_first_version(url: str) -> None:
-    """A database as the first version left it, with FIRST_ROWS."""
+# What the second version added, as it wrote it.
+SECOND_ROWS: dict[str, dict[str, Any]] = {
+    "shadow_pairs": {
+        "writer": WRITER,
+        "sequence": 1,
+        "at_ms": 5,
+        "epoch": 1,
+        "rule_id": "aaaaaaaa",
+        "candidate": "v2",
+        "outcome": "copied",
+        "probability": 0.5,
+        "label": "dog",
+        "confidence": 0.75,
+        "latency_ms": 6.5,
+        "model_ms": 3.25,
+        "error": None,
+    },
+    "feedback": asdict(FEEDBACK),
+}
+
+
+def create_version(url: str, number: str, content: dict[str, dict[str, Any]]) -> None:
+    """A database as an older version left it."""
     config = Config()
     config.set_main_option("script_location", "serve_app.store:migrations")
     database = Database(url)
     with database.writing() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, number)
         tables = MetaData()
         tables.reflect(connection)
-        for name, row in FIRST_ROWS.items():
+        for name, row in content.items():
             connection.execute(tables.tables[name].insert(), row)
     database.close()
 
@@ -116,7 +138,7 @@ def test_the_migrations_make_the_tables_that_the_code_expects(store: Store, url:
 
 
 def test_a_database_of_the_first_version_keeps_its_rows(url: str) -> None:
-    create_first_version(url)
+    create_version(url, "0001", FIRST_ROWS)
     open_store(url).close()
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -127,7 +149,7 @@ def test_a_database_of_the_first_version_keeps_its_rows(url: str) -> None:
 
 
 def test_a_database_of_the_first_version_takes_what_is_new(url: str) -> None:
-    create_first_version(url)
+    create_version(url, "0001", FIRST_ROWS)
     store = open_store(url)
     assert store.recording().writers == (Writer(WRITER, 1, 2, 3, 1, 2, 0, 0, 0),)
     store.record(batch(exposure(2), pair(1), feedback(FEEDBACK.at_ms), dropped_pairs=4))
@@ -135,6 +157,35 @@ def test_a_database_of_the_first_version_takes_what_is_new(url: str) -> None:
     assert (writer.stored, writer.pairs, writer.dropped_pairs) == (2, 1, 4)
     assert store.shadow_pairs(since_ms=0, limit=10) == [PAIR]
     assert store.feedback(since_ms=0, limit=10) == [FEEDBACK]
+    store.close()
+
+
+def test_a_pair_of_the_second_version_says_nothing_of_its_live_answer(url: str) -> None:
+    create_version(url, "0002", FIRST_ROWS | SECOND_ROWS)
+    store = open_store(url)
+    (old,) = store.shadow_pairs(since_ms=0, limit=10)
+    assert (old.label, old.latency_ms, old.live_version, old.region) == ("dog", 6.5, None, None)
+    store.close()
+
+
+def test_what_was_recorded_before_there_were_sums_is_in_none_and_counts_no_second_time(
+    url: str,
+) -> None:
+    create_version(url, "0002", FIRST_ROWS | SECOND_ROWS)
+    store = open_store(url)
+    old = store.shadow_pairs(since_ms=0, limit=10)
+    store.record(batch(exposure(1), *old, exposure(2), pair(2)))
+    assert [total.exposures for total in store.exposure_sums(EVERYTHING)] == [1]
+    assert [total.pairs for total in store.pair_sums(EVERYTHING)] == [1]
+    store.close()
+
+
+def test_feedback_of_the_second_version_is_joined_with_the_next_word(url: str) -> None:
+    create_version(url, "0002", FIRST_ROWS | SECOND_ROWS)
+    store = open_store(url)
+    assert len(store.judged().rating) == 0
+    store.record(batch(feedback(FEEDBACK.at_ms + 1, rating=5)))
+    assert store.judged().rating.tolist() == [5]
     store.close()
 
 
@@ -233,9 +284,9 @@ def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize(("pragma", "value"), [("synchronous", 1), ("foreign_keys", 1)])
+@pytest.mark.parametrize(("pragma", "value"), [("synchronous", 2), ("foreign_keys", 1)])
 def test_every_connection_to_sqlite_is_prepared(tmp_path: Path, pragma: str, value: int) -> None:
-    """1 is NORMAL, and on."""
+    """2 is FULL: a power cut takes nothing that was committed. 1 is on."""
     database = Database(f"sqlite:///{tmp_path}/store.db")
     with database.reading() as connection:
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import threading
@@ -17,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app import cli, config
 from serve_app.cli import waiting
@@ -27,6 +28,7 @@ from serve_app.errors import BadConfig, NoSuchRevision, RefusedConfig
 from serve_app.home import Home, open_home
 from serve_app.http import control_plane
 from serve_app.http.session import Doorkeeper
+from serve_app.reports.desk import ReportDesk
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from tests.unit.service import Service
@@ -45,6 +47,7 @@ class FakeController:
         recreation: How far the last one is; `recreated` is what becomes of the next one.
         shadow: The tally.
         is_deaf: What is deployed takes no effect.
+        reports: Who makes them.
     """
 
     def __init__(self, service: Service) -> None:
@@ -57,6 +60,7 @@ class FakeController:
         self.shadow = {"copied": 0, "failed": 0, "shed": 0}
         self.dropped_pairs = 0
         self.is_deaf = False
+        self.reports: ReportDesk | None = None
         self._service = service
 
     @property
@@ -133,6 +137,7 @@ class FakeController:
         runtime_env: dict[str, Any] | None,
         actor: str,
         reason: str,
+        key: str | None,
     ) -> int:
         try:
             content = with_version(self.document, version)
@@ -147,7 +152,7 @@ class FakeController:
             self.recreation = nothing | begun | self.recreated
         return number
 
-    async def restore(self, number: int, actor: str, reason: str) -> int:
+    async def restore(self, number: int, actor: str, reason: str, key: str | None) -> int:
         if number > len(self.remembered):
             raise NoSuchRevision(f"there is no revision {number}")
         return await self.deploy(self.remembered[number - 1]["document"], actor, reason)
@@ -157,6 +162,12 @@ class FakeController:
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         return []
+
+    async def report(
+        self, name: str, since: str, region: str | None, experiment: str | None
+    ) -> dict[str, Any]:
+        assert self.reports
+        return await asyncio.to_thread(self.reports.make, name, since, region, experiment)
 
     @property
     def _known(self) -> tuple[str, ...]:
@@ -203,31 +214,46 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return open_home()
 
 
+class Stage:
+    """What the server serves; another application in each test."""
+
+    application: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.application(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[tuple[Stage, str]]:
+    """A real one on a free port, and its URL; one for all tests, for it takes its time to end."""
+    stage = Stage()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            stage, "127.0.0.1", 0, log_config=None, access_log=False, ws="none", lifespan="off"
+        )
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.005)
+    (listening,) = server.servers
+    yield stage, "http://{}:{}".format(*listening.sockets[0].getsockname())
+    server.should_exit = True
+    thread.join(20)
+
+
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Serves an application on a free port, where the commands look for it; returns its URL."""
-    servers: list[tuple[uvicorn.Server, threading.Thread]] = []
+def serve(server: tuple[Stage, str], monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Serves an application where the commands look for it; returns its URL."""
+    stage, url = server
 
     def start(app: ASGIApp) -> str:
-        server = uvicorn.Server(
-            uvicorn.Config(app, "127.0.0.1", 0, log_config=None, access_log=False, ws="none")
-        )
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        servers.append((server, thread))
-        deadline = time.monotonic() + 20
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.005)
-        (listening,) = server.servers
-        url = "http://{}:{}".format(*listening.sockets[0].getsockname())
+        stage.application = app
         monkeypatch.setenv("SERVE_APP_URL", url)
         return url
 
-    yield start
-    for server, _ in servers:
-        server.should_exit = True
-    for _, thread in servers:
-        thread.join(20)
+    return start
 
 
 @pytest.fixture

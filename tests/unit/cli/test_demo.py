@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from serve_app import traffic
 from serve_app.cli import waiting
 from serve_app.errors import Busy
 from serve_app.experiments import Experiments
 from serve_app.rules.parse import parse_rule
+from serve_app.traffic import pictures
 from tests.unit.cli.conftest import Command, Running
 
 demo = importlib.import_module("serve_app.cli.demo")  # the package has the command by that name
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("hurried", "short")
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "DRAWINGS_A_LABEL", 1)
+    monkeypatch.setattr(pictures, "DRAWINGS_A_LABEL", 1)
     for name, value in {"REQUESTS": 40, "A_ROUND": 10, "USERS": 20, "POLL_S": 0.01}.items():
         monkeypatch.setattr(demo, name, value)
     monkeypatch.setattr(waiting, "WAIT_S", 20)  # the traffic of an update is in the way

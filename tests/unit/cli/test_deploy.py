@@ -97,7 +97,7 @@ def test_a_wrong_file_is_refused_before_anything_is_sent(
 def test_a_missing_file_is_told_in_one_line(command: Command, tmp_path: Path) -> None:
     done = command("deploy", tmp_path / "none.yaml")
     assert done.code == 1
-    assert done.err.startswith(f"Error: {tmp_path}/none.yaml cannot be read: ")
+    assert done.err.startswith(f"Error: {tmp_path}/none.yaml cannot be read (No such file")
 
 
 def test_without_waiting_nothing_is_asked_afterwards(

@@ -12,7 +12,7 @@ import yaml
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.rule import Rule
-from tests.unit.cli.conftest import Command, Running
+from tests.unit.cli.conftest import ROOT, Command, Running
 from tests.unit.service import AB, PARALLEL, ROLLING
 
 CANARY = PARALLEL | {"weight": 0.5}
@@ -117,6 +117,50 @@ class TestSet:
         assert command("rule", "set", "-").code == 0
         assert running.controller.deployed_by[0][1] == "rule canary_parallel"
 
+    @pytest.mark.parametrize("source", ["file", "standard input"])
+    def test_of_a_deployment_file_exactly_its_rule_is_put_in_force(
+        self,
+        command: Command,
+        running: Running,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        source: str,
+    ) -> None:
+        """With its pools; what else the file says takes `serve-app deploy`."""
+        canary = ROOT / "deploy_configs/canary_parallel.yaml"
+        document = yaml.safe_load(canary.read_text())
+        file = write(tmp_path / "canary.yaml", document | {"http_options": {"port": 9000}})
+        monkeypatch.setattr(sys, "stdin", io.StringIO(file.read_text()))
+        done = command("rule", "set", file if source == "file" else "-", "--reason", "koalas")
+        assert (done.code, done.err) == (0, "")
+        assert done.out.splitlines()[0] == (
+            f"of {file if source == 'file' else source} only the rule is deployed:"
+            " canary_parallel, stable v1, candidate v2"
+        )
+        deployed = running.controller.document
+        assert deployed["applications"] == document["applications"]
+        assert deployed["http_options"]["port"] == 8000
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            ({"applications": []}, "applications leaves out 'animals', and Serve would delete it"),
+            ({"applications": [], "rule": CANARY}, "applications is refused: the only key is rule"),
+        ],
+    )
+    def test_what_is_neither_a_rule_nor_a_deployment_file_is_told(
+        self,
+        command: Command,
+        running: Running,
+        tmp_path: Path,
+        content: dict[str, Any],
+        expected: str,
+    ) -> None:
+        done = command("rule", "set", write(tmp_path / "both.yaml", content))
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"Error: {expected}")
+        assert running.controller.deployed_by == []
+
     @pytest.mark.parametrize(
         ("change", "expected"),
         [
@@ -163,7 +207,7 @@ class TestSet:
     def test_a_missing_file_is_told_in_one_line(self, command: Command, tmp_path: Path) -> None:
         done = command("rule", "set", tmp_path / "none.yaml")
         assert done.code == 1
-        assert done.err.startswith(f"Error: {tmp_path}/none.yaml cannot be read: ")
+        assert done.err.startswith(f"Error: {tmp_path}/none.yaml cannot be read (No such file")
 
     def test_without_waiting_nothing_is_asked_afterwards(
         self, command: Command, running: Running, file: Path
@@ -221,6 +265,16 @@ class TestExplain:
         running.service.plane.watch.ready = True
         version, *_ = command("rule", "explain").out.splitlines()
         assert " ".join(version.split()) == "version drawn for each request: v1 0.75, v2 0.25"
+
+    def test_during_an_update_it_is_told_what_the_replicas_hold(
+        self, command: Command, running: Running
+    ) -> None:
+        running.service.pools.patched = "v2"
+        version, *_ = command("rule", "explain").out.splitlines()
+        assert " ".join(version.split()) == "version whatever the replica holds: 1 v1, 1 v2"
+        running.service.pools.hidden = {"v1", "v2"}
+        version, *_ = command("rule", "explain").out.splitlines()
+        assert " ".join(version.split()) == "version none: no replica can answer"
 
     def test_what_the_rule_does_not_heed_is_noted(self, command: Command, running: Running) -> None:
         done = command("rule", "explain", "--canary", "always")

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from serve_app import traffic
 from serve_app.errors import Busy
+from serve_app.traffic import pictures
 from tests.unit.cli.conftest import Command, Running, Serve
 from tests.unit.service import picture
 
@@ -110,8 +110,8 @@ def test_a_folder_without_classes_is_told_in_one_line(
 
 
 def test_drawings_are_of_every_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "DRAWINGS_A_LABEL", 3)
-    drawn = traffic.drawings(seed=3)
+    monkeypatch.setattr(pictures, "DRAWINGS_A_LABEL", 3)
+    drawn = pictures.drawings(seed=3)
     assert {(p.truth, p.media_type) for p in drawn} == {
         (label, "image/png") for label in ("cat", "dog", "koala")
     }

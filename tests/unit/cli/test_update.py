@@ -105,7 +105,10 @@ class TestRecreate:
     ) -> None:
         (tmp_path / "list.yaml").write_text("- numpy\n")
         done = command(*RECREATE, "--runtime-env", tmp_path / "list.yaml")
-        assert (done.code, done.err) == (1, f"Error: {tmp_path}/list.yaml holds no mapping")
+        assert (done.code, done.err) == (
+            1,
+            f"Error: {tmp_path}/list.yaml holds no mapping: expected Ray's runtime_env",
+        )
         assert running.controller.deployed_by == []
 
     def test_a_service_that_is_away_meanwhile_is_waited_for(

@@ -30,6 +30,7 @@ FAILURES: list[tuple[Any, str]] = [
     (TimeoutError(), "too_slow"),
     (Busy("full"), "busy"),
     (Problem("it crashed"), "internal"),
+    (RuntimeError("nobody foresaw this"), "internal"),
     (CannotAnswer("v2 cannot be loaded"), "not_ready"),
     (OtherSide(32), "not_ready"),
     (OTHER_VERSION, "not_ready"),

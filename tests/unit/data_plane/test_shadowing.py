@@ -20,7 +20,7 @@ from serve_app.data_plane import shadowing
 from serve_app.data_plane.pictures import EncodedPicture
 from serve_app.data_plane.plane import Prediction
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Reply
-from serve_app.domain import Context, Pool, ShadowPair
+from serve_app.domain import Context, Exposure, Pool, ShadowPair
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.trace import Trace
 from tests.unit.recording.fakes import JumpingLoop, until
@@ -45,11 +45,11 @@ async def settle(service: Service) -> None:
     await until(lambda: service.plane.shadower.in_flight == 0)
 
 
-def ask(service: Service, *pictures: bytes) -> Prediction:
+def ask(service: Service, *pictures: bytes, context: Context = ANYBODY) -> Prediction:
     """One request, whose copy has its outcome."""
 
     async def asked() -> Prediction:
-        prediction = await classify(service, *pictures)
+        prediction = await classify(service, *pictures, context=context)
         await settle(service)
         return prediction
 
@@ -58,6 +58,18 @@ def ask(service: Service, *pictures: bytes) -> Prediction:
 
 def outcomes(service: Service) -> list[tuple[str, str | None]]:
     return [(pair.outcome, pair.error) for pair in service.pairs()]
+
+
+def seen(exposure: Exposure) -> tuple[object, ...]:
+    """What an exposure says of the answer."""
+    said = (exposure.region, exposure.served, exposure.label)
+    return (*said, exposure.model_ms, exposure.latency_ms)
+
+
+def live_of(pair: ShadowPair) -> tuple[object, ...]:
+    """What a pair says of the live answer."""
+    said = (pair.region, pair.live_version, pair.live_label)
+    return (*said, pair.live_model_ms, pair.live_latency_ms)
 
 
 class Drawn:
@@ -87,6 +99,15 @@ class TestCopies:
         assert pair.latency_ms is not None
         assert 0 < pair.latency_ms < 60_000
         assert pair.at_ms >= exposure.at_ms
+
+    def test_a_pair_tells_what_the_live_answer_was(self, service: Service) -> None:
+        """A report needs no second look at the exposure."""
+        service.try_out(**SHADOW)
+        ask(service, CAT, KOALA, context=Context("r-1", region="AU"))
+        exposures, pairs = service.exposures(), service.pairs()
+        assert [live_of(pair) for pair in pairs] == [seen(exposure) for exposure in exposures]
+        assert [(pair.region, pair.live_version) for pair in pairs] == [("AU", "v1")] * 2
+        assert [pair.live_label for pair in pairs] != [pair.label for pair in pairs]
 
     def test_pictures_of_one_request_are_copied_together_and_told_apart(
         self, service: Service
@@ -581,6 +602,8 @@ def test_every_picture_leaves_exactly_one_pair_whatever_happens(steps: list[int 
             pair.outcome for pair in pairs
         )
         assert all(_is_consistent(pair) for pair in pairs)
+        answered = {exposure.sequence: seen(exposure) for exposure in exposures}
+        assert all(live_of(pair) == answered[pair.sequence] for pair in pairs)
 
 
 def _is_consistent(pair: ShadowPair) -> bool:

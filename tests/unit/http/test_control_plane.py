@@ -11,7 +11,11 @@ import pytest
 from fastapi import FastAPI
 
 from serve_app.errors import (
+    BadPeriod,
+    KeyInUse,
+    KeyMismatch,
     NoSuchRevision,
+    NothingToReport,
     NotReady,
     Problem,
     RefusedConfig,
@@ -39,11 +43,16 @@ CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/updates", RECREATION),
     ("POST", "/revisions/3/restore", CHANGE),
 ]
+POSTS = [(path, body) for method, path, body in CHANGES if method == "POST"]
 BEHIND_THE_DOOR = [
     ("GET", "/status", None),
     ("GET", "/deployment", None),
     ("GET", "/revisions", None),
     ("GET", "/audit", None),
+    ("GET", "/reports/traffic", None),
+    ("GET", "/reports/canary", None),
+    ("GET", "/reports/ab", None),
+    ("GET", "/reports/shadow", None),
     *CHANGES,
 ]
 
@@ -79,17 +88,23 @@ class FakeController:
         runtime_env: dict[str, Any] | None,
         actor: str,
         reason: str,
+        key: str | None,
     ) -> int:
-        return self._note(7, "update", version, method, runtime_env, actor, reason)
+        return self._note(7, "update", version, method, runtime_env, actor, reason, key)
 
-    async def restore(self, number: int, actor: str, reason: str) -> int:
-        return self._note(7, "restore", number, actor, reason)
+    async def restore(self, number: int, actor: str, reason: str, key: str | None) -> int:
+        return self._note(7, "restore", number, actor, reason, key)
 
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
         return self._note([{"number": 7}], "revisions", limit)
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         return self._note([{"action": "deploy"}], "audit", limit)
+
+    async def report(
+        self, name: str, since: str, region: str | None, experiment: str | None
+    ) -> dict[str, Any]:
+        return self._note({"report": name}, "report", name, since, region, experiment)
 
     def _note(self, answer: T, *asked: Any) -> T:
         self.asked.append(asked)
@@ -276,7 +291,7 @@ class TestWhatIsAsked:
     ) -> None:
         response = console.ask("POST", "/updates", json=body, headers=BEARER)
         assert (response.status_code, response.json()) == (202, {"revision": 7})
-        assert console.controller.asked == [("update", *expected, "anna", "a test")]
+        assert console.controller.asked == [("update", *expected, "anna", "a test", None)]
 
     @pytest.mark.parametrize(
         ("change", "told"),
@@ -300,13 +315,40 @@ class TestWhatIsAsked:
     def test_a_revision_is_restored_by_its_number(self, console: Console) -> None:
         response = console.ask("POST", "/revisions/3/restore", json=CHANGE, headers=BEARER)
         assert response.json() == {"revision": 7}
-        assert console.controller.asked == [("restore", 3, "anna", "a test")]
+        assert console.controller.asked == [("restore", 3, "anna", "a test", None)]
 
     @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", str(2**31)])
     def test_what_is_no_number_of_a_revision_is_told(self, console: Console, number: str) -> None:
         response = console.ask("POST", f"/revisions/{number}/restore", json=CHANGE, headers=BEARER)
         assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
         assert console.controller.asked == []
+
+    @pytest.mark.parametrize(("path", "body"), POSTS)
+    def test_a_key_is_handed_on(self, console: Console, path: str, body: dict[str, Any]) -> None:
+        headers = BEARER | {"idempotency-key": "a-key:1"}
+        assert console.ask("POST", path, json=body, headers=headers).is_success
+        assert [asked[-1] for asked in console.controller.asked] == ["a-key:1"]
+
+    @pytest.mark.parametrize(("path", "body"), POSTS)
+    @pytest.mark.parametrize("key", ["", " ", "a key", "ä", "k" * 201])
+    def test_what_is_no_key_is_told(
+        self, console: Console, path: str, body: dict[str, Any], key: str
+    ) -> None:
+        headers = BEARER | {"idempotency-key": key.encode()}
+        response = console.ask("POST", path, json=body, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+        assert "Idempotency-Key" in response.json()["detail"]
+        assert console.controller.asked == []
+
+    def test_every_post_that_changes_something_documents_the_key(self, console: Console) -> None:
+        paths = console.app.openapi()["paths"]
+        documented = {
+            path
+            for path, item in paths.items()
+            for parameter in item.get("post", {}).get("parameters", [])
+            if (parameter["name"], parameter["in"]) == ("Idempotency-Key", "header")
+        }
+        assert documented == {path for path in paths if "post" in paths[path]} - {"/session"}
 
     @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
     @pytest.mark.parametrize("missing", ["actor", "reason"])
@@ -317,6 +359,27 @@ class TestWhatIsAsked:
         response = console.ask(method, path, json=rest, headers=BEARER)
         assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
         assert missing in response.json()["detail"]
+        assert console.controller.asked == []
+
+    @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+    @pytest.mark.parametrize("key", ["actor", "reason"])
+    @pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f", "\x85"])
+    def test_who_and_why_are_a_line_of_text_each(
+        self,
+        console: Console,
+        method: str,
+        path: str,
+        body: dict[str, Any],
+        key: str,
+        character: str,
+    ) -> None:
+        """PostgreSQL stores no NUL, and a terminal obeys the others."""
+        change = body | {key: f"é {character} x"}
+        response = console.ask(method, path, json=change, headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+        told = f"character 3 is the control character U+{ord(character):04X}: expected one line"
+        assert f"body.{key}: " in response.json()["detail"]
+        assert told in response.json()["detail"]
         assert console.controller.asked == []
 
     @pytest.mark.parametrize(
@@ -352,6 +415,8 @@ class TestWhatIsAsked:
         [
             (NoSuchRevision("there is no revision 3"), 404),
             (UpdateInProgress("the data plane is being recreated"), 409),
+            (KeyInUse("the first request is under way"), 409),
+            (KeyMismatch("the key came with another request"), 422),
             (RefusedConfig("stable is v9"), 422),
             (NotReady("gone"), 503),
             (TooSlow("late"), 504),
@@ -376,6 +441,47 @@ class TestWhatIsAsked:
         response = console.ask("GET", "/status", headers=BEARER)
         assert (response.status_code, response.json()["code"]) == (500, "internal")
         assert "1234" not in response.text
+
+
+class TestReports:
+    @pytest.mark.parametrize("name", ["traffic", "canary", "ab", "shadow"])
+    def test_it_is_of_the_last_week_everywhere(self, console: Console, name: str) -> None:
+        response = console.ask("GET", f"/reports/{name}", headers=BEARER)
+        assert (response.status_code, response.json()) == (200, {"report": name})
+        assert console.controller.asked == [("report", name, "7d", None, None)]
+
+    @pytest.mark.parametrize("name", ["canary", "ab"])
+    def test_what_is_asked_is_handed_on(self, console: Console, name: str) -> None:
+        asked = {"since": "2026-11-23T08:00+01:00", "region": "oceania", "experiment": "koala"}
+        console.ask("GET", f"/reports/{name}", params=asked, headers=BEARER)
+        assert console.controller.asked == [("report", name, *asked.values())]
+
+    @pytest.mark.parametrize("name", ["traffic", "shadow"])
+    def test_some_are_of_no_experiment(self, console: Console, name: str) -> None:
+        asked = {"since": "1h", "region": "AU", "experiment": "koala"}
+        console.ask("GET", f"/reports/{name}", params=asked, headers=BEARER)
+        assert console.controller.asked == [("report", name, "1h", "AU", None)]
+        parameters = console.app.openapi()["paths"][f"/reports/{name}"]["get"]["parameters"]
+        assert {parameter["name"] for parameter in parameters} == {"since", "region"}
+
+    @pytest.mark.parametrize("name", ["canary", "ab", "shadow"])
+    def test_nothing_to_report_is_told(self, console: Console, name: str) -> None:
+        console.controller.failure = NothingToReport("no shadow was in force")
+        response = console.ask("GET", f"/reports/{name}", headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (404, "nothing_to_report")
+        assert response.json()["detail"] == "no shadow was in force"
+
+    @pytest.mark.parametrize("name", ["traffic", "canary", "ab", "shadow"])
+    def test_an_impossible_period_is_told(self, console: Console, name: str) -> None:
+        console.controller.failure = BadPeriod("since is 'soon'")
+        response = console.ask("GET", f"/reports/{name}?since=soon", headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_period")
+
+    @pytest.mark.parametrize("parameter", ["since", "region", "experiment"])
+    def test_what_is_too_long_is_refused(self, console: Console, parameter: str) -> None:
+        response = console.ask("GET", f"/reports/ab?{parameter}={'x' * 101}", headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
+        assert console.controller.asked == []
 
 
 class TestThePage:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from starlette.types import Message
 
+from serve_app.domain import Pool
 from serve_app.rules.bucket import bucket
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service
 
@@ -31,7 +32,7 @@ RULES: dict[str, dict[str, Any]] = {
 }
 SPLITS = [name for name, rule in RULES.items() if rule["kind"] not in ("single", "shadow")]
 UNITS = [None, *(f"unit-{number}" for number in range(30))]
-CONTEXTS = 150  # for each rule, twice
+CONTEXTS = 60  # for each rule, twice
 
 
 def dot() -> bytes:
@@ -198,6 +199,42 @@ class TestTags:
         for tag, version in (("always", "v2"), ("never", "v1")):
             shown = explained(service, x_canary=tag, x_user_id="anna")
             assert (shown["version"], shown["reason"], shown["notes"]) == (version, "tagged", [])
+
+
+@pytest.mark.parametrize("rule", [SINGLE, SHADOW], ids=["single", "shadow"])
+class TestWhatTheReplicasHold:
+    """Where no version travels, they decide, whatever the rule calls stable."""
+
+    def test_while_they_hold_several_each_may_answer(
+        self, service: Service, rule: dict[str, Any]
+    ) -> None:
+        service.obey(**rule)
+        service.pools.patched = "v2"
+        shown = explained(service)
+        assert (shown["version"], shown["reason"], shown["shares"]) == (None, "static", None)
+        assert shown["held"] == {"v1": 1, "v2": 1}
+
+    def test_where_all_hold_one_it_is_that(self, service: Service, rule: dict[str, Any]) -> None:
+        """Also one that the rule does not know yet."""
+        service.obey(**rule)
+        service.pools.assigned = {Pool.STABLE: "v2", Pool.CANDIDATE: "v1"}
+        shown = explained(service)
+        assert (shown["version"], shown["held"]) == ("v2", {"v2": 1})
+
+    @pytest.mark.parametrize("assigned", [{}, {Pool.STABLE: None}], ids=["nobody", "nothing"])
+    def test_where_none_can_answer_none_is_named(
+        self, service: Service, rule: dict[str, Any], assigned: dict[Pool, str | None]
+    ) -> None:
+        service.obey(**rule)
+        service.pools.assigned = assigned
+        shown = explained(service)
+        assert (shown["version"], shown["held"]) == (None, {})
+
+    def test_a_pin_does_not_depend_on_them(self, service: Service, rule: dict[str, Any]) -> None:
+        service.obey(**rule, allow_pin=True)
+        service.pools.patched = "v2"
+        shown = explained(service, x_model_version="v2")
+        assert (shown["version"], shown["reason"], shown["held"]) == ("v2", "pinned", None)
 
 
 def test_it_asks_no_model_and_records_nothing(service: Service) -> None:

@@ -247,7 +247,7 @@ def refused_or_answered(service: Service, body: bytes, head: str | None) -> None
     assert response.status_code in (200, 400, 422)
 
 
-@settings(max_examples=120)
+@settings(max_examples=50)
 @given(requests, st.binary(max_size=20), st.sampled_from([None, "exact", "0", "7"]))
 def test_any_json_with_anything_after_it_is_answered_or_refused(
     shared: Service, request: dict[str, Any], tail: bytes, length: str | None

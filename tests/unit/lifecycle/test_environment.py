@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from serve_app.lifecycle.environment import FAST, of_service
+from serve_app.scaling import ingress_scaling
 
 SOCKETS = Path("/tmp/serve-app-abcdefgh")
 SUN_PATH = 107  # bytes of a Unix socket's path, the closing zero left out
@@ -17,6 +18,12 @@ def of(inherited: dict[str, str]) -> dict[str, str]:
 
 def test_the_fast_settings_are_added_to_what_is_there() -> None:
     assert of({"PATH": "/bin"}).items() >= (FAST | {"PATH": "/bin"}).items()
+
+
+def test_calls_are_counted_as_often_whatever_tells_serve_so() -> None:
+    """`metrics_interval_s` in Serve 2.60, which announces that these variables will replace it."""
+    said = [value for name, value in FAST.items() if name.endswith("METRIC_PUSH_INTERVAL_S")]
+    assert [float(value) for value in said] == 2 * [ingress_scaling()["metrics_interval_s"]]
 
 
 def test_what_the_user_has_set_wins() -> None:

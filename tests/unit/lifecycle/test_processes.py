@@ -113,8 +113,13 @@ def run_of(attended: Run, leader: psutil.Process) -> Run:
 
 
 def test_down_ends_a_run_that_lost_its_starter(
-    spawn: Spawn, home: Home, attended: Run, capfd: pytest.CaptureFixture[str]
+    spawn: Spawn,
+    home: Home,
+    attended: Run,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("serve_app.lifecycle.down.LEAVING_S", 0.2)  # its child does not by itself
     leader = spawn(SESSION.format(""), MARK)
     child = child_of(leader)
     save(replace(run_of(attended, leader), ports=()), home)

@@ -28,8 +28,8 @@ def test_what_a_file_leaves_out_is_as_serve_has_it(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("a: [", "is not YAML"),
-        ("", "is not a Serve configuration"),
-        ("[1, 2]", "is not a Serve configuration"),
+        ("", "holds no mapping: expected a Ray Serve configuration"),
+        ("[1, 2]", "holds no mapping: expected a Ray Serve configuration"),
         ("import_path: app:app", "applications is None: expected a list"),
         ("applications: []", "applications is []: expected a list"),
         ("applications: [{import_path: a}]", "applications.0.name is missing"),

@@ -106,7 +106,7 @@ class TestProbabilities:
     def test_calls_from_several_threads_answer_as_calls_in_turn(
         self, classifier: Classifier
     ) -> None:
-        batches = [noise(classifier, 1 + seed % 5, seed) for seed in range(24)]
+        batches = [noise(classifier, 1 + seed % 3, seed) for seed in range(12)]
         in_turn = [classifier.probabilities(batch) for batch in batches]
         with ThreadPoolExecutor(4) as pool:
             at_once = list(pool.map(classifier.probabilities, batches))

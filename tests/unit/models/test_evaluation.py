@@ -56,7 +56,7 @@ def answered_pictures(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
 
 
 class TestAgainstScikitLearn:
-    @settings(deadline=None, derandomize=True, max_examples=150)
+    @settings(deadline=None, derandomize=True, max_examples=50)
     @given(pictures=answered_pictures())
     def test_every_figure_agrees(self, pictures: tuple[Floats, tuple[str, ...]]) -> None:
         probabilities, truths = pictures
@@ -89,7 +89,7 @@ class TestAgainstScikitLearn:
                 assert (ours is None) == np.isnan(theirs)
                 assert ours is None or ours == pytest.approx(theirs)
 
-    @settings(deadline=None, derandomize=True, max_examples=60)
+    @settings(deadline=None, derandomize=True, max_examples=25)
     @given(pictures=answered_pictures(), seed=st.integers(0, 100))
     def test_the_order_of_the_pictures_does_not_matter(
         self, pictures: tuple[Floats, tuple[str, ...]], seed: int
@@ -160,7 +160,7 @@ class TestForeignLabels:
         assert found.foreign["ant"].mean_confidence == pytest.approx(0.75)
         assert found.foreign["wombat"].answers == {"cat": 1, "dog": 0, "koala": 0}
 
-    @settings(deadline=None, derandomize=True, max_examples=100)
+    @settings(deadline=None, derandomize=True, max_examples=30)
     @given(pictures=answered_pictures())
     def test_every_other_figure_is_the_same_without_them(
         self, pictures: tuple[Floats, tuple[str, ...]]
@@ -182,7 +182,7 @@ class TestWilsonInterval:
             low, high = proportion_confint(successes, trials, alpha=0.05, method="wilson")
             assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-9)
 
-    @settings(deadline=None, derandomize=True, max_examples=200)
+    @settings(deadline=None, derandomize=True, max_examples=60)
     @given(data=st.data(), trials=st.integers(1, 5000))
     def test_it_holds_the_share_and_mirrors(self, data: st.DataObject, trials: int) -> None:
         successes = data.draw(st.integers(0, trials))
@@ -214,7 +214,7 @@ def calibration_error_by_the_book(confidence: Floats, right: NDArray[np.bool_]) 
 
 
 class TestCalibrationError:
-    @settings(deadline=None, derandomize=True, max_examples=200)
+    @settings(deadline=None, derandomize=True, max_examples=60)
     @given(
         rows=st.lists(
             st.tuples(

@@ -418,7 +418,7 @@ def read_or_refused(data: bytes) -> None:
 
 
 class TestArbitraryBytes:
-    @settings(deadline=None, derandomize=True, max_examples=300)
+    @settings(deadline=None, derandomize=True, max_examples=150)
     @given(data=st.binary(max_size=300))
     @example(data=b"BM")
     @example(data=b"GIF89a")
@@ -429,13 +429,13 @@ class TestArbitraryBytes:
         read_or_refused(data)
 
     @pytest.mark.parametrize("format_", FORMATS)
-    @settings(deadline=None, derandomize=True, max_examples=200)
+    @settings(deadline=None, derandomize=True, max_examples=80)
     @given(rest=st.binary(max_size=200))
     def test_after_a_picture_begins_are_read_or_refused(self, format_: str, rest: bytes) -> None:
         read_or_refused(SAMPLES[format_][:30] + rest)
 
     @pytest.mark.parametrize("format_", FORMATS)
-    @settings(deadline=None, derandomize=True, max_examples=200)
+    @settings(deadline=None, derandomize=True, max_examples=80)
     @given(
         edits=st.lists(
             st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=6)), min_size=1
@@ -446,7 +446,7 @@ class TestArbitraryBytes:
     ) -> None:
         read_or_refused(overwritten(SAMPLES[format_], edits))
 
-    @settings(deadline=None, derandomize=True, max_examples=200)
+    @settings(deadline=None, derandomize=True, max_examples=80)
     @given(
         kind=st.sampled_from([b"eXIf", b"tRNS", b"PLTE", b"tEXt", b"iTXt", b"zTXt", b"iCCP",
                               b"pHYs", b"acTL", b"fcTL", b"IDAT"]),
@@ -458,7 +458,7 @@ class TestArbitraryBytes:
         read_or_refused(data[:33] + png_chunk(kind, content) + data[33:])
 
     @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
-    @settings(deadline=None, derandomize=True, max_examples=150)
+    @settings(deadline=None, derandomize=True, max_examples=60)
     @given(
         start=st.sampled_from([b"", b"II*\0\x08\0\0\0\x01\0", b"MM\0*\0\0\0\x08\0\x01"]),
         rest=st.binary(min_size=1, max_size=60),

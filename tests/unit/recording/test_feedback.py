@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.recording.batch import Batch
@@ -211,6 +211,7 @@ def test_closing_without_anything_under_way_returns(tmp_path: Path) -> None:
     run(FeedbackDesk(FakeStore().deliver, Spool(tmp_path)).close())
 
 
+@settings(max_examples=25)  # each writes to the disk
 @given(
     pauses_s=st.lists(st.floats(0.0, 5.0), max_size=12),
     fates=st.lists(st.sampled_from(Fate), max_size=12),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.domain import Exposure, Feedback, ShadowPair
@@ -51,7 +54,8 @@ batches = st.builds(
 )
 
 
-@given(written=st.lists(batches, max_size=12))
+@settings(max_examples=25)  # each draws dozens of rows
+@given(written=st.lists(batches, max_size=8))
 def test_batches_come_back_as_they_were_and_in_order(written: list[Batch]) -> None:
     store = FakeStore()
     with tempfile.TemporaryDirectory() as folder:
@@ -83,6 +87,18 @@ def test_a_batch_of_an_older_ingress_has_neither_pairs_nor_feedback(tmp_path: Pa
     assert store.taken == [Batch(WRITER, adoptions, last_sequence=3, dropped=1)]
 
 
+def test_a_pair_of_an_older_ingress_says_nothing_of_the_live_answer(tmp_path: Path) -> None:
+    (tmp_path / f"{WRITER}-000001.json").write_text(
+        f'{{"writer":"{WRITER}","pairs":[{{"writer":"{WRITER}","sequence":1,"at_ms":5,'
+        '"rule_id":"9f31c0aa","candidate":"v2","outcome":"shed","probability":1.0,"label":null,'
+        '"confidence":null,"latency_ms":null,"model_ms":null,"error":"full"}]}'
+    )
+    store = FakeStore()
+    Spool(tmp_path).drain(store.take)
+    ((one,),) = (taken.pairs for taken in store.taken)
+    assert (one.live_version, one.live_latency_ms, one.region) == (None, None, None)
+
+
 def test_threads_may_write_at_once(tmp_path: Path) -> None:
     """Feedback is written in threads of its own, also while the recorder closes."""
     spool = Spool(tmp_path)
@@ -97,6 +113,37 @@ def test_nobody_else_can_read_a_batch(tmp_path: Path) -> None:
     Spool(tmp_path).write(batch(1))
     (path,) = tmp_path.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_batch_is_on_disk_before_its_name_and_its_name_before_write_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut takes feedback whose sender was thanked."""
+    synced: list[tuple[bool, list[str], int]] = []
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        names = [path.suffix for path in tmp_path.iterdir()]
+        synced.append((stat.S_ISDIR(status.st_mode), names, status.st_size))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Spool(tmp_path).write(batch(1))
+    (path,) = tmp_path.iterdir()
+    (_, draft, written), (is_folder, names, _) = synced
+    assert (draft, written) == ([".tmp"], path.stat().st_size)
+    assert (is_folder, names) == (True, [".json"])
+
+
+def test_what_cannot_be_written_is_told_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> NoReturn:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        Spool(tmp_path).write(batch(1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_batch_that_cannot_be_stored_keeps_its_file(tmp_path: Path) -> None:

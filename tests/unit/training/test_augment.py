@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -110,6 +111,7 @@ def half_axes(view: Tensor) -> tuple[float, float]:
     return shorter, longer
 
 
+@cache
 def discs(width: int, height: int) -> list[tuple[float, float]]:
     """The half axes of the disc in each of 400 views that shows all of it."""
     batch = augment.views(

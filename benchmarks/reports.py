@@ -1,0 +1,109 @@
+"""What the reports of a day cost: seconds by the clock, and of the processor.
+
+    python -m benchmarks.reports --users 100000
+    python -m benchmarks.reports --users 2000 --url postgresql+psycopg://...
+
+Fills a database with a day of 1,000,000 exposures, feedback on a quarter of them and a shadow pair
+for each, unless it has something in it; then makes every report of it, each three times, and prints
+the fastest. One day serves all: what its rule was is changed before each report, for the store's
+sums are the same under each. Without --url: a new file of SQLite, which is removed at the end.
+
+An interrupted filling leaves half a day behind; give it a new database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import create_engine, update
+
+from serve_app.recording.batch import Adoption
+from serve_app.reports import ab_test, canary, shadow, traffic
+from serve_app.reports.period import Period
+from serve_app.rules.parse import parse_rule
+from serve_app.store import schema
+from serve_app.store.store import Store, open_store
+from tests.contract.store.crowd import DAY_MS, RULE_ID, START_MS, Crowd
+
+ROUNDS = 3
+DAY = Period(START_MS, START_MS + DAY_MS)
+SPLIT = {"experiment": "koala-test"}
+BESIDE = {"stable": "v1", "candidate": "v2"}
+TEST = SPLIT | {"kind": "ab_test", "control": "v1", "treatment": "v2"}
+CANARY = SPLIT | BESIDE | {"kind": "canary_parallel", "weight": 0.5}
+LABELS = {"v1": ("cat", "dog"), "v2": ("cat", "dog", "koala")}.__getitem__
+
+# name -> the rule of the day, and the report
+REPORTS: dict[str, tuple[dict[str, Any], Callable[[Store], object]]] = {
+    "traffic": (CANARY, lambda store: traffic.report(store, DAY)),
+    "canary": (CANARY, lambda store: canary.report(store, DAY, LABELS, None)),
+    "ab, unit: user": (
+        TEST | {"unit": "user"},
+        lambda store: ab_test.report(store, DAY, LABELS, None),
+    ),
+    "ab, unit: request": (TEST, lambda store: ab_test.report(store, DAY, LABELS, None)),
+    "shadow": (BESIDE | {"kind": "shadow"}, lambda store: shadow.report(store, DAY, LABELS)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--exposures", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, default=2_000)
+    parser.add_argument("--feedback", type=float, default=0.25)
+    parser.add_argument("--url", default=None)
+    options = parser.parse_args()
+    with _database(options.url) as url:
+        store = open_store(url)
+        if not store.recording().stored:
+            _fill(store, Crowd(options.exposures, options.users, options.feedback, pairs=1.0))
+        print(f"{store.recording().stored:,} exposures, {options.users:,} users")
+        for name, (rule, make) in REPORTS.items():
+            _put_in_force(url, rule)
+            wall_s, cpu_s = min(_timed(make, store) for _ in range(ROUNDS))
+            print(f"{wall_s:8.2f} s {cpu_s:8.2f} s  {name}")
+        store.close()
+
+
+@contextmanager
+def _database(url: str | None) -> Iterator[str]:
+    if url is not None:
+        yield url
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{folder}/store.db"
+
+
+def _fill(store: Store, crowd: Crowd) -> None:
+    rule = _canonical(TEST | {"unit": "user"})
+    for batch in crowd.batches():
+        adoptions = tuple(Adoption(a.at_ms, RULE_ID, rule) for a in batch.adoptions)
+        store.record(replace(batch, adoptions=adoptions))
+
+
+def _put_in_force(url: str, rule: dict[str, Any]) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(update(schema.epochs).values(rule=_canonical(rule), kind=rule["kind"]))
+    engine.dispose()
+
+
+def _canonical(rule: dict[str, Any]) -> str:
+    return json.dumps(parse_rule(rule, ("v1", "v2")).content())
+
+
+def _timed(make: Callable[[Store], object], store: Store) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    make(store)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+if __name__ == "__main__":
+    main()

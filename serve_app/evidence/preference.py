@@ -1,0 +1,222 @@
+"""Which version do users prefer? An A/B test in two lines: shared labels, and new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from serve_app.evidence.comparison import Comparison, compare
+from serve_app.evidence.confidence import ALPHA, Interval, interval
+from serve_app.evidence.outcome import RANGE, Assigned, Metric, Truth, Words
+from serve_app.evidence.srm import Srm
+from serve_app.evidence.units import Flags, Floats, UnitSums, totals
+from serve_app.evidence.verdict import Direction, Finding, Measure, Verdict, decide, mismatch
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A share of the assigned units, in both arms.
+
+    Attributes:
+        told: Of events whose truth was told.
+        interval: Of the difference, always valid, wherever the events belong whose truth was not:
+            its low end has all of control's in this line and none of treatment's, its high end the
+            other way round.
+    """
+
+    told: Comparison
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Responders:
+    """Those who said something of the metric. They chose to; what they say is secondary.
+
+    Attributes:
+        coverage: The share of assigned units that did, in both arms.
+        among: The mean of their own means.
+        among_interval: Of its difference, always valid for those who spoke.
+        interval: Of the difference in all assigned units, always valid whatever the silent would
+            have said: its low end has control's silent at the metric's top and treatment's at its
+            bottom, its high end the other way round.
+    """
+
+    coverage: Comparison
+    among: Comparison
+    among_interval: Interval
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Attributes:
+    overall: All events; for ratings, which have no events, those who spoke, with the interval
+        that holds for all.
+    shared, new: By truth. None if the versions know the same labels, and for ratings.
+    untold: Events whose truth was not told; None like these.
+    """
+
+    metric: Metric
+    overall: Line
+    shared: Line | None
+    new: Line | None
+    untold: Line | None
+    responders: Responders
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceVerdict:
+    """Attributes:
+    verdict: Of the test.
+    shared, new: Of the lines, if there are lines.
+    """
+
+    verdict: Verdict
+    shared: Verdict | None
+    new: Verdict | None
+
+
+def measure(metric: Metric, direction: Direction, min_effect: float) -> Measure:
+    """The measure of a rule's outcome; `min_effect` is a share of units, or a part of a rating."""
+    match metric:
+        case "complaint":
+            return Measure("units with a complaint", direction, min_effect)
+        case "correct":
+            return Measure("units that said an answer is right", direction, min_effect)
+        case "rating":
+            return Measure("mean rating of those who rated", direction, min_effect, "of 5")
+
+
+def prefer(
+    assigned: Assigned,
+    words: Words,
+    metric: Metric,
+    new: Collection[str],
+    alpha: float = ALPHA,
+) -> Preference:
+    """Compare what the units of both arms said.
+
+    Args:
+        words: Within the window, of assigned units alone.
+        new: The labels that only treatment knows.
+
+    Raises:
+        ValueError: A word is of a unit that was not assigned.
+    """
+    responders = _responders(assigned, words, metric, alpha)
+    if metric == "rating":
+        overall = Line(responders.among, responders.interval)
+        return Preference(metric, overall, None, None, None, responders)
+    event = words.values(metric) == 1
+    truth = words.truths(new)
+    untold = event & (truth == Truth.UNTOLD)
+    nothing = np.zeros_like(event)
+
+    def line(rows: Flags, possible: Flags) -> Line:
+        return _line(assigned, words, rows, possible, alpha)
+
+    return Preference(
+        metric,
+        overall=line(event, nothing),
+        shared=line(event & (truth == Truth.SHARED), untold) if new else None,
+        new=line(event & (truth == Truth.NEW), untold) if new else None,
+        untold=line(untold, nothing) if new else None,
+        responders=responders,
+    )
+
+
+def judge(preference: Preference, measured: Measure, srm: Srm) -> PreferenceVerdict:
+    """First: is treatment not worse on shared labels? Then: is it better on either line?
+
+    Treatment is worse if it is on either line; better if it is on one, and on shared labels not
+    worse; no different if it is on no line. What is better in sum may be worse for those who never
+    show a koala; hence the sum does not decide. Where nothing came of new labels, shared ones
+    decide. Each side of the verdict takes half of alpha on each line, so that it errs with
+    probability alpha at most.
+    """
+    if preference.shared is None or preference.new is None:
+        found = decide(measured, preference.overall.told, preference.overall.interval, srm)
+        if preference.metric == "rating":
+            found = replace(found, sentence=f"{found.sentence} {_caveat(preference, measured)}")
+        return PreferenceVerdict(found, None, None)
+    shared, new = (
+        decide(replace(measured, name=f"{measured.name}, {name}"), line.told, line.interval, srm)
+        for name, line in (("shared labels", preference.shared), ("new labels", preference.new))
+    )
+    if srm.is_invalid:
+        return PreferenceVerdict(Verdict(Finding.INVALID, mismatch(srm)), shared, new)
+    finding = _together(shared, new)
+    sentence = f"Shared labels: {shared.sentence} New labels: {new.sentence}"
+    return PreferenceVerdict(Verdict(finding, sentence, shared.is_not_worse), shared, new)
+
+
+def _together(shared: Verdict, new: Verdict) -> Finding:
+    findings = {shared.finding, new.finding} - {Finding.NOT_KNOWN}
+    if not findings:
+        return Finding.NOT_KNOWN
+    if Finding.WORSE in findings:
+        return Finding.WORSE
+    if Finding.BETTER in findings and shared.is_not_worse:
+        return Finding.BETTER
+    if findings == {Finding.NO_DIFFERENCE} and shared.is_not_worse:
+        return Finding.NO_DIFFERENCE
+    return Finding.KEEP_GOING
+
+
+def _line(assigned: Assigned, words: Words, rows: Flags, possible: Flags, alpha: float) -> Line:
+    told = assigned.having(words, rows)
+    if not possible.any():
+        compared = _compare(assigned, told)
+        return Line(compared, interval(compared, alpha))
+    either = assigned.having(words, rows | possible)
+    least = _compare(assigned, np.where(assigned.treated, told, either))
+    greatest = _compare(assigned, np.where(assigned.treated, either, told))
+    bounds = Interval(interval(least, alpha).low, interval(greatest, alpha).high)
+    return Line(_compare(assigned, told), bounds)
+
+
+def _responders(assigned: Assigned, words: Words, metric: Metric, alpha: float) -> Responders:
+    values = words.values(metric)
+    said = ~np.isnan(values)
+    spoke = assigned.having(words, said)
+    order = np.argsort(assigned.unit)
+    row = order[np.searchsorted(assigned.unit, words.unit[said], sorter=order)]
+    units = len(assigned.unit)
+    mean = totals(row, values[said], units) / np.maximum(np.bincount(row, minlength=units), 1)
+    bottom, top = RANGE[metric]
+    low, high = np.where(spoke, mean, bottom), np.where(spoke, mean, top)
+    least = _compare(assigned, np.where(assigned.treated, low, high))
+    greatest = _compare(assigned, np.where(assigned.treated, high, low))
+    speakers = Assigned(assigned.unit[spoke], assigned.stratum[spoke], assigned.treated[spoke])
+    among = _compare(speakers, mean[spoke])
+    return Responders(
+        coverage=_compare(assigned, spoke),
+        among=among,
+        among_interval=interval(among, alpha),
+        interval=Interval(interval(least, alpha).low, interval(greatest, alpha).high),
+    )
+
+
+def _compare(assigned: Assigned, y: Flags | Floats) -> Comparison:
+    return compare(
+        UnitSums(
+            assigned.unit,
+            assigned.stratum,
+            assigned.treated,
+            np.ones(len(assigned.unit)),
+            np.asarray(y, np.float64),
+        )
+    )
+
+
+def _caveat(preference: Preference, measured: Measure) -> str:
+    coverage = preference.responders.coverage
+    among = preference.responders.among_interval
+    return (
+        f"It came from {100 * coverage.treatment:.0f} % of the units in treatment and"
+        f" {100 * coverage.control:.0f} % in control; the interval holds whatever the others would"
+        f" have said. Among those who spoke it is {measured.change(among.low)} to"
+        f" {measured.change(among.high)}."
+    )

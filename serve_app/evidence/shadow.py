@@ -1,0 +1,308 @@
+"""What the candidate says of the pictures that stable answers.
+
+Not every picture is copied: under load copies are shed, and a rule may take a sample. A minute in
+which one in ten was copied would count too little. So each copied picture is weighted by the
+inverse of the share that was copied in its minute (Horvitz-Thompson, the share taken from the
+counts), and rates divide by the sum of weights (Hajek). Minutes without a copy are not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from serve_app.evidence.confidence import (
+    ALPHA,
+    Interval,
+    Rate,
+    bonferroni,
+    confidence_sequence,
+    proportion_sequence,
+    rate,
+)
+from serve_app.evidence.units import Flags, Floats, Ints, Labels, check_columns, totals
+
+ESTABLISHED = 0.95  # of the pictures of the peak minute that were copied
+MINUTES_PER_HOUR = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copies:
+    """Pictures that were copied: counts by minute, region and pair of labels; rows add up.
+
+    Attributes:
+        minute: int64 [n], minutes since 1970 UTC.
+        region: str [n], ISO 3166-1 alpha-2; empty if it was not told.
+        stable, candidate: str [n], the labels; stable's is empty if it failed.
+        pictures: float64 [n], 0 or more.
+    """
+
+    minute: Ints
+    region: Labels
+    stable: Labels
+    candidate: Labels
+    pictures: Floats
+
+    def __post_init__(self) -> None:
+        check_columns(
+            minute=self.minute,
+            region=self.region,
+            stable=self.stable,
+            candidate=self.candidate,
+            pictures=self.pictures,
+        )
+        _check_counts(pictures=self.pictures)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load:
+    """What became of all pictures that stable answered; rows of a minute, such as regions, add up.
+
+    Attributes:
+        minute: int64 [n], minutes since 1970 UTC.
+        answered: float64 [n], pictures that stable answered; those outside of the sample as well.
+        copied, shed, failed: float64 [n], of these.
+    """
+
+    minute: Ints
+    answered: Floats
+    copied: Floats
+    shed: Floats
+    failed: Floats
+
+    def __post_init__(self) -> None:
+        counts = {
+            "answered": self.answered,
+            "copied": self.copied,
+            "shed": self.shed,
+            "failed": self.failed,
+        }
+        check_columns(minute=self.minute, **counts)
+        _check_counts(**counts)
+        if (self.copied + self.shed + self.failed > self.answered).any():
+            raise ValueError("more pictures were copied, shed or failed than answered in some row")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedRate:
+    """A weighted share of copied pictures.
+
+    Attributes:
+        pictures: Copied ones that it is about, unweighted.
+        rate: Its successes and trials are those of an equally certain unweighted sample.
+    """
+
+    pictures: float
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transitions:
+    """How stable's labels become the candidate's.
+
+    Attributes:
+        stable, candidate: The labels of the rows and columns of `shares`.
+        shares: [stable, candidate], weighted, of all pictures; they sum to 1, or to 0 if there is
+            none.
+    """
+
+    stable: tuple[str, ...]
+    candidate: tuple[str, ...]
+    shares: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What the candidate has carried.
+
+    Attributes:
+        minutes: With at least one picture answered.
+        copies_per_minute: Mean of these.
+        peak_minute: That with most pictures; None if there was none.
+        peak_answered: Pictures in it.
+        peak_copied: The share of them that was copied, 0 to 1.
+    """
+
+    minutes: int
+    copies_per_minute: float
+    peak_minute: int | None
+    peak_answered: float
+    peak_copied: float
+
+    @property
+    def is_established(self) -> bool:
+        """Whether it has carried the load of the peak minute."""
+        return self.peak_minute is not None and self.peak_copied >= ESTABLISHED
+
+    @property
+    def sentence(self) -> str:
+        if self.peak_minute is None:
+            return "Not established: there was no picture to copy."
+        verdict = "Established" if self.is_established else "Not established"
+        return (
+            f"{verdict}: in the peak minute, of {self.peak_answered:,.0f} pictures,"
+            f" {100 * self.peak_copied:.1f} % were copied; {100 * ESTABLISHED:.0f} % are needed to"
+            " say that the candidate carries the load."
+        )
+
+
+def agreement(
+    copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
+) -> WeightedRate:
+    """P(same label | the candidate says a label that both know), always valid.
+
+    A candidate that says a new label cannot agree, and is not asked here: see `new_label_rate`.
+    Neither is a stable version that failed to answer.
+
+    Args:
+        shared: The labels that both versions know.
+    """
+    known = np.isin(copies.candidate, list(shared)) & (copies.stable != "")
+    return _weighted(copies, load, known & (copies.stable == copies.candidate), known, alpha)
+
+
+def new_label_rate(
+    copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
+) -> WeightedRate:
+    """P(the candidate says a new label). Descriptive: whether it is right is not asked."""
+    new = ~np.isin(copies.candidate, list(shared))
+    return _weighted(copies, load, new, np.ones_like(new), alpha)
+
+
+def new_label_rate_by_region(
+    copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
+) -> dict[str, WeightedRate]:
+    """`new_label_rate` where; the intervals hold together (Bonferroni)."""
+    regions = np.unique(copies.region).tolist()
+    return {
+        region: _new_in(copies, load, shared, copies.region == region, alpha, len(regions))
+        for region in regions
+    }
+
+
+def new_label_rate_by_hour(
+    copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
+) -> dict[int, WeightedRate]:
+    """`new_label_rate` when, by hours since 1970 UTC; the intervals hold together (Bonferroni)."""
+    hour = copies.minute // MINUTES_PER_HOUR
+    hours = np.unique(hour).tolist()
+    return {h: _new_in(copies, load, shared, hour == h, alpha, len(hours)) for h in hours}
+
+
+def hijack_rate(reviewed: int, hijacked: int, alpha: float = ALPHA) -> Rate:
+    """P(the truth is a label that both know | the candidate says a new label).
+
+    Args:
+        reviewed: Pictures on which the candidate said a new label and whose truth was told, by a
+            review or by feedback; drawn at random, or all of them. 0 leaves the rate not known.
+        hijacked: Those whose truth is a label that both know.
+    """
+    return rate(hijacked, reviewed, alpha)
+
+
+def transitions(copies: Copies, load: Load) -> Transitions:
+    """The weighted matrix of what stable and the candidate say."""
+    weights = copies.pictures * _weights(copies, load)
+    stable, row = np.unique(copies.stable, return_inverse=True)
+    candidate, column = np.unique(copies.candidate, return_inverse=True)
+    size = len(stable) * len(candidate)
+    sums = totals(row * len(candidate) + column, weights, size)
+    shares = sums / sums.sum() if sums.any() else sums
+    return Transitions(
+        tuple(stable.tolist()),
+        tuple(candidate.tolist()),
+        shares.reshape(len(stable), len(candidate)),
+    )
+
+
+def latency_difference(
+    pairs: int, total: float, squares: float, alpha: float = ALPHA
+) -> tuple[float | None, Interval]:
+    """Mean of d, the candidate's latency less stable's on the same picture, and where it lies.
+
+    Always valid, with pictures for independent.
+
+    Args:
+        pairs: Copied pictures.
+        total, squares: The sums of d, in ms, and of d squared.
+    """
+    if pairs < 1:
+        return None, Interval(-math.inf, math.inf)
+    mean = total / pairs
+    spread = max(0.0, squares - pairs * mean**2) / max(pairs - 1, 1)
+    return mean, confidence_sequence(mean, spread / pairs, pairs, alpha)
+
+
+def load_report(load: Load) -> LoadReport:
+    """What the candidate was asked at the busiest time, and how much of it it answered."""
+    minutes, row = np.unique(load.minute[load.answered > 0], return_inverse=True)
+    seen = load.answered > 0
+    answered = totals(row, load.answered[seen], len(minutes))
+    copied = totals(row, load.copied[seen], len(minutes))
+    if not len(minutes):
+        return LoadReport(0, 0.0, None, 0.0, 0.0)
+    peak = int(answered.argmax())
+    return LoadReport(
+        minutes=len(minutes),
+        copies_per_minute=float(copied.mean()),
+        peak_minute=int(minutes[peak]),
+        peak_answered=float(answered[peak]),
+        peak_copied=float(copied[peak] / answered[peak]),
+    )
+
+
+def _new_in(
+    copies: Copies, load: Load, shared: Collection[str], inside: Flags, alpha: float, slices: int
+) -> WeightedRate:
+    new = ~np.isin(copies.candidate, list(shared))
+    return _weighted(copies, load, new & inside, inside, bonferroni(alpha, slices))
+
+
+def _weighted(
+    copies: Copies, load: Load, successes: Flags, trials: Flags, alpha: float
+) -> WeightedRate:
+    """A weighted share, with minutes for clusters.
+
+    The variance of the ratio is linearised. The interval is that of a share of as many independent
+    trials as have this variance (Korn, Graubard, Survey Methodology 1998), and of no more than
+    Kish's (sum of weights)^2 / sum of squared weights.
+    """
+    weights = copies.pictures * _weights(copies, load)
+    pictures = float(copies.pictures[trials].sum())
+    if not pictures:
+        return WeightedRate(0.0, rate(0, 0, alpha))
+    minute = np.unique(copies.minute, return_inverse=True)[1]
+    minutes = int(minute.max()) + 1
+    hits = totals(minute, weights * successes, minutes)
+    all_ = totals(minute, weights * trials, minutes)
+    share = float(min(1.0, hits.sum() / all_.sum()))
+    squares = float((weights * _weights(copies, load))[trials].sum())
+    effective = all_.sum() ** 2 / squares
+    seen = int(np.count_nonzero(all_))
+    influence = (hits - share * all_) / all_.sum()
+    variance = float(influence @ influence) * seen / max(seen - 1, 1)
+    if variance > 0:
+        effective = min(effective, share * (1 - share) / variance)
+    found = proportion_sequence(share * effective, effective, alpha)
+    return WeightedRate(pictures, Rate(share * effective, effective, found))
+
+
+def _weights(copies: Copies, load: Load) -> Floats:
+    """[n]: answered over copied pictures of each row's minute."""
+    minutes, row = np.unique(np.concatenate([load.minute, copies.minute]), return_inverse=True)
+    of_load, of_copies = row[: len(load.minute)], row[len(load.minute) :]
+    answered = totals(of_load, load.answered, len(minutes))
+    copied = totals(of_copies, copies.pictures, len(minutes))
+    if (copied > answered).any():
+        worst = int(minutes[(copied - answered).argmax()])
+        raise ValueError(f"minute {worst} has more copies than pictures that stable answered")
+    return np.divide(answered, copied, out=np.zeros(len(minutes)), where=copied > 0)[of_copies]
+
+
+def _check_counts(**columns: Floats) -> None:
+    for name, column in columns.items():
+        if not (np.isfinite(column).all() and (column >= 0).all()):
+            raise ValueError(f"{name} is negative or not finite in some row")

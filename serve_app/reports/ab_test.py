@@ -1,0 +1,209 @@
+"""Which version do users prefer? An A/B test, by what the assigned units said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from serve_app.domain import Reason
+from serve_app.evidence.outcome import Assigned, Words, window_s
+from serve_app.evidence.preference import Line, Preference, judge, measure, prefer
+from serve_app.evidence.shadow import hijack_rate
+from serve_app.evidence.srm import SrmCounts, check, check_slices
+from serve_app.evidence.units import Flags, Ints, strata
+from serve_app.evidence.verdict import Measure
+from serve_app.reports import experiment, figures
+from serve_app.reports.experiment import Experiment
+from serve_app.reports.period import HOUR_MS, Period
+from serve_app.rules.ab_test import ABTest
+from serve_app.store.columns import Coded
+from serve_app.store.judged import Judged
+from serve_app.store.store import Store
+
+KINDS = ("ab_test",)
+
+Labels = Callable[[str], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Test:
+    """Who was assigned what, and whose words there are.
+
+    Attributes:
+        epoch: int64 [n], of each unit's assignment.
+        speaker: int64 [m], the unit of each judged answer.
+        heard: bool [m], whether that unit was assigned in the period.
+    """
+
+    assigned: Assigned
+    epoch: Ints
+    speaker: Ints
+    heard: Flags
+
+
+def report(store: Store, period: Period, labels: Labels, name: str | None) -> dict[str, Any]:
+    """What the units of both arms said, and what that means.
+
+    Args:
+        labels: Those that a version knows.
+        name: The experiment's; None for the newest A/B test.
+
+    Raises:
+        NothingToReport: There was no A/B test.
+    """
+    found = experiment.find(store, KINDS, period, name)
+    rule = found.rule
+    assert isinstance(rule, ABTest)  # noqa: S101 by KINDS
+    outcome = rule.outcome
+    slices = experiment.srm_counts(store, found, period)
+    srm = check(experiment.together(slices))
+    control, treatment = set(labels(found.control)), set(labels(found.treatment))
+
+    scope = period.scope(found.numbers)
+    if found.unit != "request":
+        scope = replace(scope, regions=None)  # a unit is where it was assigned, wherever it speaks
+    judged = store.judged(scope)
+    judged = judged.only(_is(judged.reason, Reason.SPLIT))
+    test = (_requests if found.unit == "request" else _units)(store, found, period, judged)
+    words = _words(judged, test)
+    timely = words.within(window_s(outcome.window))
+    preference = prefer(test.assigned, timely, outcome.metric, treatment - control)
+    what = measure(outcome.metric, outcome.direction, outcome.min_effect)
+    verdict = judge(preference, what, srm)
+    overall = preference.overall
+    return {
+        "report": "ab",
+        "period": period.content(),
+        **found.content(),
+        "outcome": outcome.model_dump(),
+        **figures.decided(verdict.verdict),
+        "srm": figures.mismatch(srm),
+        "srm_by_region": {r: figures.mismatch(one) for r, one in check_slices(slices).items()},
+        "labels": {"shared": sorted(control & treatment), "new": sorted(treatment - control)},
+        "overall": figures.measured(what, overall.told, srm, overall.interval),
+        "shared_labels": _line(preference.shared),
+        "new_labels": _line(preference.new),
+        "truth_not_told": _line(preference.untold),
+        "responders": _responders(preference, what),
+        "feedback_srm": figures.mismatch(_feedback_srm(found, test, timely)),
+        "feedback": {
+            "words": len(words.unit),
+            "too_late": len(words.unit) - len(timely.unit),
+            "of_others": int((~test.heard).sum()),
+        },
+        "hijack_rate": _hijack_rate(judged.only(test.heard), found.treatment, treatment - control),
+    }
+
+
+def _units(store: Store, found: Experiment, period: Period, judged: Judged) -> _Test:
+    """Users or sessions, each where it was assigned first."""
+    firsts = store.assignments(found.name, period.scope(found.numbers))
+    treated = _is(firsts.version, found.treatment)
+    ours = treated | _is(firsts.version, found.control)
+    unit, epoch = firsts.unit[ours], firsts.epoch[ours].astype(np.int64)
+    stratum = strata(epoch, firsts.at_ms[ours] // HOUR_MS, treated[ours])
+    heard = np.isin(judged.unit, unit)
+    return _Test(Assigned(unit, stratum, treated[ours]), epoch, judged.unit, heard)
+
+
+def _requests(store: Store, found: Experiment, period: Period, judged: Judged) -> _Test:
+    """Every exposure a unit of its own. They are numbered by epoch, hour and arm, and the words of
+    a cell go to its first ones, for which of them spoke makes no difference."""
+    cells = [
+        (
+            one.epoch or 0,
+            (one.at_ms or 0) // HOUR_MS,
+            one.assigned == found.treatment,
+            one.exposures,
+        )
+        for one in store.exposure_sums(
+            period.scope(found.numbers), by=("epoch", "assigned", "reason"), slot_ms=HOUR_MS
+        )
+        if one.reason == Reason.SPLIT and one.assigned in (found.control, found.treatment)
+    ]
+    epochs, hours, arms, counts = (
+        np.array(column, np.int64) for column in (zip(*cells, strict=True) if cells else [()] * 4)
+    )
+    epoch, treated = np.repeat(epochs, counts), np.repeat(arms, counts).astype(np.bool_)
+    stratum = strata(epoch, np.repeat(hours, counts), treated)
+    assigned = Assigned(np.arange(len(epoch)), stratum, treated)
+
+    first = {cell[:3]: start for cell, start in zip(cells, np.cumsum(counts) - counts, strict=True)}
+    treats = _is(judged.assigned, found.treatment)
+    speaker = np.full(len(judged.unit), -1, np.int64)
+    spoken = dict(first)
+    keys = zip(
+        judged.epoch.tolist(), (judged.at_ms // HOUR_MS).tolist(), treats.tolist(), strict=True
+    )
+    for row, key in enumerate(keys):
+        if key in spoken:
+            speaker[row] = spoken[key]
+            spoken[key] += 1
+    return _Test(assigned, epoch, speaker, speaker >= 0)
+
+
+def _words(judged: Judged, test: _Test) -> Words:
+    """What assigned units said."""
+    judged, unit = judged.only(test.heard), test.speaker[test.heard]
+    return Words(
+        unit=unit,
+        answered=_texts(judged.answered),
+        label=_texts(judged.told),
+        correct=np.where(judged.correct < 0, np.nan, judged.correct),
+        complaint=np.where(judged.complaint < 0, np.nan, judged.complaint),
+        rating=np.where(judged.rating == 0, np.nan, judged.rating),
+        delay_s=(judged.told_at_ms - judged.at_ms) / 1000,
+    )
+
+
+def _line(line: Line | None) -> dict[str, Any] | None:
+    return figures.compared(line.told, line.interval) if line else None
+
+
+def _responders(preference: Preference, what: Measure) -> dict[str, Any]:
+    """Secondary: those who spoke chose to."""
+    found = preference.responders
+    return {
+        "coverage": {
+            "control": figures.number(found.coverage.control),
+            "treatment": figures.number(found.coverage.treatment),
+        },
+        "measure": f"{what.name}, of those who spoke",
+        "among": figures.compared(found.among, found.among_interval),
+        "worst_case": figures.bounds(found.interval),
+    }
+
+
+def _feedback_srm(found: Experiment, test: _Test, words: Words) -> Any:
+    """Whether words come back at one rate from both arms."""
+    spoke = np.isin(test.assigned.unit, words.unit)
+    counts = []
+    for number, weight in found.weights.items():
+        here = spoke & (test.epoch == number)
+        treatment = int((here & test.assigned.treated).sum())
+        counts.append(SrmCounts(number, int(here.sum()) - treatment, treatment, weight))
+    return check(counts)
+
+
+def _hijack_rate(judged: Judged, treatment: str, new: Collection[str]) -> dict[str, Any]:
+    """Of the answers with a new label whose truth was told, those that showed something else.
+
+    "Not correct" tells the truth of the only new label: it is none. Of several, it may be another.
+    """
+    told = _texts(judged.told)
+    denied = (told == "") & (judged.correct == 0) & (len(new) == 1)
+    known = (told != "") | (judged.correct == 1) | denied
+    known &= _is(judged.assigned, treatment) & np.isin(_texts(judged.answered), list(new))
+    hijacked = known & (denied | (told != "") & ~np.isin(told, list(new)))
+    return figures.share(hijack_rate(int(known.sum()), int(hijacked.sum())))
+
+
+def _is(column: Coded, name: str) -> Flags:
+    return np.array([one == name for one in column.names], np.bool_)[column.codes]
+
+
+def _texts(column: Coded) -> Any:
+    return np.array(column.names or ("",), np.str_)[column.codes]

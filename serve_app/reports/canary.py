@@ -1,0 +1,248 @@
+"""Does the candidate work? A canary, by the versions that units were assigned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from serve_app.domain import Reason
+from serve_app.evidence.comparison import Comparison, compare
+from serve_app.evidence.confidence import (
+    ALPHA,
+    Interval,
+    bonferroni,
+    interval,
+    no_event_difference,
+)
+from serve_app.evidence.drift import drift
+from serve_app.evidence.latency import quantile
+from serve_app.evidence.srm import Srm, check
+from serve_app.evidence.units import Flags, Floats, UnitSums, strata, totals, unit_share
+from serve_app.evidence.verdict import Finding, Measure, mismatch
+from serve_app.reports import experiment, figures
+from serve_app.reports.experiment import Experiment
+from serve_app.reports.period import Period
+from serve_app.store import units
+from serve_app.store.exposure_sums import ExposureSum
+from serve_app.store.store import Store
+
+KINDS = ("canary_rolling", "canary_parallel")
+ERRORS = Measure("answers that failed", "decrease", 0.01)
+SLOWER = 0.10  # of stable's mean, from which on a candidate that is slower matters
+QUANTILES = (0.5, 0.95, 0.99)
+
+Labels = Callable[[str], Collection[str]]
+
+
+def report(store: Store, period: Period, labels: Labels, name: str | None) -> dict[str, Any]:
+    """How the candidate did beside stable, on the same days.
+
+    What is measured is measured by unit, on all days that the period touches.
+
+    Args:
+        labels: Those that a version knows.
+        name: The experiment's; None for the newest canary.
+
+    Raises:
+        NothingToReport: There was no canary.
+    """
+    found = experiment.find(store, KINDS, period, name)
+    scope = period.scope(found.numbers)
+    days = period.whole_days
+    met = store.unit_sums(found.name, days.scope(found.numbers))
+    slices = experiment.srm_counts(store, found, period)
+    srm = check(experiment.together(slices))
+    sums = store.exposure_sums(scope, by=("assigned", "as_assigned", "reason", "label"))
+    measures = _measures(found, met, srm)
+    return {
+        "report": "canary",
+        "period": period.content(),
+        **found.content(),
+        **_together(measures, srm),
+        "srm": figures.mismatch(srm),
+        "measured": {"since_ms": days.since_ms, "until_ms": days.until_ms},
+        "measures": measures,
+        "regions": _regions(found, met),
+        "latency_ms": _quantiles(store, found, period, "latency"),
+        "model_ms": _quantiles(store, found, period, "model"),
+        "classes": _classes(found, sums, labels),
+        "confidence": {
+            version: _confidence([s for s in sums if s.assigned == version])
+            for version in (found.control, found.treatment)
+        },
+        "reasons": _reasons(sums),
+        "series": _series(store, found, period),
+    }
+
+
+def unit_sums(found: Experiment, met: units.UnitSums, x: Floats, y: Floats) -> UnitSums:
+    """The rows of units that were assigned one of the two versions, ready to be compared."""
+    treated, ours = _arms(found, met)
+    stratum = strata(met.epoch, met.day, treated)
+    return UnitSums(met.unit[ours], stratum[ours], treated[ours], x[ours], y[ours])
+
+
+def _arms(found: Experiment, met: units.UnitSums) -> tuple[Flags, Flags]:
+    """Which rows are treatment's, and which are of either version."""
+    names = np.array(met.assigned.names, np.str_)
+    treated = (names == found.treatment)[met.assigned.codes]
+    return treated, treated | (names == found.control)[met.assigned.codes]
+
+
+def _measures(found: Experiment, met: units.UnitSums, srm: Srm) -> list[dict[str, Any]]:
+    exposures = met.exposures.astype(np.float64)
+    errors = compare(unit_sums(found, met, exposures, met.errors.astype(np.float64)))
+    latency = compare(unit_sums(found, met, exposures, met.latency_sum))
+    modelled = unit_sums(found, met, met.modelled.astype(np.float64), met.model_sum)
+    return [
+        figures.measured(ERRORS, errors, srm, _error_interval(found, met, errors)),
+        figures.measured(_time("latency", latency), latency, srm),
+        figures.measured(_time("model time", model := compare(modelled)), model, srm),
+    ]
+
+
+def _error_interval(found: Experiment, met: units.UnitSums, errors: Comparison) -> Interval:
+    """Where nobody failed no variance can be estimated, and yet much is known: the shares of units
+    with a failure, which is as much as the share of failures if there is none."""
+    known = interval(errors)
+    if known.is_known or met.errors.any() or not errors.units:
+        return known
+    treated, ours = _arms(found, met)
+    nothing = np.zeros(int(ours.sum()))
+    unit = unit_share(UnitSums(met.unit[ours], met.epoch[ours], treated[ours], nothing, nothing))
+    epochs, row = np.unique(unit.stratum, return_inverse=True)
+    control, treatment = (totals(row, arm, len(epochs)) for arm in (~unit.treated, unit.treated))
+    both = (control > 0) & (treatment > 0)
+    return no_event_difference(control[both], treatment[both])
+
+
+def _time(name: str, comparison: Comparison) -> Measure:
+    level = comparison.control if comparison.control > 0 else 1.0
+    return Measure(f"mean {name}", "decrease", SLOWER * level, "ms")
+
+
+def _together(measures: list[dict[str, Any]], srm: Srm) -> dict[str, Any]:
+    """The worst of the findings decides."""
+    if srm.is_invalid:
+        return {"finding": Finding.INVALID.value, "sentence": mismatch(srm)}
+    findings = [Finding(measure["finding"]) for measure in measures]
+    for finding, sentence in (
+        (Finding.WORSE, "The candidate does not work as well as stable"),
+        (Finding.KEEP_GOING, "It is not decided yet whether the candidate works"),
+        (Finding.NOT_KNOWN, "Not everything is known yet"),
+    ):
+        if finding in findings:
+            named = [m["measure"] for m in measures if m["finding"] == finding.value]
+            return {"finding": finding.value, "sentence": f"{sentence}: see {', '.join(named)}."}
+    better = Finding.BETTER in findings
+    return {
+        "finding": (Finding.BETTER if better else Finding.NO_DIFFERENCE).value,
+        "sentence": "The candidate works"
+        + (" and is better in " if better else " as well as stable")
+        + ", ".join(m["measure"] for m in measures if m["finding"] == Finding.BETTER.value)
+        + ".",
+    }
+
+
+def _regions(found: Experiment, met: units.UnitSums) -> list[dict[str, Any]]:
+    """The share of failures in each region, for diagnosis: all intervals hold together."""
+    region = np.array(met.region.names or ("",), np.str_)[met.region.codes]
+    names = np.unique(region).tolist()
+    exposures, errors = met.exposures.astype(np.float64), met.errors.astype(np.float64)
+    slices = []
+    for name in names:
+        here = region == name
+        compared = compare(unit_sums(found, met.only(here), exposures[here], errors[here]))
+        shown = figures.compared(compared, interval(compared, bonferroni(ALPHA, len(names))))
+        slices.append({"region": name or None, **shown})
+    return slices
+
+
+def _quantiles(
+    store: Store, found: Experiment, period: Period, kind: Literal["latency", "model"]
+) -> dict[str, Any]:
+    """Of the answers that the split assigned, everywhere; descriptive."""
+    scope = replace(period.scope(found.numbers), regions=None)
+    histograms = store.latencies(scope, kind, by=("assigned", "reason"))
+    return {
+        one.assigned or "": {
+            f"p{100 * q:g}": quantile(dict(zip(one.buckets.tolist(), one.counts, strict=True)), q)
+            for q in QUANTILES
+        }
+        for one in histograms
+        if one.reason == Reason.SPLIT
+    }
+
+
+def _classes(found: Experiment, sums: list[ExposureSum], labels: Labels) -> dict[str, Any]:
+    """What each version answers itself, and whether that differs on the labels that both know."""
+    counts: dict[str, dict[str, int]] = {found.control: {}, found.treatment: {}}
+    for one in sums:
+        if _is_own(one) and one.label and one.assigned in counts:
+            mix = counts[one.assigned]
+            mix[one.label] = mix.get(one.label, 0) + one.exposures
+    shared = sorted(set(labels(found.control)) & set(labels(found.treatment)))
+    before, now = (
+        np.array([mix.get(label, 0) for label in shared], np.float64) for mix in counts.values()
+    )
+    moved = drift(before, now)
+    return {
+        "counts": counts,
+        "shared": shared,
+        "divergence_bits": moved.divergence if moved else None,
+        "noise_bits": moved.noise if moved else None,
+        "drift": moved.is_drift if moved else None,
+    }
+
+
+def _confidence(sums: list[ExposureSum]) -> float | None:
+    """The mean of the answers that the split assigned, without those of a fallback."""
+    own = [one for one in sums if _is_own(one) and one.label]
+    answers = sum(one.exposures for one in own)
+    return sum(one.confidence_sum for one in own) / answers if answers else None
+
+
+def _is_own(one: ExposureSum) -> bool:
+    """Whether the version answered that the split assigned."""
+    return one.reason == Reason.SPLIT and bool(one.as_assigned)
+
+
+def _reasons(sums: list[ExposureSum]) -> list[dict[str, Any]]:
+    """All exposures, the tagged and the pinned in rows of their own: only `split` is compared."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for one in sums:
+        row = rows.setdefault((one.assigned or "", one.reason or ""), [0, 0, 0])
+        for column, count in enumerate((one.exposures, one.errors, one.fallbacks)):
+            row[column] += count
+    return [
+        {
+            "version": version or None,
+            "reason": reason,
+            "exposures": exposures,
+            "errors": errors,
+            "fallbacks": fallbacks,
+        }
+        for (version, reason), (exposures, errors, fallbacks) in sorted(rows.items())
+    ]
+
+
+def _series(store: Store, found: Experiment, period: Period) -> dict[str, Any]:
+    """The exposures of the split over time, by version."""
+    slot_ms = period.slot_ms(found.epochs[0].started_at_ms)
+    scope = period.scope(found.numbers)
+    return {
+        "slot_ms": slot_ms,
+        "points": [
+            {
+                "at_ms": one.at_ms,
+                "version": one.assigned or None,
+                "exposures": one.exposures,
+                "errors": one.errors,
+            }
+            for one in store.exposure_sums(scope, by=("assigned", "reason"), slot_ms=slot_ms)
+            if one.reason == Reason.SPLIT
+        ],
+    }

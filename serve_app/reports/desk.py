@@ -1,0 +1,64 @@
+"""Makes the reports that are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from typing import Any
+
+from serve_app import config
+from serve_app.clock import now_ms
+from serve_app.data_plane.versions import Versions
+from serve_app.errors import NothingToReport
+from serve_app.reports import ab_test, canary, shadow, traffic
+from serve_app.reports.period import period
+from serve_app.store.store import Store, read_store
+
+
+class ReportDesk:
+    """Reads the store that the Controller writes, over connections of its own; safe in threads."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._lock = threading.Lock()
+        self._opened: Store | None = None
+
+    def make(
+        self, name: str, since: str, region: str | None, experiment: str | None = None
+    ) -> dict[str, Any]:
+        """A report, as JSON.
+
+        Args:
+            name: traffic, canary, ab or shadow.
+            since, region: See `serve_app.reports.period.period`.
+            experiment: Of a canary or an A/B test; None for the newest.
+
+        Raises:
+            BadPeriod, NothingToReport: What was asked for is impossible, or is not there.
+            StoreError: The database fails.
+        """
+        asked = period(since, region, now_ms())
+        store = self._store()
+        match name:
+            case "traffic":
+                return traffic.report(store, asked)
+            case "canary":
+                return canary.report(store, asked, self._labels, experiment)
+            case "ab":
+                return ab_test.report(store, asked, self._labels, experiment)
+            case "shadow":
+                return shadow.report(store, asked, self._labels)
+        raise ValueError(f"there is no report {name}")
+
+    def _store(self) -> Store:
+        with self._lock:
+            if self._opened is None:
+                self._opened = read_store(self._database_url)
+            return self._opened
+
+    def _labels(self, version: str) -> Collection[str]:
+        """Those of a version of the registry that is deployed."""
+        revisions = self._store().revisions(1)
+        if not revisions:
+            raise NothingToReport("nothing was deployed yet")
+        return Versions(config.registry_folder(revisions[0].document)).card(version).labels

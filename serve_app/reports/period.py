@@ -1,0 +1,103 @@
+"""The time and the regions that a report is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import chain, count
+
+from serve_app.errors import BadPeriod
+from serve_app.regions import members
+from serve_app.store.scope import Scope
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+MOST_POINTS = 60
+DAY_MS = 24 * HOUR_MS
+_UNITS_MS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+_SLOTS_MS = [n * MINUTE_MS for n in (1, 2, 5, 10, 15, 30)] + [n * HOUR_MS for n in (1, 2, 6, 12)]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From when, before when, and where.
+
+    Attributes:
+        since_ms, until_ms: Milliseconds since 1970 UTC, whole minutes.
+        region: As it was asked for; None for everywhere.
+        countries: Its members, ISO 3166-1 alpha-2.
+    """
+
+    since_ms: int
+    until_ms: int
+    region: str | None = None
+    countries: frozenset[str] | None = None
+
+    def scope(self, epochs: Collection[int] | None = None) -> Scope:
+        """What the store is asked for."""
+        return Scope(self.since_ms, self.until_ms, epochs=epochs, regions=self.countries)
+
+    @property
+    def whole_days(self) -> Period:
+        """Every day that it touches, UTC: what a unit met is known by the day."""
+        since_ms, until_ms = self.since_ms // DAY_MS * DAY_MS, -(-self.until_ms // DAY_MS) * DAY_MS
+        return replace(self, since_ms=since_ms, until_ms=until_ms)
+
+    def slot_ms(self, first_ms: int | None) -> int:
+        """The length of the steps of a series with at most `MOST_POINTS`; they begin at multiples
+        of it.
+
+        Args:
+            first_ms: When its first entry was; None for the begin of the period.
+        """
+        first_ms = max(self.since_ms, first_ms or 0)
+        days = (n * DAY_MS for n in count(1))
+        return next(
+            slot
+            for slot in chain(_SLOTS_MS, days)
+            if -(-self.until_ms // slot) - first_ms // slot <= MOST_POINTS
+        )
+
+    def content(self) -> dict[str, object]:
+        """As JSON."""
+        return {"since_ms": self.since_ms, "until_ms": self.until_ms, "region": self.region}
+
+
+def period(since: str, region: str | None, now_ms: int) -> Period:
+    """The period from `since` until now.
+
+    Args:
+        since: A number and m, h or d before now; or an ISO 8601 time, UTC if it names no zone.
+        region: A country or a group of `serve_app.regions`; None for everywhere.
+
+    Raises:
+        BadPeriod: One of them is impossible.
+    """
+    since_ms = _since_ms(since.strip(), now_ms)
+    if since_ms >= now_ms:
+        raise BadPeriod(f"since is '{since[:50]}', which is not in the past")
+    countries = None
+    if region is not None:
+        countries = members(region)
+        if countries is None:
+            raise BadPeriod(
+                f"region is '{region[:50]}': expected a country's code, such as AU, or a group,"
+                " such as australia-pacific"
+            )
+    until_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS  # the minute that has begun
+    return Period(since_ms // MINUTE_MS * MINUTE_MS, until_ms, region, countries)
+
+
+def _since_ms(since: str, now_ms: int) -> int:
+    if match := re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", since):
+        return max(0, now_ms - int(match[1]) * _UNITS_MS[match[2]])
+    try:
+        at = datetime.fromisoformat(since)
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError) as exc:
+        raise BadPeriod(
+            f"since is '{since[:50]}': expected a number and m, h or d, such as 24h, or an"
+            " ISO 8601 time, such as 2026-11-23T08:00"
+        ) from exc

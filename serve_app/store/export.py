@@ -1,0 +1,134 @@
+"""Tables as files, row by row: no more than some thousand rows are in memory at once.
+
+An export is one read transaction: it shows one state of everything, however long it takes.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, Row, Table, select
+
+from serve_app.store import schema
+from serve_app.store.errors import BadExport
+from serve_app.store.sums import MINUTE_MS
+from serve_app.store.units import DAY_MS
+
+ROWS_AT_ONCE = 10_000
+
+# A table, the column that says when, and the milliseconds of its unit.
+TABLES: dict[str, tuple[Table, str, int]] = {
+    "exposures": (schema.exposures, "at_ms", 1),
+    "shadow_pairs": (schema.shadow_pairs, "at_ms", 1),
+    "feedback": (schema.feedback, "at_ms", 1),
+    "judged": (schema.judged, "at_ms", 1),
+    "epochs": (schema.epochs, "started_at_ms", 1),
+    "exposure_sums": (schema.exposure_sums, "minute", MINUTE_MS),
+    "latency_sums": (schema.latency_sums, "minute", MINUTE_MS),
+    "unit_sums": (schema.unit_sums, "day", DAY_MS),
+    "first_assignments": (schema.first_assignments, "at_ms", 1),
+    "pair_sums": (schema.pair_sums, "minute", MINUTE_MS),
+}
+
+# What makes a spreadsheet take a text for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def export(
+    connection: Connection, name: str, path: Path, since_ms: int | None, until_ms: int | None
+) -> int:
+    """Write a table to a file that only its owner can read; how many rows there were.
+
+    A file that is there is replaced once all is written.
+
+    Args:
+        name: One of `TABLES`.
+        path: `*.csv` or `*.parquet`.
+        since_ms, until_ms: Rows of since then, and of before; see `Scope`.
+
+    Raises:
+        BadExport: There is no such table or format, or pyarrow is missing.
+        OSError: The file cannot be written.
+    """
+    if name not in TABLES:
+        raise BadExport(f"there is no table {name[:50]}: expected one of {', '.join(TABLES)}")
+    write = {".csv": _write_csv, ".parquet": _write_parquet}.get(path.suffix)
+    if write is None:
+        raise BadExport(f"{path.name} is neither *.csv nor *.parquet")
+    with _draft(path) as draft:
+        return write(draft, TABLES[name][0], _rows(connection, name, since_ms, until_ms))
+
+
+def _rows(
+    connection: Connection, name: str, since_ms: int | None, until_ms: int | None
+) -> Iterator[Sequence[Row[Any]]]:
+    table, time, unit_ms = TABLES[name]
+    query = select(table).order_by(*table.primary_key)
+    if since_ms is not None:
+        query = query.where(table.c[time] >= since_ms // unit_ms)
+    if until_ms is not None:
+        query = query.where(table.c[time] < until_ms // unit_ms)
+    result = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query)
+    yield from result.partitions()
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write_csv(draft: Path, table: Table, partitions: Iterator[Sequence[Row[Any]]]) -> int:
+    """RFC 4180 in UTF-8; nothing is empty, and yes is `true`.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it: request ids and
+    the labels of feedback come from outside.
+    """
+    count = 0
+    with draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table.columns.keys())
+        for rows in partitions:
+            writer.writerows([_cell(value) for value in row] for row in rows)
+            count += len(rows)
+    return count
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value
+
+
+def _write_parquet(draft: Path, table: Table, partitions: Iterator[Sequence[Row[Any]]]) -> int:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as exc:
+        raise BadExport("Parquet needs pyarrow: pip install 'serve-app[export]'") from exc
+
+    kinds = {BigInteger: pa.int64(), Integer: pa.int32(), Float: pa.float64(), Boolean: pa.bool_()}
+    columns = pa.schema([(c.name, kinds.get(type(c.type), pa.string())) for c in table.columns])
+    count = 0
+    with pq.ParquetWriter(draft, columns) as writer:
+        for rows in partitions:
+            turned = [
+                pa.array(values, column.type)
+                for values, column in zip(zip(*rows, strict=True), columns, strict=True)
+            ]
+            writer.write_batch(pa.record_batch(turned, schema=columns))
+            count += len(rows)
+    return count

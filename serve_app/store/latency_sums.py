@@ -1,0 +1,83 @@
+"""Latencies by the minute, in the buckets of `serve_app.evidence.latency`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from serve_app.domain import Exposure
+from serve_app.evidence.latency import bucket_of
+from serve_app.store import schema, sums
+from serve_app.store.scope import Scope
+from serve_app.store.sums import MINUTE_MS, Sums
+
+Kind = Literal["latency", "model"]
+
+_KEYS = ("epoch", "rule_id", "assigned", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many exposures of one key took how long; a key that was summed over is None.
+
+    Attributes:
+        buckets: Those in which there is any, from the fastest.
+        counts: How many are in each.
+    """
+
+    epoch: int | None
+    rule_id: str | None
+    assigned: str | None
+    reason: str | None
+    buckets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) -> None:
+    """Add exposures that were just stored, each with its epoch."""
+    batch = Sums(schema.latency_sums)
+    for exposure, epoch in added:
+        key = (
+            epoch or 0,
+            exposure.at_ms // MINUTE_MS,
+            exposure.rule_id,
+            exposure.assigned or "",
+            exposure.reason,
+        )
+        batch.add((*key, "latency", bucket_of(exposure.latency_ms)), (1,))
+        if exposure.model_ms is not None:
+            batch.add((*key, "model", bucket_of(exposure.model_ms)), (1,))
+    batch.write(connection)
+
+
+def read(connection: Connection, scope: Scope, kind: Kind, by: Collection[str]) -> list[Histogram]:
+    """The histograms of what is in scope, ordered by their keys.
+
+    Raises:
+        ValueError: No such key; or the scope has regions, which are not kept.
+    """
+    if scope.regions is not None or not set(by) <= set(_KEYS):
+        raise ValueError(f"latencies are kept by {', '.join(_KEYS)}, and by nothing else")
+    rows = sums.read(
+        connection,
+        schema.latency_sums,
+        scope,
+        (*by, "bucket"),
+        where=[schema.latency_sums.c.kind == kind],
+    )
+    return [_histogram(list(group)) for _, group in groupby(rows, itemgetter(*_KEYS))]
+
+
+def _histogram(rows: list[dict[str, Any]]) -> Histogram:
+    return Histogram(
+        **{name: rows[0][name] for name in _KEYS},
+        buckets=np.array([row["bucket"] for row in rows], np.int64),
+        counts=np.array([row["exposures"] for row in rows], np.int64),
+    )

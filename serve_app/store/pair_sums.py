@@ -1,0 +1,106 @@
+"""Shadow pairs by the minute: who said what, and how long it took both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from serve_app.domain import ShadowPair
+from serve_app.store import schema, sums
+from serve_app.store.scope import Scope
+from serve_app.store.sums import MINUTE_MS, Sums
+
+
+@dataclass(frozen=True, slots=True)
+class PairSum:
+    """The pairs of one key; a key that was summed over is None.
+
+    Attributes:
+        at_ms: When its slot begins, milliseconds since 1970 UTC.
+        epoch: 0 for none.
+        live_version, region, live_label, label, error: Empty for none.
+        probability_sum: Of the probabilities with which they were to be copied.
+        weight_sum, weight_squares: Of the inverses of these, and of their squares.
+        timed: Those with a latency of the candidate, of which the latency's sums are.
+        lived: Those whose live latency is known, of which its sum is.
+        paired: Those with a model time of both, of which the remaining sums are.
+        difference_sum, difference_squares: The candidate's model time less the live one's.
+    """
+
+    at_ms: int | None
+    epoch: int | None
+    rule_id: str | None
+    candidate: str | None
+    live_version: str | None
+    region: str | None
+    live_label: str | None
+    label: str | None
+    outcome: str | None
+    error: str | None
+    pairs: int
+    probability_sum: float
+    weight_sum: float
+    weight_squares: float
+    timed: int
+    latency_sum: float
+    latency_squares: float
+    lived: int
+    live_latency_sum: float
+    paired: int
+    model_sum: float
+    live_model_sum: float
+    difference_sum: float
+    difference_squares: float
+
+
+def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) -> None:
+    """Add pairs that were just stored, each with its epoch."""
+    batch = Sums(schema.pair_sums)
+    for pair, epoch in added:
+        weight = 1 / pair.probability
+        latency_ms, live_latency_ms = pair.latency_ms or 0.0, pair.live_latency_ms or 0.0
+        model_ms, live_model_ms, paired = 0.0, 0.0, 0
+        if pair.model_ms is not None and pair.live_model_ms is not None:
+            model_ms, live_model_ms, paired = pair.model_ms, pair.live_model_ms, 1
+        difference_ms = model_ms - live_model_ms
+        batch.add(
+            (
+                epoch or 0,
+                pair.at_ms // MINUTE_MS,
+                pair.rule_id,
+                pair.candidate,
+                pair.live_version or "",
+                pair.region or "",
+                pair.live_label or "",
+                pair.label or "",
+                pair.outcome,
+                pair.error or "",
+            ),
+            (
+                1,
+                pair.probability,
+                weight,
+                weight**2,
+                int(pair.latency_ms is not None),
+                latency_ms,
+                latency_ms**2,
+                int(pair.live_latency_ms is not None),
+                live_latency_ms,
+                paired,
+                model_ms,
+                live_model_ms,
+                difference_ms,
+                difference_ms**2,
+            ),
+        )
+    batch.write(connection)
+
+
+def read(
+    connection: Connection, scope: Scope, by: Collection[str], slot_ms: int | None
+) -> list[PairSum]:
+    """See `serve_app.store.sums.read`."""
+    rows = sums.read(connection, schema.pair_sums, scope, by, slot_ms)
+    return [PairSum(**row) for row in rows]

@@ -1,0 +1,100 @@
+"""Sums by a key: built for a batch, added to a table, summed again for a report.
+
+A table of sums has its keys as its primary key, the epoch and the minute first; all its other
+columns are numbers that add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from operator import add
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Table,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+
+from serve_app.store import bulk
+from serve_app.store.scope import Scope
+
+MINUTE_MS = 60_000
+Key = tuple[Any, ...]
+Numbers = tuple[float, ...]
+
+
+class Sums:
+    """The sums of a batch."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._totals: dict[Key, Numbers] = {}
+
+    def add(self, key: Key, numbers: Numbers) -> None:
+        """Add what one entry says; both in the order of the table's columns."""
+        total = self._totals.get(key)
+        self._totals[key] = tuple(map(add, total, numbers)) if total else numbers
+
+    def write(self, connection: Connection) -> None:
+        """Add them to the table."""
+        rows = [key + self._totals[key] for key in sorted(self._totals)]
+        bulk.merge(connection, self._table, rows, "add")
+
+
+def read(
+    connection: Connection,
+    table: Table,
+    scope: Scope,
+    by: Collection[str],
+    slot_ms: int | None = None,
+    where: Sequence[ColumnElement[bool]] = (),
+) -> list[dict[str, Any]]:
+    """The sums of what is in scope, ordered by their keys; a key that is summed over is None.
+
+    Args:
+        by: The keys to sum by.
+        slot_ms: To sum by slots of this length as well, whole minutes; `at_ms` says when each
+            begins.
+
+    Raises:
+        ValueError: No such key, or no such length.
+    """
+    known = [column.name for column in table.primary_key if column.name != "minute"]
+    if unknown := set(by) - set(known):
+        raise ValueError(f"{table.name} is not summed by {', '.join(sorted(unknown))}")
+    keys: list[ColumnElement[Any]] = [table.c[name] for name in known if name in by]
+    if slot_ms is not None:
+        keys.insert(0, _slot(table, slot_ms))
+    totals = [_total(column) for column in table.columns if not column.primary_key]
+    conditions = scope.conditions(table, "minute", MINUTE_MS)
+    rows = connection.execute(
+        select(*keys, *totals)
+        .where(*conditions, *where)
+        .group_by(*(key.name for key in keys))
+        .having(func.count() > 0)
+        .order_by(*(key.name for key in keys))
+    )
+    over: dict[str, Any] = dict.fromkeys(["at_ms", *known])
+    return [{**over, **row} for row in rows.mappings()]
+
+
+def _slot(table: Table, slot_ms: int) -> ColumnElement[Any]:
+    minutes, rest = divmod(slot_ms, MINUTE_MS)
+    if minutes < 1 or rest:
+        raise ValueError(f"a slot of {slot_ms} ms is not of whole minutes")
+    length: ColumnElement[int] = literal_column(str(minutes))
+    return (table.c.minute // length * literal_column(str(slot_ms))).label("at_ms")
+
+
+def _total(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """PostgreSQL sums whole numbers to decimals."""
+    total = func.sum(column)
+    return (total if isinstance(column.type, Float) else cast(total, column.type)).label(
+        column.name
+    )

@@ -1,0 +1,47 @@
+"""The YAML files that people write."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve_app.errors import BadConfig
+
+STDIN = Path("-")
+
+
+def name_of(path: Path) -> str:
+    """What messages call a file."""
+    return "standard input" if path == STDIN else str(path)
+
+
+def read_mapping(path: Path, expected: str = "keys and values") -> dict[str, Any]:
+    """The mapping of a YAML file, or of standard input, which is `-`.
+
+    Args:
+        expected: What the mapping should be, for the message.
+
+    Raises:
+        BadConfig: It cannot be read, is no YAML mapping, or holds what JSON cannot say.
+    """
+    name = name_of(path)
+    try:
+        content = yaml.safe_load(
+            sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
+        )
+        json.dumps(content, allow_nan=False)
+    except OSError as exc:
+        raise BadConfig(name, f"cannot be read ({exc.strerror}): expected {expected}") from exc
+    except UnicodeDecodeError as exc:
+        raise BadConfig(name, f"is not UTF-8 ({exc.reason}): expected {expected}") from exc
+    except yaml.YAMLError as exc:
+        raise BadConfig(name, f"is not YAML: {' '.join(str(exc).split())}") from exc
+    except (TypeError, ValueError) as exc:
+        raise BadConfig(name, f"holds what JSON cannot say, such as a date: {exc}") from exc
+    if not isinstance(content, dict):
+        raise BadConfig(name, f"holds no mapping: expected {expected}")
+    return content

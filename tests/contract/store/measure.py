@@ -1,0 +1,90 @@
+"""What recording a day costs, and what a report of it reads.
+
+Run with `python -m tests.contract.store.measure`. It fills a database, unless it has something in
+it, and prints seconds in all, and of those the processor's in this process. Without --url: a new
+file of SQLite; with `--url postgres`, a server of the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from serve_app.store.scope import EVERYTHING, Scope
+from serve_app.store.store import Store, open_store
+from tests.contract.store.crowd import DAY_MS, START_MS, Crowd
+from tests.contract.store.postgres import server
+
+DAY = Scope(since_ms=START_MS, until_ms=START_MS + DAY_MS)
+HOUR_MS = 3_600_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--exposures", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, default=2_000)
+    parser.add_argument("--feedback", type=float, default=0.25)
+    parser.add_argument("--pairs", type=float, default=0.0)
+    parser.add_argument("--url", default="sqlite")
+    options = parser.parse_args()
+    crowd = Crowd(options.exposures, options.users, options.feedback, options.pairs)
+    with _database(options.url) as url:
+        store = open_store(url)
+        if not store.recording().stored:
+            _record(store, crowd)
+        for name, read in _reads(store).items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            read()
+            wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+            print(f"{wall_s:8.3f} s {cpu_s:8.3f} s  {name}")
+        store.close()
+
+
+@contextmanager
+def _database(url: str) -> Iterator[str]:
+    if url == "postgres":
+        with server() as one:
+            yield one.url
+    elif url == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/store.db"
+    else:
+        yield url
+
+
+def _record(store: Store, crowd: Crowd) -> None:
+    cpu_s = wall_s = 0.0
+    for batch in crowd.batches():
+        cpu, wall = time.process_time(), time.perf_counter()
+        store.record(batch)
+        cpu_s += time.process_time() - cpu
+        wall_s += time.perf_counter() - wall
+    per = 1e6 / crowd.exposures
+    print(f"record: {cpu_s * per:.1f} us of CPU, {wall_s * per:.1f} us in all per exposure")
+
+
+def _reads(store: Store) -> dict[str, Callable[[], object]]:
+    return {
+        "exposures by version, reason, region, label": lambda: store.exposure_sums(
+            DAY, by=("assigned", "as_assigned", "reason", "region", "label")
+        ),
+        "exposures by version and hour": lambda: store.exposure_sums(
+            DAY, by=("assigned", "reason"), slot_ms=HOUR_MS
+        ),
+        "latencies": lambda: store.latencies(DAY, "latency", by=("assigned", "reason")),
+        "model times": lambda: store.latencies(DAY, "model", by=("assigned", "reason")),
+        "units": lambda: store.unit_sums("koala-test", DAY),
+        "first assignments, counted": lambda: store.first_assignments("koala-test"),
+        "first assignments": lambda: store.assignments("koala-test"),
+        "judged": lambda: store.judged(DAY),
+        "pairs": lambda: store.pair_sums(DAY, by=("live_label", "label", "outcome", "region")),
+        "epochs": lambda: store.epochs_within(),
+        "without a scope": lambda: store.exposure_sums(EVERYTHING, by=("assigned", "region")),
+    }
+
+
+if __name__ == "__main__":
+    main()

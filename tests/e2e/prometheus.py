@@ -1,0 +1,106 @@
+"""A Prometheus of the tests' own, on the shipped configuration."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests import queries
+
+INTERVAL = "2s"
+START_S = 30.0
+STEP_S = 2
+
+
+class Prometheus:
+    """One that runs.
+
+    Attributes:
+        began: When, in seconds since 1970 UTC.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.began = time.time()
+        self._http = httpx.Client(base_url=url, timeout=30)
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """The data of an answer of its API."""
+        answer = self._http.get(f"/api/v1/{path}", params=parameters)
+        assert answer.status_code == 200, f"{parameters}: {answer.text}"
+        return answer.json()["data"]
+
+    def values(self, query: str) -> list[float]:
+        """Every value of a query since it began; one that is no number is none."""
+        found = self.get("query_range", query=query, start=self.began, end=time.time(), step=STEP_S)
+        values = [float(value) for entry in found["result"] for _, value in entry["values"]]
+        return [value for value in values if value == value]
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+
+@contextmanager
+def running(folder: Path, targets: Path | None = None) -> Iterator[Prometheus]:
+    """One on a free port of this machine, which keeps what it has in a folder.
+
+    Args:
+        targets: The discovery file, where it is another than the shipped one.
+    """
+    program = shutil.which("prometheus")
+    if not program:
+        pytest.skip("no Prometheus: install it to test the board and the alerts")
+    config = yaml.safe_load((queries.FOLDER / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
+    config["rule_files"] = [str(queries.ALERTS)]
+    if targets:
+        config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(targets)]
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(config))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [
+        program,
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+    ]
+    log = folder / "prometheus.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        _wait(process, f"http://{address}/-/ready", log)
+        prometheus = Prometheus(f"http://{address}")
+        yield prometheus
+        prometheus.close()
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)

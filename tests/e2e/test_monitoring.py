@@ -1,0 +1,130 @@
+"""A real Prometheus beside the running service: every query of the board has an answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import queries
+from tests.e2e.load import Load
+from tests.e2e.prometheus import Prometheus, running
+
+ROOT = Path(__file__).parents[2]
+CANARY = {
+    "kind": "canary_parallel",
+    "stable": "v1",
+    "candidate": "v2",
+    "weight": 0.5,
+    "experiment": "e2e-monitoring",
+}
+SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
+REPORT_S = 12.0  # a process of Ray tells its node every ten seconds
+PATIENCE_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with running(tmp_path_factory.mktemp("prometheus")) as prometheus:
+        yield prometheus
+
+
+@pytest.fixture(scope="module")
+def watched(
+    prometheus: Prometheus,
+    start: Callable[[Path], Any],
+    examples: dict[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Prometheus:
+    """A service with a canary whose candidate dies once, then a shadow; under traffic all along."""
+    service = start(ROOT / "deploy_configs" / "base.yaml")
+    folder = tmp_path_factory.mktemp("rules")
+
+    def obey(rule: dict[str, Any]) -> None:
+        file = folder / f"{rule['kind']}.yaml"
+        file.write_text(yaml.safe_dump({"rule": rule}))
+        service.command("rule", "set", str(file))
+
+    with Load(examples, clients=2, users=100) as load:
+        obey(CANARY)
+        load.wait_for(50, ("v2", "split"))
+        for _ in range(2):  # the second report of a series shows that it grows
+            time.sleep(REPORT_S)
+            for pid in pids(service, "CandidatePool"):
+                os.kill(pid, signal.SIGKILL)
+            load.wait_for(5, ("v1", "fallback"))
+            load.wait_for(20, ("v2", "split"))
+        obey(SHADOW)
+        for asked in load.wait_for(20)[:5]:
+            said = {"prediction_id": asked.answer["prediction_id"], "correct": True}
+            assert service.http.post("/v1/feedback", json=said).status_code == 200
+        time.sleep(2 * REPORT_S)
+    assert load.failed == []
+    return prometheus
+
+
+def pids(service: Any, pool: str) -> list[int]:
+    facts = service.control("status")["applications"]["animals"]["deployments"][pool]
+    return [replica["pid"] for replica in facts["replicas"] if replica["state"] == "RUNNING"]
+
+
+def wait(condition: Callable[[], object], what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(1)
+
+
+def test_every_query_of_the_board_has_an_answer(watched: Prometheus) -> None:
+    def silent() -> list[tuple[str, str]]:
+        return [query for query in queries.of_board() if not watched.values(query[1])]
+
+    wait(lambda: not silent(), silent)
+
+
+def test_every_rule_is_evaluated_and_every_recording_has_values(watched: Prometheus) -> None:
+    told = [rule for group in watched.get("rules")["groups"] for rule in group["rules"]]
+    assert Counter(rule["name"] for rule in told) == Counter(
+        rule.get("alert") or rule["record"] for rule in queries.rules()
+    )
+    assert {(rule["health"], rule.get("lastError", "")) for rule in told} == {("ok", "")}
+    for rule in told:
+        if rule["type"] == "recording":
+            assert watched.values(rule["name"]), rule["name"]
+
+
+def test_the_annotations_show_that_the_rule_changed(watched: Prometheus) -> None:
+    for name, query in queries.of_annotations():
+        assert watched.values(query), name
+
+
+def test_what_it_counted_is_what_happened(watched: Prometheus) -> None:
+    """The labels have the values that the board and the alerts select."""
+    for query in (
+        'ray_serve_app_requests_total{assigned="v2", served="v2", reason="split", error=""} > 0',
+        'ray_serve_app_requests_total{assigned="v2", served="v1", reason="fallback"} > 0',
+        'ray_serve_app_requests_total{rule="canary_parallel", route="/v1/classify"} > 0',
+        'ray_serve_app_requests_total{rule="shadow", assigned="v1", reason="static"} > 0',
+        'ray_serve_app_requests_total{route="/v1/feedback", status="200"} >= 5',
+        'ray_serve_app_rule{rule="shadow", stable="v1", candidate="v2"} == 1',
+        'ray_serve_app_candidate{state="up"} == 1',
+        'ray_serve_app_shadow_copies_total{outcome="copied"} > 0',
+        'ray_serve_app_exposures{state="delivered"} > 0',
+        'ray_serve_app_shadow_pairs{state="delivered"} > 0',
+        "ray_serve_app_effective_weight == 0.5",
+        'deployment:serve_app_replicas:healthy{deployment="CandidatePool"} > 0',
+    ):
+        assert watched.values(query), query
+
+
+def test_a_good_service_raises_no_alarm_that_it_has_no_replica(watched: Prometheus) -> None:
+    names = "ServeAppNoReplica|ServeAppSilent|ServeAppExposuresDropped|ServeAppRuleRefused"
+    query = f'ALERTS{{alertname=~"{names}", alertstate="firing"}}'
+    assert watched.get("query", query=query)["result"] == []

@@ -1,0 +1,181 @@
+"""Against statsmodels, scipy and published figures."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from serve_app.evidence.comparison import Comparison
+from serve_app.evidence.confidence import (
+    Interval,
+    bonferroni,
+    confidence_sequence,
+    critical,
+    fixed_horizon,
+    interval,
+    log_evidence,
+    proportion_sequence,
+    rate,
+    share_difference,
+    wilson,
+)
+
+EXACT = 1e-9
+counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+alphas = st.sampled_from([0.001, 0.01, 0.05, 0.2])
+
+
+class TestConfidenceSequence:
+    @pytest.mark.parametrize("units", [10, 500, 5000, 2_000_000])
+    @pytest.mark.parametrize("alpha", [0.05, 0.01])
+    def test_the_published_half_width(self, units: int, alpha: float) -> None:
+        """As GrowthBook writes it: s sqrt(2 (N rho^2 + 1) / (N^2 rho^2) ln(sqrt(N rho^2 + 1) / a)),
+        with s^2 = N times the variance."""
+        log = -2 * np.log(alpha)
+        rho = np.sqrt((log + np.log(log + 1)) / 5000)
+        variance = 0.3 / units
+        s = np.sqrt(units * variance)
+        inner = np.log(np.sqrt(units * rho**2 + 1) / alpha)
+        half = s * np.sqrt(2 * (units * rho**2 + 1) / (units**2 * rho**2) * inner)
+        found = confidence_sequence(0.2, variance, units, alpha)
+        assert (found.low, found.high) == pytest.approx((0.2 - half, 0.2 + half), rel=EXACT)
+        assert found.always_valid
+
+    def test_by_hand(self) -> None:
+        """alpha 0.05, N = N* = 5000: N rho^2 = 5.9915 + ln 6.9915 = 7.9362; the half-width is
+        sqrt(2 * 8.9362 / 7.9362 * (ln sqrt(8.9362) + 2.9957)) = 3.0352 standard errors."""
+        assert critical(5000) == pytest.approx(3.0352, abs=5e-5)
+
+    def test_it_is_narrowest_about_where_it_is_tuned_for(self) -> None:
+        units = range(100, 10_000, 10)
+        best = min(units, key=lambda n: critical(n, tuned_for=800))
+        assert 0.9 * 800 < best < 1.1 * 800
+
+    @pytest.mark.parametrize("variance", [0.0, math.inf, math.nan])
+    def test_without_spread_nothing_is_known(self, variance: float) -> None:
+        assert not confidence_sequence(0.1, variance, 100).is_known
+        assert not fixed_horizon(0.1, variance).is_known
+
+    def test_without_an_estimate_or_units_nothing_is_known(self) -> None:
+        assert confidence_sequence(math.nan, 1.0, 100) == Interval(-math.inf, math.inf)
+        assert not confidence_sequence(0.1, 1.0, 0).is_known
+
+    @pytest.mark.parametrize("alpha", [0, 1, 2])
+    def test_an_impossible_alpha_is_refused(self, alpha: float) -> None:
+        with pytest.raises(ValueError, match="expected above 0 and below 1"):
+            critical(10, alpha)
+
+    def test_impossible_units_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="expected both above 0"):
+            critical(0)
+
+    def test_of_a_comparison_it_is_cautious(self) -> None:
+        """900 and 100 units tell as much as 360 that are split evenly."""
+        found = Comparison(0.2, 0.1, 1e-6, 4e-6, 1000, 900, 100, 1, 0, 0.0)
+        half = 2e-3 * critical(360)
+        assert interval(found).high == pytest.approx(-0.1 + half, rel=EXACT)
+
+
+def test_the_fixed_horizon_is_the_normal_interval() -> None:
+    found = fixed_horizon(1.0, 4.0, 0.1)
+    assert (found.low, found.high) == pytest.approx(stats.norm.interval(0.9, 1, 2), rel=EXACT)
+    assert not found.always_valid
+
+
+class TestWilson:
+    @given(counts, alphas)
+    def test_statsmodels_agrees(self, count: tuple[int, int], alpha: float) -> None:
+        found = wilson(*count, alpha)
+        other = proportion_confint(*count, alpha, method="wilson")
+        assert (found.low, found.high) == pytest.approx(other, rel=EXACT, abs=1e-12)
+
+    def test_a_published_example(self) -> None:
+        """Newcombe, Statistics in Medicine 1998, table I: 81/263, 15/148, 0/20, 1/29."""
+        for count, low, high in (
+            ((81, 263), 0.2553, 0.3662),
+            ((15, 148), 0.0624, 0.1605),
+            ((0, 20), 0.0, 0.1611),
+            ((1, 29), 0.0061, 0.1718),
+        ):
+            found = wilson(*count)
+            assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+    def test_no_trial_tells_nothing_and_it_is_for_one_look(self) -> None:
+        assert wilson(0, 0) == Interval(0, 1, always_valid=False)
+
+
+class TestProportionSequence:
+    @given(counts, st.floats(0.01, 0.99))
+    def test_the_evidence_is_the_beta_binomial_over_the_binomial(
+        self, count: tuple[int, int], share: float
+    ) -> None:
+        k, n = count
+        expected = stats.betabinom.logpmf(k, n, 1, 1) - stats.binom.logpmf(k, n, share)
+        assume(math.isfinite(expected))
+        assert log_evidence(k, n, share) == pytest.approx(expected, rel=1e-8, abs=1e-8)
+
+    @given(counts, alphas)
+    def test_its_ends_are_where_the_evidence_suffices(
+        self, count: tuple[int, int], alpha: float
+    ) -> None:
+        k, n = count
+        found = proportion_sequence(k, n, alpha)
+        assert 0 <= found.low <= k / n <= found.high <= 1
+        if 0 < k < n:
+            for end in (found.low, found.high):
+                assert log_evidence(k, n, end) == pytest.approx(-math.log(alpha), abs=1e-5)
+
+    @given(counts, alphas)
+    def test_it_holds_what_the_fixed_horizon_holds(
+        self, count: tuple[int, int], alpha: float
+    ) -> None:
+        """Against the score test of each end, at the same count."""
+        always, once = proportion_sequence(*count, alpha), wilson(*count, alpha)
+        assert always.high - always.low > 0.95 * (once.high - once.low)
+
+    @given(counts)
+    def test_successes_and_failures_mirror(self, count: tuple[int, int]) -> None:
+        k, n = count
+        one, other = proportion_sequence(k, n), proportion_sequence(n - k, n)
+        assert (other.low, other.high) == pytest.approx((1 - one.high, 1 - one.low), abs=1e-12)
+
+    def test_by_hand(self) -> None:
+        """None of n: (1 - p)^n = alpha / (n + 1), so that p = 1 - (0.05 / 101)^(1/100)."""
+        assert proportion_sequence(0, 100).high == pytest.approx(
+            1 - (0.05 / 101) ** 0.01, rel=EXACT
+        )
+
+    def test_nothing_came(self) -> None:
+        nothing = rate(0, 0)
+        assert nothing.estimate is None
+        assert nothing.interval == Interval(0, 1)
+
+    @pytest.mark.parametrize("count", [(-1, 3), (4, 3), (1, math.inf)])
+    def test_impossible_counts_are_refused(self, count: tuple[float, float]) -> None:
+        with pytest.raises(ValueError, match="expected 0 <= successes <= trials"):
+            proportion_sequence(*count)
+
+
+def test_two_arms_without_an_event_differ_little() -> None:
+    """No variance can be estimated, and yet 5,000 units each rule out a quarter of a point."""
+    found = share_difference((0, 5000), (0, 5000))
+    assert found.high == -found.low == pytest.approx(1 - (0.025 / 5001) ** (1 / 5000), rel=1e-6)
+    assert found.high < 0.0025
+
+
+def test_an_interval_holds_its_ends() -> None:
+    assert 1.0 in Interval(0.0, 1.0)
+    assert 1.1 not in Interval(0.0, 1.0)
+    assert Interval(1, 2) - Interval(0, 5, always_valid=False) == Interval(-4, 2, False)
+
+
+def test_slices_share_alpha() -> None:
+    assert bonferroni(0.05, 10) == 0.005
+    with pytest.raises(ValueError, match="slices is 0"):
+        bonferroni(0.05, 0)

@@ -1,0 +1,233 @@
+"""Weights, rates and loads, by hand and by chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.evidence.confidence import Interval, bonferroni, confidence_sequence, rate
+from serve_app.evidence.shadow import (
+    Copies,
+    Load,
+    agreement,
+    hijack_rate,
+    latency_difference,
+    load_report,
+    new_label_rate,
+    new_label_rate_by_hour,
+    new_label_rate_by_region,
+    transitions,
+)
+
+SHARED = ("cat", "dog")
+LABELS = ("cat", "dog", "koala")
+
+
+def copies(*rows: tuple[int, str, str, str, float]) -> Copies:
+    minute, region, stable, candidate, pictures = zip(*rows, strict=True)
+    return Copies(
+        np.array(minute, np.int64),
+        np.array(region, np.str_),
+        np.array(stable, np.str_),
+        np.array(candidate, np.str_),
+        np.array(pictures, np.float64),
+    )
+
+
+def load(*rows: tuple[int, float, float, float, float]) -> Load:
+    minute, *counts = zip(*rows, strict=True)
+    return Load(np.array(minute, np.int64), *(np.array(c, np.float64) for c in counts))
+
+
+# In the second minute two of ten pictures were copied.
+TWO_MINUTES = copies(
+    (1, "AU", "cat", "cat", 6),
+    (1, "AU", "cat", "koala", 2),
+    (1, "NZ", "dog", "dog", 2),
+    (2, "AU", "dog", "cat", 1),
+    (2, "AU", "dog", "koala", 1),
+)
+THEIR_LOAD = load((1, 10, 10, 0, 0), (2, 10, 2, 7, 1))
+
+
+class TestRates:
+    def test_a_minute_counts_by_its_pictures_not_by_its_copies(self) -> None:
+        """Weights 1 and 5. Of shared answers 6 + 2 agree, 1 x 5 does not; koala 2 + 5 of 20."""
+        agreed = agreement(TWO_MINUTES, THEIR_LOAD, SHARED)
+        assert agreed.rate.estimate == pytest.approx(8 / 13)
+        assert agreed.pictures == 9
+        new = new_label_rate(TWO_MINUTES, THEIR_LOAD, SHARED)
+        assert new.rate.estimate == pytest.approx(7 / 20)
+        assert new.pictures == 12
+
+    def test_weights_cost_certainty(self) -> None:
+        """Kish: 20^2 / (10 * 1 + 2 * 25) copies at most."""
+        new = new_label_rate(TWO_MINUTES, THEIR_LOAD, SHARED)
+        assert new.rate.trials <= 400 / 60 + 1e-9
+
+    def test_by_region_and_hour_they_hold_together(self) -> None:
+        by_region = new_label_rate_by_region(TWO_MINUTES, THEIR_LOAD, SHARED)
+        assert by_region["AU"].rate.estimate == pytest.approx(7 / 18)
+        assert by_region["NZ"].rate.estimate == 0
+        assert by_region["NZ"].rate.interval == rate(0, 2, bonferroni(0.05, 2)).interval
+        late = replace(TWO_MINUTES, minute=np.array([59, 59, 59, 60, 60]))
+        by_hour = new_label_rate_by_hour(late, load((59, 10, 10, 0, 0), (60, 10, 2, 8, 0)), SHARED)
+        assert {h: r.rate.estimate for h, r in by_hour.items()} == {
+            0: pytest.approx(0.2),
+            1: pytest.approx(0.5),
+        }
+
+    def test_all_copied_and_independent_is_the_plain_interval(self) -> None:
+        """5,000 minutes of one picture: neither weights nor clusters change much."""
+        rng = np.random.default_rng(1)
+        same = rng.random(5000) < 0.9
+        rows = copies(
+            *((m, "AU", "cat", "cat" if s else "dog", 1) for m, s in enumerate(same.tolist()))
+        )
+        full = load(*((m, 1, 1, 0, 0) for m in range(5000)))
+        found, plain = agreement(rows, full, SHARED).rate, rate(float(same.sum()), 5000)
+        assert found.trials == pytest.approx(5000, rel=1e-3)
+        assert found.interval.low == pytest.approx(plain.interval.low, abs=1e-5)
+
+    def test_minutes_that_agree_within_make_less_of_the_pictures(self) -> None:
+        """Each minute is of one user, whose pictures are all judged alike."""
+        rng = np.random.default_rng(2)
+        rows = copies(
+            *(
+                (m, "AU", "cat", "cat" if s else "dog", 20)
+                for m, s in enumerate((rng.random(300) < 0.9).tolist())
+            )
+        )
+        found = agreement(rows, load(*((m, 20, 20, 0, 0) for m in range(300))), SHARED).rate
+        assert found.trials == pytest.approx(300, rel=0.01)
+
+    def test_full_agreement_is_not_certainty(self) -> None:
+        found = agreement(
+            copies((1, "", "cat", "cat", 100)), load((1, 100, 100, 0, 0)), SHARED
+        ).rate
+        assert found.interval == rate(100, 100).interval
+
+    def test_nothing_was_copied(self) -> None:
+        none = copies((1, "", "cat", "koala", 0))
+        found = agreement(none, load((1, 9, 0, 9, 0)), SHARED)
+        assert found.rate.estimate is None
+        assert found.rate.interval == Interval(0, 1)
+        assert transitions(none, load((1, 9, 0, 9, 0))).shares.sum() == 0
+
+    @given(st.integers(0, 10_000))
+    def test_rows_add_up_in_any_order(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        rows = [
+            (int(rng.integers(1, 4)), "AU", *rng.choice(LABELS, 2).tolist(), float(pictures))
+            for pictures in rng.integers(1, 5, 12)
+        ]
+        loads = [(minute, 100.0, 60.0, 30.0, 10.0) for minute in (1, 2, 3)]
+        halves = [(*row[:4], row[4] / 2) for row in rows] * 2
+        rng.shuffle(halves)
+        quarters = [(m, a / 4, c / 4, s / 4, f / 4) for m, a, c, s, f in loads] * 4
+        one = agreement(copies(*rows), load(*loads), SHARED).rate
+        other = agreement(copies(*halves), load(*quarters), SHARED).rate
+        assert other.successes == pytest.approx(one.successes, rel=1e-7, abs=1e-9)
+        assert other.trials == pytest.approx(one.trials, rel=1e-7)
+
+
+def test_shedding_in_busy_minutes_leaves_no_bias() -> None:
+    """Koalas are sent at night, when all is copied; by day, four fifths are shed. Seed 5; the
+    unweighted rate is far off, the weighted one within its interval."""
+    rng = np.random.default_rng(5)
+    rows, loads = [], []
+    truth = total = 0
+    for minute in range(400):
+        busy = minute % 2 == 0
+        answered = int(rng.poisson(100 if busy else 20))
+        koalas = int(rng.binomial(answered, 0.05 if busy else 0.6))
+        copied = int(rng.binomial(answered, 0.2)) if busy else answered
+        shown = int(rng.hypergeometric(koalas, answered - koalas, copied)) if copied else 0
+        rows += [
+            (minute, "AU", "cat", "koala", shown),
+            (minute, "AU", "cat", "cat", copied - shown),
+        ]
+        loads.append((minute, answered, copied, answered - copied, 0))
+        truth, total = truth + koalas, total + answered
+    found = new_label_rate(copies(*rows), load(*loads), SHARED)
+    naive = sum(row[4] for row in rows if row[3] == "koala") / found.pictures
+    assert truth / total in found.rate.interval
+    assert found.rate.estimate == pytest.approx(truth / total, abs=0.01)
+    assert naive > truth / total + 0.1
+
+
+def test_transitions() -> None:
+    found = transitions(TWO_MINUTES, THEIR_LOAD)
+    assert (found.stable, found.candidate) == (("cat", "dog"), ("cat", "dog", "koala"))
+    assert found.shares * 20 == pytest.approx(np.array([[6, 0, 2], [5, 2, 5]]))
+
+
+def test_the_hijack_rate_is_known_from_reviews_alone() -> None:
+    assert hijack_rate(0, 0).estimate is None
+    assert hijack_rate(40, 10).estimate == 0.25
+    assert hijack_rate(40, 10).interval == rate(10, 40).interval
+
+
+class TestLatency:
+    def test_sums_suffice(self) -> None:
+        d = np.random.default_rng(3).lognormal(1, 1, 4000) - 2
+        mean, found = latency_difference(len(d), float(d.sum()), float((d**2).sum()))
+        assert mean == pytest.approx(d.mean())
+        expected = confidence_sequence(d.mean(), d.var(ddof=1) / len(d), len(d))
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+    @pytest.mark.parametrize("sums", [(0, 0.0, 0.0), (1, 3.0, 9.0), (4, 8.0, 16.0)])
+    def test_without_spread_nothing_is_known(self, sums: tuple[int, float, float]) -> None:
+        assert not latency_difference(*sums)[1].is_known
+
+
+class TestLoad:
+    def test_the_peak_minute_decides(self) -> None:
+        """All but the peak was copied; rows of a minute add up."""
+        found = load_report(
+            load((1, 100, 100, 0, 0), (2, 150, 150, 0, 0), (2, 150, 130, 10, 5), (3, 0, 0, 0, 0))
+        )
+        assert (found.minutes, found.copies_per_minute) == (2, 190)
+        assert (found.peak_minute, found.peak_answered) == (2, 300)
+        assert found.peak_copied == pytest.approx(280 / 300)
+        assert not found.is_established
+        assert found.sentence == (
+            "Not established: in the peak minute, of 300 pictures, 93.3 % were copied; 95 % are"
+            " needed to say that the candidate carries the load."
+        )
+
+    @pytest.mark.parametrize(("copied", "is_established"), [(949, False), (950, True)])
+    def test_the_limit(self, copied: int, is_established: bool) -> None:
+        found = load_report(load((1, 1000, copied, 1000 - copied, 0)))
+        assert found.is_established is is_established
+        assert found.sentence.startswith("Established" if is_established else "Not established")
+
+    def test_a_sample_establishes_nothing(self) -> None:
+        assert not load_report(load((1, 1000, 100, 0, 0))).is_established
+
+    def test_nothing_came(self) -> None:
+        found = load_report(load((1, 0, 0, 0, 0)))
+        assert not found.is_established
+        assert found.sentence == "Not established: there was no picture to copy."
+
+
+class TestRefused:
+    def test_more_copies_than_pictures(self) -> None:
+        with pytest.raises(ValueError, match="minute 2 has more copies"):
+            agreement(TWO_MINUTES, load((1, 10, 10, 0, 0), (2, 1, 1, 0, 0)), SHARED)
+        with pytest.raises(ValueError, match="minute 2 has more copies"):
+            agreement(TWO_MINUTES, load((1, 10, 10, 0, 0)), SHARED)
+
+    def test_more_outcomes_than_pictures(self) -> None:
+        with pytest.raises(ValueError, match="than answered"):
+            load((1, 10, 9, 1, 1))
+
+    def test_negative_counts(self) -> None:
+        with pytest.raises(ValueError, match="shed is negative"):
+            load((1, 10, 1, -1, 1))
+        with pytest.raises(ValueError, match="pictures is negative"):
+            copies((1, "", "cat", "cat", -1))

@@ -1,0 +1,104 @@
+"""Against scipy, and against plain mistakes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from serve_app.evidence.srm import (
+    ALPHA,
+    CONCENTRATIONS,
+    SrmCounts,
+    check,
+    check_slices,
+    log_evidence,
+)
+
+units = st.integers(0, 2000)
+
+
+def evidence(counts: SrmCounts, concentration: float) -> float:
+    """By scipy: the Dirichlet-multinomial over the multinomial."""
+    x, n = np.array([counts.control, counts.treatment]), counts.control + counts.treatment
+    shares = np.array([1 - counts.weight, counts.weight])
+    return float(
+        stats.dirichlet_multinomial.logpmf(x, concentration * shares, np.array(n))
+        - stats.multinomial.logpmf(x, n, shares)
+    )
+
+
+@given(units, units, st.floats(0.01, 0.99), st.sampled_from(CONCENTRATIONS))
+def test_the_evidence_is_scipys(
+    control: int, treatment: int, weight: float, concentration: float
+) -> None:
+    found = log_evidence(np.array(control), np.array(treatment), weight, concentration)
+    expected = evidence(SrmCounts(1, control, treatment, weight), concentration)
+    assert float(found) == pytest.approx(expected, rel=1e-8, abs=1e-7)
+
+
+def test_epochs_multiply_and_concentrations_average() -> None:
+    epochs = [SrmCounts(1, 950, 60, 0.05), SrmCounts(2, 640, 380, 0.4)]
+    total = np.mean([math.exp(sum(evidence(e, c) for e in epochs)) for c in CONCENTRATIONS])
+    found = check(epochs)
+    assert found.p == pytest.approx(min(1, 1 / total), rel=1e-8)
+    assert (found.control, found.treatment) == (1590, 440)
+    assert found.expected == pytest.approx(0.05 * 1010 + 0.4 * 1020)
+
+
+def test_a_weight_that_was_changed_is_no_mismatch() -> None:
+    """Over both epochs treatment has 30 % of the units; neither weight is 30 %."""
+    assert check([SrmCounts(1, 9000, 1000, 0.1), SrmCounts(2, 5000, 5000, 0.5)]).p == 1
+    assert check([SrmCounts(1, 14_000, 6000, 0.1)]).is_invalid
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_invalid"),
+    [
+        (SrmCounts(1, 0, 0, 0.5), False),
+        (SrmCounts(1, 5000, 5000, 0.5), False),
+        (SrmCounts(1, 5150, 4850, 0.5), False),  # chi-square has p = 0.003
+        (SrmCounts(1, 5200, 4800, 0.5), True),
+        (SrmCounts(1, 30, 70, 0.5), True),  # gross ones show at once
+        (SrmCounts(1, 100, 0, 0), False),
+        (SrmCounts(1, 100, 1, 0), True),  # none was promised
+        (SrmCounts(1, 1, 100, 1), True),
+    ],
+)
+def test_examples(counts: SrmCounts, is_invalid: bool) -> None:
+    assert check([counts]).is_invalid is is_invalid
+
+
+def test_nothing_came() -> None:
+    found = check([])
+    assert (found.p, found.is_invalid) == (1, False)
+
+
+@given(units, units, st.floats(0.05, 0.95))
+def test_arms_that_change_places_change_nothing(
+    control: int, treatment: int, weight: float
+) -> None:
+    one = check([SrmCounts(1, control, treatment, weight)])
+    other = check([SrmCounts(1, treatment, control, 1 - weight)])
+    assert one.p == pytest.approx(other.p, rel=1e-6)
+    assert 0 <= one.p <= 1
+
+
+def test_slices_are_corrected_for_their_number() -> None:
+    slices = {f"{n}": [SrmCounts(1, 500, 500, 0.5)] for n in range(9)}
+    slices["AU"] = [SrmCounts(1, 500, 640, 0.5)]
+    found = check_slices(slices)
+    alone = check(slices["AU"])
+    assert found["AU"].p == pytest.approx(10 * alone.p)
+    assert alone.p < ALPHA < found["AU"].p
+    assert found["0"].p == 1
+
+
+@pytest.mark.parametrize("counts", [(-1, 0, 0.5), (0, -1, 0.5), (0, 0, 1.5)])
+def test_impossible_counts_are_refused(counts: tuple[int, int, float]) -> None:
+    with pytest.raises(ValueError, match="epoch 3 has"):
+        SrmCounts(3, *counts)

@@ -1,0 +1,116 @@
+"""Each finding, and what it says."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.evidence.comparison import Comparison
+from serve_app.evidence.confidence import Interval
+from serve_app.evidence.srm import SrmCounts, check
+from serve_app.evidence.verdict import Finding, Measure, Verdict, decide
+
+COMPLAINTS = Measure("units with a complaint", "decrease", 0.01)
+CORRECT = Measure("units with a right answer", "increase", 0.01)
+NO_SRM = check([])
+SRM = check([SrmCounts(1, 5800, 5000, 0.5)])
+
+
+def compared(control: float = 0.044, treatment: float = 0.031, units: int = 1000) -> Comparison:
+    return Comparison(control, treatment, 1e-6, 1e-6, units, units // 2, units // 2, 1, 0, 0.0)
+
+
+def verdict(low: float, high: float, measure: Measure = COMPLAINTS) -> Verdict:
+    return decide(measure, compared(), Interval(low, high), NO_SRM)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "finding", "is_not_worse"),
+    [
+        (-0.021, -0.005, Finding.BETTER, True),
+        (0.005, 0.021, Finding.WORSE, False),
+        (-0.009, 0.009, Finding.NO_DIFFERENCE, True),
+        (-0.009, -0.001, Finding.NO_DIFFERENCE, True),  # certain, and too small to matter
+        (0.001, 0.009, Finding.NO_DIFFERENCE, True),
+        (-0.03, 0.009, Finding.KEEP_GOING, True),
+        (-0.03, 0.03, Finding.KEEP_GOING, False),
+        (-0.03, math.inf, Finding.KEEP_GOING, False),
+        (-math.inf, math.inf, Finding.NOT_KNOWN, False),
+    ],
+)
+def test_findings(low: float, high: float, finding: Finding, is_not_worse: bool) -> None:
+    found = verdict(low, high)
+    assert (found.finding, found.is_not_worse) == (finding, is_not_worse)
+
+
+@given(st.floats(-0.1, 0.1), st.floats(0.001, 0.1))
+def test_directions_mirror(middle: float, half: float) -> None:
+    one = verdict(middle - half, middle + half)
+    other = verdict(-middle - half, -middle + half, CORRECT)
+    assert (one.finding, one.is_not_worse) == (other.finding, other.is_not_worse)
+
+
+def test_a_mismatch_comes_before_everything() -> None:
+    found = decide(COMPLAINTS, compared(), Interval(-0.021, -0.005), SRM)
+    assert found.finding is Finding.INVALID
+    assert not found.is_not_worse
+    assert found.sentence == (
+        "Invalid, sample ratio mismatch: treatment has 5,000 of 10,800 units where 5,400 were to be"
+        " expected (p = 5e-12); nothing can be read from this until the loss is found."
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sentence"),
+    [
+        (
+            -0.021,
+            -0.005,
+            "Treatment is better; units with a complaint: 3.1 % in treatment, 4.4 % in control, a",
+        ),
+        (-0.009, 0.004, "No difference beyond ±1.00 points; units with a complaint: 3.1 %"),
+        (-0.03, 0.03, "Keep going: it is not decided yet; units with"),
+        (-0.03, 0.004, "Keep going: treatment is not worse by 1.00 points or more; units with"),
+        (0.001, 0.03, "Treatment is worse; units with a complaint"),
+    ],
+)
+def test_sentences(low: float, high: float, sentence: str) -> None:
+    assert verdict(low, high).sentence.startswith(sentence)
+
+
+def test_the_figures_follow() -> None:
+    assert verdict(-0.021, -0.005).sentence.endswith(
+        "4.4 % in control, a difference of -1.30 points (-2.10 to -0.50)."
+    )
+
+
+def test_a_measure_that_is_no_share() -> None:
+    latency = Measure("mean latency", "decrease", 5, unit="ms")
+    found = decide(latency, compared(40.0, 52.25), Interval(8, 16.5), NO_SRM)
+    assert found.sentence == (
+        "Treatment is worse; mean latency: 52.25 ms in treatment, 40 ms in control, a difference of"
+        " +12.25 ms (+8 to +16.5)."
+    )
+
+
+def test_why_it_is_not_known() -> None:
+    nothing = Interval(-math.inf, math.inf)
+    none = decide(COMPLAINTS, compared(units=0), nothing, NO_SRM)
+    assert none.sentence == (
+        "Not known: no period has units of both arms to compare units with a complaint by."
+    )
+    alike = decide(COMPLAINTS, compared(0, 0), nothing, NO_SRM)
+    assert alike.sentence.startswith("Not known: 1,000 units give no spread")
+
+
+def test_one_look_makes_no_verdict() -> None:
+    with pytest.raises(ValueError, match="fixed horizon"):
+        decide(COMPLAINTS, compared(), Interval(-1, 1, always_valid=False), NO_SRM)
+
+
+def test_a_min_effect_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="min_effect is 0"):
+        Measure("x", "decrease", 0)
