@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from serve_app.errors import NotRunning, Refused
 URL_VARIABLE = "SERVE_APP_URL"
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
+EXPORT_TIMEOUT_S = 90.0
 
 
 def service_url() -> str:
@@ -120,6 +123,30 @@ class Client:
         """`GET /control/reports/{name}`."""
         return self._ask("GET", f"/{CONTROL_PLANE}/reports/{name}", params=question)
 
+    def audit(self, limit: int) -> list[dict[str, Any]]:
+        """`GET /control/audit`, the newest first."""
+        answer = self._ask("GET", f"/{CONTROL_PLANE}/audit", params={"limit": limit})
+        return list(answer["audit"])
+
+    def export(self, table: str, kind: str, since: str, path: Path) -> None:
+        """`GET /control/export/{table}`, into a file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        place = f"/{CONTROL_PLANE}/export/{table}"
+        question = {"kind": kind, "since": since}
+        with (
+            self._reached(place),
+            self._http.stream("GET", place, params=question, timeout=EXPORT_TIMEOUT_S) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+                self._content(answer)
+            with path.open("wb") as file:
+                for part in answer.iter_bytes():
+                    file.write(part)
+
     def explain(self, headers: dict[str, str]) -> dict[str, Any]:
         """`GET /v1/explain` for a request with these headers."""
         encoded = {name: value.encode() for name, value in headers.items()}
@@ -131,26 +158,38 @@ class Client:
             NotRunning: Nothing answers, or what answers is not this service.
             Refused: The service says what is wrong.
         """
-        try:
+        with self._reached(path):
             answer = self._http.request(method, path, **options)
-        except httpx.TimeoutException as exc:
-            raise NotRunning(
-                f"{self._url}{path} did not answer within {TIMEOUT_S:g} s: try again"
-            ) from exc
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise self._not_running(exc) from exc
+        return self._content(answer)
+
+    def _content(self, answer: httpx.Response) -> dict[str, Any]:
         try:
             content = answer.json()
         except ValueError:
             content = None
         if not isinstance(content, dict):
             raise NotRunning(
-                f"{self._url}{path} answered {answer.status_code} and no JSON object"
+                f"{answer.url} answered {answer.status_code} and no JSON object"
                 f" ({answer.text[:100].strip()!r}): the application is not there (yet)"
             )
         if answer.is_error:
             raise Refused(answer.status_code, str(content.get("detail", content)))
         return content
+
+    @contextlib.contextmanager
+    def _reached(self, path: str) -> Iterator[None]:
+        """
+        Raises:
+            NotRunning: Nothing answers, or not in time.
+        """
+        try:
+            yield
+        except httpx.TimeoutException as exc:
+            raise NotRunning(
+                f"{self._url}{path} did not answer within {TIMEOUT_S:g} s: try again"
+            ) from exc
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise self._not_running(exc) from exc
 
     def _not_running(self, exc: Exception) -> NotRunning:
         return NotRunning(

@@ -9,6 +9,7 @@ import typer
 from models.errors import ModelsError
 from serve_app import __version__
 from serve_app.cli import report, revision, rule, versions
+from serve_app.cli.audit import audit, export
 from serve_app.cli.classify import classify
 from serve_app.cli.demo import demo
 from serve_app.cli.deploy import deploy
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Bring a new version of a classifier to its users on Ray Serve.",
 )
 app.command(epilog=SETTINGS)(up)
-for command in (down, status, deploy, update, classify, traffic, demo):
+for command in (down, status, deploy, update, classify, traffic, demo, audit, export):
     app.command()(command)
 app.add_typer(rule.app, name="rule")
 app.add_typer(revision.app, name="revision")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from starlette.background import BackgroundTask
 from starlette.types import Lifespan
 
 from serve_app import __version__
@@ -48,6 +50,7 @@ class ControlPlane(Protocol):
     async def report(
         self, name: str, since: str, region: str | None, experiment: str | None
     ) -> dict[str, Any]: ...
+    async def export(self, table: str, kind: str, since: str) -> os.PathLike[str]: ...
 
 
 class SignIn(BaseModel):
@@ -136,6 +139,8 @@ Experiment = Annotated[
     str | None,
     Query(description="Its name in the rule; else the newest of its kind.", max_length=100),
 ]
+EXPORTED = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+TableName = Annotated[str, Path(pattern="^[a-z_]+$", max_length=50)]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
@@ -231,6 +236,21 @@ def application(
     @app.get("/reports/shadow", dependencies=admitted, responses=may_have_none)
     async def shadow_report(since: Since = WEEK, region: Region = None) -> Response:
         return json_response(await plane.report("shadow", since, region, None))
+
+    @app.get(
+        "/export/{table}",
+        dependencies=admitted,
+        responses=may_fail | documentation.files(*EXPORTED.values()),
+        response_class=FileResponse,
+    )
+    async def export(
+        table: TableName, since: Since = WEEK, kind: Literal["csv", "parquet"] = "csv"
+    ) -> Response:
+        path = await plane.export(table, kind, since)
+        remove = BackgroundTask(os.unlink, path)
+        return FileResponse(
+            path, media_type=EXPORTED[kind], filename=f"{table}.{kind}", background=remove
+        )
 
     app.mount("/static", StaticFiles(packages=[("serve_app", "pages/static")]))
     explain_errors(app)

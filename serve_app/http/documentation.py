@@ -81,6 +81,13 @@ def answer(
     }
 
 
+def files(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """An answer that is a file."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    content = {media_type: binary for media_type in media_types}
+    return {200: {"description": "The file.", "content": content}}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that a route may answer with."""
     return {

@@ -110,39 +110,38 @@ def _units(store: Store, found: Experiment, period: Period, judged: Judged) -> _
 
 
 def _requests(store: Store, found: Experiment, period: Period, judged: Judged) -> _Test:
-    """Every exposure a unit of its own. They are numbered by epoch, hour and arm, and the words of
-    a cell go to its first ones, for which of them spoke makes no difference."""
+    """Every exposure a unit of its own. Those on which nothing was said are one row for each
+    epoch, hour and arm."""
     cells = [
-        (
-            one.epoch or 0,
-            (one.at_ms or 0) // HOUR_MS,
-            one.assigned == found.treatment,
-            one.exposures,
-        )
+        (one.epoch or 0, one.at_ms or 0, one.assigned == found.treatment, one.exposures)
         for one in store.exposure_sums(
             period.scope(found.numbers), by=("epoch", "assigned", "reason"), slot_ms=HOUR_MS
         )
         if one.reason == Reason.SPLIT and one.assigned in (found.control, found.treatment)
     ]
-    epochs, hours, arms, counts = (
-        np.array(column, np.int64) for column in (zip(*cells, strict=True) if cells else [()] * 4)
-    )
-    epoch, treated = np.repeat(epochs, counts), np.repeat(arms, counts).astype(np.bool_)
-    stratum = strata(epoch, np.repeat(hours, counts), treated)
-    assigned = Assigned(np.arange(len(epoch)), stratum, treated)
-
-    first = {cell[:3]: start for cell, start in zip(cells, np.cumsum(counts) - counts, strict=True)}
+    epoch, at_ms, arm, exposures = np.array(cells, np.int64).reshape(-1, 4).T.copy()
     treats = _is(judged.assigned, found.treatment)
-    speaker = np.full(len(judged.unit), -1, np.int64)
-    spoken = dict(first)
-    keys = zip(
-        judged.epoch.tolist(), (judged.at_ms // HOUR_MS).tolist(), treats.tolist(), strict=True
-    )
-    for row, key in enumerate(keys):
-        if key in spoken:
-            speaker[row] = spoken[key]
-            spoken[key] += 1
-    return _Test(assigned, epoch, speaker, speaker >= 0)
+    ours = treats | _is(judged.assigned, found.control)
+    cell = _code(epoch, at_ms // HOUR_MS, arm)
+    spoken = _code(judged.epoch.astype(np.int64), judged.at_ms // HOUR_MS, treats)
+    heard = ours & np.isin(spoken, cell)
+    order = np.argsort(cell)
+    row = order[np.searchsorted(cell[order], spoken[heard])]  # of the cell
+    silent = exposures - np.bincount(row, minlength=len(cell))
+
+    every = np.concatenate([row, np.arange(len(cell))])
+    treated = arm[every].astype(np.bool_)
+    count = np.concatenate([np.ones(len(row)), np.maximum(silent, 0)])
+    stratum = strata(epoch[every], at_ms[every] // HOUR_MS, treated, count=count)
+    speaker = np.full(len(heard), -1, np.int64)
+    speaker[heard] = np.arange(len(row))
+    assigned = Assigned(np.arange(len(every)), stratum, treated, count)
+    return _Test(assigned, epoch[every], speaker, heard)
+
+
+def _code(epoch: Ints, hour: Ints, treated: Ints | Flags) -> Ints:
+    """One number for all three."""
+    return (epoch << 32 | hour) << 1 | treated
 
 
 def _words(judged: Judged, test: _Test) -> Words:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from serve_app import config
@@ -49,6 +51,21 @@ class ReportDesk:
             case "shadow":
                 return shadow.report(store, asked, self._labels)
         raise ValueError(f"there is no report {name}")
+
+    def export(self, table: str, kind: str, since: str, folder: Path) -> Path:
+        """A new file in a folder with a table's rows from `since` until now.
+
+        Args:
+            table: One of `serve_app.store.export.TABLES`.
+            kind: csv or parquet.
+
+        Raises:
+            BadExport, BadPeriod: What was asked for is impossible.
+            StoreError, OSError: The database or the disk fails.
+        """
+        path = folder / f"{secrets.token_hex(8)}.{kind}"
+        self._store().export(table, path, period(since, None, now_ms()).since_ms)
+        return path
 
     def _store(self) -> Store:
         with self._lock:

@@ -12,11 +12,14 @@ from serve_app.errors import NothingToReport
 from serve_app.evidence import shadow as estimates
 from serve_app.evidence.drift import drift
 from serve_app.evidence.shadow import Copies, Load
+from serve_app.evidence.units import Flags, totals
+from serve_app.evidence.units import Labels as LabelColumn
 from serve_app.reports import experiment, figures
 from serve_app.reports.period import MINUTE_MS, Period
+from serve_app.store.columns import Coded
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
-from serve_app.store.pair_sums import PairSum
+from serve_app.store.pair_sums import PairCounts, PairSum
 from serve_app.store.store import Store
 
 Labels = Callable[[str], Collection[str]]
@@ -36,14 +39,18 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
     stable, candidate = experiment.rule_of(epochs[-1]).versions.values()
     shared = sorted(set(labels(stable)) & set(labels(candidate)))
 
-    pairs = store.pair_sums(
-        scope, by=("region", "live_label", "label", "outcome"), slot_ms=MINUTE_MS
+    pairs, sums = store.pair_counts(scope), store.pair_sums(scope, by=("outcome", "error"))
+    copied = pairs.only(_is(pairs.outcome, Outcome.COPIED))
+    load = _load(store.exposure_sums(scope, slot_ms=MINUTE_MS), pairs)
+    copies = Copies(
+        minute=copied.minute,
+        region=_texts(copied.region),
+        stable=_texts(copied.live_label),
+        candidate=_texts(copied.label),
+        pictures=copied.pairs.astype(np.float64),
     )
-    answered = store.exposure_sums(scope, by=("region",), slot_ms=MINUTE_MS)
-    copies, load = _copies(pairs), _load(answered, pairs)
     matrix = estimates.transitions(copies, load)
     carried = estimates.load_report(load)
-    total = next(iter(store.pair_sums(scope)), None)
     return {
         "report": "shadow",
         "period": period.content(),
@@ -60,8 +67,11 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
             for epoch in epochs
         ],
         "labels": {"shared": shared, "new": sorted(set(labels(candidate)) - set(shared))},
-        "outcomes": _outcomes(pairs),
-        "errors": {one.error: one.pairs for one in store.pair_sums(scope, by=("error",))},
+        "outcomes": {
+            outcome.value: sum(one.pairs for one in sums if one.outcome == outcome)
+            for outcome in Outcome
+        },
+        "errors": _errors(sums),
         "agreement": figures.weighted_share(estimates.agreement(copies, load, shared)),
         "transitions": {
             "stable": matrix.stable,
@@ -81,10 +91,10 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
                 for hour, found in estimates.new_label_rate_by_hour(copies, load, shared).items()
             ],
         },
-        "model_ms": _model_ms(total),
+        "model_ms": _model_ms(sums),
         "latency_ms": {
-            "candidate": _mean(total.latency_sum, total.timed) if total else None,
-            "stable": _mean(total.live_latency_sum, total.lived) if total else None,
+            "candidate": _mean(_sum(sums, "latency_sum"), _sum(sums, "timed")),
+            "stable": _mean(_sum(sums, "live_latency_sum"), _sum(sums, "lived")),
         },
         "load": {
             "copies_per_minute": carried.copies_per_minute,
@@ -95,7 +105,10 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
             "established": carried.is_established,
             "sentence": carried.sentence,
         },
-        "drift": _drift(pairs),
+        "drift": {
+            "stable": _drift(copies, copies.stable),
+            "candidate": _drift(copies, copies.candidate),
+        },
     }
 
 
@@ -114,88 +127,78 @@ def _epochs(store: Store, period: Period) -> list[Epoch]:
     return [epoch for epoch in shadows if experiment.rule_of(epoch).versions == newest]
 
 
-def _copies(pairs: list[PairSum]) -> Copies:
-    copied = [one for one in pairs if one.outcome == Outcome.COPIED]
-    return Copies(
-        minute=np.array([_minute(one) for one in copied], np.int64),
-        region=np.array([one.region for one in copied], np.str_),
-        stable=np.array([one.live_label for one in copied], np.str_),
-        candidate=np.array([one.label for one in copied], np.str_),
-        pictures=np.array([one.pairs for one in copied], np.float64),
-    )
-
-
-def _load(answered: list[ExposureSum], pairs: list[PairSum]) -> Load:
+def _load(answered: list[ExposureSum], pairs: PairCounts) -> Load:
     """A row a minute."""
-    kinds = list(Outcome)
-    rows: dict[int, list[int]] = {}
-    for one in answered:
-        rows.setdefault(_minute(one), [0] * (1 + len(kinds)))[0] += one.exposures
-    for pair in pairs:
-        row = rows.setdefault(_minute(pair), [0] * (1 + len(kinds)))
-        row[1 + kinds.index(Outcome(pair.outcome or ""))] += pair.pairs
-    columns = np.array(list(rows.values()), np.float64).reshape(-1, 1 + len(kinds)).T
-    of = dict(zip(kinds, columns[1:], strict=True))
+    exposures = {(one.at_ms or 0) // MINUTE_MS: one.exposures for one in answered}
+    minutes = np.union1d(np.array(list(exposures), np.int64), pairs.minute)
+    row = np.searchsorted(minutes, pairs.minute)
+    of = {
+        outcome: totals(row, pairs.pairs * _is(pairs.outcome, outcome), len(minutes))
+        for outcome in Outcome
+    }
+    told = np.array([exposures.get(minute, 0) for minute in minutes.tolist()], np.float64)
     return Load(
-        minute=np.array(list(rows), np.int64),
-        answered=np.maximum(columns[0], columns[1:].sum(axis=0)),  # an exposure may be lost
+        minute=minutes,
+        answered=np.maximum(told, sum(of.values())),  # an exposure may be lost
         copied=of[Outcome.COPIED],
         shed=of[Outcome.SHED],
         failed=of[Outcome.FAILED],
     )
 
 
-def _minute(one: ExposureSum | PairSum) -> int:
-    return (one.at_ms or 0) // MINUTE_MS
+def _errors(sums: list[PairSum]) -> dict[str, int]:
+    """Why pictures were not copied."""
+    errors: dict[str, int] = {}
+    for one in sums:
+        if one.error:
+            errors[one.error] = errors.get(one.error, 0) + one.pairs
+    return errors
 
 
-def _outcomes(pairs: list[PairSum]) -> dict[str, int]:
-    return {
-        outcome.value: sum(one.pairs for one in pairs if one.outcome == outcome)
-        for outcome in Outcome
-    }
-
-
-def _model_ms(total: PairSum | None) -> dict[str, Any]:
+def _model_ms(sums: list[PairSum]) -> dict[str, Any]:
     """The network's time on the same pictures."""
-    if total is None or not total.paired:
-        return {"stable": None, "candidate": None, "difference": None, "interval": [None, None]}
+    paired = int(_sum(sums, "paired"))
     difference, found = estimates.latency_difference(
-        total.paired, total.difference_sum, total.difference_squares
+        paired, _sum(sums, "difference_sum"), _sum(sums, "difference_squares")
     )
     return {
-        "stable": total.live_model_sum / total.paired,
-        "candidate": total.model_sum / total.paired,
+        "stable": _mean(_sum(sums, "live_model_sum"), paired),
+        "candidate": _mean(_sum(sums, "model_sum"), paired),
         "difference": figures.number(difference),
         "interval": figures.bounds(found),
-        "pairs": total.paired,
+        "pairs": paired,
     }
 
 
-def _drift(pairs: list[PairSum]) -> dict[str, Any]:
-    """Whether what both versions answer changed from the first half of the copies to the second;
-    the minute in the middle is in the second."""
-    copied = [one for one in pairs if one.outcome == Outcome.COPIED]
-    counts = np.array([one.pairs for one in copied], np.float64)
-    minutes, row = np.unique([_minute(one) for one in copied], return_inverse=True)
-    reached = np.bincount(row, counts, len(minutes)).cumsum()
-    later = (reached > counts.sum() / 2)[row]
-    found = {}
-    for name in ("live_label", "label"):
-        labels = sorted({getattr(one, name) or "" for one in copied})
-        of = np.array([labels.index(getattr(one, name) or "") for one in copied], np.int64)
-        before, now = (
-            np.bincount(of[rows], counts[rows], len(labels)).astype(np.float64)
-            for rows in (~later, later)
-        )
-        moved = drift(before, now)
-        found["stable" if name == "live_label" else "candidate"] = {
-            "divergence_bits": moved.divergence if moved else None,
-            "noise_bits": moved.noise if moved else None,
-            "drift": moved.is_drift if moved else None,
-        }
-    return found
+def _drift(copies: Copies, labels: LabelColumn) -> dict[str, Any]:
+    """Whether what a version answers changed from the first half of the copies to the second; the
+    minute in the middle is in the second."""
+    minutes, row = np.unique(copies.minute, return_inverse=True)
+    reached = totals(row, copies.pictures, len(minutes)).cumsum()
+    later = (reached > copies.pictures.sum() / 2)[row]
+    names, code = np.unique(labels, return_inverse=True)
+    before, now = (
+        totals(code[rows], copies.pictures[rows], len(names)) for rows in (~later, later)
+    )
+    moved = drift(before, now)
+    return {
+        "divergence_bits": moved.divergence if moved else None,
+        "noise_bits": moved.noise if moved else None,
+        "drift": moved.is_drift if moved else None,
+    }
 
 
-def _mean(total: float, count: int) -> float | None:
+def _sum(sums: list[PairSum], name: str) -> float:
+    return float(sum(getattr(one, name) for one in sums))
+
+
+def _mean(total: float, count: float) -> float | None:
     return total / count if count else None
+
+
+def _is(column: Coded, name: str) -> Flags:
+    return np.array([one == name for one in column.names], np.bool_)[column.codes]
+
+
+def _texts(column: Coded) -> LabelColumn:
+    return np.array(column.names or ("",), np.str_)[column.codes]

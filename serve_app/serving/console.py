@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI
 from ray.exceptions import RayActorError, RayTaskError
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from serve_app.reports.desk import ReportDesk
 
 CALL_TIMEOUT_S = 20.0
-REPORT_TIMEOUT_S = 60.0
+READ_TIMEOUT_S = 60.0
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -96,18 +98,12 @@ class Console:
     ) -> dict[str, Any]:
         """See `ReportDesk.make`; the Controller is not asked."""
 
-        def make() -> dict[str, Any]:
-            return self._reports.make(name, since, region, experiment)
+        return await _read(lambda: self._reports.make(name, since, region, experiment))
 
-        making = asyncio.to_thread(make)
-        try:
-            return await asyncio.wait_for(making, REPORT_TIMEOUT_S)
-        except TimeoutError as exc:
-            raise TooSlow(
-                f"the report was not ready within {REPORT_TIMEOUT_S:g} s: ask for a shorter period"
-            ) from exc
-        except StoreError as exc:
-            raise NotReady(str(exc)) from exc
+    async def export(self, table: str, kind: str, since: str) -> Path:
+        """See `ReportDesk.export`; who asks removes the file."""
+        folder = open_home().folder("exports")
+        return await _read(lambda: self._reports.export(table, kind, since, folder))
 
     async def _change(self, key: str | None, change: str, *args: Any) -> int:
         """The revision that it makes; see `Controller.once`."""
@@ -130,6 +126,18 @@ class Console:
             if isinstance(exc.cause, Problem):
                 raise exc.cause from exc
             raise
+
+
+async def _read(make: Callable[[], T]) -> T:
+    """What a thread reads from the store."""
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(make), READ_TIMEOUT_S)
+    except TimeoutError as exc:
+        raise TooSlow(
+            f"it was not ready within {READ_TIMEOUT_S:g} s: ask for a shorter period"
+        ) from exc
+    except StoreError as exc:
+        raise NotReady(str(exc)) from exc
 
 
 def _text(exc: Exception) -> str:

@@ -32,6 +32,7 @@ from serve_app.serving.recreation import Progress, is_missing, recreate
 from serve_app.store.store import open_store
 
 WATCH_INTERVAL_S = 1.0
+PRUNE_INTERVAL_S = 3600.0
 MAX_WRITERS = 10  # that a status lists
 OUTSIDE = "outside"  # who deploys without us: Ray's own command or dashboard
 RESUMED = "controller"  # who finishes a recreation that another Controller began
@@ -64,6 +65,7 @@ class Controller:
         self._recreating: asyncio.Task[None] | None = None
         self._recreation: Progress | None = None
         self._noticed: dict[str, Any] = {}
+        self._prune_from_s = 0.0  # in the loop's time
         self._watching = asyncio.create_task(self._watch())
 
     async def record(self, batch: Batch) -> None:
@@ -166,6 +168,7 @@ class Controller:
                 "stored": recorded.stored,
                 "dropped": recorded.dropped,
                 "missing": recorded.missing,
+                "refused": recorded.refused,
                 "shadow_pairs": recorded.pairs,
                 "dropped_shadow_pairs": recorded.dropped_pairs,
                 "shadow": shadow,
@@ -201,8 +204,18 @@ class Controller:
                 await self._in_writer(self._spool.drain, self._store.record)
             except Exception:
                 logger.exception("drain.failed")
+            try:
+                await self._prune()
+            except Exception:
+                logger.exception("prune.failed")
             flush_serve_log()
             await asyncio.sleep(WATCH_INTERVAL_S)
+
+    async def _prune(self) -> None:
+        """Remove what is too old: a slice each time, until nothing is left for this hour."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._prune_from_s and not await self._in_writer(self._store.prune, now_ms()):
+            self._prune_from_s = now_s + PRUNE_INTERVAL_S
 
     @contextlib.asynccontextmanager
     async def _changes(self) -> AsyncIterator[None]:

@@ -29,6 +29,7 @@ from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
 from serve_app.rules.rule import Rule
+from serve_app.seal import Seal
 from serve_app.serving.handles import HandlePools
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.observation import Observation
@@ -59,6 +60,7 @@ class Ingress:
             HandlePools({Pool.STABLE: stable, Pool.CANDIDATE: candidate}),
             self._recorder,
             Identity(home.hash_key),
+            Seal(home.picture_key),
             Versions(Path(registry_folder)),
         )
 

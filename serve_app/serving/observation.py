@@ -65,6 +65,11 @@ class Observation:
             "Shadow pairs of this ingress: recorded, delivered, dropped, waiting.",
             tag_keys=("state",),
         )
+        self._kept = metrics.Gauge(
+            "serve_app_kept_pictures",
+            "Pictures kept for review by this ingress: recorded, delivered, dropped, waiting.",
+            tag_keys=("state",),
+        )
         self._copies = metrics.Counter(
             "serve_app_shadow_copies",
             "Pictures of a shadow's sample, by what became of their copies.",
@@ -125,6 +130,7 @@ class Observation:
         for state in STATES:
             self._exposures.set(getattr(self._recorder, state), {"state": state})
             self._pairs.set(getattr(self._recorder.pairs, state), {"state": state})
+            self._kept.set(getattr(self._recorder.kept, state), {"state": state})
         for outcome, count in plane.shadower.tally.items():
             if new := count - self._copied[outcome]:
                 self._copies.inc(new, {"outcome": outcome})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from serve_app.errors import ServeAppError
+from serve_app.errors import Problem, ServeAppError
 
 
-class BadExport(ServeAppError):
+class BadExport(Problem):
     """What is to be exported, or how, is not possible here."""
+
+    status, code, title = 422, "bad_export", "This cannot be exported"
 
 
 class StoreError(ServeAppError):

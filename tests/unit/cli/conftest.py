@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,6 +33,7 @@ from serve_app.http.session import Doorkeeper
 from serve_app.reports.desk import ReportDesk
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
+from serve_app.store.errors import BadExport
 from tests.unit.service import Service
 
 ROOT = Path(__file__).parents[3]
@@ -161,7 +164,25 @@ class FakeController:
         return self.remembered[::-1][:limit]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
-        return []
+        return [
+            {
+                "at_ms": revision["at_ms"],
+                "actor": revision["actor"],
+                "action": "deploy",
+                "reason": revision["reason"],
+                "details": {"revision": revision["number"]},
+            }
+            for revision in self.remembered[::-1][:limit]
+        ]
+
+    async def export(self, table: str, kind: str, since: str) -> Path:
+        if table != "exposures":
+            raise BadExport(f"there is no table {table}")
+        number, name = tempfile.mkstemp()
+        os.close(number)
+        path = Path(name)
+        path.write_text(f"{table} since {since}")
+        return path
 
     async def report(
         self, name: str, since: str, region: str | None, experiment: str | None

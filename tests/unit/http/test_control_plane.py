@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import tempfile
 from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -24,6 +27,7 @@ from serve_app.errors import (
 )
 from serve_app.http.control_plane import application
 from serve_app.http.session import COOKIE, LIFETIME_S, Doorkeeper
+from serve_app.store.errors import BadExport
 from serve_app.trace import Trace
 from tests.unit.service import ask, check_documented
 
@@ -53,6 +57,7 @@ BEHIND_THE_DOOR = [
     ("GET", "/reports/canary", None),
     ("GET", "/reports/ab", None),
     ("GET", "/reports/shadow", None),
+    ("GET", "/export/epochs", None),
     *CHANGES,
 ]
 
@@ -105,6 +110,13 @@ class FakeController:
         self, name: str, since: str, region: str | None, experiment: str | None
     ) -> dict[str, Any]:
         return self._note({"report": name}, "report", name, since, region, experiment)
+
+    async def export(self, table: str, kind: str, since: str) -> Path:
+        number, name = tempfile.mkstemp()
+        os.write(number, b"a,b\r\n1,2\r\n")
+        os.close(number)
+        self.exported = Path(name)
+        return self._note(self.exported, "export", table, kind, since)
 
     def _note(self, answer: T, *asked: Any) -> T:
         self.asked.append(asked)
@@ -178,7 +190,8 @@ class TestTheDoor:
             for method in item
         }
         assert documented - {("POST", "/session"), ("DELETE", "/session")} == {
-            (method, path.replace("/3/", "/{number}/")) for method, path, _ in BEHIND_THE_DOOR
+            (method, path.replace("/3/", "/{number}/").replace("/epochs", "/{table}"))
+            for method, path, _ in BEHIND_THE_DOOR
         }
 
     @pytest.mark.parametrize(("method", "path", "body"), BEHIND_THE_DOOR)
@@ -507,3 +520,23 @@ class TestThePage:
     def test_nothing_else_is_served(self, console: Console, name: str) -> None:
         response = console.ask("GET", f"/static/{name}")
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+class TestExport:
+    def test_a_table_comes_as_a_file_that_does_not_stay(self, console: Console) -> None:
+        console.sign_in()
+        answer = console.ask("GET", "/export/exposures?kind=parquet&since=24h", headers=BEARER)
+        assert answer.content == b"a,b\r\n1,2\r\n"
+        assert 'filename="exposures.parquet"' in answer.headers["content-disposition"]
+        assert console.controller.asked[-1] == ("export", "exposures", "parquet", "24h")
+        assert not console.controller.exported.exists()
+
+    @pytest.mark.parametrize("path", ["/export/exposures?kind=xls", "/export/..%2Fhome"])
+    def test_what_is_no_table_or_format_is_refused(self, console: Console, path: str) -> None:
+        assert console.ask("GET", path, headers=BEARER).status_code in (404, 422)
+        assert not console.controller.asked
+
+    def test_a_refusal_says_why(self, console: Console) -> None:
+        console.controller.failure = BadExport("there is no table x")
+        answer = console.ask("GET", "/export/x", headers=BEARER)
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_export")

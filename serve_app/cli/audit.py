@@ -1,0 +1,52 @@
+"""`serve-app audit` and `serve-app export`: what the store remembers."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from serve_app.cli.options import AsJson, Url, console, print_json
+from serve_app.client import Client, service_url
+from serve_app.home import open_home
+
+FORMATS = ("csv", "parquet")
+
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
+TableName = Annotated[
+    str, typer.Argument(metavar="TABLE", help="Such as exposures, shadow_pairs, feedback.")
+]
+Target = Annotated[Path, typer.Argument(metavar="FILE", help="*.csv or *.parquet.")]
+Since = Annotated[
+    str, typer.Option(help="From when: such as 30m, 24h, 7d before now, or an ISO 8601 time.")
+]
+
+
+def audit(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
+    """List what was changed, the newest first."""
+    with Client(url or service_url(), open_home().token) as client:
+        entries = client.audit(limit)
+    if as_json:
+        print_json(entries)
+        return
+    table = Table("when", "who", "what", "why", "details", box=None)
+    for entry in entries:
+        when = datetime.fromtimestamp(entry["at_ms"] / 1000).astimezone()
+        cells = (entry["actor"], entry["action"], entry["reason"], json.dumps(entry["details"]))
+        table.add_row(when.isoformat(" ", "seconds"), *(escape(cell) for cell in cells))
+    console().print(table)
+
+
+def export(table: TableName, path: Target, since: Since = "7d", url: Url = None) -> None:
+    """Write a table of the store to a file."""
+    kind = path.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise typer.BadParameter(f"'{path}': expected *.csv or *.parquet", param_hint="FILE")
+    with Client(url or service_url(), open_home().token) as client:
+        client.export(table, kind, since, path)
+    typer.echo(f"{path}: {path.stat().st_size:,} bytes")
