@@ -84,7 +84,7 @@ def answer(
 def files(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """An answer that is a file."""
     binary = {"schema": {"type": "string", "format": "binary"}}
-    content = {media_type: binary for media_type in media_types}
+    content = dict.fromkeys(media_types, binary)
     return {200: {"description": "The file.", "content": content}}
 
 
