@@ -147,6 +147,20 @@ class Client:
                 for part in answer.iter_bytes():
                     file.write(part)
 
+    def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
+        """`GET /control/disagreements`: pictures that wait for a review, or have one."""
+        return self._ask(
+            "GET",
+            f"/{CONTROL_PLANE}/disagreements",
+            params={"limit": limit, "reviewed": reviewed},
+        )
+
+    def review(self, picture_id: str, answer: str, actor: str, reason: str) -> dict[str, Any]:
+        """`POST /control/disagreements/{id}/review`; what the versions had said of it."""
+        path = f"/{CONTROL_PLANE}/disagreements/{picture_id}/review"
+        body = {"answer": answer, "actor": actor, "reason": reason}
+        return self._ask("POST", path, json=body)
+
     def explain(self, headers: dict[str, str]) -> dict[str, Any]:
         """`GET /v1/explain` for a request with these headers."""
         encoded = {name: value.encode() for name, value in headers.items()}

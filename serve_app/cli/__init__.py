@@ -8,7 +8,7 @@ import typer
 
 from models.errors import ModelsError
 from serve_app import __version__
-from serve_app.cli import report, revision, rule, versions
+from serve_app.cli import report, review, revision, rule, versions
 from serve_app.cli.audit import audit, export
 from serve_app.cli.classify import classify
 from serve_app.cli.demo import demo
@@ -32,6 +32,7 @@ for command in (down, status, deploy, update, classify, traffic, demo, audit, ex
 app.add_typer(rule.app, name="rule")
 app.add_typer(revision.app, name="revision")
 app.add_typer(report.app, name="report")
+app.add_typer(review.app, name="review")
 app.add_typer(versions.app, name="models")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +29,18 @@ class Picture(Protocol):
 
     def pixels(self, side: int) -> Pixels:
         """uint8 [side, side, 3].
+
+        Raises:
+            BadImage: It cannot be read.
+        """
+        ...
+
+    def content(self) -> bytes:
+        """What tells it from other pictures."""
+        ...
+
+    def preview(self, longest: int) -> bytes:
+        """A JPEG of all of it, no side longer than that, px, without metadata.
 
         Raises:
             BadImage: It cannot be read.
@@ -58,6 +71,14 @@ class EncodedPicture:
         picture, self._opened = self._opened or opened(self._data), None
         return square(decoded(picture, around=side), side)
 
+    def content(self) -> bytes:
+        """See `Picture.content`."""
+        return self._data
+
+    def preview(self, longest: int) -> bytes:
+        """See `Picture.preview`."""
+        return _jpeg(decoded(opened(self._data), around=longest // 2), longest)
+
 
 class RawPicture:
     """RGB values [height, width, 3] of 0 to 255."""
@@ -73,10 +94,21 @@ class RawPicture:
 
     def pixels(self, side: int) -> Pixels:
         """See `Picture.pixels`."""
+        return square(self._image(), side)
+
+    def content(self) -> bytes:
+        """See `Picture.content`."""
+        return f"{self._values.shape} {self._values.dtype} ".encode() + self._values.tobytes()
+
+    def preview(self, longest: int) -> bytes:
+        """See `Picture.preview`."""
+        return _jpeg(self._image(), longest)
+
+    def _image(self) -> Image.Image:
         values = self._values
         if self._scaled and values.max() <= 1:
             values = values * 255
-        return square(Image.fromarray(values.round().astype(np.uint8)), side)
+        return Image.fromarray(values.round().astype(np.uint8))
 
 
 class Prepared:
@@ -88,6 +120,9 @@ class Prepared:
 
     def __len__(self) -> int:
         return len(self._pictures)
+
+    def __getitem__(self, number: int) -> Picture:
+        return self._pictures[number]
 
     async def at(self, side: int) -> Pixels:
         """uint8 [n, side, side, 3].
@@ -114,3 +149,11 @@ class Prepared:
                 )
             )
         )
+
+
+def _jpeg(picture: Image.Image, longest: int) -> bytes:
+    picture.thumbnail((longest, longest))
+    picture.info.clear()  # Pillow would write a comment that came with the picture
+    encoded = BytesIO()
+    picture.save(encoded, "JPEG", quality=85)
+    return encoded.getvalue()

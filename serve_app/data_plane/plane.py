@@ -13,6 +13,7 @@ import numpy as np
 
 from serve_app.clock import now_ms
 from serve_app.data_plane.asking import Asker
+from serve_app.data_plane.keeping import Keeper
 from serve_app.data_plane.pictures import Picture, Prepared
 from serve_app.data_plane.pools import Answer, Pools
 from serve_app.data_plane.shadowing import Shadower
@@ -23,6 +24,7 @@ from serve_app.errors import BadConfig, Busy, NotReady, Problem, TooSlow
 from serve_app.identity import Identity, PredictionId
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
+from serve_app.seal import Seal
 from serve_app.trace import CLIENT_GONE, Trace
 
 MAX_IN_PROGRESS = 256  # requests of one ingress
@@ -55,7 +57,12 @@ class DataPlane:
     """
 
     def __init__(
-        self, pools: Pools, recorder: Recorder, identity: Identity, versions: Versions
+        self,
+        pools: Pools,
+        recorder: Recorder,
+        identity: Identity,
+        seal: Seal,
+        versions: Versions,
     ) -> None:
         self.pools = pools
         self.recorder = recorder
@@ -64,7 +71,8 @@ class DataPlane:
         self.rejected: BadConfig | None = None
         self.watch = CandidateWatch(pools)
         self._asker = Asker(pools, versions)
-        self.shadower = Shadower(self._asker, self.watch, recorder)
+        keeper = Keeper(recorder, seal, versions)
+        self.shadower = Shadower(self._asker, self.watch, recorder, keeper)
         self._rule: Rule | None = None
         self._in_progress = 0
 

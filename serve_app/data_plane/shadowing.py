@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from serve_app.data_plane.asking import Asker
 from serve_app.data_plane.governor import Governor
+from serve_app.data_plane.keeping import Keeper
 from serve_app.data_plane.pictures import Prepared
 from serve_app.data_plane.pools import Answer
 from serve_app.data_plane.watch import CandidateWatch
@@ -34,10 +35,13 @@ class Shadower:
         tally: Pictures by outcome, since this process began.
     """
 
-    def __init__(self, asker: Asker, watch: CandidateWatch, recorder: Recorder) -> None:
+    def __init__(
+        self, asker: Asker, watch: CandidateWatch, recorder: Recorder, keeper: Keeper
+    ) -> None:
         self._asker = asker
         self._watch = watch
         self._recorder = recorder
+        self._keeper = keeper
         self._copies: set[asyncio.Task[None]] = set()
         self.governor = Governor()
         self.in_flight = 0
@@ -84,6 +88,7 @@ class Shadower:
         for task in self._copies:
             task.cancel()
         await asyncio.gather(*self._copies, return_exceptions=True)
+        await self._keeper.close()
 
     async def _ask(self, copy: _Copy) -> None:
         rule, candidate = copy.rule, copy.rule.candidate_replicas
@@ -126,27 +131,28 @@ class Shadower:
         self.tally[outcome.value] += len(copy.pictures)
         for picture, live in enumerate(copy.exposures):
             label, confidence = answer.best(picture) if answer else (None, None)
-            self._recorder.record_pair(
-                ShadowPair(
-                    writer=live.writer,
-                    sequence=live.sequence,
-                    at_ms=live.at_ms,
-                    rule_id=copy.rule.rule_id,
-                    candidate=copy.rule.candidate,
-                    outcome=outcome.value,
-                    probability=copy.probability,
-                    label=label,
-                    confidence=confidence,
-                    latency_ms=None if outcome is Outcome.SHED else latency_ms,
-                    model_ms=answer.model_ms if answer else None,
-                    error=error,
-                    region=live.region,
-                    live_version=live.served,
-                    live_label=live.label,
-                    live_model_ms=live.model_ms,
-                    live_latency_ms=live.latency_ms,
-                )
+            pair = ShadowPair(
+                writer=live.writer,
+                sequence=live.sequence,
+                at_ms=live.at_ms,
+                rule_id=copy.rule.rule_id,
+                candidate=copy.rule.candidate,
+                outcome=outcome.value,
+                probability=copy.probability,
+                label=label,
+                confidence=confidence,
+                latency_ms=None if outcome is Outcome.SHED else latency_ms,
+                model_ms=answer.model_ms if answer else None,
+                error=error,
+                region=live.region,
+                live_version=live.served,
+                live_label=live.label,
+                live_model_ms=live.model_ms,
+                live_latency_ms=live.latency_ms,
             )
+            self._recorder.record_pair(pair)
+            if answer:
+                self._keeper.copied(copy.rule.review, pair, copy.pictures[picture], answer.labels)
 
 
 class _Copy:

@@ -9,7 +9,7 @@ import numpy as np
 
 from serve_app.evidence.units import Flags, Floats, Ints, UnitSums, totals
 
-_ROUNDING = 1e-12  # a standard error below this share of the ratios is no spread
+ROUNDING = 1e-12  # a standard error below this share of the ratios is no spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _ratios(cells: _Cells, units: Ints) -> tuple[Floats, float, float]:
     variance = float(own.sum()) - 2 * shared
     together = _variance_together(cells, float(ratio @ exposures / exposures.sum()))
     cautious = max(together, *(own / scale).tolist()) * float(scale.sum()) - 2 * shared
-    noise = _ROUNDING**2 * float(ratio @ ratio)
+    noise = ROUNDING**2 * float(ratio @ ratio)
     return ratio, variance if variance > noise else 0.0, cautious if cautious > noise else 0.0
 
 

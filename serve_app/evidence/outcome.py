@@ -22,10 +22,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from serve_app.evidence.means import Groups
 from serve_app.evidence.units import Flags, Floats, Ints, Labels, check_columns
 
 Metric = Literal["complaint", "correct", "rating"]
@@ -46,7 +48,7 @@ class Truth(IntEnum):
     NEW = 2  # a label that only treatment knows
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Assigned:
     """The units of the test, at their first assignment.
 
@@ -54,26 +56,43 @@ class Assigned:
         unit: int64 [n], each once.
         stratum: int64 [n], see `units.strata`.
         treated: bool [n].
+        count: float64 [n], how many units the row stands for; 1 unless none of them spoke. None if
+            every row is one.
     """
 
     unit: Ints
     stratum: Ints
     treated: Flags
+    count: Floats | None = None
 
     def __post_init__(self) -> None:
         check_columns(unit=self.unit, stratum=self.stratum, treated=self.treated)
-        if len(np.unique(self.unit)) < len(self.unit):
+        in_order = self.unit[self._order]
+        if (in_order[1:] == in_order[:-1]).any():
             raise ValueError("a unit was assigned twice: give its first assignment alone")
 
-    def having(self, words: Words, rows: Flags) -> Flags:
-        """[n]: which units have a word among some rows of `words`.
+    @cached_property
+    def groups(self) -> Groups:
+        """For comparisons."""
+        count = np.ones(len(self.unit)) if self.count is None else self.count
+        return Groups(self.stratum, self.treated, count)
+
+    def rows(self, unit: Ints) -> Ints:
+        """[m]: the row of each of some units.
 
         Raises:
-            ValueError: A word is of a unit that was not assigned.
+            ValueError: One was not assigned.
         """
-        if not np.isin(words.unit, self.unit).all():
+        in_order = self.unit[self._order]
+        place = np.searchsorted(in_order, unit)
+        inside = place < len(in_order)
+        if not inside.all() or (in_order[place] != unit).any():
             raise ValueError("there is a word of a unit that was not assigned")
-        return np.isin(self.unit, words.unit[rows])
+        return np.asarray(self._order[place], np.int64)
+
+    @cached_property
+    def _order(self) -> Ints:
+        return np.argsort(self.unit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serve_app.evidence.comparison import Comparison, compare
+from serve_app.evidence.comparison import Comparison
 from serve_app.evidence.confidence import ALPHA, Interval, interval
 from serve_app.evidence.outcome import RANGE, Assigned, Metric, Truth, Words
 from serve_app.evidence.srm import Srm
-from serve_app.evidence.units import Flags, Floats, UnitSums, totals
+from serve_app.evidence.units import Flags, Ints, totals
 from serve_app.evidence.verdict import Direction, Finding, Measure, Verdict, decide, mismatch
 
 
@@ -105,7 +105,8 @@ def prefer(
     Raises:
         ValueError: A word is of a unit that was not assigned.
     """
-    responders = _responders(assigned, words, metric, alpha)
+    row = assigned.rows(words.unit)
+    responders = _responders(assigned, words, row, metric, alpha)
     if metric == "rating":
         overall = Line(responders.among, responders.interval)
         return Preference(metric, overall, None, None, None, responders)
@@ -115,7 +116,7 @@ def prefer(
     nothing = np.zeros_like(event)
 
     def line(rows: Flags, possible: Flags) -> Line:
-        return _line(assigned, words, rows, possible, alpha)
+        return _line(assigned, row[rows], row[possible], alpha)
 
     return Preference(
         metric,
@@ -165,50 +166,47 @@ def _together(shared: Verdict, new: Verdict) -> Finding:
     return Finding.KEEP_GOING
 
 
-def _line(assigned: Assigned, words: Words, rows: Flags, possible: Flags, alpha: float) -> Line:
-    told = assigned.having(words, rows)
-    if not possible.any():
-        compared = _compare(assigned, told)
+def _line(assigned: Assigned, told: Ints, possible: Ints, alpha: float) -> Line:
+    """Of the rows of assigned units that have an event in the line, and of those that may have."""
+    groups, treated = assigned.groups, assigned.treated
+    has = _having(assigned, told)
+    compared = groups.compare(has)
+    if not len(possible):
         return Line(compared, interval(compared, alpha))
-    either = assigned.having(words, rows | possible)
-    least = _compare(assigned, np.where(assigned.treated, told, either))
-    greatest = _compare(assigned, np.where(assigned.treated, either, told))
-    bounds = Interval(interval(least, alpha).low, interval(greatest, alpha).high)
-    return Line(_compare(assigned, told), bounds)
+    either = has | _having(assigned, possible)
+    least = groups.compare(np.where(treated, has, either))
+    greatest = groups.compare(np.where(treated, either, has))
+    return Line(compared, Interval(interval(least, alpha).low, interval(greatest, alpha).high))
 
 
-def _responders(assigned: Assigned, words: Words, metric: Metric, alpha: float) -> Responders:
+def _responders(
+    assigned: Assigned, words: Words, row: Ints, metric: Metric, alpha: float
+) -> Responders:
+    """`row` is that of each word's unit."""
     values = words.values(metric)
     said = ~np.isnan(values)
-    spoke = assigned.having(words, said)
-    order = np.argsort(assigned.unit)
-    row = order[np.searchsorted(assigned.unit, words.unit[said], sorter=order)]
-    units = len(assigned.unit)
-    mean = totals(row, values[said], units) / np.maximum(np.bincount(row, minlength=units), 1)
+    groups, treated, units = assigned.groups, assigned.treated, len(assigned.unit)
+    spoke = _having(assigned, row[said])
+    times = np.bincount(row[said], minlength=units)
+    mean = totals(row[said], values[said], units) / np.maximum(times, 1)
     bottom, top = RANGE[metric]
     low, high = np.where(spoke, mean, bottom), np.where(spoke, mean, top)
-    least = _compare(assigned, np.where(assigned.treated, low, high))
-    greatest = _compare(assigned, np.where(assigned.treated, high, low))
-    speakers = Assigned(assigned.unit[spoke], assigned.stratum[spoke], assigned.treated[spoke])
-    among = _compare(speakers, mean[spoke])
+    least = groups.compare(np.where(treated, low, high))
+    greatest = groups.compare(np.where(treated, high, low))
+    among = groups.only(spoke).compare(mean[spoke])
     return Responders(
-        coverage=_compare(assigned, spoke),
+        coverage=groups.compare(spoke),
         among=among,
         among_interval=interval(among, alpha),
         interval=Interval(interval(least, alpha).low, interval(greatest, alpha).high),
     )
 
 
-def _compare(assigned: Assigned, y: Flags | Floats) -> Comparison:
-    return compare(
-        UnitSums(
-            assigned.unit,
-            assigned.stratum,
-            assigned.treated,
-            np.ones(len(assigned.unit)),
-            np.asarray(y, np.float64),
-        )
-    )
+def _having(assigned: Assigned, rows: Ints) -> Flags:
+    """[n]: which of the assigned units are among some rows."""
+    having = np.zeros(len(assigned.unit), np.bool_)
+    having[rows] = True
+    return having
 
 
 def _caveat(preference: Preference, measured: Measure) -> str:

@@ -161,7 +161,7 @@ def agreement(
         shared: The labels that both versions know.
     """
     known = np.isin(copies.candidate, list(shared)) & (copies.stable != "")
-    return _weighted(copies, load, known & (copies.stable == copies.candidate), known, alpha)
+    return _sample(copies, load).share(copies.stable == copies.candidate, known, alpha)
 
 
 def new_label_rate(
@@ -169,27 +169,25 @@ def new_label_rate(
 ) -> WeightedRate:
     """P(the candidate says a new label). Descriptive: whether it is right is not asked."""
     new = ~np.isin(copies.candidate, list(shared))
-    return _weighted(copies, load, new, np.ones_like(new), alpha)
+    return _sample(copies, load).share(new, np.ones_like(new), alpha)
 
 
 def new_label_rate_by_region(
     copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
 ) -> dict[str, WeightedRate]:
     """`new_label_rate` where; the intervals hold together (Bonferroni)."""
-    regions = np.unique(copies.region).tolist()
-    return {
-        region: _new_in(copies, load, shared, copies.region == region, alpha, len(regions))
-        for region in regions
-    }
+    regions, code = np.unique(copies.region, return_inverse=True)
+    found = _new_by(copies, load, shared, code, len(regions), alpha)
+    return dict(zip(regions.tolist(), found, strict=True))
 
 
 def new_label_rate_by_hour(
     copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
 ) -> dict[int, WeightedRate]:
     """`new_label_rate` when, by hours since 1970 UTC; the intervals hold together (Bonferroni)."""
-    hour = copies.minute // MINUTES_PER_HOUR
-    hours = np.unique(hour).tolist()
-    return {h: _new_in(copies, load, shared, hour == h, alpha, len(hours)) for h in hours}
+    hours, code = np.unique(copies.minute // MINUTES_PER_HOUR, return_inverse=True)
+    found = _new_by(copies, load, shared, code, len(hours), alpha)
+    return dict(zip(hours.tolist(), found, strict=True))
 
 
 def hijack_rate(reviewed: int, hijacked: int, alpha: float = ALPHA) -> Rate:
@@ -205,7 +203,7 @@ def hijack_rate(reviewed: int, hijacked: int, alpha: float = ALPHA) -> Rate:
 
 def transitions(copies: Copies, load: Load) -> Transitions:
     """The weighted matrix of what stable and the candidate say."""
-    weights = copies.pictures * _weights(copies, load)
+    weights = copies.pictures * _sample(copies, load).weight
     stable, row = np.unique(copies.stable, return_inverse=True)
     candidate, column = np.unique(copies.candidate, return_inverse=True)
     size = len(stable) * len(candidate)
@@ -254,44 +252,55 @@ def load_report(load: Load) -> LoadReport:
     )
 
 
-def _new_in(
-    copies: Copies, load: Load, shared: Collection[str], inside: Flags, alpha: float, slices: int
-) -> WeightedRate:
+def _new_by(
+    copies: Copies, load: Load, shared: Collection[str], code: Ints, slices: int, alpha: float
+) -> list[WeightedRate]:
     new = ~np.isin(copies.candidate, list(shared))
-    return _weighted(copies, load, new & inside, inside, bonferroni(alpha, slices))
+    sample = _sample(copies, load)
+    each = bonferroni(alpha, slices) if slices else alpha
+    return [sample.share(new, code == number, each) for number in range(slices)]
 
 
-def _weighted(
-    copies: Copies, load: Load, successes: Flags, trials: Flags, alpha: float
-) -> WeightedRate:
-    """A weighted share, with minutes for clusters.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """Copied pictures.
 
-    The variance of the ratio is linearised. The interval is that of a share of as many independent
-    trials as have this variance (Korn, Graubard, Survey Methodology 1998), and of no more than
-    Kish's (sum of weights)^2 / sum of squared weights.
+    Attributes:
+        minute: int64 [n], from 0.
+        pictures: float64 [n].
+        weight: float64 [n], of each of the pictures of a row: how many it stands for.
     """
-    weights = copies.pictures * _weights(copies, load)
-    pictures = float(copies.pictures[trials].sum())
-    if not pictures:
-        return WeightedRate(0.0, rate(0, 0, alpha))
-    minute = np.unique(copies.minute, return_inverse=True)[1]
-    minutes = int(minute.max()) + 1
-    hits = totals(minute, weights * successes, minutes)
-    all_ = totals(minute, weights * trials, minutes)
-    share = float(min(1.0, hits.sum() / all_.sum()))
-    squares = float((weights * _weights(copies, load))[trials].sum())
-    effective = all_.sum() ** 2 / squares
-    seen = int(np.count_nonzero(all_))
-    influence = (hits - share * all_) / all_.sum()
-    variance = float(influence @ influence) * seen / max(seen - 1, 1)
-    if variance > 0:
-        effective = min(effective, share * (1 - share) / variance)
-    found = proportion_sequence(share * effective, effective, alpha)
-    return WeightedRate(pictures, Rate(share * effective, effective, found))
+
+    minute: Ints
+    pictures: Floats
+    weight: Floats
+
+    def share(self, successes: Flags, trials: Flags, alpha: float) -> WeightedRate:
+        """A weighted share of some rows, with minutes for clusters.
+
+        The variance of the ratio is linearised. The interval is that of a share of as many
+        independent trials as have this variance (Korn, Graubard, Survey Methodology 1998), and of
+        no more than Kish's (sum of weights)^2 / sum of squared weights.
+        """
+        weights = (self.pictures * self.weight)[trials]
+        pictures = float(self.pictures[trials].sum())
+        if not pictures:
+            return WeightedRate(0.0, rate(0, 0, alpha))
+        hits = totals(self.minute[trials], weights * successes[trials], 0)
+        all_ = totals(self.minute[trials], weights, 0)
+        share = float(min(1.0, hits.sum() / all_.sum()))
+        effective = all_.sum() ** 2 / float(weights @ self.weight[trials])
+        seen = int(np.count_nonzero(all_))
+        influence = (hits - share * all_) / all_.sum()
+        variance = float(influence @ influence) * seen / max(seen - 1, 1)
+        if variance > 0:
+            effective = min(effective, share * (1 - share) / variance)
+        found = proportion_sequence(share * effective, effective, alpha)
+        return WeightedRate(pictures, Rate(share * effective, effective, found))
 
 
-def _weights(copies: Copies, load: Load) -> Floats:
-    """[n]: answered over copied pictures of each row's minute."""
+def _sample(copies: Copies, load: Load) -> _Sample:
+    """Each copied picture stands for as many as were answered in its minute for each copied."""
     minutes, row = np.unique(np.concatenate([load.minute, copies.minute]), return_inverse=True)
     of_load, of_copies = row[: len(load.minute)], row[len(load.minute) :]
     answered = totals(of_load, load.answered, len(minutes))
@@ -299,7 +308,8 @@ def _weights(copies: Copies, load: Load) -> Floats:
     if (copied > answered).any():
         worst = int(minutes[(copied - answered).argmax()])
         raise ValueError(f"minute {worst} has more copies than pictures that stable answered")
-    return np.divide(answered, copied, out=np.zeros(len(minutes)), where=copied > 0)[of_copies]
+    weight = np.divide(answered, copied, out=np.zeros(len(minutes)), where=copied > 0)
+    return _Sample(of_copies, copies.pictures, weight[of_copies])
 
 
 def _check_counts(**columns: Floats) -> None:

@@ -97,7 +97,13 @@ def unit_share(sums: UnitSums) -> UnitSums:
     )
 
 
-def strata(epoch: Ints, hour: Ints, treated: Flags, least: int = LEAST_IN_STRATUM) -> Ints:
+def strata(
+    epoch: Ints,
+    hour: Ints,
+    treated: Flags,
+    least: int = LEAST_IN_STRATUM,
+    count: Floats | None = None,
+) -> Ints:
     """The stratum of each row: an hour of an epoch, or several hours that are thin.
 
     Hours of one epoch that follow one another are merged until each arm has `least` rows, for else
@@ -107,18 +113,23 @@ def strata(epoch: Ints, hour: Ints, treated: Flags, least: int = LEAST_IN_STRATU
     Args:
         epoch, hour: int64 [n], both growing with time.
         treated: bool [n].
+        count: float64 [n], how many rows each one stands for; None for 1.
 
     Returns:
         int64 [n], growing with time.
     """
     check_columns(epoch=epoch, hour=hour, treated=treated)
-    periods, row = np.unique(np.column_stack([epoch, hour]), axis=0, return_inverse=True)
+    hours = np.unique(hour)
+    code = epoch * max(1, len(hours)) + np.searchsorted(hours, hour)
+    codes, row = np.unique(code, return_inverse=True)
+    each = 1.0 if count is None else count
     counts = np.column_stack(
-        [totals(row, arm, len(periods)) for arm in (~treated, treated)]  # [periods, 2]
+        [totals(row, arm * each, len(codes)) for arm in (~treated, treated)]  # [periods, 2]
     )
-    opens = np.zeros(len(periods), np.int64)
-    for number in np.unique(periods[:, 0]):
-        opens[_starts(np.flatnonzero(periods[:, 0] == number), counts, least)] = 1
+    of_epoch = codes // max(1, len(hours))
+    opens = np.zeros(len(codes), np.int64)
+    for number in np.unique(of_epoch):
+        opens[_starts(np.flatnonzero(of_epoch == number), counts, least)] = 1
     return (np.cumsum(opens) - 1)[row]
 
 

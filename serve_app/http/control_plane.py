@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Protocol
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.background import BackgroundTask
 from starlette.types import Lifespan
 
 from serve_app import __version__
 from serve_app.errors import Unauthorized
-from serve_app.http import documentation
+from serve_app.http import disagreements, documentation
+from serve_app.http.changes import Change, Key
+from serve_app.http.disagreements import Reviews
 from serve_app.http.envelope import Envelope
 from serve_app.http.problems import explain_errors, json_response
 from serve_app.http.session import Doorkeeper
@@ -26,7 +27,7 @@ from serve_app.trace import Trace
 PAGES = files("serve_app") / "pages"
 
 
-class ControlPlane(Protocol):
+class ControlPlane(Reviews, Protocol):
     """What the routes ask of the Controller."""
 
     async def status(self) -> dict[str, Any]: ...
@@ -61,29 +62,6 @@ class SignIn(BaseModel):
     token: str = Field(max_length=200)
 
 
-def _without_controls(text: str) -> str:
-    """PostgreSQL stores no NUL, and in a list of changes one line is one change."""
-    for place, character in enumerate(text):
-        if unicodedata.category(character) == "Cc":
-            raise ValueError(
-                f"character {place + 1} is the control character U+{ord(character):04X}:"
-                " expected one line of text"
-            )
-    return text
-
-
-Line = Annotated[str, AfterValidator(_without_controls)]
-
-
-class Change(BaseModel):
-    """Who changes something, and why; a line of text each."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    actor: Line = Field(min_length=1, max_length=200)
-    reason: Line = Field(max_length=1000)
-
-
 class Deployment(Change):
     """A deployment file."""
 
@@ -111,18 +89,6 @@ class Update(Change):
 
 
 Limit = Query(50, ge=1, le=1000)
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="Names this request: sent again within 24 hours, it gets the same answer and"
-        " changes nothing more. With another body the key is refused. What failed may be tried"
-        " again under its key.",
-        min_length=1,
-        max_length=200,
-        pattern="^[!-~]+$",
-    ),
-]
 Since = Annotated[
     str,
     Query(
@@ -165,6 +131,10 @@ def application(
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
         return HTMLResponse((PAGES / "console.html").read_text(), headers=_PAGE_HEADERS)
+
+    @app.get("/review", response_class=HTMLResponse, include_in_schema=False)
+    async def review_page() -> HTMLResponse:
+        return HTMLResponse((PAGES / "review.html").read_text(), headers=_PAGE_HEADERS)
 
     @app.post("/session", status_code=204, responses=documentation.problems(401, 422))
     async def sign_in(request: Request, body: SignIn) -> Response:
@@ -252,6 +222,7 @@ def application(
             path, media_type=EXPORTED[kind], filename=f"{table}.{kind}", background=remove
         )
 
+    app.include_router(disagreements.routes(plane), dependencies=admitted)
     app.mount("/static", StaticFiles(packages=[("serve_app", "pages/static")]))
     explain_errors(app)
     app.add_middleware(Envelope, answered=answered)

@@ -19,7 +19,6 @@ from serve_app.reports import experiment, figures
 from serve_app.reports.experiment import Experiment
 from serve_app.reports.period import HOUR_MS, Period
 from serve_app.rules.ab_test import ABTest
-from serve_app.store.columns import Coded
 from serve_app.store.judged import Judged
 from serve_app.store.store import Store
 
@@ -66,7 +65,7 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
     if found.unit != "request":
         scope = replace(scope, regions=None)  # a unit is where it was assigned, wherever it speaks
     judged = store.judged(scope)
-    judged = judged.only(_is(judged.reason, Reason.SPLIT))
+    judged = judged.only(judged.reason.equals(Reason.SPLIT))
     test = (_requests if found.unit == "request" else _units)(store, found, period, judged)
     words = _words(judged, test)
     timely = words.within(window_s(outcome.window))
@@ -101,8 +100,8 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
 def _units(store: Store, found: Experiment, period: Period, judged: Judged) -> _Test:
     """Users or sessions, each where it was assigned first."""
     firsts = store.assignments(found.name, period.scope(found.numbers))
-    treated = _is(firsts.version, found.treatment)
-    ours = treated | _is(firsts.version, found.control)
+    treated = firsts.version.equals(found.treatment)
+    ours = treated | firsts.version.equals(found.control)
     unit, epoch = firsts.unit[ours], firsts.epoch[ours].astype(np.int64)
     stratum = strata(epoch, firsts.at_ms[ours] // HOUR_MS, treated[ours])
     heard = np.isin(judged.unit, unit)
@@ -120,8 +119,8 @@ def _requests(store: Store, found: Experiment, period: Period, judged: Judged) -
         if one.reason == Reason.SPLIT and one.assigned in (found.control, found.treatment)
     ]
     epoch, at_ms, arm, exposures = np.array(cells, np.int64).reshape(-1, 4).T.copy()
-    treats = _is(judged.assigned, found.treatment)
-    ours = treats | _is(judged.assigned, found.control)
+    treats = judged.assigned.equals(found.treatment)
+    ours = treats | judged.assigned.equals(found.control)
     cell = _code(epoch, at_ms // HOUR_MS, arm)
     spoken = _code(judged.epoch.astype(np.int64), judged.at_ms // HOUR_MS, treats)
     heard = ours & np.isin(spoken, cell)
@@ -149,8 +148,8 @@ def _words(judged: Judged, test: _Test) -> Words:
     judged, unit = judged.only(test.heard), test.speaker[test.heard]
     return Words(
         unit=unit,
-        answered=_texts(judged.answered),
-        label=_texts(judged.told),
+        answered=judged.answered.texts(),
+        label=judged.told.texts(),
         correct=np.where(judged.correct < 0, np.nan, judged.correct),
         complaint=np.where(judged.complaint < 0, np.nan, judged.complaint),
         rating=np.where(judged.rating == 0, np.nan, judged.rating),
@@ -192,17 +191,9 @@ def _hijack_rate(judged: Judged, treatment: str, new: Collection[str]) -> dict[s
 
     "Not correct" tells the truth of the only new label: it is none. Of several, it may be another.
     """
-    told = _texts(judged.told)
+    told = judged.told.texts()
     denied = (told == "") & (judged.correct == 0) & (len(new) == 1)
     known = (told != "") | (judged.correct == 1) | denied
-    known &= _is(judged.assigned, treatment) & np.isin(_texts(judged.answered), list(new))
+    known &= judged.assigned.equals(treatment) & np.isin(judged.answered.texts(), list(new))
     hijacked = known & (denied | (told != "") & ~np.isin(told, list(new)))
     return figures.share(hijack_rate(int(known.sum()), int(hijacked.sum())))
-
-
-def _is(column: Coded, name: str) -> Flags:
-    return np.array([one == name for one in column.names], np.bool_)[column.codes]
-
-
-def _texts(column: Coded) -> Any:
-    return np.array(column.names or ("",), np.str_)[column.codes]

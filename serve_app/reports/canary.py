@@ -16,6 +16,7 @@ from serve_app.evidence.confidence import (
     bonferroni,
     interval,
     no_event_difference,
+    share_difference,
 )
 from serve_app.evidence.drift import drift
 from serve_app.evidence.latency import quantile
@@ -87,9 +88,8 @@ def unit_sums(found: Experiment, met: units.UnitSums, x: Floats, y: Floats) -> U
 
 def _arms(found: Experiment, met: units.UnitSums) -> tuple[Flags, Flags]:
     """Which rows are treatment's, and which are of either version."""
-    names = np.array(met.assigned.names, np.str_)
-    treated = (names == found.treatment)[met.assigned.codes]
-    return treated, treated | (names == found.control)[met.assigned.codes]
+    treated = met.assigned.equals(found.treatment)
+    return treated, treated | met.assigned.equals(found.control)
 
 
 def _measures(found: Experiment, met: units.UnitSums, srm: Srm) -> list[dict[str, Any]]:
@@ -108,13 +108,18 @@ def _error_interval(found: Experiment, met: units.UnitSums, errors: Comparison) 
     """Where nobody failed no variance can be estimated, and yet much is known: the shares of units
     with a failure, which is as much as the share of failures if there is none."""
     known = interval(errors)
-    if known.is_known or met.errors.any() or not errors.units:
+    if known.is_known or not errors.units:
         return known
     treated, ours = _arms(found, met)
-    nothing = np.zeros(int(ours.sum()))
-    unit = unit_share(UnitSums(met.unit[ours], met.epoch[ours], treated[ours], nothing, nothing))
+    exposures, failed = met.exposures[ours].astype(float), met.errors[ours].astype(float)
+    unit = unit_share(UnitSums(met.unit[ours], met.epoch[ours], treated[ours], exposures, failed))
     epochs, row = np.unique(unit.stratum, return_inverse=True)
     control, treatment = (totals(row, arm, len(epochs)) for arm in (~unit.treated, unit.treated))
+    if len(epochs) == 1:
+        events = (float(unit.y[arm].sum()) for arm in (~unit.treated, unit.treated))
+        return share_difference((next(events), control.sum()), (next(events), treatment.sum()))
+    if unit.y.any():
+        return known
     both = (control > 0) & (treatment > 0)
     return no_event_difference(control[both], treatment[both])
 
@@ -149,7 +154,7 @@ def _together(measures: list[dict[str, Any]], srm: Srm) -> dict[str, Any]:
 
 def _regions(found: Experiment, met: units.UnitSums) -> list[dict[str, Any]]:
     """The share of failures in each region, for diagnosis: all intervals hold together."""
-    region = np.array(met.region.names or ("",), np.str_)[met.region.codes]
+    region = met.region.texts()
     names = np.unique(region).tolist()
     exposures, errors = met.exposures.astype(np.float64), met.errors.astype(np.float64)
     slices = []

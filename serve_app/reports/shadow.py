@@ -12,11 +12,10 @@ from serve_app.errors import NothingToReport
 from serve_app.evidence import shadow as estimates
 from serve_app.evidence.drift import drift
 from serve_app.evidence.shadow import Copies, Load
-from serve_app.evidence.units import Flags, totals
 from serve_app.evidence.units import Labels as LabelColumn
-from serve_app.reports import experiment, figures
+from serve_app.evidence.units import totals
+from serve_app.reports import experiment, figures, reviews
 from serve_app.reports.period import MINUTE_MS, Period
-from serve_app.store.columns import Coded
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.pair_sums import PairCounts, PairSum
@@ -40,13 +39,13 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
     shared = sorted(set(labels(stable)) & set(labels(candidate)))
 
     pairs, sums = store.pair_counts(scope), store.pair_sums(scope, by=("outcome", "error"))
-    copied = pairs.only(_is(pairs.outcome, Outcome.COPIED))
+    copied = pairs.only(pairs.outcome.equals(Outcome.COPIED))
     load = _load(store.exposure_sums(scope, slot_ms=MINUTE_MS), pairs)
     copies = Copies(
         minute=copied.minute,
-        region=_texts(copied.region),
-        stable=_texts(copied.live_label),
-        candidate=_texts(copied.label),
+        region=copied.region.texts(),
+        stable=copied.live_label.texts(),
+        candidate=copied.label.texts(),
         pictures=copied.pairs.astype(np.float64),
     )
     matrix = estimates.transitions(copies, load)
@@ -74,8 +73,8 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
         "errors": _errors(sums),
         "agreement": figures.weighted_share(estimates.agreement(copies, load, shared)),
         "transitions": {
-            "stable": matrix.stable,
-            "candidate": matrix.candidate,
+            "stable": list(matrix.stable),
+            "candidate": list(matrix.candidate),
             "shares": matrix.shares.tolist(),
         },
         "new_labels": {
@@ -109,6 +108,7 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
             "stable": _drift(copies, copies.stable),
             "candidate": _drift(copies, copies.candidate),
         },
+        "reviews": reviews.section(store, scope, stable, candidate, shared),
     }
 
 
@@ -133,7 +133,7 @@ def _load(answered: list[ExposureSum], pairs: PairCounts) -> Load:
     minutes = np.union1d(np.array(list(exposures), np.int64), pairs.minute)
     row = np.searchsorted(minutes, pairs.minute)
     of = {
-        outcome: totals(row, pairs.pairs * _is(pairs.outcome, outcome), len(minutes))
+        outcome: totals(row, pairs.pairs * pairs.outcome.equals(outcome), len(minutes))
         for outcome in Outcome
     }
     told = np.array([exposures.get(minute, 0) for minute in minutes.tolist()], np.float64)
@@ -194,11 +194,3 @@ def _sum(sums: list[PairSum], name: str) -> float:
 
 def _mean(total: float, count: float) -> float | None:
     return total / count if count else None
-
-
-def _is(column: Coded, name: str) -> Flags:
-    return np.array([one == name for one in column.names], np.bool_)[column.codes]
-
-
-def _texts(column: Coded) -> LabelColumn:
-    return np.array(column.names or ("",), np.str_)[column.codes]

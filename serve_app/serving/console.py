@@ -21,6 +21,8 @@ from serve_app.errors import BadConfig, NotReady, Problem, RefusedConfig, TooSlo
 from serve_app.home import open_home
 from serve_app.http.control_plane import application
 from serve_app.http.session import Doorkeeper
+from serve_app.reviewing import ReviewDesk
+from serve_app.seal import Seal
 from serve_app.serving.logs import join_serve_log
 from serve_app.store.errors import StoreError
 from serve_app.trace import Trace
@@ -105,8 +107,31 @@ class Console:
         folder = open_home().folder("exports")
         return await _read(lambda: self._reports.export(table, kind, since, folder))
 
+    @cached_property
+    def _reviews(self) -> ReviewDesk:
+        return ReviewDesk(self._database_url, Seal(open_home().picture_key))
+
+    async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
+        """See `ReviewDesk.disagreements`."""
+        return await _read(lambda: self._reviews.disagreements(limit, reviewed))
+
+    async def disagreement(self, picture_id: str) -> dict[str, Any]:
+        """See `ReviewDesk.disagreement`."""
+        return await _read(lambda: self._reviews.disagreement(picture_id))
+
+    async def picture(self, picture_id: str) -> bytes:
+        """See `ReviewDesk.picture`."""
+        return await _read(lambda: self._reviews.picture(picture_id))
+
+    async def review(
+        self, picture_id: str, answer: str, actor: str, reason: str, key: str | None
+    ) -> dict[str, Any]:
+        """See `serve_app.reviewing.review`; then what the versions had said."""
+        await self._change(key, "review", picture_id, answer, actor, reason)
+        return await self.disagreement(picture_id)
+
     async def _change(self, key: str | None, change: str, *args: Any) -> int:
-        """The revision that it makes; see `Controller.once`."""
+        """The number of the revision, or of the review, that it makes; see `Controller.once`."""
         named = (change, *args) if key is None else ("once", key, change, *args)
         return await self._ask(*named)  # type: ignore[no-any-return]
 

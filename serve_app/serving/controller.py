@@ -25,6 +25,7 @@ from serve_app.home import open_home
 from serve_app.idempotency import Once
 from serve_app.recording.batch import Batch
 from serve_app.recording.spool import Spool
+from serve_app.reviewing import review
 from serve_app.rules.parse import parse_rule
 from serve_app.serving import serve_config
 from serve_app.serving.logs import flush_serve_log, join_serve_log
@@ -33,6 +34,7 @@ from serve_app.store.store import open_store
 
 WATCH_INTERVAL_S = 1.0
 PRUNE_INTERVAL_S = 3600.0
+EXPIRE_INTERVAL_S = 60.0
 MAX_WRITERS = 10  # that a status lists
 OUTSIDE = "outside"  # who deploys without us: Ray's own command or dashboard
 RESUMED = "controller"  # who finishes a recreation that another Controller began
@@ -65,7 +67,7 @@ class Controller:
         self._recreating: asyncio.Task[None] | None = None
         self._recreation: Progress | None = None
         self._noticed: dict[str, Any] = {}
-        self._prune_from_s = 0.0  # in the loop's time
+        self._prune_from_s = self._expire_from_s = 0.0  # in the loop's time
         self._watching = asyncio.create_task(self._watch())
 
     async def record(self, batch: Batch) -> None:
@@ -145,7 +147,15 @@ class Controller:
         async with self._changes():
             return await self._deploy(revision.document, actor, reason, "restore")
 
-    async def once(self, key: str, change: Literal["update", "restore"], *args: Any) -> int:
+    async def review(self, picture_id: str, answer: str, actor: str, reason: str) -> int:
+        """Keep what somebody says that a picture shows; see `serve_app.reviewing.review`."""
+        return await self._in_writer(
+            review, self._store, picture_id, answer, actor, reason, now_ms()
+        )
+
+    async def once(
+        self, key: str, change: Literal["update", "restore", "review"], *args: Any
+    ) -> int:
         """Make a change unless it was made under this key already; see `Once.make`."""
         return await self._once.make(key, [change, *args], lambda: getattr(self, change)(*args))
 
@@ -206,6 +216,7 @@ class Controller:
                 logger.exception("drain.failed")
             try:
                 await self._prune()
+                await self._expire()
             except Exception:
                 logger.exception("prune.failed")
             flush_serve_log()
@@ -216,6 +227,13 @@ class Controller:
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._prune_from_s and not await self._in_writer(self._store.prune, now_ms()):
             self._prune_from_s = now_s + PRUNE_INTERVAL_S
+
+    async def _expire(self) -> None:
+        """Remove the pictures whose time has come; since then nobody was shown them."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._expire_from_s:
+            await self._in_writer(self._store.remove_expired, now_ms())
+            self._expire_from_s = now_s + EXPIRE_INTERVAL_S
 
     @contextlib.asynccontextmanager
     async def _changes(self) -> AsyncIterator[None]:

@@ -1,7 +1,7 @@
 """Many rows at once, past SQLAlchemy's handling of every row: it costs more than the database.
 
-Rows are tuples in the order of the table's columns. What happens to a row whose key is there is
-told by how its other columns are merged.
+Rows are tuples in the order of the table's columns. SQLite is given them one by one, in one call;
+PostgreSQL column by column, in one statement.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Dialect, Table, bindparam
+from sqlalchemy import Connection, Dialect, Float, Table, bindparam, cast, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 Merge = Literal["add", "replace", "keep the earlier"]
@@ -24,19 +24,17 @@ _DIALECTS: dict[str, Dialect] = {
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Add rows whose keys are new."""
-    if rows:
-        connection.exec_driver_sql(_insert(table, connection.dialect.name), list(rows))
+    _add(connection, table, rows, None)
 
 
 def merge(connection: Connection, table: Table, rows: Sequence[Row], how: Merge) -> None:
-    """Add rows, or merge them with those of the same keys.
+    """Add rows, or merge them with those of the same keys; no two of them have the same.
 
     Args:
         how: Their numbers add up, or the new row replaces the old one, or only if its `at_ms` is
             lower.
     """
-    if rows:
-        connection.exec_driver_sql(_merge(table, how, connection.dialect.name), list(rows))
+    _add(connection, table, rows, how)
 
 
 def remove(connection: Connection, table: Table, keys: Sequence[Row]) -> None:
@@ -46,22 +44,42 @@ def remove(connection: Connection, table: Table, keys: Sequence[Row]) -> None:
         connection.exec_driver_sql(_remove(table, connection.dialect.name), list(keys))
 
 
-@cache
-def _insert(table: Table, dialect: str) -> str:
-    return str(table.insert().compile(dialect=_DIALECTS[dialect]))
+def _add(connection: Connection, table: Table, rows: Sequence[Row], how: Merge | None) -> None:
+    if not rows:
+        return
+    name = connection.dialect.name
+    parameters = list(rows) if name == "sqlite" else _turned(table, rows)
+    connection.exec_driver_sql(_insert(table, how, name), parameters)
 
 
-@cache
-def _merge(table: Table, how: Merge, dialect: str) -> str:
-    statement = (sqlite if dialect == "sqlite" else postgresql).insert(table)
-    new = statement.excluded
-    others = [column for column in table.columns if not column.primary_key]
-    upsert = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key),
-        set_={c.name: c + new[c.name] if how == "add" else new[c.name] for c in others},
-        where=new.at_ms < table.c.at_ms if how == "keep the earlier" else None,
+def _turned(table: Table, rows: Sequence[Row]) -> Row:
+    """The columns, as arrays; one that has whole numbers beside others would be refused."""
+    columns = zip(table.columns, zip(*rows, strict=True), strict=True)
+    return tuple(
+        [None if value is None else float(value) for value in values]
+        if isinstance(column.type, Float)
+        else list(values)
+        for column, values in columns
     )
-    return str(upsert.compile(dialect=_DIALECTS[dialect]))
+
+
+@cache
+def _insert(table: Table, how: Merge | None, dialect: str) -> str:
+    if dialect == "sqlite":
+        statement: Any = sqlite.insert(table)
+    else:
+        arrays = [cast(bindparam(c.name), postgresql.ARRAY(c.type)) for c in table.columns]
+        source = func.unnest(*arrays).table_valued(*table.columns.keys()).render_derived()
+        statement = postgresql.insert(table).from_select(table.columns.keys(), select(source))
+    if how is not None:
+        new = statement.excluded
+        others = [column for column in table.columns if not column.primary_key]
+        statement = statement.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_={c.name: c + new[c.name] if how == "add" else new[c.name] for c in others},
+            where=new.at_ms < table.c.at_ms if how == "keep the earlier" else None,
+        )
+    return str(statement.compile(dialect=_DIALECTS[dialect]))
 
 
 @cache

@@ -29,6 +29,14 @@ class Coded:
         """The column of these rows, or of those that are True."""
         return Coded(self.codes[rows], self.names)
 
+    def equals(self, name: str) -> NDArray[np.bool_]:
+        """Which rows have this text."""
+        return np.array([one == name for one in self.names], np.bool_)[self.codes]
+
+    def texts(self) -> NDArray[np.str_]:
+        """The column as it is."""
+        return np.array(self.names or ("",), np.str_)[self.codes]
+
 
 class Rows:
     """Rows as columns of equal length; a dataclass of arrays and `Coded`."""

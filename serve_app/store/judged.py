@@ -40,7 +40,7 @@ class Judged(Rows):
         rating: 1 to 5, or 0 if none was given.
     """
 
-    epoch: NDArray[np.int32]
+    epoch: NDArray[np.int64]
     unit: NDArray[np.int64]
     assigned: Coded
     reason: Coded
@@ -81,7 +81,7 @@ def read(connection: Connection, scope: Scope) -> Judged:
     few = ("epoch", *texts, "correct", "complaint", "rating")
     columns = Columns(connection, query, few)
     return Judged(
-        epoch=columns.numbers("epoch", np.int32),
+        epoch=columns.numbers("epoch", np.int64),
         unit=columns.numbers("unit", np.int64),
         assigned=columns.coded("assigned"),
         reason=columns.coded("reason"),

@@ -85,7 +85,7 @@ def add(connection: Connection, pictures: Iterable[KeptPicture], timeline: Timel
                 insert(schema.kept_pictures).values(
                     **{name: getattr(picture, name) for name in (*_FACTS, "rule_id", "sealed")},
                     labels=json.dumps(picture.labels),
-                    epoch=timeline.epoch(picture),
+                    epoch=timeline.epoch(picture) or 0,
                 )
             )
             _make_room(connection, picture.room)

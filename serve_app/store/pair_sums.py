@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select
 
 from serve_app.domain import ShadowPair
 from serve_app.store import schema, sums
+from serve_app.store.columns import Coded, Columns, Rows
 from serve_app.store.scope import Scope
 from serve_app.store.sums import MINUTE_MS, Sums
 
@@ -53,6 +56,24 @@ class PairSum:
     live_model_sum: float
     difference_sum: float
     difference_squares: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairCounts(Rows):
+    """How many pairs each minute had of each region, live label, label and outcome; columns of
+    equal length.
+
+    Attributes:
+        minute: Counted from 1970 UTC.
+        region, live_label, label: Empty for none.
+    """
+
+    minute: NDArray[np.int64]
+    region: Coded
+    live_label: Coded
+    label: Coded
+    outcome: Coded
+    pairs: NDArray[np.int64]
 
 
 def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) -> None:
@@ -104,3 +125,24 @@ def read(
     """See `serve_app.store.sums.read`."""
     rows = sums.read(connection, schema.pair_sums, scope, by, slot_ms)
     return [PairSum(**row) for row in rows]
+
+
+def counts(connection: Connection, scope: Scope) -> PairCounts:
+    """The pairs in scope, the oldest first."""
+    few = ("region", "live_label", "label", "outcome")
+    minute, *texts = (schema.pair_sums.c[name] for name in ("minute", *few))
+    query = (
+        select(minute, *texts, func.sum(schema.pair_sums.c.pairs).label("pairs"))
+        .where(*scope.conditions(schema.pair_sums, "minute", MINUTE_MS))
+        .group_by(minute, *texts)
+    )
+    columns = Columns(connection, query, few)
+    found = PairCounts(
+        minute=columns.numbers("minute", np.int64),
+        region=columns.coded("region"),
+        live_label=columns.coded("live_label"),
+        label=columns.coded("label"),
+        outcome=columns.coded("outcome"),
+        pairs=columns.numbers("pairs", np.int64),
+    )
+    return found.only(np.argsort(found.minute, kind="stable"))

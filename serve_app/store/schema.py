@@ -132,15 +132,15 @@ judged = Table(
     sqlite_with_rowid=False,
 )
 
-# The fields of `serve_app.domain.KeptPicture` but its room, and the epoch; `labels` as JSON. Once a
-# picture was reviewed, what the versions said of it stays when the picture itself has gone.
+# The fields of `serve_app.domain.KeptPicture` but its room, and the epoch, 0 for none; `labels`
+# are JSON. Of what was reviewed, all but the picture itself stays.
 kept_pictures = Table(
     "kept_pictures",
     metadata,
     Column("writer", String, primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, nullable=False),
-    Column("epoch", Integer),
+    Column("epoch", Integer, nullable=False),
     Column("rule_id", String, nullable=False),
     Column("region", String),
     Column("expires_at_ms", BigInteger, nullable=False),

@@ -39,7 +39,7 @@ from serve_app.store.judged import Judged
 from serve_app.store.kept_pictures import StoredPicture
 from serve_app.store.latency_sums import Histogram, Kind
 from serve_app.store.migrations import migrate
-from serve_app.store.pair_sums import PairSum
+from serve_app.store.pair_sums import PairCounts, PairSum
 from serve_app.store.retention import Retention
 from serve_app.store.revisions import Revision
 from serve_app.store.scope import EVERYTHING, Scope
@@ -172,6 +172,11 @@ class Store:
         """Sums of shadow pairs; see `serve_app.store.sums.read`."""
         with self._database.reading() as connection:
             return pair_sums.read(connection, scope, by, slot_ms)
+
+    def pair_counts(self, scope: Scope = EVERYTHING) -> PairCounts:
+        """How many shadow pairs each minute had of what."""
+        with self._database.reading() as connection:
+            return pair_sums.counts(connection, scope)
 
     def unit_sums(self, experiment: str, scope: Scope = EVERYTHING) -> UnitSums:
         """What each unit of an experiment met, by epoch, day and version."""

@@ -303,6 +303,41 @@ def test_feedback_is_kept_once(service: Any, examples: Any) -> None:
     assert (forged.status_code, forged.json()["code"]) == (404, "unknown_prediction")
 
 
+def test_pools_scale_under_a_canary_and_nobody_changes_version(
+    service: Any, base: dict[str, Any], file: Any, examples: Any
+) -> None:
+    document = copy.deepcopy(base)
+    deployment(document, "Ingress")["user_config"]["rule"] = PARALLEL | {
+        "experiment": "e2e-scaling",
+        "weight": 0.5,
+    }
+    for pool in ("StablePool", "CandidatePool"):
+        deployment(document, pool)["autoscaling_config"] |= {
+            "min_replicas": 1,
+            "initial_replicas": 1,
+            "max_replicas": 2,
+            "target_ongoing_requests": 0.6,  # so low that one client is enough for a replica
+            "downscale_delay_s": 6,
+        }
+    service.command("deploy", str(file(document)))
+
+    def sizes() -> list[int]:
+        return [len(processes(service, pool)) for pool in ("StablePool", "CandidatePool")]
+
+    wait(lambda: sizes() == [1, 1])
+    with Load(examples, users=300, clients=1) as load:
+        load.wait_for(100, ("v2", "split"))
+        with Load(examples, users=300, clients=16) as more:
+            wait(lambda: sizes() == [2, 2])
+            more.wait_for(200, ("v2", "split"))
+        wait(lambda: sizes() == [1, 1])
+        load.wait_for(50, ("v2", "split"))
+    assert load.failed == more.failed == []
+    given = split(load.asked + more.asked)
+    assert len(given) == 300
+    assert all(len(versions) == 1 for versions in given.values())
+
+
 @pytest.mark.parametrize("fault", [faults.NONE, faults.SLOW, faults.BROKEN, "killed"])
 def test_a_shadow_changes_no_answer(service: Any, file: Any, examples: Any, fault: str) -> None:
     single = {

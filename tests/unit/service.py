@@ -25,7 +25,7 @@ from models.preprocess import Pixels, to_pixels
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Replica, Reply
 from serve_app.data_plane.versions import Versions
-from serve_app.domain import Exposure, Feedback, Pool, ShadowPair
+from serve_app.domain import Exposure, Feedback, KeptPicture, Pool, ShadowPair
 from serve_app.http.data_plane import application
 from serve_app.identity import Identity
 from serve_app.recording.batch import Adoption, Batch
@@ -34,6 +34,7 @@ from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
 from serve_app.rules.rule import Rule
+from serve_app.seal import Seal
 from serve_app.trace import Trace
 
 KEY = bytes(range(32))
@@ -202,7 +203,10 @@ class Service:
         spool = Spool(folder)
         self.recorder = Recorder(self._take, spool)
         self.desk = FeedbackDesk(self._take, spool)
-        self.plane = DataPlane(self.pools, self.recorder, self.identity, Versions(registry_folder))
+        self.seal = Seal(KEY)
+        self.plane = DataPlane(
+            self.pools, self.recorder, self.identity, self.seal, Versions(registry_folder)
+        )
         self.traces: list[Trace] = []
         self.store_is_down = False
         self.app = application(self.plane, self.desk, MODEL, self.traces.append, self._beside)
@@ -281,6 +285,10 @@ class Service:
     def pairs(self) -> list[ShadowPair]:
         """See `batches`."""
         return [pair for batch in self.batches() for pair in batch.pairs]
+
+    def kept(self) -> list[KeptPicture]:
+        """See `batches`."""
+        return [picture for batch in self.batches() for picture in batch.kept]
 
     def feedback(self) -> list[Feedback]:
         """What the store has taken of it."""

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from serve_app.cli.report import text
+from serve_app.cli.report import reviews, text
 
 
 def show(out: Console, report: dict[str, Any]) -> None:
@@ -49,6 +49,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
                 f"what {version} answers has drifted: {drift['divergence_bits']:.4f} bits between"
                 f" the first and the second half, {drift['noise_bits']:.4f} is chance"
             )
+    reviews.show(out, report)
 
 
 def _transitions(report: dict[str, Any]) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, select
 
-from serve_app.domain import Exposure, Feedback, ShadowPair
+from serve_app.domain import Exposure, Feedback, KeptPicture, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.store.schema import metadata
 
@@ -68,6 +68,24 @@ FEEDBACK = Feedback(
     complaint=True,
 )
 
+KEPT = KeptPicture(
+    writer=WRITER,
+    sequence=1,
+    at_ms=1_700_000_000_250,
+    rule_id="aaaaaaaa",
+    region="AU",
+    expires_at_ms=1_700_000_600_250,
+    room=10,
+    probability=0.25,
+    digest="d1" * 32,
+    stable="v1",
+    live_label="dog",
+    candidate="v2",
+    label="koala",
+    labels=("cat", "dog", "koala"),
+    sealed=b"gAAAAA-sealed",
+)
+
 
 def exposure(sequence: int, **changes: Any) -> Exposure:
     """An exposure with a number."""
@@ -77,6 +95,12 @@ def exposure(sequence: int, **changes: Any) -> Exposure:
 def pair(sequence: int, **changes: Any) -> ShadowPair:
     """A shadow pair with a number."""
     return replace(PAIR, sequence=sequence, **changes)
+
+
+def kept(sequence: int, **changes: Any) -> KeptPicture:
+    """A kept picture with a number, and a digest of its own; the digests fall as numbers rise."""
+    numbered: dict[str, Any] = {"sequence": sequence, "digest": f"{1000 - sequence:064x}"}
+    return replace(KEPT, **numbered | changes)
 
 
 def feedback(at_ms: int, **changes: Any) -> Feedback:
@@ -90,7 +114,7 @@ def adoption(letter: str, at_ms: int) -> Adoption:
 
 
 def batch(
-    *entries: Adoption | Exposure | ShadowPair | Feedback,
+    *entries: Adoption | Exposure | ShadowPair | Feedback | KeptPicture,
     writer: str = WRITER,
     last_sequence: int = 0,
     **dropped: int,
@@ -107,6 +131,7 @@ def batch(
         exposures=exposures,
         pairs=tuple(replace(e, writer=writer) for e in entries if isinstance(e, ShadowPair)),
         feedback=tuple(entry for entry in entries if isinstance(entry, Feedback)),
+        kept=tuple(entry for entry in entries if isinstance(entry, KeptPicture)),
         last_sequence=last_sequence or max((e.sequence for e in exposures), default=0),
         **dropped,
     )

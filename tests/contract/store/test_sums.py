@@ -153,6 +153,28 @@ def test_sums_of_pairs_are_those_of_their_rows(
 
 
 @ON_ONE_DATABASE
+@given(recorded=pairs)
+def test_counts_of_pairs_are_those_of_their_rows(
+    store: Store, url: str, recorded: list[ShadowPair]
+) -> None:
+    empty(url)
+    in_two_batches(store, recorded)
+    found = store.pair_counts()
+    texts = (found.region, found.live_label, found.label, found.outcome)
+    keys = zip(found.minute.tolist(), *(column.texts().tolist() for column in texts), strict=True)
+    assert dict(zip(keys, found.pairs.tolist(), strict=True)) == Counter(
+        (p.at_ms // MINUTE_MS, p.region or "", p.live_label or "", p.label or "", p.outcome)
+        for p in recorded
+    )
+    assert found.minute.tolist() == sorted(found.minute.tolist())
+    cats = found.live_label.equals("cat")
+    assert found.pairs[cats].sum() == sum(p.live_label == "cat" for p in recorded)
+    assert store.pair_counts(Scope(until_ms=MINUTE_MS)).pairs.sum() == sum(
+        p.at_ms < MINUTE_MS for p in recorded
+    )
+
+
+@ON_ONE_DATABASE
 @given(recorded=exposures)
 def test_histograms_have_every_exposure_in_the_bucket_of_its_duration(
     store: Store, url: str, recorded: list[Exposure]

@@ -34,6 +34,7 @@ from serve_app.reports.desk import ReportDesk
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from serve_app.store.errors import BadExport
+from tests.unit.reviews import Reviews
 from tests.unit.service import Service
 
 ROOT = Path(__file__).parents[3]
@@ -51,6 +52,7 @@ class FakeController:
         shadow: The tally.
         is_deaf: What is deployed takes no effect.
         reports: Who makes them.
+        reviews: Who has the pictures.
     """
 
     def __init__(self, service: Service) -> None:
@@ -64,6 +66,7 @@ class FakeController:
         self.dropped_pairs = 0
         self.is_deaf = False
         self.reports: ReportDesk | None = None
+        self.reviews: Reviews | None = None
         self._service = service
 
     @property
@@ -189,6 +192,24 @@ class FakeController:
     ) -> dict[str, Any]:
         assert self.reports
         return await asyncio.to_thread(self.reports.make, name, since, region, experiment)
+
+    async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
+        assert self.reviews
+        return await self.reviews.disagreements(limit, reviewed)
+
+    async def disagreement(self, picture_id: str) -> dict[str, Any]:
+        assert self.reviews
+        return await self.reviews.disagreement(picture_id)
+
+    async def picture(self, picture_id: str) -> bytes:
+        assert self.reviews
+        return await self.reviews.picture(picture_id)
+
+    async def review(
+        self, picture_id: str, answer: str, actor: str, reason: str, key: str | None
+    ) -> dict[str, Any]:
+        assert self.reviews
+        return await self.reviews.review(picture_id, answer, actor, reason, key)
 
     @property
     def _known(self) -> tuple[str, ...]:

@@ -195,7 +195,13 @@ class TestPins:
 
 class TestRules:
     def test_without_any_rule_nothing_is_answered(self, service: Service) -> None:
-        plane = DataPlane(service.pools, service.recorder, service.identity, service.plane.versions)
+        plane = DataPlane(
+            service.pools,
+            service.recorder,
+            service.identity,
+            service.seal,
+            service.plane.versions,
+        )
         assert not plane.is_ruled
         with pytest.raises(NotReady, match=r"^no rule is in force: deploy a good one$"):
             _ = plane.rule

@@ -20,6 +20,7 @@ from serve_app.evidence.confidence import (
     fixed_horizon,
     interval,
     log_evidence,
+    no_event_difference,
     proportion_sequence,
     rate,
     share_difference,
@@ -167,6 +168,31 @@ def test_two_arms_without_an_event_differ_little() -> None:
     found = share_difference((0, 5000), (0, 5000))
     assert found.high == -found.low == pytest.approx(1 - (0.025 / 5001) ** (1 / 5000), rel=1e-6)
     assert found.high < 0.0025
+
+
+class TestNoEvent:
+    def test_in_one_epoch_it_is_the_difference_of_shares(self) -> None:
+        found = no_event_difference(np.array([4000.0]), np.array([1000.0]))
+        assert found == share_difference((0, 4000), (0, 1000))
+
+    def test_epochs_of_one_weight_are_as_good_as_one(self) -> None:
+        found = no_event_difference(np.array([3000.0, 1000.0]), np.array([750.0, 250.0]))
+        together = share_difference((0, 4000), (0, 1000))
+        assert (found.low, found.high) == pytest.approx((together.low, together.high))
+
+    def test_an_epoch_that_an_arm_hardly_saw_may_hide_more(self) -> None:
+        """Half of all units came in the first epoch, a sixth of treatment's and nine fourteenths
+        of control's."""
+        found = no_event_difference(np.array([900.0, 500.0]), np.array([100.0, 500.0]))
+        pooled = share_difference((0, 1400), (0, 600))
+        assert found.high == pytest.approx(3 * pooled.high)
+        assert found.low == pytest.approx(1.4 * pooled.low)
+
+    def test_it_is_no_more_than_all(self) -> None:
+        assert no_event_difference(np.array([1.0, 99.0]), np.array([1.0, 1.0])).high == 1
+
+    def test_without_an_epoch_nothing_is_known(self) -> None:
+        assert not no_event_difference(np.array([]), np.array([])).is_known
 
 
 def test_an_interval_holds_its_ends() -> None:

@@ -94,17 +94,13 @@ def test_a_window_that_is_none_is_refused(window: str) -> None:
 class TestAssigned:
     units = Assigned(np.array([5, 3, 9]), np.zeros(3, np.int64), np.array([True, False, True]))
 
-    def test_who_has_a_word(self) -> None:
-        said = words({"unit": 9}, {"unit": 5}, {"unit": 9})
-        assert self.units.having(said, np.array([True, False, True])).tolist() == [
-            False,
-            False,
-            True,
-        ]
+    def test_each_has_its_row(self) -> None:
+        assert self.units.rows(np.array([9, 5, 9, 3])).tolist() == [2, 0, 2, 1]
 
-    def test_a_stranger_is_refused(self) -> None:
+    @pytest.mark.parametrize("unit", [1, 4, 10])
+    def test_a_stranger_is_refused(self, unit: int) -> None:
         with pytest.raises(ValueError, match="a unit that was not assigned"):
-            self.units.having(words({"unit": 4}), np.array([False]))
+            self.units.rows(np.array([5, unit]))
 
     def test_a_unit_is_assigned_once(self) -> None:
         with pytest.raises(ValueError, match="assigned twice"):

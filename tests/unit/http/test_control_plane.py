@@ -47,7 +47,13 @@ CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/updates", RECREATION),
     ("POST", "/revisions/3/restore", CHANGE),
 ]
-POSTS = [(path, body) for method, path, body in CHANGES if method == "POST"]
+PICTURE = "/disagreements/0123456789ab-7"
+REVIEW: tuple[str, str, dict[str, Any]] = (
+    "POST",
+    f"{PICTURE}/review",
+    {"actor": "anna", "answer": "koala"},
+)
+POSTS = [(path, body) for method, path, body in (*CHANGES, REVIEW) if method == "POST"]
 BEHIND_THE_DOOR = [
     ("GET", "/status", None),
     ("GET", "/deployment", None),
@@ -58,6 +64,10 @@ BEHIND_THE_DOOR = [
     ("GET", "/reports/ab", None),
     ("GET", "/reports/shadow", None),
     ("GET", "/export/epochs", None),
+    ("GET", "/disagreements", None),
+    ("GET", PICTURE, None),
+    ("GET", f"{PICTURE}/picture", None),
+    REVIEW,
     *CHANGES,
 ]
 
@@ -117,6 +127,21 @@ class FakeController:
         os.close(number)
         self.exported = Path(name)
         return self._note(self.exported, "export", table, kind, since)
+
+    async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
+        return self._note({"disagreements": []}, "disagreements", limit, reviewed)
+
+    async def disagreement(self, picture_id: str) -> dict[str, Any]:
+        return self._note({"id": picture_id}, "disagreement", picture_id)
+
+    async def picture(self, picture_id: str) -> bytes:
+        return self._note(b"\xff\xd8\xff", "picture", picture_id)
+
+    async def review(
+        self, picture_id: str, answer: str, actor: str, reason: str, key: str | None
+    ) -> dict[str, Any]:
+        answered = {"id": picture_id}
+        return self._note(answered, "review", picture_id, answer, actor, reason, key)
 
     def _note(self, answer: T, *asked: Any) -> T:
         self.asked.append(asked)
@@ -190,7 +215,12 @@ class TestTheDoor:
             for method in item
         }
         assert documented - {("POST", "/session"), ("DELETE", "/session")} == {
-            (method, path.replace("/3/", "/{number}/").replace("/epochs", "/{table}"))
+            (
+                method,
+                path.replace("/3/", "/{number}/")
+                .replace("/epochs", "/{table}")
+                .replace(PICTURE, "/disagreements/{picture_id}"),
+            )
             for method, path, _ in BEHIND_THE_DOOR
         }
 
@@ -502,7 +532,14 @@ class TestThePage:
 
     @pytest.mark.parametrize(
         ("path", "media_type"),
-        [("/", "text/html"), ("/static/console.js", "javascript"), ("/static/console.css", "css")],
+        [
+            ("/", "text/html"),
+            ("/review", "text/html"),
+            ("/static/console.js", "javascript"),
+            ("/static/console.css", "css"),
+            ("/static/review.js", "javascript"),
+            ("/static/review.css", "css"),
+        ],
     )
     def test_anybody_may_see_the_empty_page(
         self, console: Console, path: str, media_type: str
@@ -512,8 +549,9 @@ class TestThePage:
         assert media_type in response.headers["content-type"]
         assert console.controller.asked == []
 
-    def test_nothing_foreign_may_be_put_into_it(self, console: Console) -> None:
-        response = asyncio.run(ask(console.app, "GET", "/"))
+    @pytest.mark.parametrize("path", ["/", "/review"])
+    def test_nothing_foreign_may_be_put_into_it(self, console: Console, path: str) -> None:
+        response = asyncio.run(ask(console.app, "GET", path))
         assert response.headers["content-security-policy"].startswith("default-src 'self'")
 
     @pytest.mark.parametrize("name", ["none.js", "%2e%2e/console.html", "../console.html"])

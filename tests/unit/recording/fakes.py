@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar, TypeVarTuple
 
-from serve_app.domain import Exposure, Feedback, ShadowPair
+from serve_app.domain import Exposure, Feedback, KeptPicture, ShadowPair
 from serve_app.recording.batch import Batch
 
 T = TypeVar("T")
@@ -50,6 +50,24 @@ PAIR = ShadowPair(
     latency_ms=6.5,
     model_ms=3.25,
     error=None,
+)
+
+KEPT = KeptPicture(
+    writer="0123456789ab",
+    sequence=1,
+    at_ms=1_250,
+    rule_id="9f31c0aa",
+    region="AU",
+    expires_at_ms=61_250,
+    room=10,
+    probability=0.5,
+    digest="d1" * 32,
+    stable="v1",
+    live_label="cat",
+    candidate="v2",
+    label="koala",
+    labels=("cat", "dog", "koala"),
+    sealed=b"gAAAAA-sealed",
 )
 
 FEEDBACK = Feedback(
@@ -180,6 +198,11 @@ def exposure(sequence: int, **changes: Any) -> Exposure:
 def pair(sequence: int, **changes: Any) -> ShadowPair:
     """A shadow pair with a number."""
     return replace(PAIR, sequence=sequence, **changes)
+
+
+def kept(sequence: int, **changes: Any) -> KeptPicture:
+    """A kept picture with a number."""
+    return replace(KEPT, sequence=sequence, **changes)
 
 
 def feedback(at_ms: int, **changes: Any) -> Feedback:

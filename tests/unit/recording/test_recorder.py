@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.recording.recorder import Recorder
+from serve_app.recording.recorder import KEPT_AT_ONCE, MAX_KEPT, Recorder
 from serve_app.recording.spool import Spool
-from tests.unit.recording.fakes import FakeStore, Fate, exposure, pair, run, until
+from tests.unit.recording.fakes import FakeStore, Fate, exposure, kept, pair, run, until
 
 RULE = '{"kind":"single","stable":"v1"}'
 
@@ -239,6 +239,47 @@ def test_pairs_are_dropped_by_a_count_of_their_own(tmp_path: Path) -> None:
         assert (batch.dropped_pairs, batch.dropped) == (2, 0)
 
     run(scenario())
+
+
+def test_kept_pictures_are_delivered_a_few_at_once_after_the_interval(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5)
+        recorder.start()
+        for number in range(1, KEPT_AT_ONCE + 3):
+            recorder.record_kept(kept(number))
+        record(recorder)
+        await until(lambda: recorder.kept.delivered == KEPT_AT_ONCE + 2)
+        sizes = [(at_s, len(b.exposures), len(b.kept)) for at_s, b in store.attempts]
+        assert sizes == [(0.5, 1, KEPT_AT_ONCE), (1.0, 0, 2)]
+
+    run(scenario())
+
+
+def test_pictures_that_wait_are_few_and_the_others_counted(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        recorder = Recorder(FakeStore().deliver, Spool(tmp_path))
+        for number in range(MAX_KEPT + 3):
+            recorder.record_kept(kept(number))
+        recorder.kept.drop()
+        counts = recorder.kept
+        assert (counts.recorded, counts.waiting, counts.dropped) == (MAX_KEPT + 4, MAX_KEPT, 4)
+
+    run(scenario())
+
+
+def test_pictures_that_cannot_be_delivered_are_spooled_as_they_are(tmp_path: Path) -> None:
+    store = FakeStore(afterwards=Fate.REFUSED)
+
+    async def scenario() -> None:
+        recorder = Recorder(store.deliver, Spool(tmp_path))
+        recorder.record_kept(kept(1))
+        await recorder.close(timeout_s=1)
+        assert recorder.kept.spooled == 1
+
+    run(scenario())
+    Spool(tmp_path).drain(store.take)
+    assert [batch.kept for batch in store.taken] == [(kept(1),)]
 
 
 def test_an_adoption_is_delivered_without_exposures_too(tmp_path: Path) -> None:

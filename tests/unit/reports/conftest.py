@@ -89,7 +89,7 @@ class Diary:
             reason="split",
             assigned=assigned,
             served=assigned,
-            user=None if user is None else f"{user:032x}",
+            user=None if user is None else f"{user:016x}" * 2,
             session=None,
             region="DE",
             label="cat",

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.errors import BadConfig
-from serve_app.rules.parse import ingress_config, pool_config
+from serve_app.rules.parse import ingress_config, pool_config, read_rule
+from serve_app.rules.shadow import Shadow
 
 KNOWN = ("v1", "v2")
 SINGLE = {"kind": "single", "stable": "v1"}
+SHADOW: dict[str, Any] = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
 
 # What YAML can hold.
 anything: st.SearchStrategy[Any] = st.recursive(
@@ -20,7 +22,9 @@ anything: st.SearchStrategy[Any] = st.recursive(
         st.lists(inner, max_size=3),
         st.dictionaries(
             st.one_of(
-                st.sampled_from(["rule", "kind", "stable", "version", "candidate", "weight"]),
+                st.sampled_from(
+                    ["rule", "kind", "stable", "version", "candidate", "weight", "review"]
+                ),
                 st.text(max_size=5),
             ),
             inner,
@@ -71,6 +75,52 @@ def test_an_unknown_version_is_refused_with_those_that_there_are() -> None:
     assert str(caught.value) == "rule.stable is v3: the registry has v1, v2"
     with pytest.raises(BadConfig, match="version is v1: the registry has none"):
         pool_config({"version": "v1"}, ())
+
+
+def test_a_shadow_keeps_no_picture_unless_it_says_so() -> None:
+    rule = ingress_config({"rule": SHADOW}, KNOWN)
+    assert isinstance(rule, Shadow)
+    assert rule.review is None
+    assert rule.content()["review"] is None
+
+
+def test_what_a_shadow_keeps_is_told_in_the_words_of_the_yaml() -> None:
+    rule = ingress_config({"rule": SHADOW | {"review": {"for": "90m", "keep": 5}}}, KNOWN)
+    assert isinstance(rule, Shadow)
+    assert rule.review
+    assert rule.review.for_ms == 90 * 60_000
+    told = {"keep": 5, "disagreements": 1.0, "agreements": 0.02, "for": "90m"}
+    assert rule.content()["review"] == told
+    assert read_rule(rule.content()) == rule
+    assert read_rule(SHADOW | {"review": {}}).content()["review"] == told | {
+        "keep": 200,
+        "for": "7d",
+    }
+
+
+@pytest.mark.parametrize(
+    ("review", "text"),
+    [
+        (True, "rule.review is refused"),
+        ([], "rule.review is refused"),
+        ({"keep": 0}, "rule.review.keep is refused: Input should be greater than or equal to 1"),
+        ({"keep": 1001}, "rule.review.keep is refused: Input should be less than or equal to 1000"),
+        ({"keep": 1.5}, "rule.review.keep is refused"),
+        ({"agreements": 1.01}, "rule.review.agreements is refused"),
+        ({"disagreements": -0.1}, "rule.review.disagreements is refused"),
+        ({"for": "7"}, "rule.review.for is '7': expected a number and m, h or d, such as 7d"),
+        ({"for": "0d"}, "rule.review.for is '0d': expected a number"),
+        ({"for": "7d\n"}, "rule.review.for is '7d\n': expected a number"),
+        ({"for": "31d"}, "rule.review.for is 31d: a picture is kept for 30d at most"),
+        ({"for": 7}, "rule.review.for is refused"),
+        ({"for_": "7d"}, "rule.review.for_ is refused"),
+        ({"kep": 7}, "rule.review.kep is refused"),
+    ],
+)
+def test_an_impossible_review_is_refused_with_the_path_to_its_key(review: Any, text: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        ingress_config({"rule": SHADOW | {"review": review}}, KNOWN)
+    assert str(caught.value).startswith(text)
 
 
 def test_a_pool_is_assigned_a_version() -> None:

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from serve_app import config
+from serve_app.clock import now_ms
 from serve_app.composition import without_data_plane
-from serve_app.errors import BadConfig
+from serve_app.errors import AlreadyReviewed, BadConfig
 from serve_app.home import DATABASE_VARIABLE, HOME_VARIABLE
 from serve_app.lifecycle.up import BASE
+from serve_app.recording.batch import Batch
+from tests.unit.recording.fakes import kept
 from tests.unit.service import PARALLEL
 
 with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
@@ -66,3 +69,35 @@ def test_without_a_data_plane_a_rule_and_an_update_are_refused(sent: list[Any], 
         asyncio.run(ask())
     assert str(caught.value) == "applications have no 'animals': deploy one"
     assert sent == []
+
+
+def test_a_review_is_made_once_for_a_key_and_expired_pictures_are_removed(sent: list[Any]) -> None:
+    writer = "0123456789ab"
+
+    async def review() -> None:
+        made = Controller()
+        try:
+            await made._expire()
+            now = now_ms()
+            pictures = (
+                kept(1, at_ms=now, expires_at_ms=now + 60_000),
+                kept(2, at_ms=now, expires_at_ms=now - 1, digest="d2" * 32),
+            )
+            await made.record(Batch(writer, kept=pictures))
+            said = (f"{writer}-1", "koala", "anna", "")
+            for _ in range(2):
+                assert await made.once("a-key", "review", *said) == 1
+            with pytest.raises(AlreadyReviewed):
+                await made.review(*said)
+            assert len(made._store.kept_pictures()) == 2
+            await made._expire()  # too early to look again
+            assert len(made._store.kept_pictures()) == 2
+            made._expire_from_s = 0.0
+            await made._expire()
+            assert [picture.sequence for picture in made._store.kept_pictures()] == [1]
+        finally:
+            made._watching.cancel()
+            await made._in_writer(made._store.close)
+            made._writer.shutdown()
+
+    asyncio.run(review())

@@ -16,7 +16,7 @@ def upgrade() -> None:
         Column("writer", String, primary_key=True),
         Column("sequence", BigInteger, primary_key=True, autoincrement=False),
         Column("at_ms", BigInteger, nullable=False),
-        Column("epoch", Integer),
+        Column("epoch", Integer, nullable=False),
         Column("rule_id", String, nullable=False),
         Column("region", String),
         Column("expires_at_ms", BigInteger, nullable=False),

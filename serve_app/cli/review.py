@@ -1,0 +1,77 @@
+"""`serve-app review`: what do the pictures show on which the versions disagree?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from serve_app.cli.options import AsJson, Reason, Url, actor, console, print_json
+from serve_app.client import Client, service_url
+from serve_app.config import CONTROL_PLANE
+from serve_app.home import open_home
+
+app = typer.Typer(
+    no_args_is_help=True, help="What do the pictures show on which the versions disagree?"
+)
+
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
+Done = Annotated[
+    bool, typer.Option("--reviewed", help="Those that were reviewed, with what was said of them.")
+]
+Picture = Annotated[str, typer.Argument(metavar="ID", help="As review list says.")]
+Label = Annotated[
+    str, typer.Argument(metavar="LABEL", help="A label of either version, other, or cannot_tell.")
+]
+
+
+@app.command("list")
+def list_pictures(
+    limit: Limit = 20, reviewed: Done = False, url: Url = None, as_json: AsJson = False
+) -> None:
+    """List pictures that wait for a review; what the versions said is told after it."""
+    service = url or service_url()
+    with Client(service, open_home().token) as client:
+        answer = client.disagreements(limit, reviewed)
+    if as_json:
+        print_json(answer)
+        return
+    table = Table("picture", "when", "region", box=None)
+    for column in ("kind", "stable", "candidate", "it shows", "says") if reviewed else ():
+        table.add_column(column)
+    for picture in answer["disagreements"]:
+        when = datetime.fromtimestamp(picture["at_ms"] / 1000).astimezone()
+        told = (
+            (
+                picture["kind"],
+                *(" ".join(picture[role].values()) for role in ("stable", "candidate")),
+                picture["review"]["answer"],
+                picture["review"]["actor"],
+            )
+            if reviewed
+            else ()
+        )
+        row = (picture["id"], when.isoformat(" ", "seconds"), picture["region"] or "-", *told)
+        table.add_row(*map(escape, row))
+    console().print(table)
+    typer.echo(f"{answer['waiting']:,} wait; {service}/{CONTROL_PLANE}/review shows them")
+
+
+@app.command("answer")
+def answer_picture(
+    picture: Picture, label: Label, reason: Reason = "", url: Url = None, as_json: AsJson = False
+) -> None:
+    """Say what a picture shows, once; then what the versions said of it is told."""
+    with Client(url or service_url(), open_home().token) as client:
+        told = client.review(picture, label, actor(), reason)
+    if as_json:
+        print_json(told)
+        return
+    for role in ("stable", "candidate"):
+        said = told[role]
+        right = "right" if said["label"] == label else "wrong"
+        verdict = "" if label == "cannot_tell" else f", {right}"
+        typer.echo(f"{said['version']} said {said['label']}{verdict}")

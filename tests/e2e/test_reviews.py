@@ -1,0 +1,210 @@
+"""Pictures on which the versions disagree, from a shadow's traffic to the report, in a browser."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from models.drawings import draw
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "deploy_configs" / "base.yaml"
+REVIEW = {"keep": 50, "disagreements": 1.0, "agreements": 0.0, "for": "1h"}
+SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
+KOALAS = 12
+SETTLE_S = 90.0
+
+
+def eventually(condition: Callable[[], Any], timeout_s: float = SETTLE_S) -> Any:
+    """The first true value of a condition, which must come in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"never came: {condition}"
+        time.sleep(0.25)
+    return value
+
+
+@pytest.fixture(scope="module")
+def service(start: Any) -> Any:
+    return start(BASE)
+
+
+@pytest.fixture(scope="module")
+def put(service: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Puts a rule in force."""
+    folder = tmp_path_factory.mktemp("rules")
+
+    def put_in_force(**rule: Any) -> None:
+        path = folder / f"{len(list(folder.iterdir()))}.yaml"
+        path.write_text(yaml.safe_dump({"rule": rule}))
+        service.command("rule", "set", str(path))
+        if rule["kind"] == "shadow":
+            eventually(lambda: service.http.get("/v1/rule").json()["candidate"]["up"])
+
+    return put_in_force
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if not program:
+        pytest.skip("no Chromium: install it to test the page of the blind review")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield chromium
+        chromium.close()
+
+
+def koala(seed: int) -> bytes:
+    content = BytesIO()
+    draw("koala", seed).convert("RGB").save(content, "PNG")
+    return content.getvalue()
+
+
+def waiting(service: Any) -> int:
+    return int(service.control("disagreements")["waiting"])
+
+
+def copied(service: Any) -> int:
+    return int(service.control("status")["recording"]["shadow"]["copied"])
+
+
+def send_koalas(service: Any, first: int) -> None:
+    """A few a second, so that no picture lacks a place."""
+    for seed in range(first, first + KOALAS):
+        answer = service.classify(koala(seed), X_Region="AU")
+        assert (answer.status_code, answer.json()["version"]) == (200, "v1")
+        time.sleep(0.5)
+
+
+def test_a_shadow_keeps_no_picture_unless_it_says_so(service: Any, put: Any) -> None:
+    put(**SHADOW)
+    send_koalas(service, first=100)
+    eventually(lambda: copied(service) > 0)
+    time.sleep(3)
+    assert waiting(service) == 0
+
+
+def test_what_the_versions_disagree_on_waits_for_review(service: Any, put: Any) -> None:
+    """However often a picture is sent, it waits once."""
+    put(**SHADOW, review=REVIEW)
+    before = copied(service)
+    send_koalas(service, first=200)
+    send_koalas(service, first=200)
+    eventually(lambda: copied(service) > before)
+    eventually(lambda: waiting(service) >= 2)
+    time.sleep(3)
+    assert 2 <= waiting(service) <= KOALAS
+    report = service.json("report", "shadow", "--since", "1h")["reviews"]
+    assert (report["reviewed"], report["waiting"]) == (0, waiting(service))
+    assert report["disagreements"]["candidate_right"] is None
+    assert "which version is right is not known" in service.command("report", "shadow")
+
+
+def test_no_picture_lies_open_in_the_home(service: Any) -> None:
+    """Whatever Fernet leaves of a JPEG, its beginning is not among it."""
+    assert waiting(service)
+    files = [path for path in service.home.rglob("*") if path.is_file()]
+    assert any(b"kept_pictures" in path.read_bytes() for path in files)
+    assert not any(b"\xff\xd8\xff\xe0" in path.read_bytes() for path in files)
+    assert (service.home / "picture.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_pictures_are_for_bearers_of_the_token(service: Any) -> None:
+    (one, *_) = service.control("disagreements")["disagreements"]
+    for path in ("", f"/{one['id']}", f"/{one['id']}/picture"):
+        assert service.http.get(f"/control/disagreements{path}").status_code == 401
+    picture = httpx.get(
+        f"http://127.0.0.1:8000/control/disagreements/{one['id']}/picture",
+        headers={"Authorization": f"Bearer {service.token}"},
+    )
+    assert picture.headers["content-type"] == "image/jpeg"
+    assert picture.headers["cache-control"] == "no-store"
+    assert picture.content.startswith(b"\xff\xd8\xff")
+
+
+def test_two_pictures_are_reviewed_blind_and_the_report_changes(
+    service: Any, browser: Browser
+) -> None:
+    before = waiting(service)
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto("http://127.0.0.1:8000/control/review")
+    page.get_by_role("link", name="Sign in on the console").click()
+    page.get_by_label("Token").fill(service.token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("cell", name="StablePool").first).to_be_visible()
+    page.get_by_role("link", name="Blind review").click()
+    page.get_by_label("Your name").fill("anna")
+    is_shown(page)
+    page.get_by_role("button", name="koala").click()
+    is_told(page)
+    page.keyboard.press("Enter")  # the next one
+    is_shown(page)
+    page.keyboard.press("3")  # koala
+    is_told(page)
+    assert complaints == []
+
+    assert waiting(service) == before - 2
+    report = service.json("report", "shadow", "--since", "1h")["reviews"]
+    assert (report["reviewed"], report["waiting"]) == (2, before - 2)
+    # They were drawn as koalas, and v1 knows none.
+    assert report["disagreements"]["only_stable"] == 0
+    assert report["disagreements"]["only_candidate"] + report["disagreements"]["both_wrong"] == 2
+    assert report["agreements"]["both_wrong"]["estimate"] is None
+    assert "2 pictures" in service.command("report", "shadow")
+
+
+def is_shown(page: Page) -> None:
+    """A picture that may be answered, and nothing of what was said of it."""
+    expect(page.get_by_role("button", name="koala")).to_be_enabled()
+    width = page.get_by_alt_text("The picture to review").evaluate("image => image.naturalWidth")
+    assert width > 0
+    for word in ("v1", "v2", "disagree", "AU"):
+        expect(page.locator("main")).not_to_contain_text(word)
+
+
+def is_told(page: Page) -> None:
+    told = page.get_by_role("status")
+    expect(told).to_contain_text("They disagreed")
+    expect(told).to_contain_text("anna saidkoala")
+    expect(told).to_contain_text("v1 said")
+    expect(told).to_contain_text("v2 said")
+    expect(page.get_by_role("button", name="Next picture")).to_be_focused()
+
+
+def test_a_review_by_command_is_told_and_stays(service: Any) -> None:
+    (one, *_) = service.json("review", "list")["disagreements"]
+    told = service.json("review", "answer", one["id"], "other")
+    assert told["review"]["answer"] == "other"
+    refused = service.command("review", "answer", one["id"], "koala", fails=True)
+    assert "has said 'other'" in refused
+    assert one["id"] in service.command("review", "list", "--reviewed")
+
+
+def test_under_a_key_a_review_is_answered_again(service: Any) -> None:
+    (one, *_) = service.control("disagreements?limit=1")["disagreements"]
+    asked = {
+        "json": {"answer": "cannot_tell", "actor": "test"},
+        "headers": {"Authorization": f"Bearer {service.token}", "Idempotency-Key": "review-1"},
+    }
+    path = f"/control/disagreements/{one['id']}/review"
+    first, again = (service.http.post(path, **asked) for _ in range(2))
+    assert (first.status_code, first.json()) == (again.status_code, again.json())
+    assert first.status_code == 200
+    del asked["headers"]["Idempotency-Key"]
+    refused = service.http.post(path, **asked)
+    assert (refused.status_code, refused.json()["code"]) == (409, "already_reviewed")
