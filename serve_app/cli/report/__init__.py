@@ -43,7 +43,7 @@ def report_canary(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Does the candidate work? Errors, latency, classes, beside stable in the same hours."""
+    """Does the candidate work? Errors, latency, classes, beside stable on the same days."""
     _report("canary", canary.show, url, as_json, since=since, region=region, experiment=experiment)
 
 
