@@ -17,7 +17,7 @@ from serve_app.errors import NotRunning, Refused
 URL_VARIABLE = "SERVE_APP_URL"
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
-EXPORT_TIMEOUT_S = 90.0
+READ_TIMEOUT_S = 90.0  # of reports and exports; the service gives up before
 
 
 def service_url() -> str:
@@ -121,7 +121,9 @@ class Client:
 
     def report(self, name: str, question: dict[str, str]) -> dict[str, Any]:
         """`GET /control/reports/{name}`."""
-        return self._ask("GET", f"/{CONTROL_PLANE}/reports/{name}", params=question)
+        return self._ask(
+            "GET", f"/{CONTROL_PLANE}/reports/{name}", params=question, timeout=READ_TIMEOUT_S
+        )
 
     def audit(self, limit: int) -> list[dict[str, Any]]:
         """`GET /control/audit`, the newest first."""
@@ -138,14 +140,21 @@ class Client:
         question = {"kind": kind, "since": since}
         with (
             self._reached(place),
-            self._http.stream("GET", place, params=question, timeout=EXPORT_TIMEOUT_S) as answer,
+            self._http.stream("GET", place, params=question, timeout=READ_TIMEOUT_S) as answer,
         ):
             if answer.is_error:
                 answer.read()
                 self._content(answer)
-            with path.open("wb") as file:
-                for part in answer.iter_bytes():
-                    file.write(part)
+            draft = path.with_name(f".{path.name}.{os.getpid()}")
+            try:
+                with open(
+                    os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
+                ) as file:
+                    for part in answer.iter_bytes():
+                        file.write(part)
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
 
     def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
         """`GET /control/disagreements`: pictures that wait for a review, or have one."""
@@ -199,9 +208,7 @@ class Client:
         try:
             yield
         except httpx.TimeoutException as exc:
-            raise NotRunning(
-                f"{self._url}{path} did not answer within {TIMEOUT_S:g} s: try again"
-            ) from exc
+            raise NotRunning(f"{self._url}{path} did not answer in time: try again") from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise self._not_running(exc) from exc
 

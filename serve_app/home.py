@@ -7,6 +7,7 @@ serve-app.db     the store, unless SERVE_APP_DATABASE_URL names another
 accepted/        the last configuration that each deployment accepted
 experiments/     the terms of each experiment that was ever used
 spool/           exposures and feedback that could not be delivered
+exports/         tables on their way to who asked for them
 run/             what the last start started
 """
 

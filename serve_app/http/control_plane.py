@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.background import BackgroundTask
@@ -49,7 +49,7 @@ class ControlPlane(Reviews, Protocol):
     async def revisions(self, limit: int) -> list[dict[str, Any]]: ...
     async def audit(self, limit: int) -> list[dict[str, Any]]: ...
     async def report(
-        self, name: str, since: str, region: str | None, experiment: str | None
+        self, name: str, since: str | None, region: str | None, experiment: str | None
     ) -> dict[str, Any]: ...
     async def export(self, table: str, kind: str, since: str) -> os.PathLike[str]: ...
 
@@ -95,6 +95,10 @@ Since = Annotated[
         description="From when: such as 30m, 24h or 7d before now, or an ISO 8601 time.",
         max_length=50,
     ),
+]
+SinceOrAll = Annotated[
+    str | None,
+    Query(description="As above; without it, all that is known.", max_length=50),
 ]
 WEEK = "7d"
 Region = Annotated[
@@ -193,33 +197,37 @@ def application(
 
     @app.get("/reports/canary", dependencies=admitted, responses=may_have_none)
     async def canary_report(
-        since: Since = WEEK, region: Region = None, experiment: Experiment = None
+        since: SinceOrAll = None, region: Region = None, experiment: Experiment = None
     ) -> Response:
         return json_response(await plane.report("canary", since, region, experiment))
 
     @app.get("/reports/ab", dependencies=admitted, responses=may_have_none)
     async def ab_report(
-        since: Since = WEEK, region: Region = None, experiment: Experiment = None
+        since: SinceOrAll = None, region: Region = None, experiment: Experiment = None
     ) -> Response:
         return json_response(await plane.report("ab", since, region, experiment))
 
     @app.get("/reports/shadow", dependencies=admitted, responses=may_have_none)
-    async def shadow_report(since: Since = WEEK, region: Region = None) -> Response:
+    async def shadow_report(since: SinceOrAll = None, region: Region = None) -> Response:
         return json_response(await plane.report("shadow", since, region, None))
 
     @app.get(
         "/export/{table}",
         dependencies=admitted,
         responses=may_fail | documentation.files(*EXPORTED.values()),
-        response_class=FileResponse,
+        response_class=StreamingResponse,
     )
     async def export(
         table: TableName, since: Since = WEEK, kind: Literal["csv", "parquet"] = "csv"
     ) -> Response:
         path = await plane.export(table, kind, since)
-        remove = BackgroundTask(os.unlink, path)
-        return FileResponse(
-            path, media_type=EXPORTED[kind], filename=f"{table}.{kind}", background=remove
+        file = open(path, "rb")  # noqa: SIM115 closed when it was sent
+        os.unlink(path)  # it lasts as long as it is read, whatever becomes of the client
+        return StreamingResponse(
+            file,
+            media_type=EXPORTED[kind],
+            headers={"Content-Disposition": f'attachment; filename="{table}.{kind}"'},
+            background=BackgroundTask(file.close),
         )
 
     app.include_router(disagreements.routes(plane), dependencies=admitted)
@@ -230,7 +238,8 @@ def application(
 
 
 _PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }

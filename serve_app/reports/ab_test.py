@@ -77,6 +77,7 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "report": "ab",
         "period": period.content(),
         **found.content(),
+        "whole": experiment.is_whole(store, found, period),
         "outcome": outcome.model_dump(),
         **figures.decided(verdict.verdict),
         "srm": figures.mismatch(srm),

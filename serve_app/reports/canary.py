@@ -25,7 +25,7 @@ from serve_app.evidence.units import Flags, Floats, UnitSums, strata, totals, un
 from serve_app.evidence.verdict import Finding, Measure, mismatch
 from serve_app.reports import experiment, figures
 from serve_app.reports.experiment import Experiment
-from serve_app.reports.period import Period
+from serve_app.reports.period import DAY_MS, Period
 from serve_app.store import units
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.store import Store
@@ -62,9 +62,13 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "report": "canary",
         "period": period.content(),
         **found.content(),
+        "whole": experiment.is_whole(store, found, period),
         **_together(measures, srm),
         "srm": figures.mismatch(srm),
-        "measured": {"since_ms": days.since_ms, "until_ms": days.until_ms},
+        "measured": {
+            "since_ms": max(days.since_ms, found.epochs[0].started_at_ms // DAY_MS * DAY_MS),
+            "until_ms": days.until_ms,
+        },
         "measures": measures,
         "regions": _regions(found, met),
         "latency_ms": _quantiles(store, found, period, "latency"),

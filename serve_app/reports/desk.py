@@ -24,9 +24,10 @@ class ReportDesk:
         self._database_url = database_url
         self._lock = threading.Lock()
         self._opened: Store | None = None
+        self._versions: dict[Path, Versions] = {}
 
     def make(
-        self, name: str, since: str, region: str | None, experiment: str | None = None
+        self, name: str, since: str | None, region: str | None, experiment: str | None = None
     ) -> dict[str, Any]:
         """A report, as JSON.
 
@@ -78,4 +79,5 @@ class ReportDesk:
         revisions = self._store().revisions(1)
         if not revisions:
             raise NothingToReport("nothing was deployed yet")
-        return Versions(config.registry_folder(revisions[0].document)).card(version).labels
+        folder = config.registry_folder(revisions[0].document)
+        return self._versions.setdefault(folder, Versions(folder)).card(version).labels

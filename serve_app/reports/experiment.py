@@ -103,6 +103,14 @@ def find(store: Store, kinds: Collection[str], period: Period, name: str | None)
     return wanted[-1]
 
 
+def is_whole(store: Store, experiment: Experiment, period: Period) -> bool:
+    """Whether the period has all of the experiment. What is always valid is so for data that
+    gathers from one beginning on; a period that slides with the clock is new at every look."""
+    every = store.epochs_within(None, period.until_ms)
+    began_ms = min(e.started_at_ms for e in every if e.experiment == experiment.name)
+    return period.since_ms <= began_ms
+
+
 def srm_counts(store: Store, experiment: Experiment, period: Period) -> dict[str, list[SrmCounts]]:
     """The units at their first assignment, by region, of each epoch."""
     arms: dict[tuple[str, int], list[int]] = {}

@@ -62,22 +62,27 @@ class Period:
 
     def content(self) -> dict[str, object]:
         """As JSON."""
-        return {"since_ms": self.since_ms, "until_ms": self.until_ms, "region": self.region}
+        return {
+            "since_ms": self.since_ms or None,
+            "until_ms": self.until_ms,
+            "region": self.region,
+        }
 
 
-def period(since: str, region: str | None, now_ms: int) -> Period:
+def period(since: str | None, region: str | None, now_ms: int) -> Period:
     """The period from `since` until now.
 
     Args:
-        since: A number and m, h or d before now; or an ISO 8601 time, UTC if it names no zone.
+        since: A number and m, h or d before now; or an ISO 8601 time, UTC if it names no zone; None
+            for all that is known.
         region: A country or a group of `serve_app.regions`; None for everywhere.
 
     Raises:
         BadPeriod: One of them is impossible.
     """
-    since_ms = _since_ms(since.strip(), now_ms)
+    since_ms = _since_ms(since.strip(), now_ms) if since is not None else 0
     if since_ms >= now_ms:
-        raise BadPeriod(f"since is '{since[:50]}', which is not in the past")
+        raise BadPeriod(f"since is '{since}', which is not in the past")
     countries = None
     if region is not None:
         countries = members(region)

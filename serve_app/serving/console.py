@@ -43,7 +43,10 @@ class Console:
     def __init__(self, controller: DeploymentHandle[Any]) -> None:
         join_serve_log()
         self._controller = controller
-        self._database_url = open_home().database_url
+        home = open_home()
+        self._database_url = home.database_url
+        for left in home.folder("exports").iterdir():  # by clients that did not wait
+            left.unlink(missing_ok=True)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return application(self, Doorkeeper(open_home().token), _log, _nothing_beside)
@@ -96,10 +99,9 @@ class Console:
         return ReportDesk(self._database_url)
 
     async def report(
-        self, name: str, since: str, region: str | None, experiment: str | None
+        self, name: str, since: str | None, region: str | None, experiment: str | None
     ) -> dict[str, Any]:
         """See `ReportDesk.make`; the Controller is not asked."""
-
         return await _read(lambda: self._reports.make(name, since, region, experiment))
 
     async def export(self, table: str, kind: str, since: str) -> Path:

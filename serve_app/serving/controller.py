@@ -162,10 +162,10 @@ class Controller:
     async def status(self) -> dict[str, Any]:
         """Serve's applications, what was recorded, the present revision."""
         details = await asyncio.to_thread(serve_config.details)
-        revisions = await self._in_writer(self._store.revisions, 1)
-        recorded = await self._in_writer(self._store.recording)
-        shadow = await self._in_writer(self._store.shadow_tally, None)
-        epochs = await self._in_writer(self._store.epochs, 1)
+        revisions = await asyncio.to_thread(self._store.revisions, 1)
+        recorded = await asyncio.to_thread(self._store.recording)
+        shadow = await asyncio.to_thread(self._store.shadow_tally, None)
+        epochs = await asyncio.to_thread(self._store.epochs, 1)
         return {
             "applications": {
                 name: _application(application)
@@ -192,11 +192,11 @@ class Controller:
 
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
         """Newest first."""
-        return [asdict(entry) for entry in await self._in_writer(self._store.revisions, limit)]
+        return [asdict(entry) for entry in await asyncio.to_thread(self._store.revisions, limit)]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         """Newest first."""
-        return [asdict(entry) for entry in await self._in_writer(self._store.audit, limit)]
+        return [asdict(entry) for entry in await asyncio.to_thread(self._store.audit, limit)]
 
     async def __del__(self) -> None:
         self._watching.cancel()
@@ -207,6 +207,10 @@ class Controller:
         await self._resume()
         while True:
             try:
+                await self._expire()
+            except Exception:
+                logger.exception("expire.failed")
+            try:
                 await self._notice()
             except Exception:
                 logger.exception("watch.failed")
@@ -216,7 +220,6 @@ class Controller:
                 logger.exception("drain.failed")
             try:
                 await self._prune()
-                await self._expire()
             except Exception:
                 logger.exception("prune.failed")
             flush_serve_log()
@@ -291,6 +294,8 @@ class Controller:
 
     async def _notice(self) -> None:
         """Number a configuration that came without us."""
+        if self._deploying.locked():  # what is under way is noted by who does it
+            return
         async with self._deploying:
             document = await self.deployed()
             if document == self._noticed:

@@ -35,8 +35,8 @@ class Retention:
     """How many days rows and sums are kept.
 
     Attributes:
-        rows_days: Exposures, shadow pairs, feedback; more than the `window` of any A/B test.
-        sums_days: At least as many.
+        rows_days: Exposures, shadow pairs, feedback.
+        sums_days: Sums, and what was said of answers; at least as many.
     """
 
     rows_days: int = 30
@@ -105,7 +105,7 @@ def _too_old(rows_ms: int, sums_ms: int) -> list[tuple[Table, ColumnElement[bool
         (schema.exposures, schema.exposures.c.at_ms < rows_ms),
         (schema.shadow_pairs, schema.shadow_pairs.c.at_ms < rows_ms),
         (schema.feedback, schema.feedback.c.answered_at_ms < rows_ms),
-        by_epoch(schema.judged, "at_ms", rows_ms),
+        by_epoch(schema.judged, "at_ms", sums_ms),
         by_epoch(schema.exposure_sums, "minute", sums_ms // MINUTE_MS),
         by_epoch(schema.latency_sums, "minute", sums_ms // MINUTE_MS),
         by_epoch(schema.pair_sums, "minute", sums_ms // MINUTE_MS),

@@ -18,6 +18,9 @@ app = typer.Typer(no_args_is_help=True, help="What happened, and which version i
 Since = Annotated[
     str, typer.Option(help="From when: such as 30m, 24h, 7d before now, or an ISO 8601 time.")
 ]
+SinceOrAll = Annotated[
+    str | None, typer.Option("--since", help="Likewise; without it, from the beginning on.")
+]
 Where = Annotated[
     str | None, typer.Option("--region", help="A country, or a group such as australia-pacific.")
 ]
@@ -37,7 +40,7 @@ def report_traffic(
 
 @app.command("canary")
 def report_canary(
-    since: Since = WEEK,
+    since: SinceOrAll = None,
     region: Where = None,
     experiment: Experiment = None,
     url: Url = None,
@@ -49,7 +52,7 @@ def report_canary(
 
 @app.command("ab")
 def report_ab(
-    since: Since = WEEK,
+    since: SinceOrAll = None,
     region: Where = None,
     experiment: Experiment = None,
     url: Url = None,
@@ -61,7 +64,7 @@ def report_ab(
 
 @app.command("shadow")
 def report_shadow(
-    since: Since = WEEK, region: Where = None, url: Url = None, as_json: AsJson = False
+    since: SinceOrAll = None, region: Where = None, url: Url = None, as_json: AsJson = False
 ) -> None:
     """What would the candidate do with the traffic of now? Its copies, beside stable's answers."""
     _report("shadow", shadow.show, url, as_json, since=since, region=region)

@@ -92,10 +92,10 @@ def timeline(series: dict[str, Any], key: str, **only: Any) -> str:
 def head(out: Console, report: dict[str, Any], title: str) -> None:
     """What the report is about."""
     period = report["period"]
+    since = "from the beginning" if period["since_ms"] is None else when(period["since_ms"])
     region = f", {period['region']}" if period["region"] else ""
     out.print(
-        f"[bold]{escape(title)}[/bold], {when(period['since_ms'])} to"
-        f" {when(period['until_ms'])} UTC{escape(region)}\n"
+        f"[bold]{escape(title)}[/bold], {since} to {when(period['until_ms'])} UTC{escape(region)}\n"
     )
 
 
@@ -114,6 +114,11 @@ def experiment(out: Console, report: dict[str, Any]) -> None:
         f"{report['kind']} [bold]{escape(report['experiment'])}[/bold]: {report['treatment']}"
         f" beside {report['control']}, by {report['unit']}; {weights}"
     )
+    if not report.get("whole", True):
+        out.print(
+            "[yellow]a part of the experiment: looked at again and again, a period that slides with"
+            " the clock is not always valid[/yellow]"
+        )
 
 
 def mismatch(out: Console, srm: dict[str, Any], of: str = "units") -> None:

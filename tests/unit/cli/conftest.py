@@ -188,7 +188,7 @@ class FakeController:
         return path
 
     async def report(
-        self, name: str, since: str, region: str | None, experiment: str | None
+        self, name: str, since: str | None, region: str | None, experiment: str | None
     ) -> dict[str, Any]:
         assert self.reports
         return await asyncio.to_thread(self.reports.make, name, since, region, experiment)

@@ -117,7 +117,7 @@ class FakeController:
         return self._note([{"action": "deploy"}], "audit", limit)
 
     async def report(
-        self, name: str, since: str, region: str | None, experiment: str | None
+        self, name: str, since: str | None, region: str | None, experiment: str | None
     ) -> dict[str, Any]:
         return self._note({"report": name}, "report", name, since, region, experiment)
 
@@ -487,11 +487,15 @@ class TestWhatIsAsked:
 
 
 class TestReports:
-    @pytest.mark.parametrize("name", ["traffic", "canary", "ab", "shadow"])
-    def test_it_is_of_the_last_week_everywhere(self, console: Console, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "since"), [("traffic", "7d"), ("canary", None), ("ab", None), ("shadow", None)]
+    )
+    def test_it_is_of_everywhere_and_an_experiment_is_whole(
+        self, console: Console, name: str, since: str | None
+    ) -> None:
         response = console.ask("GET", f"/reports/{name}", headers=BEARER)
         assert (response.status_code, response.json()) == (200, {"report": name})
-        assert console.controller.asked == [("report", name, "7d", None, None)]
+        assert console.controller.asked == [("report", name, since, None, None)]
 
     @pytest.mark.parametrize("name", ["canary", "ab"])
     def test_what_is_asked_is_handed_on(self, console: Console, name: str) -> None:

@@ -5,7 +5,8 @@ import pytest
 from serve_app.errors import NothingToReport
 from serve_app.evidence.srm import SrmCounts
 from serve_app.reports import experiment
-from tests.unit.reports.conftest import CANARY, DAY, SHADOW, TEST, Diary, hours
+from serve_app.reports.period import DAY_MS, period
+from tests.unit.reports.conftest import CANARY, DAY, SHADOW, START_MS, TEST, Diary, hours
 
 CANARIES, TESTS = ("canary_rolling", "canary_parallel"), ("ab_test",)
 
@@ -65,6 +66,20 @@ def test_before_it_began_there_was_none(diary: Diary) -> None:
     diary.obeys(TEST, minute=120)
     with pytest.raises(NothingToReport):
         experiment.find(diary.store(), TESTS, hours(0, 2), None)
+
+
+def test_a_period_that_begins_later_has_a_part_of_it(diary: Diary) -> None:
+    diary.obeys(CANARY, minute=60, weight=0.05)
+    diary.obeys(CANARY, minute=120, weight=0.25)
+    store = diary.store()
+    for begins, whole in ((0, True), (1, True), (1.5, False), (2.5, False)):
+        found = experiment.find(store, CANARIES, hours(begins, 24), None)
+        assert experiment.is_whole(store, found, hours(begins, 24)) == whole
+    everything = period(None, None, START_MS + DAY_MS)
+    assert everything.content()["since_ms"] is None
+    assert experiment.is_whole(
+        store, experiment.find(store, CANARIES, everything, None), everything
+    )
 
 
 def test_units_are_counted_where_they_were_assigned_first(diary: Diary) -> None:
