@@ -105,13 +105,13 @@ def _content(picture: StoredPicture) -> dict[str, Any]:
         "id": picture.id,
         "at_ms": picture.at_ms,
         "expires_at_ms": picture.expires_at_ms,
-        "region": picture.region,
         "answers": answers(picture),
         "reviewed": picture.review is not None,
     }
     if picture.review is None:
         return asked
     return asked | {
+        "region": picture.region,
         "kind": "agreement" if picture.is_agreement else "disagreement",
         "probability": picture.probability,
         "stable": {"version": picture.stable, "label": picture.live_label},

@@ -54,7 +54,7 @@ def list_pictures(
             if reviewed
             else ()
         )
-        row = (picture["id"], when.isoformat(" ", "seconds"), picture["region"] or "-", *told)
+        row = (picture["id"], when.isoformat(" ", "seconds"), picture.get("region") or "-", *told)
         table.add_row(*map(escape, row))
     console().print(table)
     typer.echo(f"{answer['waiting']:,} wait; {service}/{CONTROL_PLANE}/review shows them")

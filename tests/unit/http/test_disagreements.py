@@ -71,7 +71,7 @@ class TestBeforeTheReview:
         assert answer["waiting"] == 3
         assert {one["id"] for one in answer["disagreements"]} == set(ids)
         for one in answer["disagreements"]:
-            assert (one["answers"], one["region"], one["reviewed"]) == (ANSWERS, "AU", False)
+            assert (one["answers"], one["reviewed"]) == (ANSWERS, False)
             assert desk.get(f"/{one['id']}").json() == one
 
     def test_nothing_tells_what_the_versions_said_nor_whether_they_agree(
@@ -82,7 +82,7 @@ class TestBeforeTheReview:
         shown = desk.get("").json()["disagreements"]
         varying = {"id", "at_ms", "expires_at_ms"}
         kinds = [{key: one[key] for key in one.keys() - varying} for one in shown]
-        assert kinds == [{"region": "AU", "answers": ANSWERS, "reviewed": False}] * 4
+        assert kinds == [{"answers": ANSWERS, "reviewed": False}] * 4
         assert not {"v1", "v2", "agreement", "disagreement"} & set(map(str, said_of(shown[0])))
 
     def test_a_list_is_as_long_as_asked(self, plane: Plane, desk: Desk) -> None:
