@@ -25,8 +25,8 @@ ALL: dict[str, Any] = {"review": {"agreements": 1.0}}
 
 
 def reviewed(service: Service, **review: Any) -> None:
-    """A shadow whose candidate answers, that keeps pictures."""
-    service.try_out(**SHADOW, review=review)
+    """A shadow whose candidate answers, that keeps pictures; by default each disagreement."""
+    service.try_out(**SHADOW, review={"agreements": 0.0} | review)
 
 
 async def settle(service: Service) -> None:
