@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,15 +16,13 @@ from serve_app.evidence.srm import SrmCounts, check, check_slices
 from serve_app.evidence.units import Flags, Ints, strata
 from serve_app.evidence.verdict import Measure
 from serve_app.reports import experiment, figures
-from serve_app.reports.experiment import Experiment
+from serve_app.reports.experiment import Experiment, Labels
 from serve_app.reports.period import HOUR_MS, Period
 from serve_app.rules.ab_test import ABTest
 from serve_app.store.judged import Judged
 from serve_app.store.store import Store
 
 KINDS = ("ab_test",)
-
-Labels = Callable[[str], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

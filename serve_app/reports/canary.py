@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -24,7 +23,7 @@ from serve_app.evidence.srm import Srm, check
 from serve_app.evidence.units import Flags, Floats, UnitSums, strata, totals, unit_share
 from serve_app.evidence.verdict import Finding, Measure, mismatch
 from serve_app.reports import experiment, figures
-from serve_app.reports.experiment import Experiment
+from serve_app.reports.experiment import Experiment, Labels
 from serve_app.reports.period import DAY_MS, Period
 from serve_app.store import units
 from serve_app.store.exposure_sums import ExposureSum
@@ -34,8 +33,6 @@ KINDS = ("canary_rolling", "canary_parallel")
 ERRORS = Measure("answers that failed", "decrease", 0.01)
 SLOWER = 0.10  # of stable's mean, from which on a candidate that is slower matters
 QUANTILES = (0.5, 0.95, 0.99)
-
-Labels = Callable[[str], Collection[str]]
 
 
 def report(store: Store, period: Period, labels: Labels, name: str | None) -> dict[str, Any]:
@@ -197,14 +194,7 @@ def _classes(found: Experiment, sums: list[ExposureSum], labels: Labels) -> dict
     before, now = (
         np.array([mix.get(label, 0) for label in shared], np.float64) for mix in counts.values()
     )
-    moved = drift(before, now)
-    return {
-        "counts": counts,
-        "shared": shared,
-        "divergence_bits": moved.divergence if moved else None,
-        "noise_bits": moved.noise if moved else None,
-        "drift": moved.is_drift if moved else None,
-    }
+    return {"counts": counts, "shared": shared, **figures.moved(drift(before, now))}
 
 
 def _confidence(sums: list[ExposureSum]) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,8 @@ from serve_app.rules.parse import read_rule
 from serve_app.rules.rule import Rule
 from serve_app.store.epochs import Epoch
 from serve_app.store.store import Store
+
+Labels = Callable[[str], Collection[str]]  # of a version: those that it knows
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from serve_app.evidence.comparison import Comparison
 from serve_app.evidence.confidence import ALPHA, Interval, Rate, fixed_horizon, interval
+from serve_app.evidence.drift import Drift
 from serve_app.evidence.power import detectable, units_needed
 from serve_app.evidence.shadow import WeightedRate
 from serve_app.evidence.srm import Srm
@@ -72,6 +73,15 @@ def mismatch(srm: Srm) -> dict[str, Any]:
         "expected_treatment": srm.expected,
         "p": srm.p,
         "invalid": srm.is_invalid,
+    }
+
+
+def moved(found: Drift | None) -> dict[str, Any]:
+    """How far apart two distributions are."""
+    return {
+        "divergence_bits": found.divergence if found else None,
+        "noise_bits": found.noise if found else None,
+        "drift": found.is_drift if found else None,
     }
 
 

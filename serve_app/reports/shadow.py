@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,12 @@ from serve_app.evidence.shadow import Copies, Load
 from serve_app.evidence.units import Labels as LabelColumn
 from serve_app.evidence.units import totals
 from serve_app.reports import experiment, figures, reviews
+from serve_app.reports.experiment import Labels
 from serve_app.reports.period import MINUTE_MS, Period
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.pair_sums import PairCounts, PairSum
 from serve_app.store.store import Store
-
-Labels = Callable[[str], Collection[str]]
 
 
 def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
@@ -180,12 +178,7 @@ def _drift(copies: Copies, labels: LabelColumn) -> dict[str, Any]:
     before, now = (
         totals(code[rows], copies.pictures[rows], len(names)) for rows in (~later, later)
     )
-    moved = drift(before, now)
-    return {
-        "divergence_bits": moved.divergence if moved else None,
-        "noise_bits": moved.noise if moved else None,
-        "drift": moved.is_drift if moved else None,
-    }
+    return figures.moved(drift(before, now))
 
 
 def _sum(sums: list[PairSum], name: str) -> float:

@@ -21,7 +21,6 @@ from serve_app.errors import BadConfig, NotReady, Problem, RefusedConfig, TooSlo
 from serve_app.home import open_home
 from serve_app.http.control_plane import application
 from serve_app.http.session import Doorkeeper
-from serve_app.reviewing import ReviewDesk
 from serve_app.seal import Seal
 from serve_app.serving.logs import join_serve_log
 from serve_app.store.errors import StoreError
@@ -29,6 +28,7 @@ from serve_app.trace import Trace
 
 if TYPE_CHECKING:
     from serve_app.reports.desk import ReportDesk
+    from serve_app.reviewing import ReviewDesk
 
 CALL_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 60.0
@@ -111,6 +111,9 @@ class Console:
 
     @cached_property
     def _reviews(self) -> ReviewDesk:
+        # It loads SQLAlchemy and Alembic, which a start can do without as well.
+        from serve_app.reviewing import ReviewDesk
+
         return ReviewDesk(self._database_url, Seal(open_home().picture_key))
 
     async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:

@@ -203,27 +203,26 @@ class Controller:
         await self._in_writer(self._store.close)
 
     async def _watch(self) -> None:
-        """Notice what was deployed without us, and take in what stopped ingresses left behind."""
+        """What is done all the time; what fails is tried again, and stops nothing else."""
         await self._resume()
+        chores = {
+            "expire": self._expire,
+            "watch": self._notice,
+            "drain": self._drain,
+            "prune": self._prune,
+        }
         while True:
-            try:
-                await self._expire()
-            except Exception:
-                logger.exception("expire.failed")
-            try:
-                await self._notice()
-            except Exception:
-                logger.exception("watch.failed")
-            try:
-                await self._in_writer(self._spool.drain, self._store.record)
-            except Exception:
-                logger.exception("drain.failed")
-            try:
-                await self._prune()
-            except Exception:
-                logger.exception("prune.failed")
+            for name, do in chores.items():
+                try:
+                    await do()
+                except Exception:
+                    logger.exception(f"{name}.failed")
             flush_serve_log()
             await asyncio.sleep(WATCH_INTERVAL_S)
+
+    async def _drain(self) -> None:
+        """Take in what stopped ingresses left behind."""
+        await self._in_writer(self._spool.drain, self._store.record)
 
     async def _prune(self) -> None:
         """Remove what is too old: a slice each time, until nothing is left for this hour."""

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.e2e.load import Asked, Load
+from tests.e2e.patience import eventually
 
 ROOT = Path(__file__).parents[2]
 TAIL_S = 2.0  # what an ingress that is killed had not delivered: half a second, and a busy machine
@@ -159,10 +160,3 @@ def kill(service: Any, application: str, deployment: str) -> None:
     facts = service.control("status")["applications"][application]["deployments"][deployment]
     (replica,) = facts["replicas"]
     os.kill(replica["pid"], signal.SIGKILL)
-
-
-def eventually(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.2)

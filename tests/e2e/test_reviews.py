@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,16 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from models.drawings import draw
+from tests.e2e.patience import eventually
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "deploy_configs" / "base.yaml"
 REVIEW = {"keep": 50, "disagreements": 1.0, "agreements": 0.0, "for": "1h"}
 SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
 KOALAS = 12
-SETTLE_S = 90.0
-
-
-def eventually(condition: Callable[[], Any], timeout_s: float = SETTLE_S) -> Any:
-    """The first true value of a condition, which must come in time."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"never came: {condition}"
-        time.sleep(0.25)
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +41,6 @@ def put(service: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
             eventually(lambda: service.http.get("/v1/rule").json()["candidate"]["up"])
 
     return put_in_force
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        pytest.skip("no Chromium: install it to test the page of the blind review")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield chromium
-        chromium.close()
 
 
 def koala(seed: int) -> bytes:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from tritonclient import http as triton
 
 from models import registry
@@ -27,20 +26,11 @@ from models.card import parse
 from models.classifier import load
 from models.preprocess import to_pixels
 from serve_app.lifecycle.ray_api import token_path
+from tests.e2e.patience import eventually
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "deploy_configs" / "base.yaml"
 PHOTOS = os.environ.get("SERVE_APP_PHOTOS")
-SETTLE_S = 90.0
-
-
-def eventually(condition: Callable[[], Any], timeout_s: float = SETTLE_S) -> Any:
-    """The first true value of a condition, which must come in time."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"never came: {condition}"
-        time.sleep(0.25)
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -83,20 +73,6 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]]
 @pytest.fixture(scope="module")
 def service(start: Any, document: dict[str, Any], write: Any) -> Any:
     return start(write(document))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        pytest.skip("no Chromium: install it to test the console and the Ray dashboard")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield chromium
-        chromium.close()
 
 
 def expected(version: str, picture: bytes) -> dict[str, float]:
