@@ -89,6 +89,17 @@ def measure(metric: Metric, direction: Direction, min_effect: float) -> Measure:
             return Measure("mean rating of those who rated", direction, min_effect, "of 5")
 
 
+def responders_measure(metric: Metric) -> str:
+    """What `Responders.among` compares."""
+    match metric:
+        case "complaint":
+            return "complaints, of a unit's words"
+        case "correct":
+            return "answers said to be right, of a unit's words"
+        case "rating":
+            return "mean rating, of a unit's words"
+
+
 def prefer(
     assigned: Assigned,
     words: Words,

@@ -10,11 +10,17 @@ import numpy as np
 
 from serve_app.domain import Reason
 from serve_app.evidence.outcome import Assigned, Words, window_s
-from serve_app.evidence.preference import Line, Preference, judge, measure, prefer
+from serve_app.evidence.preference import (
+    Line,
+    Preference,
+    judge,
+    measure,
+    prefer,
+    responders_measure,
+)
 from serve_app.evidence.shadow import hijack_rate
 from serve_app.evidence.srm import SrmCounts, check, check_slices
 from serve_app.evidence.units import Flags, Ints, strata
-from serve_app.evidence.verdict import Measure
 from serve_app.reports import experiment, figures
 from serve_app.reports.experiment import Experiment, Labels
 from serve_app.reports.period import HOUR_MS, Period
@@ -85,7 +91,7 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "shared_labels": _line(preference.shared),
         "new_labels": _line(preference.new),
         "truth_not_told": _line(preference.untold),
-        "responders": _responders(preference, what),
+        "responders": _responders(preference),
         "feedback_srm": figures.mismatch(_feedback_srm(found, test, timely)),
         "feedback": {
             "words": len(words.unit),
@@ -160,7 +166,7 @@ def _line(line: Line | None) -> dict[str, Any] | None:
     return figures.compared(line.told, line.interval) if line else None
 
 
-def _responders(preference: Preference, what: Measure) -> dict[str, Any]:
+def _responders(preference: Preference) -> dict[str, Any]:
     """Secondary: those who spoke chose to."""
     found = preference.responders
     return {
@@ -168,7 +174,7 @@ def _responders(preference: Preference, what: Measure) -> dict[str, Any]:
             "control": figures.number(found.coverage.control),
             "treatment": figures.number(found.coverage.treatment),
         },
-        "measure": f"{what.name}, of those who spoke",
+        "measure": responders_measure(preference.metric),
         "among": figures.compared(found.among, found.among_interval),
         "worst_case": figures.bounds(found.interval),
     }

@@ -11,9 +11,10 @@ from typing import Any
 from serve_app import config
 from serve_app.clock import now_ms
 from serve_app.data_plane.versions import Versions
-from serve_app.errors import NothingToReport
+from serve_app.errors import NoSuchVersion, NothingToReport
 from serve_app.reports import ab_test, canary, shadow, traffic
 from serve_app.reports.period import period
+from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, read_store
 
 
@@ -75,9 +76,24 @@ class ReportDesk:
             return self._opened
 
     def _labels(self, version: str) -> Collection[str]:
-        """Those of a version of the registry that is deployed."""
+        """Those of a version of the registry that is deployed; of one that is not there any more,
+        those that it was seen to say."""
         revisions = self._store().revisions(1)
         if not revisions:
             raise NothingToReport("nothing was deployed yet")
         folder = config.registry_folder(revisions[0].document)
-        return self._versions.setdefault(folder, Versions(folder)).card(version).labels
+        try:
+            return self._versions.setdefault(folder, Versions(folder)).card(version).labels
+        except NoSuchVersion:
+            if said := _said(self._store(), version):
+                return said
+            raise
+
+
+def _said(store: Store, version: str) -> set[str]:
+    """The labels of a version's answers, and of what it said of copies."""
+    answers = store.exposure_sums(EVERYTHING, by=("assigned", "as_assigned", "label"))
+    copies = store.pair_sums(EVERYTHING, by=("candidate", "label"))
+    labels = {one.label for one in answers if one.as_assigned and one.assigned == version}
+    labels |= {one.label for one in copies if one.candidate == version}
+    return {label for label in labels if label}

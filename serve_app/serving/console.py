@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from ray.exceptions import RayActorError, RayTaskError
@@ -23,6 +23,7 @@ from serve_app.http.control_plane import application
 from serve_app.http.session import Doorkeeper
 from serve_app.seal import Seal
 from serve_app.serving.logs import join_serve_log
+from serve_app.serving.reads import Reads
 from serve_app.store.errors import StoreError
 from serve_app.trace import Trace
 
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from serve_app.reviewing import ReviewDesk
 
 CALL_TIMEOUT_S = 20.0
-READ_TIMEOUT_S = 60.0
-T = TypeVar("T")
+READ_THREADS, MAX_READS, READ_TIMEOUT_S = 4, 16, 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Console:
     def __init__(self, controller: DeploymentHandle[Any]) -> None:
         join_serve_log()
         self._controller = controller
+        self._reads = Reads(threads=READ_THREADS, most=MAX_READS, timeout_s=READ_TIMEOUT_S)
         home = open_home()
         self._database_url = home.database_url
         for left in home.folder("exports").iterdir():  # by clients that did not wait
@@ -102,12 +103,12 @@ class Console:
         self, name: str, since: str | None, region: str | None, experiment: str | None
     ) -> dict[str, Any]:
         """See `ReportDesk.make`; the Controller is not asked."""
-        return await _read(lambda: self._reports.make(name, since, region, experiment))
+        return await self._reads.read(lambda: self._reports.make(name, since, region, experiment))
 
     async def export(self, table: str, kind: str, since: str) -> Path:
         """See `ReportDesk.export`; who asks removes the file."""
         folder = open_home().folder("exports")
-        return await _read(lambda: self._reports.export(table, kind, since, folder))
+        return await self._reads.read(lambda: self._reports.export(table, kind, since, folder))
 
     @cached_property
     def _reviews(self) -> ReviewDesk:
@@ -118,15 +119,15 @@ class Console:
 
     async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
         """See `ReviewDesk.disagreements`."""
-        return await _read(lambda: self._reviews.disagreements(limit, reviewed))
+        return await self._reads.read(lambda: self._reviews.disagreements(limit, reviewed))
 
     async def disagreement(self, picture_id: str) -> dict[str, Any]:
         """See `ReviewDesk.disagreement`."""
-        return await _read(lambda: self._reviews.disagreement(picture_id))
+        return await self._reads.read(lambda: self._reviews.disagreement(picture_id))
 
     async def picture(self, picture_id: str) -> bytes:
         """See `ReviewDesk.picture`."""
-        return await _read(lambda: self._reviews.picture(picture_id))
+        return await self._reads.read(lambda: self._reviews.picture(picture_id))
 
     async def review(
         self, picture_id: str, answer: str, actor: str, reason: str, key: str | None
@@ -156,18 +157,6 @@ class Console:
             if isinstance(exc.cause, Problem):
                 raise exc.cause from exc
             raise
-
-
-async def _read(make: Callable[[], T]) -> T:
-    """What a thread reads from the store."""
-    try:
-        return await asyncio.wait_for(asyncio.to_thread(make), READ_TIMEOUT_S)
-    except TimeoutError as exc:
-        raise TooSlow(
-            f"it was not ready within {READ_TIMEOUT_S:g} s: ask for a shorter period"
-        ) from exc
-    except StoreError as exc:
-        raise NotReady(str(exc)) from exc
 
 
 def _text(exc: Exception) -> str:

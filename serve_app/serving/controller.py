@@ -29,12 +29,14 @@ from serve_app.reviewing import review
 from serve_app.rules.parse import parse_rule
 from serve_app.serving import serve_config
 from serve_app.serving.logs import flush_serve_log, join_serve_log
+from serve_app.serving.reads import Reads
 from serve_app.serving.recreation import Progress, is_missing, recreate
 from serve_app.store.store import open_store
 
 WATCH_INTERVAL_S = 1.0
 PRUNE_INTERVAL_S = 3600.0
 EXPIRE_INTERVAL_S = 60.0
+READ_THREADS, MAX_READS, READ_TIMEOUT_S = 2, 16, 15.0
 MAX_WRITERS = 10  # that a status lists
 OUTSIDE = "outside"  # who deploys without us: Ray's own command or dashboard
 RESUMED = "controller"  # who finishes a recreation that another Controller began
@@ -53,13 +55,14 @@ class RuleSet:
 
 
 class Controller:
-    """One replica. Everything that touches the store runs in one thread."""
+    """One replica. Everything that changes the store runs in one thread."""
 
     def __init__(self) -> None:
         join_serve_log()
         home = open_home()
         self._spool = Spool(home.folder("spool"))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._reads = Reads(threads=READ_THREADS, most=MAX_READS, timeout_s=READ_TIMEOUT_S)
         self._store = open_store(home.database_url)
         self._once = Once(self._store, self._in_writer)
         self._deploying = asyncio.Lock()
@@ -162,10 +165,9 @@ class Controller:
     async def status(self) -> dict[str, Any]:
         """Serve's applications, what was recorded, the present revision."""
         details = await asyncio.to_thread(serve_config.details)
-        revisions = await asyncio.to_thread(self._store.revisions, 1)
-        recorded = await asyncio.to_thread(self._store.recording)
-        shadow = await asyncio.to_thread(self._store.shadow_tally, None)
-        epochs = await asyncio.to_thread(self._store.epochs, 1)
+        revisions = await self._reads.read(self._store.revisions, 1)
+        recorded = await self._reads.read(self._store.recording)
+        epochs = await self._reads.read(self._store.epochs, 1)
         return {
             "applications": {
                 name: _application(application)
@@ -181,7 +183,7 @@ class Controller:
                 "refused": recorded.refused,
                 "shadow_pairs": recorded.pairs,
                 "dropped_shadow_pairs": recorded.dropped_pairs,
-                "shadow": shadow,
+                "shadow": recorded.outcomes,
                 "writers": [asdict(writer) for writer in recorded.writers[:MAX_WRITERS]],
             },
         }
@@ -192,11 +194,11 @@ class Controller:
 
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
         """Newest first."""
-        return [asdict(entry) for entry in await asyncio.to_thread(self._store.revisions, limit)]
+        return [asdict(entry) for entry in await self._reads.read(self._store.revisions, limit)]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         """Newest first."""
-        return [asdict(entry) for entry in await asyncio.to_thread(self._store.audit, limit)]
+        return [asdict(entry) for entry in await self._reads.read(self._store.audit, limit)]
 
     async def __del__(self) -> None:
         self._watching.cancel()

@@ -287,6 +287,8 @@ writers = Table(
     Column("without_epoch", BigInteger, nullable=False),
     Column("pairs", BigInteger, nullable=False, server_default="0"),
     Column("dropped_pairs", BigInteger, nullable=False, server_default="0"),
+    Column("copied_pairs", BigInteger, nullable=False, server_default="0"),
+    Column("failed_pairs", BigInteger, nullable=False, server_default="0"),
 )
 
 revisions = Table(

@@ -6,9 +6,8 @@ from dataclasses import fields
 
 from sqlalchemy import Connection, select
 
-from serve_app.domain import Outcome, ShadowPair
-from serve_app.store import pair_sums, schema
-from serve_app.store.scope import Scope
+from serve_app.domain import ShadowPair
+from serve_app.store import schema
 
 _pairs = schema.shadow_pairs.c
 _FIELDS = tuple(field.name for field in fields(ShadowPair))
@@ -23,12 +22,3 @@ def since(connection: Connection, since_ms: int, limit: int) -> list[ShadowPair]
         .limit(limit)
     )
     return [ShadowPair(**row) for row in rows.mappings()]
-
-
-def tally(connection: Connection, rule_id: str | None) -> dict[str, int]:
-    """How many pairs of a rule, or of all, had each outcome, as far as the sums go back."""
-    scope = Scope(rule_ids=None if rule_id is None else (rule_id,))
-    counts = {
-        total.outcome: total.pairs for total in pair_sums.read(connection, scope, ["outcome"], None)
-    }
-    return {outcome.value: counts.get(outcome.value, 0) for outcome in Outcome}

@@ -106,7 +106,8 @@ class Store:
             pair_sums.add(connection, pairs)
             judged.update(connection, added, batch.feedback)
             without_epoch = sum(epoch is None for _, epoch in added)
-            writers.note(connection, batch, len(added), without_epoch, len(pairs))
+            outcomes = [pair.outcome for pair, _ in pairs]
+            writers.note(connection, batch, len(added), without_epoch, outcomes)
 
     def prune(self, now_ms: int, kept: Retention = Retention()) -> int:  # noqa: B008 frozen
         """Remove a slice of what has been kept for long enough; call it until it says 0.
@@ -131,11 +132,6 @@ class Store:
         """Those of what was answered at `since_ms` or later."""
         with self._database.reading() as connection:
             return shadow_pairs.since(connection, since_ms, limit)
-
-    def shadow_tally(self, rule_id: str | None) -> dict[str, int]:
-        """How many shadow pairs of a rule, or of all, had each `Outcome`."""
-        with self._database.reading() as connection:
-            return shadow_pairs.tally(connection, rule_id)
 
     def feedback(self, since_ms: int, limit: int) -> list[Feedback]:
         """What came at `since_ms` or later; the first of an answer is the one that counts."""

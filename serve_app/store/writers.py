@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
+from serve_app.domain import Outcome
 from serve_app.recording.batch import Batch
 from serve_app.store import retention, schema
 
@@ -25,6 +27,7 @@ class Writer:
         without_epoch: Those stored under a rule that nobody is known to have adopted.
         pairs: Its shadow pairs in the store.
         dropped_pairs: Those that it says it dropped.
+        copied_pairs, failed_pairs: Those of `pairs` with that outcome; the others were shed.
     """
 
     writer: str
@@ -36,6 +39,8 @@ class Writer:
     without_epoch: int
     pairs: int
     dropped_pairs: int
+    copied_pairs: int
+    failed_pairs: int
 
     @property
     def missing(self) -> int:
@@ -80,15 +85,34 @@ class Recording:
     def dropped_pairs(self) -> int:
         return sum(writer.dropped_pairs for writer in self.writers)
 
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many of the shadow pairs had each `Outcome`."""
+        copied = sum(writer.copied_pairs for writer in self.writers)
+        failed = sum(writer.failed_pairs for writer in self.writers)
+        return {
+            Outcome.COPIED.value: copied,
+            Outcome.FAILED.value: failed,
+            Outcome.SHED.value: self.pairs - copied - failed,
+        }
 
-def note(connection: Connection, batch: Batch, stored: int, without_epoch: int, pairs: int) -> None:
+
+def note(
+    connection: Connection,
+    batch: Batch,
+    stored: int,
+    without_epoch: int,
+    outcomes: Sequence[str],
+) -> None:
     """Add a batch to the figures of its writer; feedback does not count.
 
     Args:
         stored: How many of its exposures were new.
         without_epoch: How many of these have no epoch.
-        pairs: How many of its shadow pairs were new.
+        outcomes: Those of its shadow pairs that were new.
     """
+    pairs = len(outcomes)
+    copied, failed = outcomes.count(Outcome.COPIED), outcomes.count(Outcome.FAILED)
     times = [adoption.at_ms for adoption in batch.adoptions]
     times += [exposure.at_ms for exposure in batch.exposures]
     times += [pair.at_ms for pair in batch.pairs]
@@ -109,6 +133,8 @@ def note(connection: Connection, batch: Batch, stored: int, without_epoch: int, 
                 without_epoch=without_epoch,
                 pairs=pairs,
                 dropped_pairs=batch.dropped_pairs,
+                copied_pairs=copied,
+                failed_pairs=failed,
             )
         )
     else:
@@ -124,6 +150,8 @@ def note(connection: Connection, batch: Batch, stored: int, without_epoch: int, 
                 without_epoch=row.without_epoch + without_epoch,
                 pairs=row.pairs + pairs,
                 dropped_pairs=max(row.dropped_pairs, batch.dropped_pairs),
+                copied_pairs=row.copied_pairs + copied,
+                failed_pairs=row.failed_pairs + failed,
             )
         )
 

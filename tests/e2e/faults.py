@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 FILE = "fault"
-NONE, SLOW, BROKEN = "", "slow", "broken"
+NONE, SLOW, SLOWER, BROKEN = "", "slow", "slower", "broken"
 SLOW_S = 2.0
+SLOWER_MS = 30.0
 
 
 def read(home: Path) -> str:

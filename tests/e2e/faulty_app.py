@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from ray.serve import Application
 
 from models.preprocess import Pixels
-from serve_app.data_plane.pools import Reply
+from serve_app.data_plane.pools import Answer, Reply
 from serve_app.domain import Pool
 from serve_app.home import open_home
 from serve_app.serving.app import AnimalsArgs, data_plane
@@ -24,9 +25,19 @@ class Faulty(Classifier):
             match faults.read(open_home().path):
                 case faults.SLOW:
                     await asyncio.sleep(faults.SLOW_S)
+                case faults.SLOWER:
+                    return await self._slower(pixels)
                 case faults.BROKEN:
                     raise RuntimeError("the candidate is broken")
         return await super().classify(pixels)
+
+    async def _slower(self, pixels: Pixels) -> Reply:
+        """As if its network took longer, by the same time for each call."""
+        reply = await super().classify(pixels)
+        if not isinstance(reply, Answer):
+            return reply
+        await asyncio.sleep(faults.SLOWER_MS / 1000)
+        return replace(reply, model_ms=reply.model_ms + faults.SLOWER_MS)
 
 
 def animals(args: dict[str, Any]) -> Application:

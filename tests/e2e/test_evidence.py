@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
-from tests.e2e.load import Asked, Load
+from tests.e2e.ledger import Feedback, Ledger
+from tests.e2e.load import Load
 from tests.e2e.patience import eventually
 
 ROOT = Path(__file__).parents[2]
 TAIL_S = 2.0  # what an ingress that is killed had not delivered: half a second, and a busy machine
-CANARY = {
-    "kind": "canary_parallel",
-    "stable": "v1",
-    "candidate": "v2",
-    "weight": 0.3,
-    "experiment": "e2e-ledger",
+CANARY = {"stable": "v1", "candidate": "v2"}
+RULES: dict[str, dict[str, Any]] = {
+    "single": {"stable": "v1"},
+    "canary_parallel": CANARY | {"experiment": "e2e-canary_parallel", "weight": 0.3},
+    "canary_rolling": CANARY | {"experiment": "e2e-canary_rolling", "replicas": 1, "of": 2},
+    "ab_test": {"control": "v1", "treatment": "v2", "experiment": "e2e-ab_test", "unit": "user"},
+    "shadow": CANARY,
 }
 
 
@@ -62,91 +62,41 @@ def test_a_shadow_tells_where_the_koalas_come_from(service: Any, put: Any) -> No
     assert "koala by region" in service.command("report", "shadow")
 
 
-def test_what_was_acknowledged_is_there_and_what_was_lost_is_bounded(
-    service: Any, put: Any, examples: Any
+@pytest.mark.parametrize("kind", RULES)
+def test_what_was_sent_is_stored_or_known_to_be_missing(
+    service: Any, put: Any, examples: Any, kind: str
 ) -> None:
-    before, said_before = service.control("status")["recording"], words(service)
-    put(CANARY)
+    """But for the tail of an ingress that is killed. What was acknowledged is all there."""
+    put({"kind": "single", "stable": "v1"})  # what was before is all delivered
+    ledger = Ledger(service)
+    put({"kind": kind} | RULES[kind])
     with Load(examples, users=300) as load, Feedback(service.http.base_url, load.asked) as said:
-        load.wait_for(100, ("v2", "split"))
+        load.wait_for(300)
         kill(service, "animals", "Ingress")
         killed_at = time.time()
-        load.wait_for(300, ("v2", "split"))
+        load.wait_for(300)
         kill(service, "control", "Controller")
-        load.wait_for(300, ("v2", "split"))
+        load.wait_for(300)
         service.command("update", "v2", "--method", "rolling")
         load.wait_for(200, ("v2", "static"))
     assert load.failed == []
     tail = sum(killed_at - TAIL_S < asked.ended < killed_at + TAIL_S for asked in load.asked)
-    eventually(lambda: len(load.asked) - recorded(service, before) <= tail)
-    assert recorded(service, before) <= len(load.asked)
+    eventually(lambda: len(load.asked) - ledger.exposures() <= tail)
+    assert ledger.exposures() <= len(load.asked)
     assert len(said.acknowledged) > 50
     # What was sent as the ingress was killed may be stored, though nobody was thanked for it.
-    assert len(said.acknowledged) <= words(service) - said_before <= said.sent
+    assert len(said.acknowledged) <= ledger.words() <= said.sent
+    if kind == "shadow":
+        shadowed = sum(asked.given == ("v1", "static") for asked in load.asked)
+        eventually(lambda: shadowed - ledger.pairs() <= tail)
 
-    report = service.json("report", "canary", "--experiment", "e2e-ledger")
+
+def test_a_canary_of_which_a_tail_is_lost_is_a_fair_one_still(service: Any) -> None:
+    report = service.json("report", "canary", "--experiment", "e2e-canary_parallel")
     units = report["srm"]["control"] + report["srm"]["treatment"]
     assert 250 < units <= 300
     assert not report["srm"]["invalid"]
     assert report["finding"] not in ("worse", "invalid: SRM")
-
-
-class Feedback:
-    """Says something of every fourth answer, until it is left.
-
-    Attributes:
-        sent: How often.
-        acknowledged: The prediction ids for which it was thanked.
-    """
-
-    def __init__(self, url: httpx.URL, asked: list[Asked]) -> None:
-        self.sent = 0
-        self.acknowledged: list[str] = []
-        self._url = url
-        self._asked = asked
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Feedback:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=30) as http:
-            for asked in self._answers():
-                body = {"prediction_id": asked.answer["prediction_id"], "complaint": False}
-                self.sent += 1
-                try:
-                    thanked = http.post("/v1/feedback", json=body).status_code == 200
-                except httpx.HTTPError:
-                    continue
-                if thanked:
-                    self.acknowledged.append(body["prediction_id"])
-
-    def _answers(self) -> Iterator[Asked]:
-        place = 0
-        while not self._ended.wait(0.02):
-            while place < len(self._asked) and not self._ended.is_set():
-                if self._asked[place].status == 200:
-                    yield self._asked[place]
-                place += 4
-
-
-def recorded(service: Any, before: dict[str, Any]) -> int:
-    """Exposures since `before` that are stored, or known to be missing."""
-    now = service.control("status")["recording"]
-    return sum(int(now[state] - before[state]) for state in ("stored", "missing"))
-
-
-def words(service: Any) -> int:
-    """How often the store was told something of an answer."""
-    path = service.home / "feedback.csv"
-    service.command("export", "feedback", str(path))
-    return len(path.read_text().splitlines()) - 1
 
 
 def stored(service: Any, exposures: int) -> None:

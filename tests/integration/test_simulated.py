@@ -30,7 +30,7 @@ def test_a_store_takes_a_simulated_day(kind: str, tmp_path: Path) -> None:
         said += len(batch.feedback)
     recording = store.recording()
     assert (recording.stored, recording.dropped, recording.missing) == (2_000, 0, 0)
-    assert store.shadow_tally(rule.rule_id)["copied"] == (2_000 if kind == "shadow" else 0)
+    assert recording.outcomes["copied"] == (2_000 if kind == "shadow" else 0)
     assert len(store.feedback(START_MS, 10_000)) == said > 500
     assert [epoch.rule_id for epoch in store.epochs(10)] == [rule.rule_id]
     store.close()

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from serve_app.store.store import Store, open_store
-from tests.contract.store.postgres import NoServer, server
+from tests.postgres import NoServer, server
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store, open_store
 from tests.contract.store.crowd import DAY_MS, START_MS, Crowd
-from tests.contract.store.postgres import server
+from tests.postgres import server
 
 DAY = Scope(since_ms=START_MS, until_ms=START_MS + DAY_MS)
 HOUR_MS = 3_600_000

@@ -24,7 +24,7 @@ from serve_app.store.errors import StoreError
 from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, open_store
 from tests.contract.store.examples import adoption, batch, exposure
-from tests.contract.store.postgres import NOBODY, NoServer, Server, server
+from tests.postgres import NOBODY, NoServer, Server, server
 
 NO_LIMIT = 1_073_741_823  # pages, SQLite's own
 

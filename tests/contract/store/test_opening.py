@@ -151,7 +151,7 @@ def test_a_database_of_the_first_version_keeps_its_rows(url: str) -> None:
 def test_a_database_of_the_first_version_takes_what_is_new(url: str) -> None:
     create_version(url, "0001", FIRST_ROWS)
     store = open_store(url)
-    assert store.recording().writers == (Writer(WRITER, 1, 2, 3, 1, 2, 0, 0, 0),)
+    assert store.recording().writers == (Writer(WRITER, 1, 2, 3, 1, 2, 0, 0, 0, 0, 0),)
     store.record(batch(exposure(2), pair(1), feedback(FEEDBACK.at_ms), dropped_pairs=4))
     (writer,) = store.recording().writers
     assert (writer.stored, writer.pairs, writer.dropped_pairs) == (2, 1, 4)
@@ -165,6 +165,14 @@ def test_a_pair_of_the_second_version_says_nothing_of_its_live_answer(url: str) 
     store = open_store(url)
     (old,) = store.shadow_pairs(since_ms=0, limit=10)
     assert (old.label, old.latency_ms, old.live_version, old.region) == ("dog", 6.5, None, None)
+    store.close()
+
+
+def test_the_outcomes_of_pairs_of_the_fifth_version_are_counted(url: str) -> None:
+    writers = FIRST_ROWS["writers"] | {"pairs": 2}  # one is shed, and removed by now
+    create_version(url, "0005", FIRST_ROWS | SECOND_ROWS | {"writers": writers})
+    store = open_store(url)
+    assert store.recording().outcomes == {"copied": 1, "failed": 0, "shed": 1}
     store.close()
 
 

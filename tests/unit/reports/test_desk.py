@@ -72,10 +72,19 @@ def test_without_a_registry_no_labels_are_known(diary: Diary, desk: ReportDesk) 
         desk.make("shadow", BEGIN, None)
 
 
-def test_a_version_that_vanished_is_told_and_its_traffic_is_not_lost(
+def test_a_version_that_vanished_is_known_by_what_it_said(diary: Diary, desk: ReportDesk) -> None:
+    """v3 was removed from the registry."""
+    diary.obeys(SHADOW, candidate="v3")
+    diary.copies(diary.answers("v1", user=1), "koala", candidate="v3")
+    diary.copies(diary.answers("v1", user=2), "cat", candidate="v3")
+    diary.copies(diary.answers("v1", user=3), None, candidate="v3")
+    deployed(diary)
+    assert desk.make("shadow", BEGIN, None)["labels"] == {"shared": ["cat"], "new": ["koala"]}
+
+
+def test_of_a_version_that_vanished_unheard_nothing_is_known(
     diary: Diary, desk: ReportDesk
 ) -> None:
-    """v3 was removed from the registry."""
     diary.obeys(SHADOW, candidate="v3")
     diary.answers("v1", user=1)
     deployed(diary)

