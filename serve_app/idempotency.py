@@ -86,8 +86,9 @@ class Once:
                 " ask again in a second"
             )
         raise KeyInUse(
-            f"the first request with the Idempotency-Key {key} was interrupted: see whether"
-            " GET /control/revisions has what it changed; if not, use another key"
+            f"the first request with the Idempotency-Key {key} was interrupted: see whether what"
+            " it asked for is there (GET /control/revisions, or the review); if not, use another"
+            " key"
         )
 
     def _ended(self, task: asyncio.Task[int]) -> None:

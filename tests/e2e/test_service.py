@@ -6,8 +6,6 @@ import base64
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -295,8 +293,7 @@ def test_a_bad_rule_harms_nobody_even_when_the_ingress_dies(
     file = write(bad)
     assert "rule.stable is v7" in service.command("deploy", str(file), fails=True)
     service.control("status")  # nothing was sent
-    # Ray's own command checks nothing of ours.
-    serve_deploy(service, file)
+    service.serve_deploy(file)
     rejected = eventually(lambda: service.http.get("/v1/rule").json()["rejected"])
     assert rejected["path"] == "rule.stable"
     (replica,) = replicas(service, "Ingress")
@@ -312,14 +309,3 @@ def test_a_bad_rule_harms_nobody_even_when_the_ingress_dies(
     assert "rule.stable is v7" in service.command("status", fails=True)
     service.command("deploy", str(write(document)))
     assert service.http.get("/v1/rule").json()["rejected"] is None
-
-
-def serve_deploy(service: Any, file: Path) -> None:
-    subprocess.run(
-        [str(Path(sys.executable).with_name("serve")), "deploy", str(file)],
-        cwd=ROOT,
-        env=service.environ | {"RAY_AUTH_MODE": "token"},
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )

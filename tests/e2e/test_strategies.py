@@ -25,6 +25,7 @@ from serve_app.identity import Identity
 from serve_app.rules.bucket import bucket
 from tests.e2e import faults
 from tests.e2e.load import Asked, Load
+from tests.e2e.patience import eventually
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "deploy_configs"
@@ -41,6 +42,9 @@ ROLLING: dict[str, Any] = {
     "of": 4,
     "experiment": "e2e-rolling",
 }
+SLOWER_V2 = ROOT / "docs/scenarios/slower-v2.yaml"
+POOLS_DIFFER_MS = 5.0  # in model time, for one has more to do
+SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
 SINGLE = {"kind": "single", "stable": "v1"}
 
 
@@ -118,13 +122,6 @@ def answered(service: Any, pool: str = "StablePool") -> Counter[tuple[str, str]]
     )
 
 
-def wait(condition: Callable[[], object], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.1)
-
-
 def split(asked: list[Asked]) -> dict[str, set[str | None]]:
     """User to the versions that the split gave."""
     versions = defaultdict(set)
@@ -175,7 +172,9 @@ def test_a_rolling_restart_fails_nobody(
     with Load(examples, clients=16) as load:
         load.wait_for(50)
         service.command("deploy", str(file(restarting)))
-        wait(lambda: len(processes(service)) == 4 and not before.keys() & processes(service).keys())
+        eventually(
+            lambda: len(processes(service)) == 4 and not before.keys() & processes(service).keys()
+        )
         load.wait_for(50)
     assert load.failed == []
     service.command("deploy", str(file(base)))
@@ -202,8 +201,8 @@ def test_a_rolling_canary_keeps_the_versions_apart(service: Any, file: Any, exam
         ]
         start = len(load.asked)
         os.kill(before[victims[0]], signal.SIGKILL)
-        wait(lambda: victims[0] not in replicas(service))
-        wait(lambda: Counter(r["version"] for r in replicas(service).values())["v2"] == 2)
+        eventually(lambda: victims[0] not in replicas(service))
+        eventually(lambda: Counter(r["version"] for r in replicas(service).values())["v2"] == 2)
         load.wait_for(100)
         for user, given in split(load.asked[start:]).items():
             assert given == {assigned(service, "e2e-rolling", 0.5, user)}
@@ -258,13 +257,35 @@ def test_stable_answers_for_a_candidate_that_was_killed(
         ((_, pid),) = processes(service, "CandidatePool").items()
         os.kill(pid, signal.SIGKILL)
         load.wait_for(50, ("v1", "fallback"))
-        wait(lambda: service.http.get("/v1/rule").json()["candidate"]["up"])
+        eventually(lambda: service.http.get("/v1/rule").json()["candidate"]["up"])
         load.wait_for(50, ("v2", "split"))
     assert load.failed == []
     for request in load.asked[start:]:
         version = assigned(service, "e2e-parallel", 0.5, request.user)
         expected = {("v1", "split")} if version == "v1" else {("v2", "split"), ("v1", "fallback")}
         assert request.given in expected  # none of v2's users is counted as v1's
+
+
+def test_a_slower_candidate_is_reported_as_worse(service: Any, file: Any) -> None:
+    """By as much as it was made slower, and what the pools differ in by themselves."""
+    faults.write(service.home, faults.SLOWER)
+    set_rule(service, file, PARALLEL | {"weight": 0.5, "experiment": "e2e-slower"})
+    before = service.control("status")["recording"]["stored"]
+    sent = service.json(
+        "traffic", "--scenario", str(SLOWER_V2), "--requests", "3000", "--clients", "4"
+    )
+    assert (sent["requests"], sent["failed"]) == (3000, 0)
+    eventually(lambda: service.control("status")["recording"]["stored"] >= before + 3000)
+    report = service.json("report", "canary", "--experiment", "e2e-slower")
+    assert not report["srm"]["invalid"]
+    assert report["finding"] == "worse"
+    latency, model = report["measures"][1:]
+    assert (latency["measure"], model["measure"]) == ("mean latency", "mean model time")
+    assert latency["finding"] == model["finding"] == "worse"
+    low, high = model["interval"]
+    assert low < faults.SLOWER_MS + POOLS_DIFFER_MS
+    assert high > faults.SLOWER_MS - POOLS_DIFFER_MS
+    assert low > POOLS_DIFFER_MS
 
 
 def test_an_ab_test_stays_in_its_region(service: Any, file: Any, examples: Any) -> None:
@@ -324,13 +345,13 @@ def test_pools_scale_under_a_canary_and_nobody_changes_version(
     def sizes() -> list[int]:
         return [len(processes(service, pool)) for pool in ("StablePool", "CandidatePool")]
 
-    wait(lambda: sizes() == [1, 1])
+    eventually(lambda: sizes() == [1, 1])
     with Load(examples, users=300, clients=1) as load:
         load.wait_for(100, ("v2", "split"))
         with Load(examples, users=300, clients=16) as more:
-            wait(lambda: sizes() == [2, 2])
+            eventually(lambda: sizes() == [2, 2])
             more.wait_for(200, ("v2", "split"))
-        wait(lambda: sizes() == [1, 1])
+        eventually(lambda: sizes() == [1, 1])
         load.wait_for(50, ("v2", "split"))
     assert load.failed == more.failed == []
     given = split(load.asked + more.asked)
@@ -344,7 +365,7 @@ def test_a_shadow_changes_no_answer(service: Any, file: Any, examples: Any, faul
         name: service.classify(picture).json()["probabilities"]
         for name, picture in examples.items()
     }
-    set_rule(service, file, {"kind": "shadow", "stable": "v1", "candidate": "v2"})
+    set_rule(service, file, SHADOW)
     if fault != "killed":
         faults.write(service.home, fault)
     settled = pairs(service)
@@ -358,7 +379,7 @@ def test_a_shadow_changes_no_answer(service: Any, file: Any, examples: Any, faul
     for request in load.asked:
         assert request.given == ("v1", "static")
         assert request.answer["probabilities"] == pytest.approx(single[request.picture], abs=1e-6)
-    wait(lambda: sum(pairs(service).values()) == sum(settled.values()) + len(load.asked))
+    eventually(lambda: sum(pairs(service).values()) == sum(settled.values()) + len(load.asked))
     outcomes = pairs(service) - settled
     if fault == faults.NONE:
         assert outcomes["copied"] > 0
@@ -374,8 +395,25 @@ def pairs(service: Any) -> Counter[str]:
     return Counter(service.control("status")["recording"]["shadow"])
 
 
+def test_a_shadow_of_a_pool_at_zero_sheds_every_copy(
+    service: Any, file: Any, base: dict[str, Any], examples: Any
+) -> None:
+    """As Ray's own command deploys it: ours brings the pool up."""
+    alone = copy.deepcopy(base)
+    deployment(alone, "Ingress")["user_config"]["rule"] = SHADOW
+    service.serve_deploy(file(alone))
+    eventually(lambda: service.http.get("/v1/rule").json()["rule"]["kind"] == "shadow")
+    settled = pairs(service)
+    with Load(examples, clients=4) as load:
+        load.wait_for(200)
+    assert load.failed == []
+    assert {request.given for request in load.asked} == {("v1", "static")}
+    eventually(lambda: pairs(service) - settled == Counter(shed=len(load.asked)))
+    assert processes(service, "CandidatePool") == {}
+
+
 def test_a_copy_outlives_a_client_that_hangs_up(service: Any, file: Any, examples: Any) -> None:
-    set_rule(service, file, {"kind": "shadow", "stable": "v1", "candidate": "v2"})
+    set_rule(service, file, SHADOW)
     faults.write(service.home, faults.SLOW)
     time.sleep(1)  # the governor's share is whole again
     settled = pairs(service)
@@ -388,7 +426,7 @@ def test_a_copy_outlives_a_client_that_hangs_up(service: Any, file: Any, example
                 timeout=0.001,
             )
     service.classify(examples["koala"])
-    wait(lambda: sum(pairs(service).values()) > sum(settled.values()))
+    eventually(lambda: sum(pairs(service).values()) > sum(settled.values()))
     time.sleep(faults.SLOW_S + 2)
     assert (pairs(service) - settled)["failed"] == 0
 
@@ -432,15 +470,8 @@ def test_rays_own_command_cannot_break_it_either(
         "weight": 0.1,
     }
     with Load(examples, clients=2) as load:
-        deployed = subprocess.run(
-            [Path(sys.executable).with_name("serve"), "deploy", file(bad)],
-            env=service.environ | {"RAY_AUTH_MODE": "token"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert deployed.returncode == 0, deployed.stderr
-        wait(lambda: service.http.get("/v1/rule").json()["rejected"])
+        service.serve_deploy(file(bad))
+        eventually(lambda: service.http.get("/v1/rule").json()["rejected"])
         load.wait_for(20)
     rejected = service.http.get("/v1/rule").json()["rejected"]
     assert rejected["path"] == "rule.experiment"
@@ -483,7 +514,7 @@ def test_users_keep_their_version_when_everything_is_started_anew(
     users = [f"keeper-{number}" for number in range(100)]
 
     def versions() -> list[str]:
-        wait(lambda: service.http.get("/v1/rule").json()["effective_weight"] == 0.25)
+        eventually(lambda: service.http.get("/v1/rule").json()["effective_weight"] == 0.25)
         return [service.classify(examples["cat"], X_User_Id=u).json()["version"] for u in users]
 
     before = versions()
