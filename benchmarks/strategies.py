@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from benchmarks.server import ROOT
 from models import registry
-from serve_app import config
-from serve_app.composition import deployment, with_rule
-from serve_app.config import INGRESS
+from serve_app.deployment import config
+from serve_app.deployment.composition import deployment, with_rule
+from serve_app.deployment.config import INGRESS
+from serve_app.deployment.scaling import ingress_scaling
 from serve_app.domain import Pool
 from serve_app.rules.parse import parse_rule
-from serve_app.scaling import ingress_scaling
 
 FILES = ROOT / "deploy_configs"
 SIZE_KEYS = ("min_replicas", "initial_replicas", "max_replicas")

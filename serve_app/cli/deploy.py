@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from models import registry
-from serve_app import config
 from serve_app.cli.options import Reason, Url, Wait, actor, console, warn
 from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
+from serve_app.deployment import config
 from serve_app.home import open_home
 from serve_app.yaml_file import name_of
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from serve_app.cli.options import AsJson, Reason, Url, Wait, actor, console, print_json
 from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
-from serve_app.config import INGRESS, user_configs
+from serve_app.deployment.config import INGRESS, user_configs
 from serve_app.domain import Pool
 from serve_app.home import open_home
 

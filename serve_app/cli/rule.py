@@ -30,7 +30,7 @@ from serve_app.cli.options import (
 )
 from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
-from serve_app.config import INGRESS, check, user_configs
+from serve_app.deployment.config import INGRESS, check, user_configs
 from serve_app.health import refusals
 from serve_app.home import open_home
 from serve_app.rules.parse import ingress_config

@@ -11,7 +11,7 @@ import typer
 
 from serve_app.cli.options import held, tally
 from serve_app.client import Client
-from serve_app.config import DATA_PLANE, INGRESS, user_configs
+from serve_app.deployment.config import DATA_PLANE, INGRESS, user_configs
 from serve_app.domain import Pool
 from serve_app.errors import DeployFailed, NotRunning, Refused
 from serve_app.health import troubles

@@ -16,8 +16,9 @@ RUN_VARIABLE = "SERVE_APP_RUN"
 # HAProxy instead of the Python proxy, gRPC between replicas, one second of draining instead of
 # thirty, a retry elsewhere when an ingress replica dies, and a minute for the proxies to start on a
 # busy machine: `serve run` fails when they have missed three of these waits. Calls are counted
-# every second, also by a Serve that has replaced `metrics_interval_s` (see `serve_app.scaling`).
-# And our own check of the headers that Serve reads before we are asked.
+# every second, also by a Serve that has replaced `metrics_interval_s` (see
+# `serve_app.deployment.scaling`). And our own check of the headers that Serve reads before we are
+# asked.
 FAST = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

@@ -8,9 +8,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from serve_app import config
 from serve_app.clock import now_ms
 from serve_app.data_plane.versions import Versions
+from serve_app.deployment import config
 from serve_app.errors import NoSuchVersion, NothingToReport
 from serve_app.reports import ab_test, canary, shadow, traffic
 from serve_app.reports.period import period

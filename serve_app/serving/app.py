@@ -15,7 +15,7 @@ from ray.serve.config import RequestRouterConfig
 
 from models import registry
 from models.classifier import Backend
-from serve_app.scaling import ROUTING, ingress_scaling, pool_scaling
+from serve_app.deployment.scaling import ROUTING, ingress_scaling, pool_scaling
 from serve_app.serving.classifier import Classifier
 from serve_app.serving.console import Console
 from serve_app.serving.controller import Controller

@@ -24,8 +24,8 @@ from models import registry
 from models.classifier import Backend
 from models.errors import ModelsError
 from models.preprocess import Pixels
-from serve_app.accepted import Accepted
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Replica, Reply
+from serve_app.deployment.accepted import Accepted
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.home import open_home

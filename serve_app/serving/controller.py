@@ -16,11 +16,11 @@ from ray.serve.schema import ServeDeploySchema
 
 from models import registry
 from models.errors import ModelsError
-from serve_app import config
 from serve_app.clock import now_ms
-from serve_app.composition import data_plane, with_rule, with_version
+from serve_app.deployment import config
+from serve_app.deployment.composition import data_plane, with_rule, with_version
+from serve_app.deployment.experiments import Experiments
 from serve_app.errors import BadConfig, NoSuchRevision, UpdateInProgress
-from serve_app.experiments import Experiments
 from serve_app.home import open_home
 from serve_app.idempotency import Once
 from serve_app.recording.batch import Batch

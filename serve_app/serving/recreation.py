@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from serve_app.composition import without_data_plane
-from serve_app.config import DATA_PLANE
+from serve_app.deployment.composition import without_data_plane
+from serve_app.deployment.config import DATA_PLANE
 from serve_app.gap import GapMeter
 from serve_app.serving import serve_config
 

@@ -25,6 +25,8 @@ ABOVE: dict[str, tuple[str, ...]] = {
     "serve_app/evidence": ("cli", "client", "data_plane", "home", "http", "lifecycle", "recording",
                            "reports", "rules", "serving", "store"),
     "serve_app/reports": ("cli", "client", "http", "lifecycle", "recording", "serving"),
+    "serve_app/deployment": ("cli", "client", "data_plane", "http", "lifecycle", "recording",
+                             "reports", "serving", "store", "traffic"),
     "serve_app/recording": ("cli", "data_plane", "http", "lifecycle", "serving", "store"),
     "serve_app/store": ("cli", "data_plane", "http", "lifecycle", "serving"),
     "serve_app/data_plane": ("cli", "http", "lifecycle", "serving", "store"),

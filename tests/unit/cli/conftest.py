@@ -22,9 +22,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app import cli, config
+from serve_app import cli
 from serve_app.cli import waiting
-from serve_app.composition import with_rule, with_version
+from serve_app.deployment import config
+from serve_app.deployment.composition import with_rule, with_version
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig, NoSuchRevision, RefusedConfig
 from serve_app.home import Home, open_home

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from serve_app.cli import waiting
+from serve_app.deployment.experiments import Experiments
 from serve_app.errors import Busy
-from serve_app.experiments import Experiments
 from serve_app.rules.parse import parse_rule
 from serve_app.traffic import pictures
 from tests.unit.cli.conftest import Command, Running

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serve_app import config
+from serve_app.deployment import config
 from serve_app.reports.desk import ReportDesk
 from serve_app.store.store import open_store
 from tests.unit.cli.conftest import ROOT, Command, Done, Running

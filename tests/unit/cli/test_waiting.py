@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from serve_app import config
 from serve_app.cli.waiting import Goal, goal, lacking
+from serve_app.deployment import config
 from tests.unit.cli.conftest import ROOT
 
 

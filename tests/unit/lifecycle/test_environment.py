@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from serve_app.deployment.scaling import ingress_scaling
 from serve_app.lifecycle.environment import FAST, of_service
-from serve_app.scaling import ingress_scaling
 
 SOCKETS = Path("/tmp/serve-app-abcdefgh")
 SUN_PATH = 107  # bytes of a Unix socket's path, the closing zero left out

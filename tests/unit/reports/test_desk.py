@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app import config
+from serve_app.deployment import config
 from serve_app.errors import BadPeriod, NoSuchVersion, NothingToReport
 from serve_app.reports.desk import ReportDesk
 from tests.unit.reports.conftest import CANARY, SHADOW, TEST, Diary, as_json

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from serve_app import config
 from serve_app.clock import now_ms
-from serve_app.composition import without_data_plane
+from serve_app.deployment import config
+from serve_app.deployment.composition import without_data_plane
 from serve_app.errors import AlreadyReviewed, BadConfig
 from serve_app.home import DATABASE_VARIABLE, HOME_VARIABLE
 from serve_app.lifecycle.up import BASE

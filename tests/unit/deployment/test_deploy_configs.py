@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from models import registry
-from serve_app import config
-from serve_app.composition import data_plane, deployment, with_rule
+from serve_app.deployment import config
+from serve_app.deployment.composition import data_plane, deployment, with_rule
+from serve_app.deployment.scaling import pool_scaling
 from serve_app.lifecycle.up import BASE
-from serve_app.scaling import pool_scaling
 
 with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
     warnings.simplefilter("ignore")
@@ -21,7 +21,7 @@ with warnings.catch_warnings():  # Serve's modules use what pydantic will take a
     from ray.serve.schema import ServeDeploySchema
 
 TRIALS = ("ab_test", "canary_parallel", "canary_rolling", "shadow")
-FILES = sorted((Path(__file__).parents[2] / "deploy_configs").glob("*.yaml"))
+FILES = sorted((Path(__file__).parents[3] / "deploy_configs").glob("*.yaml"))
 
 
 @pytest.fixture(params=FILES, ids=lambda path: path.name)
@@ -75,7 +75,7 @@ def test_the_control_plane_is_the_same_in_all(document: dict[str, Any]) -> None:
     assert document["http_options"] == config.read(FILES[0])["http_options"]
 
 
-# See `serve_app.scaling`: Serve 2.60 reads nothing else.
+# See `serve_app.deployment.scaling`: Serve 2.60 reads nothing else.
 @pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
 def test_the_data_planes_code_is_the_same_in_all(document: dict[str, Any]) -> None:
     """To Serve: else it would replace all replicas. `recreate.yaml` is there to do that."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from serve_app.deployment.experiments import Experiments
 from serve_app.errors import BadConfig
-from serve_app.experiments import Experiments
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE

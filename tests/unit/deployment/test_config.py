@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import registry
-from serve_app import config
-from serve_app.config import Difference
+from serve_app.deployment import config
+from serve_app.deployment.config import Difference
 from serve_app.errors import BadConfig
 
 KNOWN = ("v1", "v2")

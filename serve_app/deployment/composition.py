@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from serve_app.agreement import bounds, patch
-from serve_app.config import CONTROL_PLANE, DATA_PLANE, INGRESS
+from serve_app.deployment.agreement import bounds, patch
+from serve_app.deployment.config import CONTROL_PLANE, DATA_PLANE, INGRESS
+from serve_app.deployment.scaling import MAX_REPLICAS, pool_scaling
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.canary import CanaryRolling
 from serve_app.rules.rule import Rule
 from serve_app.rules.shadow import Shadow
-from serve_app.scaling import MAX_REPLICAS, pool_scaling
 
 
 def with_rule(document: dict[str, Any], content: dict[str, Any], rule: Rule) -> dict[str, Any]:

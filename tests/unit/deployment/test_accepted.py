@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.accepted import Accepted
+from serve_app.deployment.accepted import Accepted
 
 GOOD: dict[str, Any] = {"rule": {"kind": "single", "stable": "v1"}}
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app import config
-from serve_app.agreement import bounds
+from serve_app.deployment import config
+from serve_app.deployment.agreement import bounds
 from serve_app.errors import BadConfig
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
 

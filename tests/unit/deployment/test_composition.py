@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app import config
-from serve_app.agreement import bounds
-from serve_app.composition import (
+from serve_app.deployment import config
+from serve_app.deployment.agreement import bounds
+from serve_app.deployment.composition import (
     data_plane,
     deployment,
     with_rule,
     with_version,
     without_data_plane,
 )
+from serve_app.deployment.scaling import MAX_REPLICAS, pool_scaling
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
-from serve_app.scaling import MAX_REPLICAS, pool_scaling
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
 
 KNOWN = ("v1", "v2", "v3")
@@ -43,7 +43,7 @@ BASE: dict[str, Any] = {
     ],
 }
 BOUNDS = {"min_replicas", "initial_replicas", "max_replicas"}
-FILES = sorted((Path(__file__).parents[2] / "deploy_configs").glob("*.yaml"))
+FILES = sorted((Path(__file__).parents[3] / "deploy_configs").glob("*.yaml"))
 
 pairs = st.permutations(KNOWN).map(lambda names: names[:2])
 common = st.fixed_dictionaries(

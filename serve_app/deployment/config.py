@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
-from serve_app import agreement
+from serve_app.deployment import agreement
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import ingress_config, pool_config
