@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+ROWS_KEPT_DAYS = 30  # exposures, shadow pairs, feedback; see `serve_app.store.retention`
+
 
 class Reason(StrEnum):
     """Why a request was given its version."""

@@ -58,4 +58,5 @@ def main() -> None:
     except (ModelsError, ServeAppError) as exc:
         sys.exit(f"Error: {exc}")
     except OSError as exc:
-        sys.exit(f"Error: {exc.filename}: {exc.strerror}")
+        reason = exc.strerror or exc
+        sys.exit(f"Error: {reason}" if exc.filename is None else f"Error: {exc.filename}: {reason}")

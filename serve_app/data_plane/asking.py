@@ -35,9 +35,11 @@ class Asker:
         pixels = await pictures.at(self.side(pool, version, expected))
         reply = await self._pools.classify(pool, version, pixels)
         if isinstance(reply, OtherSide):
-            # The replica was given another version since this pool was last asked.
+            # The replica was given another version since this pool was last asked. That version is
+            # named now: where replicas change one by one, the next one may hold the first again.
             self._sides[pool, version] = reply.side
-            reply = await self._pools.classify(pool, version, await pictures.at(reply.side))
+            pixels = await pictures.at(reply.side)
+            reply = await self._pools.classify(pool, reply.version, pixels)
         if isinstance(reply, OtherSide):
             raise NotReady("the versions of the pool change just now: try again in a second")
         if isinstance(reply, CannotAnswer):

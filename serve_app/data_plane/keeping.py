@@ -50,7 +50,7 @@ class Keeper:
         """Keep a picture that was copied, if chance and the rule's `review` say so; returns at
         once.
 
-        One that stable did not answer, or that the candidate answered to a pin, compares nothing.
+        One that stable did not answer, or that the candidate answered itself, compares nothing.
 
         Args:
             labels: Those that the candidate knows.

@@ -38,6 +38,7 @@ class Answer:
 class OtherSide:
     """The replica's version takes pictures of another size, `side` px."""
 
+    version: str
     side: int
 
 

@@ -16,7 +16,7 @@ from serve_app.data_plane.keeping import Keeper
 from serve_app.data_plane.pictures import Prepared
 from serve_app.data_plane.pools import Answer
 from serve_app.data_plane.watch import CandidateWatch
-from serve_app.domain import Exposure, Outcome, ShadowPair
+from serve_app.domain import Exposure, Outcome, Reason, ShadowPair
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
@@ -50,10 +50,12 @@ class Shadower:
     def copy(self, rule: Rule, exposures: Sequence[Exposure], pictures: Prepared) -> None:
         """Copy a request that the rule samples; returns at once, whatever becomes of it.
 
+        One that was pinned is not: the version that answered is its caller's choice.
+
         Args:
             exposures: Its own, one a picture.
         """
-        if not isinstance(rule, Shadow):
+        if not isinstance(rule, Shadow) or exposures[0].reason == Reason.PINNED:
             return
         drawn = random.random()  # noqa: S311 no secret
         if drawn >= rule.sample:

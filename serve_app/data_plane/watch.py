@@ -7,6 +7,7 @@ import logging
 
 from serve_app.data_plane.pools import Pools
 from serve_app.rules.rule import Candidate
+from serve_app.tasks import is_to_end
 
 PROBE_INTERVAL_S = 0.25
 SLOW_IN_A_ROW = 3  # answers that did not come in time, until it counts as down
@@ -70,7 +71,9 @@ class CandidateWatch:
                 self._resting = False
             try:
                 await self._probe()
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                if is_to_end():
+                    raise
                 logger.exception("probe.failed")
             if self._unknown.is_set():
                 await asyncio.sleep(PROBE_INTERVAL_S)

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from serve_app.deployment.agreement import bounds, patch
-from serve_app.deployment.config import CONTROL_PLANE, DATA_PLANE, INGRESS
+from serve_app.deployment.config import DATA_PLANE, INGRESS
 from serve_app.deployment.scaling import MAX_REPLICAS, pool_scaling
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
@@ -31,7 +31,7 @@ def with_rule(document: dict[str, Any], content: dict[str, Any], rule: Rule) -> 
 
 def with_version(document: dict[str, Any], version: str) -> dict[str, Any]:
     """The content of the rule under which `version` answers everybody."""
-    present = deployment(document, INGRESS)["user_config"]["rule"]
+    present = deployment(document, INGRESS)["user_config"].get("rule", {})
     kept = ("allow_pin", "trust_headers", "reveal_version")
     return {
         "kind": "single",
@@ -42,8 +42,8 @@ def with_version(document: dict[str, Any], version: str) -> dict[str, Any]:
 
 def without_data_plane(document: dict[str, Any]) -> dict[str, Any]:
     """What is left while the data plane is torn down."""
-    control = [a for a in document["applications"] if a["name"] == CONTROL_PLANE]
-    return {**document, "applications": control}
+    others = [a for a in document["applications"] if a["name"] != DATA_PLANE]
+    return {**document, "applications": others}
 
 
 def data_plane(document: dict[str, Any]) -> dict[str, Any]:
@@ -59,8 +59,17 @@ def data_plane(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def deployment(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """A deployment of a checked document's data plane; a part of the document."""
-    return next(d for d in data_plane(document)["deployments"] if d["name"] == name)
+    """A deployment of a document's data plane, with its `user_config`; a part of the document.
+
+    Raises:
+        BadConfig: It is not listed, as in a file that Ray's own command has deployed.
+    """
+    for one in data_plane(document).get("deployments") or []:
+        if one["name"] == name and one.get("user_config"):
+            return one  # type: ignore[no-any-return]
+    raise BadConfig(
+        f"animals.{name}.user_config", "is not in what was deployed: deploy a whole file first"
+    )
 
 
 def _stable(pool: dict[str, Any], rule: Rule) -> None:
@@ -78,7 +87,7 @@ def _candidate(pool: dict[str, Any], rule: Rule) -> None:
     candidate = rule.candidate_replicas
     least, most = bounds(pool) or (0, MAX_REPLICAS)
     if candidate is None or candidate.pool is not Pool.CANDIDATE:
-        pool["user_config"] = {"version": pool["user_config"]["version"]}
+        pool["user_config"] = {"version": pool["user_config"].get("version")}
         least = 0
     else:
         pool["user_config"] = {"version": candidate.version}

@@ -8,8 +8,10 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.errors import BadBody, BodyTooLarge, UnsupportedMedia
+from serve_app.http.problems import respond, trace_of
 
 MAX_BODY_BYTES = 10 * 2**20
 PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
@@ -17,11 +19,37 @@ FORM_TYPE = "multipart/form-data"
 FORM_FIELD = "image"
 
 
-async def read_body(request: Request) -> bytes:
+class BodyLimit:
+    """Middleware, within `Envelope`: reads a body, or refuses one above a limit, before the
+    application parses it or asks for a token."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            body = await _read(request, self._most_bytes)
+        except BodyTooLarge as exc:
+            await respond(exc, trace_of(request))(scope, receive, send)
+            return
+        unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def again() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self._app(scope, again, send)
+
+
+async def read_body(request: Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The whole body.
 
     Raises:
-        BodyTooLarge: Above MAX_BODY_BYTES; no more than that is read.
+        BodyTooLarge: Above the limit; no more than that is read.
         UnsupportedMedia: It is compressed.
     """
     encoding = request.headers.get("content-encoding", "identity")
@@ -29,17 +57,7 @@ async def read_body(request: Request) -> bytes:
         raise UnsupportedMedia(
             f"Content-Encoding is {encoding[:50]}: send the body as it is, without compression"
         )
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-        raise _too_large(f"{declared} bytes are announced")
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise _too_large(f"more than {MAX_BODY_BYTES} bytes came")
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return await _read(request, most_bytes)
 
 
 async def read_picture(request: Request) -> bytes:
@@ -93,5 +111,19 @@ async def _picture_of_form(request: Request, body: bytes) -> bytes:
         await form.close()
 
 
-def _too_large(what: str) -> BodyTooLarge:
-    return BodyTooLarge(f"{what}; at most {MAX_BODY_BYTES} are read: send a smaller picture")
+async def _read(request: Request, most_bytes: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most_bytes:
+        raise _too_large(f"{declared} bytes are announced", most_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most_bytes:
+            raise _too_large(f"more than {most_bytes} bytes came", most_bytes)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(what: str, most_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"{what}; at most {most_bytes} are read: send a smaller body")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Protocol
 
@@ -17,6 +18,7 @@ from starlette.types import Lifespan
 from serve_app import __version__
 from serve_app.errors import Unauthorized
 from serve_app.http import disagreements, documentation
+from serve_app.http.bodies import BodyLimit
 from serve_app.http.changes import Change, Key
 from serve_app.http.disagreements import Reviews
 from serve_app.http.envelope import Envelope
@@ -25,6 +27,8 @@ from serve_app.http.session import Doorkeeper
 from serve_app.trace import Trace
 
 PAGES = files("serve_app") / "pages"
+MAX_BODY_BYTES = 2**20  # a deployment file has some thousand
+CHUNK_BYTES = 64 * 2**10
 
 
 class ControlPlane(Reviews, Protocol):
@@ -129,8 +133,9 @@ def application(
     )
     admitted = [Depends(doorkeeper.admit)]
     may_fail = documentation.problems(401, 422, 503, 504)
-    may_have_none = documentation.problems(401, 404, 422, 503, 504)
-    may_change = documentation.problems(401, 404, 409, 422, 503, 504)
+    may_read = documentation.problems(401, 422, 429, 503, 504)
+    may_have_none = documentation.problems(401, 404, 422, 429, 503, 504)
+    may_change = documentation.problems(401, 404, 409, 413, 422, 503, 504)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -140,7 +145,7 @@ def application(
     async def review_page() -> HTMLResponse:
         return HTMLResponse((PAGES / "review.html").read_text(), headers=_PAGE_HEADERS)
 
-    @app.post("/session", status_code=204, responses=documentation.problems(401, 422))
+    @app.post("/session", status_code=204, responses=documentation.problems(401, 413, 422))
     async def sign_in(request: Request, body: SignIn) -> Response:
         if not doorkeeper.knows(body.token.strip()):
             raise Unauthorized("this is not the token of the home directory")
@@ -191,7 +196,7 @@ def application(
     async def audit(limit: int = Limit) -> Response:
         return json_response({"audit": await plane.audit(limit)})
 
-    @app.get("/reports/traffic", dependencies=admitted, responses=may_fail)
+    @app.get("/reports/traffic", dependencies=admitted, responses=may_read)
     async def traffic_report(since: Since = WEEK, region: Region = None) -> Response:
         return json_response(await plane.report("traffic", since, region, None))
 
@@ -214,7 +219,7 @@ def application(
     @app.get(
         "/export/{table}",
         dependencies=admitted,
-        responses=may_fail | documentation.files(*EXPORTED.values()),
+        responses=may_read | documentation.files(*EXPORTED.values()),
         response_class=StreamingResponse,
     )
     async def export(
@@ -224,7 +229,7 @@ def application(
         file = open(path, "rb")  # noqa: SIM115 closed when it was sent
         os.unlink(path)  # it lasts as long as it is read, whatever becomes of the client
         return StreamingResponse(
-            file,
+            iter(partial(file.read, CHUNK_BYTES), b""),
             media_type=EXPORTED[kind],
             headers={"Content-Disposition": f'attachment; filename="{table}.{kind}"'},
             background=BackgroundTask(file.close),
@@ -233,6 +238,7 @@ def application(
     app.include_router(disagreements.routes(plane), dependencies=admitted)
     app.mount("/static", StaticFiles(packages=[("serve_app", "pages/static")]))
     explain_errors(app)
+    app.add_middleware(BodyLimit, most_bytes=MAX_BODY_BYTES)
     app.add_middleware(Envelope, answered=answered)
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.validation import sentence
 from serve_app.clock import now_ms
-from serve_app.domain import Feedback
+from serve_app.domain import ROWS_KEPT_DAYS, Feedback
 from serve_app.errors import BadBody, BadFeedback, NotReady
 from serve_app.http import documentation
 from serve_app.http.bodies import read_body
@@ -19,6 +20,7 @@ from serve_app.http.problems import json_response
 from serve_app.identity import Identity, PredictionId
 from serve_app.recording.feedback import FeedbackDesk
 
+MAX_FEEDBACK_BYTES = 16 * 2**10
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL keeps no NUL
 
 logger = logging.getLogger(__name__)
@@ -64,8 +66,9 @@ def router(identity: Identity, desk: FeedbackDesk) -> APIRouter:
         },
     )
     async def feedback(request: Request) -> Response:
-        body = _parsed(await read_body(request))
+        body = _parsed(await read_body(request, MAX_FEEDBACK_BYTES))
         prediction = identity.open(body.prediction_id)
+        _refuse_old(prediction)
         _refuse_contradictions(body, prediction)
         try:
             await desk.accept(_feedback(body, prediction))
@@ -100,6 +103,15 @@ def _feedback(body: FeedbackBody, prediction: PredictionId) -> Feedback:
         rating=body.rating,
         complaint=body.complaint,
     )
+
+
+def _refuse_old(prediction: PredictionId) -> None:
+    age = timedelta(milliseconds=now_ms() - prediction.at_ms)
+    if age > timedelta(days=ROWS_KEPT_DAYS):
+        raise BadFeedback(
+            f"the answer is more than {age.days} days old: feedback is kept for answers of the"
+            f" last {ROWS_KEPT_DAYS} days"
+        )
 
 
 def _refuse_contradictions(body: FeedbackBody, prediction: PredictionId) -> None:

@@ -55,7 +55,8 @@ def end(run: Run, home: Home, voice: Voice, signals: Signals) -> None:
     """
     voice.doing("Stopping the service; Ctrl-C hastens it")
     run = run.with_processes(run.processes())
-    save(run, home)
+    with suppress(OSError):  # a full disk keeps nothing alive
+        save(run, home)
     service = run.service
     if service and service.living():
         _climb(SERVICE_LADDER, lambda: [p for p in [service.living()] if p], signals)

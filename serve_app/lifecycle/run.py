@@ -49,10 +49,19 @@ class Run:
 
 
 def save(run: Run, home: Home) -> None:
+    """Record a run; a record that cannot be written leaves the one before.
+
+    Raises:
+        OSError: Such as on a full disk.
+    """
     path = _path(home)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(asdict(run), indent=2) + "\n")
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps(asdict(run), indent=2) + "\n")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)  # a full disk needs the room
+        raise
 
 
 def load(home: Home) -> Run | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serve_app.deployment.address import local_url
 from serve_app.errors import BadConfig
 from serve_app.yaml_file import read_mapping
 
@@ -26,8 +27,7 @@ class ServeFile:
     @property
     def url(self) -> str:
         """Where this machine reaches the service; without a slash at the end."""
-        everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 an address that is given
-        return f"http://{everywhere.get(self.host, self.host)}:{self.port}"
+        return local_url(self.host, self.port)
 
 
 def read(path: Path) -> ServeFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +109,7 @@ def _stay(run: Run, home: Home, signals: Signals) -> None:
     """
     run = replace(load(home) or run, starter=identify(psutil.Process()))
     while not signals.count:
-        save(run.with_processes(run.processes()), home)
+        with suppress(OSError):  # a full disk may have room the next time
+            save(run.with_processes(run.processes()), home)
         if signals.wait(RECORD_S, until=lambda: not (run.service and run.service.living())):
             raise NotRunning(f"the service ended by itself; {log_tail(home)}")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from serve_app.recording.batch import Batch
+from serve_app.tasks import is_to_end
 
 # Takes a batch to the store; returns when it is stored.
 Deliver = Callable[[Batch], Awaitable[None]]
@@ -17,10 +18,7 @@ async def attempt(deliver: Deliver, batch: Batch, timeout_s: float) -> BaseExcep
         async with asyncio.timeout(timeout_s):
             await deliver(batch)
     except (Exception, asyncio.CancelledError) as exc:
-        # A remote call that the other side cancelled raises CancelledError as well; only
-        # when this task is cancelled may it end.
-        task = asyncio.current_task()
-        if task and task.cancelling():
+        if is_to_end():
             raise asyncio.CancelledError from exc
         return exc
     return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from serve_app.domain import Outcome
+from serve_app.domain import Outcome, Reason
 from serve_app.errors import NothingToReport
 from serve_app.evidence import shadow as estimates
 from serve_app.evidence.drift import drift
@@ -38,7 +39,7 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
 
     pairs, sums = store.pair_counts(scope), store.pair_sums(scope, by=("outcome", "error"))
     copied = pairs.only(pairs.outcome.equals(Outcome.COPIED))
-    load = _load(store.exposure_sums(scope, slot_ms=MINUTE_MS), pairs)
+    load = _load(store.exposure_sums(scope, by=("reason",), slot_ms=MINUTE_MS), pairs)
     copies = Copies(
         minute=copied.minute,
         region=copied.region.texts(),
@@ -126,15 +127,18 @@ def _epochs(store: Store, period: Period) -> list[Epoch]:
 
 
 def _load(answered: list[ExposureSum], pairs: PairCounts) -> Load:
-    """A row a minute."""
-    exposures = {(one.at_ms or 0) // MINUTE_MS: one.exposures for one in answered}
+    """A row a minute; pinned requests are not copied, and no load of the candidate's."""
+    exposures: Counter[int] = Counter()
+    for one in answered:
+        if one.reason != Reason.PINNED:
+            exposures[(one.at_ms or 0) // MINUTE_MS] += one.exposures
     minutes = np.union1d(np.array(list(exposures), np.int64), pairs.minute)
     row = np.searchsorted(minutes, pairs.minute)
     of = {
         outcome: totals(row, pairs.pairs * pairs.outcome.equals(outcome), len(minutes))
         for outcome in Outcome
     }
-    told = np.array([exposures.get(minute, 0) for minute in minutes.tolist()], np.float64)
+    told = np.array([exposures[minute] for minute in minutes.tolist()], np.float64)
     return Load(
         minute=minutes,
         answered=np.maximum(told, sum(of.values())),  # an exposure may be lost

@@ -24,7 +24,8 @@ from serve_app.serving.logs import CONFIG
 
 _SMALL = {"num_cpus": 0.1}
 _UNSAID: dict[str, Any] = {}  # refused like any bad one; without any, Serve would not ask
-_LONG_QUEUE = 10_000  # Serve's own limit; ours answer 429 long before
+# Serve's own limit, by default 5: ours answer 429 long before, and no slow report keeps others out.
+_LONG_QUEUE = 10_000
 
 
 class AnimalsArgs(BaseModel):
@@ -53,7 +54,6 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
             classifier,
             name,
             autoscaling_config=pool_scaling(min_replicas),
-            max_ongoing_requests=_LONG_QUEUE,
             max_surge_percent=25,  # a replica that must be replaced goes when the next is there
             request_router_config=RequestRouterConfig.model_validate(ROUTING),
             user_config=_UNSAID,
@@ -64,7 +64,6 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
         serve.ingress()(Ingress),
         "Ingress",
         autoscaling_config=ingress_scaling(),
-        max_ongoing_requests=_LONG_QUEUE,
         user_config=_UNSAID,
         rolling_update_percentage=1.0,
         max_surge_percent=100,  # replaced ones go when the new ones are there
@@ -80,6 +79,10 @@ def control(_: dict[str, Any]) -> Application:
 
 def _deployment(target: type, name: str, **options: Any) -> serve.Deployment:
     decorate = serve.deployment(
-        name=name, ray_actor_options=_SMALL, logging_config=CONFIG, **options
+        name=name,
+        ray_actor_options=_SMALL,
+        logging_config=CONFIG,
+        max_ongoing_requests=_LONG_QUEUE,
+        **options,
     )
     return decorate(target)

@@ -96,7 +96,7 @@ class Classifier:
             classifier = self._assigned
         card = classifier.card
         if pixels.shape[1] != card.input.side:
-            return OtherSide(card.input.side)
+            return OtherSide(card.version, card.input.side)
         self._answered[card.version] += len(pixels)
         return await asyncio.get_running_loop().run_in_executor(
             self._network, _answer, classifier, pixels
@@ -177,11 +177,13 @@ def _loaded(version: str, backend: Backend, folder: Path) -> classifiers.Classif
     return classifier
 
 
-def _answer(classifier: classifiers.Classifier, pixels: Pixels) -> Answer:
+def _answer(classifier: classifiers.Classifier, pixels: Pixels) -> Answer | CannotAnswer:
     started = time.perf_counter()
     probabilities = classifier.probabilities(pixels)
     card = classifier.card
     model_ms = 1000 * (time.perf_counter() - started)
+    if not np.isfinite(probabilities).all():
+        return CannotAnswer(f"the network of {card.version} gave no probabilities")
     return Answer(card.version, tuple(card.labels), probabilities, model_ms)
 
 

@@ -25,6 +25,7 @@ from serve_app.seal import Seal
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.reads import Reads
 from serve_app.store.errors import StoreError
+from serve_app.tasks import is_to_end
 from serve_app.trace import Trace
 
 if TYPE_CHECKING:
@@ -106,9 +107,17 @@ class Console:
         return await self._reads.read(lambda: self._reports.make(name, since, region, experiment))
 
     async def export(self, table: str, kind: str, since: str) -> Path:
-        """See `ReportDesk.export`; who asks removes the file."""
-        folder = open_home().folder("exports")
-        return await self._reads.read(lambda: self._reports.export(table, kind, since, folder))
+        """See `ReportDesk.export`; who asks removes the file, unless he did not wait for it."""
+        try:
+            folder = open_home().folder("exports")
+            return await self._reads.read(
+                lambda: self._reports.export(table, kind, since, folder), discard=_remove
+            )
+        except OSError as exc:
+            raise NotReady(
+                f"the export cannot be written ({exc.strerror or exc}): make room for it in the"
+                " home directory, or ask for a shorter period"
+            ) from exc
 
     @cached_property
     def _reviews(self) -> ReviewDesk:
@@ -147,7 +156,9 @@ class Console:
             return await asyncio.wait_for(call.remote(*args), CALL_TIMEOUT_S)
         except TimeoutError as exc:
             raise TooSlow(f"the Controller did not answer within {CALL_TIMEOUT_S:g} s") from exc
-        except (DeploymentUnavailableError, RayActorError) as exc:
+        except (DeploymentUnavailableError, RayActorError, asyncio.CancelledError) as exc:
+            if is_to_end():
+                raise
             raise NotReady("the Controller cannot be reached: try again in a second") from exc
         except BadConfig as exc:
             raise RefusedConfig(_text(exc)) from exc
@@ -162,6 +173,10 @@ class Console:
 def _text(exc: Exception) -> str:
     """What an error says; without gRPC, Ray wraps it in one that says its traceback."""
     return str(getattr(exc, "cause", None) or exc)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _log(trace: Trace) -> None:

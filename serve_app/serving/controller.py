@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any, Literal, TypeVar
+from functools import partial, wraps
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from ray.serve.schema import ServeDeploySchema
 
@@ -30,7 +30,7 @@ from serve_app.rules.parse import parse_rule
 from serve_app.serving import serve_config
 from serve_app.serving.logs import flush_serve_log, join_serve_log
 from serve_app.serving.reads import Reads
-from serve_app.serving.recreation import Progress, is_missing, recreate
+from serve_app.serving.recreation import Progress, is_going, is_missing, recreate
 from serve_app.store.store import open_store
 
 WATCH_INTERVAL_S = 1.0
@@ -40,9 +40,11 @@ READ_THREADS, MAX_READS, READ_TIMEOUT_S = 2, 16, 15.0
 MAX_WRITERS = 10  # that a status lists
 OUTSIDE = "outside"  # who deploys without us: Ray's own command or dashboard
 RESUMED = "controller"  # who finishes a recreation that another Controller began
+P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+_under_way: set[asyncio.Task[Any]] = set()  # asyncio itself holds tasks weakly
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,19 @@ class RuleSet:
     revision: int
     rule_id: str
     warnings: tuple[str, ...]
+
+
+def _unbroken(change: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A change that goes on when nobody waits for it any more: it is made whole, or not at all."""
+
+    @wraps(change)
+    async def made(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(change(*args, **kwargs))
+        _under_way.add(task)
+        task.add_done_callback(_under_way.discard)
+        return await asyncio.shield(task)
+
+    return made
 
 
 class Controller:
@@ -70,6 +85,7 @@ class Controller:
         self._recreating: asyncio.Task[None] | None = None
         self._recreation: Progress | None = None
         self._noticed: dict[str, Any] = {}
+        self._resumed = False
         self._prune_from_s = self._expire_from_s = 0.0  # in the loop's time
         self._watching = asyncio.create_task(self._watch())
 
@@ -77,6 +93,7 @@ class Controller:
         """Store a batch; the same one twice is stored once."""
         await self._in_writer(self._store.record, batch)
 
+    @_unbroken
     async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
         """Have Serve work towards a deployment file; returns the revision's number.
 
@@ -86,6 +103,7 @@ class Controller:
         async with self._changes():
             return await self._deploy(document, actor, reason, "deploy")
 
+    @_unbroken
     async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> RuleSet:
         """Put a rule in force, with the pools that it needs.
 
@@ -99,6 +117,7 @@ class Controller:
             number = await self._deploy(changed, actor, reason, "rule")
         return RuleSet(number, rule.rule_id, tuple(rule.warnings()))
 
+    @_unbroken
     async def update(
         self,
         version: str,
@@ -135,6 +154,7 @@ class Controller:
             )
             return number
 
+    @_unbroken
     async def restore(self, number: int, actor: str, reason: str) -> int:
         """Deploy a revision again, as a new one.
 
@@ -206,8 +226,8 @@ class Controller:
 
     async def _watch(self) -> None:
         """What is done all the time; what fails is tried again, and stops nothing else."""
-        await self._resume()
         chores = {
+            "resume": self._resume,
             "expire": self._expire,
             "watch": self._notice,
             "drain": self._drain,
@@ -246,12 +266,16 @@ class Controller:
         Raises:
             UpdateInProgress: It is.
         """
+        self._require_no_recreation()
+        async with self._deploying:
+            self._require_no_recreation()  # one may have begun before it was our turn
+            yield
+
+    def _require_no_recreation(self) -> None:
         if self._recreating and not self._recreating.done():
             raise UpdateInProgress(
                 "the data plane is being recreated: wait until serve-app status says it is done"
             )
-        async with self._deploying:
-            yield
 
     async def _deploy(self, document: dict[str, Any], actor: str, reason: str, action: str) -> int:
         """Deploy a checked document; to be called within `_changes`."""
@@ -271,31 +295,35 @@ class Controller:
     async def _recreate(
         self, document: dict[str, Any], version: str, number: int, actor: str, reason: str
     ) -> None:
-        async with self._deploying:
-            self._recreation = await recreate(document, version, number, self._tell)
-            self._noticed = await self.deployed()
-        facts = asdict(self._recreation)
-        await self._audit("recreate", actor, reason, facts)
-        logger.info("recreate.ended", extra=facts)
+        try:
+            async with self._deploying:
+                self._recreation = await recreate(document, version, number, self._tell)
+                self._noticed = await self.deployed()
+            facts = asdict(self._recreation)
+            logger.info("recreate.ended", extra=facts)
+            await self._audit("recreate", actor, reason, facts)
+        except Exception:
+            logger.exception("recreate.not_noted")
 
     def _tell(self, progress: Progress) -> None:
         self._recreation = progress
 
     async def _resume(self) -> None:
-        """Build the data plane that a Controller before this one had torn down."""
-        try:
-            latest = await self._in_writer(self._store.revisions, 1)
-            if latest and await is_missing(latest[0].document):
-                async with self._changes():
-                    await self._deploy(
-                        latest[0].document, RESUMED, "the data plane was missing", "recreate"
-                    )
-        except Exception:
-            logger.exception("resume.failed")
+        """Once: build the data plane that a Controller before this one had torn down."""
+        if self._resumed or await is_going():
+            return
+        latest = await self._in_writer(self._store.revisions, 1)
+        if latest and await is_missing(latest[0].document):
+            async with self._changes():
+                await self._deploy(
+                    latest[0].document, RESUMED, "the data plane was missing", "recreate"
+                )
+        self._resumed = True
 
     async def _notice(self) -> None:
         """Number a configuration that came without us."""
-        if self._deploying.locked():  # what is under way is noted by who does it
+        # What is under way is noted by who does it; half a recreation is nobody's wish.
+        if self._deploying.locked() or not self._resumed:
             return
         async with self._deploying:
             document = await self.deployed()

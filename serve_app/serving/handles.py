@@ -65,13 +65,19 @@ class HandlePools:
         return call
 
     async def _describe(self, pool: Pool) -> list[Replica]:
+        asked = self._handles[pool].broadcast("describe")
         try:
-            return [
-                replica
-                for replica in await self._handles[pool]
-                .broadcast("describe")
-                .results_async(timeout_s=DESCRIBE_TIMEOUT_S, return_exceptions=True)
-                if isinstance(replica, Replica)
-            ]
+            # Each is waited for alone: Serve's `results_async` has all of them, or none.
+            replies = await asyncio.wait_for(
+                asked._fetch_replica_results_async(), DESCRIBE_TIMEOUT_S
+            )
         except (TimeoutError, DeploymentUnavailableError):
             return []
+        described = await asyncio.gather(
+            *(
+                asyncio.wait_for(reply.get_async(), DESCRIBE_TIMEOUT_S)  # type: ignore[no-untyped-call]
+                for reply in replies
+            ),
+            return_exceptions=True,
+        )
+        return [replica for replica in described if isinstance(replica, Replica)]

@@ -28,8 +28,13 @@ class Reads:
         self._timeout_s = timeout_s
         self._under_way: set[Future[Any]] = set()
 
-    async def read(self, make: Callable[..., T], *args: Any) -> T:
+    async def read(
+        self, make: Callable[..., T], *args: Any, discard: Callable[[T], None] | None = None
+    ) -> T:
         """What `make` returns.
+
+        Args:
+            discard: Takes what was made after all when nobody waited for it any more.
 
         Raises:
             Busy: Too many are under way.
@@ -41,12 +46,22 @@ class Reads:
         future = self._threads.submit(partial(make, *args))
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
+        unwanted = partial(_discard, discard)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._timeout_s)
+        except asyncio.CancelledError:
+            future.add_done_callback(unwanted)
+            raise
         except TimeoutError as exc:
+            future.add_done_callback(unwanted)
             raise TooSlow(
                 f"the store did not answer within {self._timeout_s:g} s:"
                 " try again, or ask for a shorter period"
             ) from exc
         except StoreError as exc:
             raise NotReady(str(exc)) from exc
+
+
+def _discard(discard: Callable[[T], None] | None, made: Future[T]) -> None:
+    if discard and not made.cancelled() and not made.exception():
+        discard(made.result())

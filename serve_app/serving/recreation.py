@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from serve_app.deployment.address import local_url
 from serve_app.deployment.composition import without_data_plane
 from serve_app.deployment.config import DATA_PLANE
 from serve_app.gap import GapMeter
@@ -49,7 +50,7 @@ async def recreate(
         tell: Hears of each step.
     """
     http = document["http_options"]
-    meter = GapMeter(f"http://{http['host']}:{http['port']}")
+    meter = GapMeter(local_url(http["host"], http["port"]))
     measuring = asyncio.create_task(meter.run())
     try:
         tell(Progress("tearing down", version, revision))
@@ -61,6 +62,8 @@ async def recreate(
         await _deploy(document)
         async with asyncio.timeout(BUILT_S):
             while not meter.is_back:
+                if measuring.done():
+                    await measuring  # raises what ended it
                 await _require_hope()
                 await asyncio.sleep(POLL_S)
     except Exception as exc:
@@ -77,6 +80,12 @@ async def is_missing(document: dict[str, Any]) -> bool:
     """Whether Serve lacks the data plane that a deployment file has."""
     applications = {application["name"] for application in document["applications"]}
     return DATA_PLANE in applications and DATA_PLANE not in await _applications()
+
+
+async def is_going() -> bool:
+    """Whether Serve is about to delete the data plane: its replicas finish what they have."""
+    application = (await _applications()).get(DATA_PLANE, {})
+    return bool(application.get("status") == "DELETING")
 
 
 async def _require_hope() -> None:

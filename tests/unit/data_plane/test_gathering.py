@@ -179,7 +179,7 @@ def test_pictures_of_different_sizes_never_travel_together() -> None:
     scenario(play)
 
 
-@pytest.mark.parametrize("outcome", [OtherSide(64), CannotAnswer("holds nothing")])
+@pytest.mark.parametrize("outcome", [OtherSide("v1", 64), CannotAnswer("holds nothing")])
 def test_a_reply_that_is_no_answer_reaches_all_requests_of_its_call(outcome: Reply) -> None:
     async def play(replicas: Replicas, ask: Ask) -> None:
         tasks = [ask(pictures(n)) for n in range(3)]

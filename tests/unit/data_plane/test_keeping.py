@@ -15,7 +15,7 @@ from scipy import stats
 
 from serve_app.data_plane import keeping
 from serve_app.data_plane.pictures import EncodedPicture, RawPicture
-from serve_app.domain import Context, Exposure, KeptPicture, ShadowPair
+from serve_app.domain import Context, Exposure, KeptPicture, Pool, ShadowPair
 from tests.unit.data_plane.test_shadowing import ANYBODY, Drawn, ask, classify
 from tests.unit.recording.fakes import until
 from tests.unit.service import SHADOW, Service, picture
@@ -146,10 +146,11 @@ class TestWhatIsKept:
         assert [pair.outcome for pair in service.pairs()] == ["copied"]
         assert service.kept() == []
 
-    def test_what_the_candidate_answered_to_a_pin_is_not(self, service: Service) -> None:
-        """There it agrees with itself."""
-        service.try_out(**SHADOW, **ALL, allow_pin=True)
-        assert kept(service, KOALA, context=Context("r-1", pin="v2")) == []
+    def test_what_the_candidate_answered_itself_is_not(self, service: Service) -> None:
+        """As while the stable pool is updated to it: there it agrees with itself."""
+        service.try_out(**SHADOW, **ALL)
+        service.pools.assigned[Pool.STABLE] = "v2"
+        assert kept(service, KOALA) == []
         assert [pair.live_version for pair in service.pairs()] == ["v2"]
 
 

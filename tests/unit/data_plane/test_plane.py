@@ -155,13 +155,14 @@ class TestSizes:
     ) -> None:
         """The versions of a pool change one by one while it is updated."""
         answer = Answer("v2", ("cat", "dog"), np.array([[0.25, 0.75]], np.float32), 1.0)
-        service.pools.script += [OtherSide(64), answer]
+        service.pools.script += [OtherSide("v2", 64), answer]
         assert classify(service).answer is answer
         sides = [call.shape for call in service.pools.calls]
         assert sides == [(1, 112, 112, 3), (1, 64, 64, 3)]
+        assert [call.version for call in service.pools.calls] == [None, "v2"]
 
     def test_the_size_is_remembered(self, service: Service) -> None:
-        service.pools.script += [OtherSide(64), OtherSide(64)]
+        service.pools.script += [OtherSide("v2", 64), OtherSide("v2", 64)]
         with pytest.raises(NotReady):
             classify(service)
         classify(service)  # answers with its own size, 112, again
@@ -169,7 +170,7 @@ class TestSizes:
         assert sides == [112, 64, 64, 112]
 
     def test_it_is_tried_again_only_once(self, service: Service) -> None:
-        service.pools.script += [OtherSide(64), OtherSide(112), OtherSide(64)]
+        service.pools.script += [OtherSide("v2", 64), OtherSide("v2", 112), OtherSide("v2", 64)]
         with pytest.raises(NotReady, match="the versions of the pool change just now"):
             classify(service)
         assert len(service.pools.calls) == 2

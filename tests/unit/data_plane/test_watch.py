@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -301,12 +302,17 @@ def test_a_late_failure_of_a_candidate_that_nobody_tries_any_more_does_no_harm()
     scenario(play)
 
 
-def test_a_probe_that_raises_is_logged_and_made_again(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("raised", [RuntimeError("no one knows this one"), CancelledError()])
+def test_a_probe_that_raises_is_logged_and_made_again(
+    raised: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also a call that the other side has cancelled."""
+
     class Failing(FakePools):
         async def replicas(self) -> list[Replica]:
             found = await super().replicas()
             if self.looks < 3:
-                raise RuntimeError("no one knows this one")
+                raise raised
             return found
 
     async def played() -> None:

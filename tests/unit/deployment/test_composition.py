@@ -314,6 +314,25 @@ def test_a_data_plane_that_is_not_there_takes_no_rule_and_no_version() -> None:
         with_version(document, "v2")
 
 
+def test_applications_of_others_stay_while_the_data_plane_is_away() -> None:
+    other = {"name": "notes", "route_prefix": "/notes", "import_path": "notes:app"}
+    document = BASE | {"applications": [*BASE["applications"], other]}
+    left = without_data_plane(document)["applications"]
+    assert [application["name"] for application in left] == ["control", "notes"]
+
+
+@pytest.mark.parametrize("listed", [None, [], [{"name": "Ingress"}]])
+def test_a_file_that_leaves_it_to_the_code_takes_no_rule_and_no_version(listed: Any) -> None:
+    """Ray's own command deploys such a file."""
+    document = deepcopy(BASE)
+    document["applications"][0]["deployments"] = listed
+    said = "^animals.Ingress.user_config is not in what was deployed: deploy a whole file first$"
+    with pytest.raises(BadConfig, match=said):
+        ruled(document, PARALLEL)
+    with pytest.raises(BadConfig, match=said):
+        with_version(document, "v2")
+
+
 @pytest.mark.parametrize("name", ["Ingress", "StablePool", "CandidatePool"])
 def test_a_deployment_is_a_part_of_its_document(name: str) -> None:
     document = deepcopy(BASE)

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 
 from serve_app.errors import (
     BadPeriod,
+    Busy,
     KeyInUse,
     KeyMismatch,
     NoSuchRevision,
@@ -25,7 +27,7 @@ from serve_app.errors import (
     TooSlow,
     UpdateInProgress,
 )
-from serve_app.http.control_plane import application
+from serve_app.http.control_plane import CHUNK_BYTES, MAX_BODY_BYTES, application
 from serve_app.http.session import COOKIE, LIFETIME_S, Doorkeeper
 from serve_app.store.errors import BadExport
 from serve_app.trace import Trace
@@ -70,6 +72,11 @@ BEHIND_THE_DOOR = [
     REVIEW,
     *CHANGES,
 ]
+READS = [
+    path
+    for method, path, _ in BEHIND_THE_DOOR
+    if method == "GET" and path.startswith(("/reports", "/export", "/disagreements"))
+]
 
 
 class FakeController:
@@ -77,9 +84,11 @@ class FakeController:
 
     Attributes:
         failure: What every call meets.
+        table: What every export holds.
     """
 
     def __init__(self) -> None:
+        self.table = b"a,b\r\n1,2\r\n"
         self.asked: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None
 
@@ -123,9 +132,9 @@ class FakeController:
 
     async def export(self, table: str, kind: str, since: str) -> Path:
         number, name = tempfile.mkstemp()
-        os.write(number, b"a,b\r\n1,2\r\n")
         os.close(number)
         self.exported = Path(name)
+        self.exported.write_bytes(self.table)
         return self._note(self.exported, "export", table, kind, since)
 
     async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
@@ -304,6 +313,64 @@ class TestSessions:
         )
         cookie = {"cookie": f"{COOKIE}={console.session()}"}
         assert other.ask("GET", "/status", headers=cookie).status_code == 401
+
+
+class TestBodies:
+    """One that is too large is refused before anything is parsed, or a token asked for."""
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/session"),
+            ("PUT", "/rule"),
+            ("GET", "/status"),
+            ("PUT", "/nothing"),
+            ("POST", "/static/review.js"),
+        ],
+    )
+    @pytest.mark.parametrize("headers", [{}, BEARER], ids=["nobody", "bearer"])
+    def test_an_announced_size_above_the_limit_is_refused_unread(
+        self, console: Console, method: str, path: str, headers: dict[str, str]
+    ) -> None:
+        async def never() -> AsyncIterator[bytes]:
+            raise AssertionError("the body is read")
+            yield b""
+
+        announced = headers | {"content-length": str(MAX_BODY_BYTES + 1)}
+        response = console.ask(method, path, content=never(), headers=announced)
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+        assert console.controller.asked == []
+
+    @pytest.mark.parametrize("path", ["/rule", "/session", "/status"])
+    def test_a_stream_above_the_limit_is_refused_where_it_crosses_it(
+        self, console: Console, path: str
+    ) -> None:
+        sent = 0
+
+        async def long() -> AsyncIterator[bytes]:
+            nonlocal sent
+            while sent < 4 * MAX_BODY_BYTES:
+                sent += 2**16
+                yield bytes(2**16)
+
+        response = console.ask("PUT", path, content=long(), headers=JSON)
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+        assert sent == MAX_BODY_BYTES + 2**16
+
+    def test_a_body_as_large_as_the_limit_is_read(self, console: Console) -> None:
+        body = json.dumps(RULE).encode().ljust(MAX_BODY_BYTES)
+        assert console.ask("PUT", "/rule", content=body, headers=BEARER | JSON).is_success
+        assert console.controller.asked == [("set_rule", RULE["rule"], "anna", "a test")]
+
+    def test_every_path_that_takes_a_body_documents_it(self, console: Console) -> None:
+        operations = [
+            operation
+            for item in console.app.openapi()["paths"].values()
+            for operation in item.values()
+        ]
+        taking = [operation for operation in operations if "requestBody" in operation]
+        assert len(taking) == 6
+        assert [operation for operation in operations if "413" in operation["responses"]] == taking
 
 
 class TestWhatIsAsked:
@@ -486,6 +553,20 @@ class TestWhatIsAsked:
         assert "1234" not in response.text
 
 
+class TestReads:
+    @pytest.mark.parametrize("path", READS)
+    @pytest.mark.parametrize("failure", [Busy("16 reads"), NotReady("gone"), TooSlow("late")])
+    def test_where_the_store_does_not_answer_its_reader_is_told(
+        self, console: Console, path: str, failure: Problem
+    ) -> None:
+        console.controller.failure = failure
+        response = console.ask("GET", path, headers=BEARER)
+        assert (response.status_code, response.json()["code"]) == (failure.status, failure.code)
+
+    def test_there_are_reads(self) -> None:
+        assert len(READS) == 8
+
+
 class TestReports:
     @pytest.mark.parametrize(
         ("name", "since"), [("traffic", "7d"), ("canary", None), ("ab", None), ("shadow", None)]
@@ -572,6 +653,29 @@ class TestExport:
         assert 'filename="exposures.parquet"' in answer.headers["content-disposition"]
         assert console.controller.asked[-1] == ("export", "exposures", "parquet", "24h")
         assert not console.controller.exported.exists()
+
+    def test_it_is_sent_in_few_pieces_however_many_lines_it_has(self, console: Console) -> None:
+        console.controller.table = b"1,2\r\n" * 30_000
+        pieces: list[bytes] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            pieces.append(message.get("body", b""))
+
+        scope = {
+            "type": "http",
+            "asgi": {"spec_version": "2.4"},
+            "method": "GET",
+            "path": "/export/exposures",
+            "query_string": b"",
+            "headers": [(b"authorization", BEARER["authorization"].encode())],
+        }
+        asyncio.run(console.app(scope, receive, send))
+        assert b"".join(pieces) == console.controller.table
+        full, last = divmod(len(console.controller.table), CHUNK_BYTES)
+        assert [len(piece) for piece in pieces if piece] == [CHUNK_BYTES] * full + [last]
 
     @pytest.mark.parametrize("path", ["/export/exposures?kind=xls", "/export/..%2Fhome"])
     def test_what_is_no_table_or_format_is_refused(self, console: Console, path: str) -> None:

@@ -14,13 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve_app.domain import Feedback
-from serve_app.http.bodies import MAX_BODY_BYTES
+from serve_app.clock import now_ms
+from serve_app.domain import ROWS_KEPT_DAYS, Feedback
+from serve_app.http.feedback import MAX_FEEDBACK_BYTES
 from serve_app.identity import Identity, PredictionId
 from serve_app.recording.batch import Batch
 from serve_app.recording.spool import Spool
 from tests.unit.service import PARALLEL, Service, picture
 
+DAY_MS = 86_400_000
 SAID: list[dict[str, Any]] = [
     {"label": "dog"},
     {"label": "cat", "correct": True},
@@ -38,6 +40,11 @@ def answered(service: Service) -> str:
     answer = service.classify(picture("cat")).json()
     assert answer["label"] == "cat"
     return str(answer["prediction_id"])
+
+
+def sealed(service: Service, at_ms: int) -> str:
+    """The prediction id of an answer of a time."""
+    return service.identity.seal(PredictionId("ab" * 6, 1, at_ms, "9f31c0aa", "v1", "cat"))
 
 
 def tell(service: Service, body: Any, **headers: str) -> httpx.Response:
@@ -198,8 +205,34 @@ class TestRefusals:
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
 
     def test_a_body_above_the_limit_is_refused(self, service: Service) -> None:
-        response = tell(service, b" " * (MAX_BODY_BYTES + 1))
+        response = tell(service, b" " * (MAX_FEEDBACK_BYTES + 1))
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+
+    def test_a_body_as_large_as_the_limit_is_read(self, service: Service) -> None:
+        body = json.dumps({"prediction_id": answered(service), "rating": 4}).encode()
+        assert tell(service, body.ljust(MAX_FEEDBACK_BYTES)).status_code == 200
+
+    @pytest.mark.parametrize(("more_ms", "days"), [(1, 30), (11 * DAY_MS, 41)])
+    def test_an_answer_of_which_the_store_keeps_nothing_any_more_is_told(
+        self, service: Service, more_ms: int, days: int
+    ) -> None:
+        at_ms = now_ms() - ROWS_KEPT_DAYS * DAY_MS - more_ms
+        response = tell(service, {"prediction_id": sealed(service, at_ms), "rating": 4})
+        assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
+        assert response.json()["detail"] == (
+            f"the answer is more than {days} days old: feedback is kept for answers of the last"
+            " 30 days"
+        )
+        assert service.feedback() == []
+
+    def test_an_answer_of_which_the_store_keeps_all_is_no_older_than_that(
+        self, service: Service
+    ) -> None:
+        at_ms = now_ms() - ROWS_KEPT_DAYS * DAY_MS + 60_000
+        body = {"prediction_id": sealed(service, at_ms), "rating": 4}
+        assert tell(service, body).status_code == 200
+        (feedback,) = service.feedback()
+        assert feedback.answered_at_ms == at_ms
 
     def test_a_compressed_body_is_refused(self, service: Service) -> None:
         assert tell(service, b"{}", **{"content-encoding": "gzip"}).status_code == 415

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -30,3 +33,13 @@ def attended(tmp_path: Path) -> Run:
         ports=(Port(8000, "127.0.0.1", "service", "http_options.port in /x/base.yaml"),),
         starter=identify(psutil.Process()),
     )
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a file can be made, but nothing written into it."""
+
+    def write_text(path: Path, *_: Any, **__: Any) -> NoReturn:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", write_text)

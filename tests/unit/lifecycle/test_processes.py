@@ -16,6 +16,7 @@ from serve_app.lifecycle.processes import Identity, identify, members
 from serve_app.lifecycle.run import Run, current_run, load, save
 from serve_app.lifecycle.signals import Signals
 from serve_app.lifecycle.voice import Voice
+from tests.unit.lifecycle.conftest import fill_disk
 
 MARK = {"SERVE_APP_RUN": "0123456789abcdef"}
 # A leader with a child that shows nothing, as Ray's agents; {0} is what the leader does first.
@@ -141,6 +142,17 @@ def test_down_ends_what_is_left_of_a_killed_service(
     leader.wait()
     down(home, Voice())
     assert not lives(child)
+
+
+def test_down_ends_a_run_though_the_disk_is_full(
+    spawn: Spawn, home: Home, attended: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = spawn("exec sleep 60", MARK)
+    save(run_of(attended, leader), home)
+    fill_disk(monkeypatch)
+    down(home, Voice())
+    assert not lives(leader)
+    assert list(home.folder("run").iterdir()) == []
 
 
 def test_each_further_signal_takes_the_next_step(spawn: Spawn, home: Home, attended: Run) -> None:

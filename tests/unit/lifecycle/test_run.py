@@ -13,6 +13,7 @@ from serve_app.errors import BadHome
 from serve_app.home import Home
 from serve_app.lifecycle.processes import Identity, identify
 from serve_app.lifecycle.run import Run, current_run, forget, load, save
+from tests.unit.lifecycle.conftest import fill_disk
 
 GONE = Identity(os.getpid(), create_time=1.0)  # an earlier owner of our pid
 
@@ -52,6 +53,17 @@ def test_forgetting_leaves_no_files(home: Home, attended: Run) -> None:
     assert load(home) is None
     assert not Path(attended.sockets).exists()
     assert list(home.folder("run").iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_record_before(
+    home: Home, attended: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(attended, home)
+    fill_disk(monkeypatch)
+    with pytest.raises(OSError, match="No space left on device"):
+        save(replace(attended, service=GONE), home)
+    assert load(home) == attended
+    assert [path.name for path in home.folder("run").iterdir()] == ["run.json"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"id": "x"}'])

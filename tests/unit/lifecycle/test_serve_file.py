@@ -8,6 +8,7 @@ import pytest
 
 from serve_app.errors import BadConfig
 from serve_app.lifecycle import serve_file
+from serve_app.lifecycle.serve_file import ServeFile
 from serve_app.lifecycle.up import BASE
 
 
@@ -22,6 +23,23 @@ def test_what_a_file_leaves_out_is_as_serve_has_it(tmp_path: Path) -> None:
     path.write_text("applications: [{name: animals}]")
     file = serve_file.read(path)
     assert (file.host, file.port, file.url) == ("0.0.0.0", 8000, "http://127.0.0.1:8000")  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    ("host", "reached_at"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("animals.example", "animals.example"),
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("fd00::7", "[fd00::7]"),
+    ],
+)
+def test_a_url_leads_to_any_host(host: str, reached_at: str) -> None:
+    file = ServeFile(BASE, host, 8000, ("animals",))
+    assert file.url == f"http://{reached_at}:8000"
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,15 @@ def test_agreement_is_asked_of_shared_labels(diary: Diary) -> None:
     assert found["labels"] == {"shared": ["cat", "dog"], "new": ["koala"]}
 
 
+def test_pinned_requests_are_no_load_of_the_candidate(diary: Diary) -> None:
+    """They are not copied, and say nothing of those that are."""
+    diary.obeys(SHADOW)
+    copies(diary, "cat", "cat", 8)
+    for _ in range(2):
+        diary.answers("v2", 1, reason="pinned")
+    assert report(diary)["load"]["peak_copied"] == 1
+
+
 def test_a_minute_in_which_few_were_copied_counts_as_much(diary: Diary) -> None:
     """Of 10 cats in one minute all were copied, of 10 koalas in the next one 2: half of the
     pictures are koalas, not 2 of 12."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from serve_app.clock import now_ms
 from serve_app.deployment import config
 from serve_app.deployment.composition import without_data_plane
-from serve_app.errors import AlreadyReviewed, BadConfig
+from serve_app.errors import AlreadyReviewed, BadConfig, UpdateInProgress
 from serve_app.home import DATABASE_VARIABLE, HOME_VARIABLE
 from serve_app.lifecycle.up import BASE
 from serve_app.recording.batch import Batch
@@ -25,6 +28,10 @@ with warnings.catch_warnings():  # Serve's modules use what pydantic will take a
     warnings.simplefilter("ignore")
     from serve_app.serving import controller, serve_config
     from serve_app.serving.controller import Controller
+
+
+# Ray's own check of what Ray's own default is; see `serve_app.deployment.scaling`.
+pytestmark = pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
 
 
 @pytest.fixture
@@ -69,6 +76,95 @@ def test_without_a_data_plane_a_rule_and_an_update_are_refused(sent: list[Any], 
         asyncio.run(ask())
     assert str(caught.value) == "applications have no 'animals': deploy one"
     assert sent == []
+
+
+@asynccontextmanager
+async def alone() -> AsyncIterator[Controller]:
+    """A Controller that does nothing by itself."""
+    made = Controller()
+    made._watching.cancel()
+    made._resumed = True
+    try:
+        yield made
+    finally:
+        await made._in_writer(made._store.close)
+        made._writer.shutdown()
+
+
+def test_a_change_whose_asker_is_gone_is_made_whole(
+    sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def deploy(document: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        sent.append(document)
+
+    monkeypatch.setattr(serve_config, "deploy", deploy)
+
+    async def ask() -> None:
+        async with alone() as made:
+            asked = asyncio.create_task(made.deploy(config.read(BASE), "anna", "a test"))
+            await asyncio.to_thread(begun.wait, 60)
+            asked.cancel()
+            await asyncio.wait([asked])
+            assert asked.cancelled()
+            go_on.set()
+            while not await made.audit(1):
+                await asyncio.sleep(0.01)
+            (change,) = await made.audit(1)
+            (revision,) = await made.revisions(1)
+            assert (change["actor"], change["action"]) == ("anna", "deploy")
+            assert change["details"] == {"revision": revision["number"]}
+
+    asyncio.run(ask())
+    assert len(sent) == 1
+
+
+def test_a_change_that_waited_while_a_recreation_began_is_refused(sent: list[Any]) -> None:
+    async def ask() -> None:
+        async with alone() as made:
+            async with made._deploying:
+                waiting = asyncio.create_task(made.deploy(config.read(BASE), "bob", "a test"))
+                await asyncio.sleep(0.01)
+                made._recreating = asyncio.create_task(asyncio.sleep(60))
+            with pytest.raises(UpdateInProgress):
+                await waiting
+            made._recreating.cancel()
+
+    asyncio.run(ask())
+    assert sent == []
+
+
+def test_a_data_plane_that_is_being_deleted_is_built_when_it_is_gone(
+    sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Controller was killed while it recreated: what is left is nobody's wish, no revision."""
+    without = serve_config.details()
+    going = copy.deepcopy(without)
+    going["applications"]["animals"] = {
+        "status": "DELETING",
+        "deployed_app_config": config.read(BASE)["applications"][0],
+    }
+
+    async def born() -> None:
+        async with alone() as made:
+            made._resumed = False
+            await made._remember(config.read(BASE), "anna", "recreate")
+            for _ in range(2):
+                monkeypatch.setattr(serve_config, "details", lambda: going)
+                await made._resume()
+                await made._notice()
+            assert sent == []
+            assert len(await made.revisions(10)) == 1
+            monkeypatch.setattr(serve_config, "details", lambda: without)
+            await made._resume()
+            assert len(sent) == 1
+            await made._resume()
+            assert len(sent) == 1
+
+    asyncio.run(born())
 
 
 def test_a_review_is_made_once_for_a_key_and_expired_pictures_are_removed(sent: list[Any]) -> None:

@@ -59,6 +59,41 @@ def test_what_was_given_up_before_it_began_never_begins(answer: threading.Event)
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("how", ["given up", "cancelled"])
+def test_what_is_made_when_nobody_waits_any_more_is_discarded(
+    answer: threading.Event, how: str
+) -> None:
+    discarded: list[bool] = []
+    begun = threading.Event()
+
+    def make() -> bool:
+        begun.set()
+        return answer.wait()
+
+    async def scenario() -> None:
+        reads = Reads(threads=1, most=1, timeout_s=0.1 if how == "given up" else 10)
+        reading = asyncio.create_task(reads.read(make, discard=discarded.append))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        if how == "cancelled":
+            reading.cancel()
+        with pytest.raises(TooSlow if how == "given up" else asyncio.CancelledError):
+            await reading
+        assert discarded == []
+        answer.set()
+        assert await patient(reads) == 1
+        assert discarded == [True]
+
+    asyncio.run(scenario())
+
+
+def test_what_was_waited_for_is_not_discarded() -> None:
+    discarded: list[int] = []
+    reads = Reads(threads=1, most=1, timeout_s=10)
+    assert asyncio.run(reads.read(abs, -1, discard=discarded.append)) == 1
+    assert discarded == []
+
+
 def test_a_store_that_fails_is_not_ready() -> None:
     def fail() -> None:
         raise StoreError("the database cannot be used")
