@@ -39,8 +39,11 @@ demo: $(VENV)/.serving
 
 install: $(VENV)/.developing
 
+# What needs no service of its own runs on every core, one thread each; services share their ports.
 test: install
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses logical --dist loadfile \
+	  tests/unit tests/contract tests/integration
+	$(PYTHON) -m pytest tests/e2e
 
 check: install
 	$(PYTHON) -m ruff format --check

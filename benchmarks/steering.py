@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.strategies import Strategy, fixed, sizes
 from serve_app.cli.waiting import Goal, goal, lacking
 from serve_app.client import Client
-from serve_app.deployment.config import DATA_PLANE
+from serve_app.domain import DATA_PLANE
 from serve_app.errors import NotRunning, Refused
 from serve_app.health import troubles
 

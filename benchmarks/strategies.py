@@ -14,9 +14,8 @@ from benchmarks.server import ROOT
 from models import registry
 from serve_app.deployment import config
 from serve_app.deployment.composition import deployment, with_rule
-from serve_app.deployment.config import INGRESS
 from serve_app.deployment.scaling import ingress_scaling
-from serve_app.domain import Pool
+from serve_app.domain import INGRESS, Pool
 from serve_app.rules.parse import parse_rule
 
 FILES = ROOT / "deploy_configs"

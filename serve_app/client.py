@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from serve_app.deployment.config import CONTROL_PLANE
+from serve_app.domain import CONTROL_PLANE
 from serve_app.errors import NotRunning, Refused
 
 URL_VARIABLE = "SERVE_APP_URL"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+DATA_PLANE, CONTROL_PLANE = "animals", "control"  # Serve's names of the two applications
+INGRESS = "Ingress"  # and of the deployment that answers; its user_config is the rule
 ROWS_KEPT_DAYS = 30  # exposures, shadow pairs, feedback; see `serve_app.store.retention`
 
 

@@ -3,37 +3,63 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
 
+import click
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from models.errors import ModelsError
 from serve_app import __version__
-from serve_app.cli import report, review, revision, rule, versions
-from serve_app.cli.audit import audit, export
-from serve_app.cli.classify import classify
-from serve_app.cli.demo import demo
-from serve_app.cli.deploy import deploy
-from serve_app.cli.service import SETTINGS, down, up
-from serve_app.cli.status import status
-from serve_app.cli.traffic import traffic
-from serve_app.cli.update import update
 from serve_app.errors import ServeAppError
 
+# Each command and the module with its application, in the order of the help.
+MODULES = {
+    "up": "service",
+    "down": "service",
+    "status": "status",
+    "deploy": "deploy",
+    "update": "update",
+    "classify": "classify",
+    "traffic": "traffic",
+    "demo": "demo",
+    "audit": "audit",
+    "export": "audit",
+    "rule": "rule",
+    "revision": "revision",
+    "report": "report",
+    "review": "review",
+    "models": "versions",
+}
+
+
+class Commands(TyperGroup):
+    """Imports a command when it is asked for: all of them together take a second."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Their names."""
+        return list(MODULES)
+
+    def get_command(self, _: click.Context, name: str) -> Any:
+        """The command or group of that name; None if there is none."""
+        if name not in MODULES:
+            return None
+        found = get_command(import_module(f"serve_app.cli.{MODULES[name]}").app)
+        if found.name == name:
+            return found
+        return found.commands[name]
+
+
 app = typer.Typer(
+    cls=Commands,
     name="serve-app",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Bring a new version of a classifier to its users on Ray Serve.",
 )
-app.command(epilog=SETTINGS)(up)
-for command in (down, status, deploy, update, classify, traffic, demo, audit, export):
-    app.command()(command)
-app.add_typer(rule.app, name="rule")
-app.add_typer(revision.app, name="revision")
-app.add_typer(report.app, name="report")
-app.add_typer(review.app, name="review")
-app.add_typer(versions.app, name="models")
 
 
 def _print_version(wanted: bool) -> None:

@@ -15,6 +15,8 @@ from serve_app.cli.options import AsJson, Url, console, print_json
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
 
+app = typer.Typer(add_completion=False)
+
 FORMATS = ("csv", "parquet")
 
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
@@ -27,6 +29,7 @@ Since = Annotated[
 ]
 
 
+@app.command()
 def audit(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
     """List what was changed, the newest first."""
     with Client(url or service_url(), open_home().token) as client:
@@ -42,6 +45,7 @@ def audit(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
     console().print(table)
 
 
+@app.command()
 def export(table: TableName, path: Target, since: Since = "7d", url: Url = None) -> None:
     """Write a table of the store to a file."""
     kind = path.suffix.removeprefix(".")

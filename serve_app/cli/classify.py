@@ -25,9 +25,12 @@ from serve_app.cli.options import (
 from serve_app.client import Client, media_type, service_url
 from serve_app.errors import Refused
 
+app = typer.Typer(add_completion=False)
+
 Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Pictures to classify.")]
 
 
+@app.command()
 def classify(
     photos: Photos,
     user: User = None,

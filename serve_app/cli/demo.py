@@ -23,6 +23,8 @@ from serve_app.traffic.pictures import Picture, drawings
 from serve_app.traffic.player import Outcome, play
 from serve_app.traffic.scenario import plain
 
+app = typer.Typer(add_completion=False)
+
 REQUESTS = 300  # of an act; while an update lasts, as many as fit
 A_ROUND = 50  # of them, during an update
 CLIENTS = 8
@@ -93,6 +95,7 @@ class Act:
     show: Show
 
 
+@app.command()
 def demo(url: Url = None) -> None:
     """Play shadow, canary, A/B test and rolling updates on the service that runs, with drawings.
 

@@ -18,6 +18,8 @@ from serve_app.deployment import config
 from serve_app.home import open_home
 from serve_app.yaml_file import name_of
 
+app = typer.Typer(add_completion=False)
+
 File = Annotated[
     Path,
     typer.Argument(metavar="FILE", help="Such as deploy_configs/base.yaml; - is standard input."),
@@ -25,6 +27,7 @@ File = Annotated[
 Diff = Annotated[bool, typer.Option("--diff", help="Print what would change, and deploy nothing.")]
 
 
+@app.command()
 def deploy(
     file: File, diff: Diff = False, reason: Reason = "", wait: Wait = True, url: Url = None
 ) -> None:

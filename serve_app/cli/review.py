@@ -11,11 +11,14 @@ from rich.table import Table
 
 from serve_app.cli.options import AsJson, Reason, Url, actor, console, print_json
 from serve_app.client import Client, service_url
-from serve_app.deployment.config import CONTROL_PLANE
+from serve_app.domain import CONTROL_PLANE
 from serve_app.home import open_home
 
 app = typer.Typer(
-    no_args_is_help=True, help="What do the pictures show on which the versions disagree?"
+    name="review",
+    add_completion=False,
+    no_args_is_help=True,
+    help="What do the pictures show on which the versions disagree?",
 )
 
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]

@@ -12,11 +12,16 @@ from rich.table import Table
 from serve_app.cli.options import AsJson, Reason, Url, Wait, actor, console, print_json
 from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
-from serve_app.deployment.config import INGRESS, user_configs
-from serve_app.domain import Pool
+from serve_app.deployment.config import user_configs
+from serve_app.domain import INGRESS, Pool
 from serve_app.home import open_home
 
-app = typer.Typer(no_args_is_help=True, help="What was deployed, one after the other.")
+app = typer.Typer(
+    name="revision",
+    add_completion=False,
+    no_args_is_help=True,
+    help="What was deployed, one after the other.",
+)
 
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
 Number = Annotated[int, typer.Argument(metavar="N", min=1, help="As revision list says.")]

@@ -30,13 +30,16 @@ from serve_app.cli.options import (
 )
 from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
-from serve_app.deployment.config import INGRESS, check, user_configs
+from serve_app.deployment.config import check, user_configs
+from serve_app.domain import INGRESS
 from serve_app.health import refusals
 from serve_app.home import open_home
 from serve_app.rules.parse import ingress_config
 from serve_app.yaml_file import name_of, read_mapping
 
-app = typer.Typer(no_args_is_help=True, help="The rule: who answers now.")
+app = typer.Typer(
+    name="rule", add_completion=False, no_args_is_help=True, help="The rule: who answers now."
+)
 
 File = Annotated[
     Path,

@@ -14,12 +14,15 @@ from serve_app.lifecycle import environment
 from serve_app.lifecycle import up as starting
 from serve_app.lifecycle.voice import Voice
 
+app = typer.Typer(add_completion=False)
+
 # What `up --help` ends with, for those who start with Ray's own command.
 SETTINGS = "Sets for `serve run`, where they are not set: " + " ".join(
     f"{name}={shlex.quote(value)}" for name, value in environment.FAST.items()
 )
 
 
+@app.command(epilog=SETTINGS)
 def up(
     file: Annotated[
         Path, typer.Argument(help="A Serve configuration.", show_default="deploy_configs/base.yaml")
@@ -32,6 +35,7 @@ def up(
     starting.up(file, open_home(), Voice(), detach)
 
 
+@app.command()
 def down() -> None:
     """End the service of this home, also what a killed start left of it."""
     ending.down(open_home(), Voice())

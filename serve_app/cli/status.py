@@ -26,7 +26,10 @@ from serve_app.errors import NotRunning, Refused
 from serve_app.health import troubles
 from serve_app.home import open_home
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def status(url: Url = None, as_json: AsJson = False) -> None:
     """Say how the service is; exit 1 if anything is not as it should be."""
     with Client(url or service_url(), open_home().token) as client:

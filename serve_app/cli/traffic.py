@@ -26,6 +26,8 @@ from serve_app.traffic.scenario import (
     read_scenario,
 )
 
+app = typer.Typer(add_completion=False)
+
 REQUESTS, USERS, REGIONS = 500, 200, "AU,NZ,DE,FR,GB,US,BR,JP"  # without a scenario
 
 File = Annotated[
@@ -54,6 +56,7 @@ Photos = Annotated[Path | None, typer.Option(help="A folder per class; without i
 Seed = Annotated[int, typer.Option(min=0, help="The same seed, the same users and pictures.")]
 
 
+@app.command()
 def traffic(
     scenario: File = None,
     requests: Requests = None,

@@ -13,6 +13,8 @@ from serve_app.client import Client, service_url
 from serve_app.home import open_home
 from serve_app.yaml_file import read_mapping
 
+app = typer.Typer(add_completion=False)
+
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v2.")]
 Method = Annotated[
     Literal["rolling", "recreate"],
@@ -24,6 +26,7 @@ RuntimeEnv = Annotated[
 ]
 
 
+@app.command()
 def update(
     version: Name,
     method: Method,

@@ -19,7 +19,9 @@ from models.registry import Version
 from models.samples import class_folders, from_drawings, from_folder
 from serve_app.cli.options import AsJson, console, print_json
 
-app = typer.Typer(no_args_is_help=True, help="The versions of the registry.")
+app = typer.Typer(
+    name="models", add_completion=False, no_args_is_help=True, help="The versions of the registry."
+)
 DRAWINGS = range(10_000_000, 10_000_100)  # seeds far from those of training/run.py
 
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1.")]

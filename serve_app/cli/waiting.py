@@ -11,8 +11,8 @@ import typer
 
 from serve_app.cli.options import held, tally
 from serve_app.client import Client
-from serve_app.deployment.config import DATA_PLANE, INGRESS, user_configs
-from serve_app.domain import Pool
+from serve_app.deployment.config import user_configs
+from serve_app.domain import DATA_PLANE, INGRESS, Pool
 from serve_app.errors import DeployFailed, NotRunning, Refused
 from serve_app.health import troubles
 from serve_app.rules.parse import KINDS, PoolConfig

@@ -6,9 +6,8 @@ import copy
 from typing import Any
 
 from serve_app.deployment.agreement import bounds, patch
-from serve_app.deployment.config import DATA_PLANE, INGRESS
 from serve_app.deployment.scaling import MAX_REPLICAS, pool_scaling
-from serve_app.domain import Pool
+from serve_app.domain import DATA_PLANE, INGRESS, Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.canary import CanaryRolling
 from serve_app.rules.rule import Rule

@@ -9,14 +9,12 @@ from typing import Any
 
 from models import registry
 from serve_app.deployment import agreement
-from serve_app.domain import Pool
+from serve_app.domain import CONTROL_PLANE, DATA_PLANE, INGRESS, Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import ingress_config, pool_config
 from serve_app.rules.rule import Rule
 from serve_app.yaml_file import read_mapping
 
-DATA_PLANE, CONTROL_PLANE = "animals", "control"
-INGRESS = "Ingress"
 # What Serve 2.60 changes in the replicas that run (`DeploymentOptionUpdateType` in its
 # `_private/config.py`); anything else replaces them. So does an autoscaling_config that
 # comes or goes, or has another policy (`get_app_code_version` in its `deploy_utils.py`).

@@ -16,9 +16,8 @@ from ray.serve.handle import DeploymentHandle
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.versions import Versions
 from serve_app.deployment.accepted import Accepted
-from serve_app.deployment.config import CONTROL_PLANE
 from serve_app.deployment.experiments import Experiments
-from serve_app.domain import Pool
+from serve_app.domain import CONTROL_PLANE, Pool
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.http.data_plane import application

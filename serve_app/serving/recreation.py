@@ -10,7 +10,7 @@ from typing import Any
 
 from serve_app.deployment.address import local_url
 from serve_app.deployment.composition import without_data_plane
-from serve_app.deployment.config import DATA_PLANE
+from serve_app.domain import DATA_PLANE
 from serve_app.gap import GapMeter
 from serve_app.serving import serve_config
 

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 
 URL = "http://127.0.0.1:8000/v1/classify"
+FAILED_PAUSE_S = 0.02  # before a client asks again that was not answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,21 @@ class Asked:
 
 
 class Load:
-    """Asks from `clients` at once, each as soon as it was answered, until it is left."""
+    """Asks from `clients` at once, each `pause_s` after it was answered, until it is left."""
 
     def __init__(
         self,
         pictures: Mapping[str, bytes],
         clients: int = 8,
         users: int = 500,
+        pause_s: float = 0.0,
         **headers: str,
     ) -> None:
         self.asked: list[Asked] = []
         self._pictures = list(pictures.items())
         self._clients = clients
         self._users = users
+        self._pause_s = pause_s
         self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -100,8 +103,7 @@ class Load:
             except (aiohttp.ClientError, TimeoutError) as exc:
                 status, text = 0, repr(exc)
             self.asked.append(Asked(began, time.time(), status, user, name, _content(text)))
-            if status != 200:
-                await asyncio.sleep(0.02)
+            await asyncio.sleep(self._pause_s if status == 200 else FAILED_PAUSE_S)
 
 
 def _content(text: str) -> dict[str, Any]:

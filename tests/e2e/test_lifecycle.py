@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -157,23 +158,34 @@ def marked(machine: Machine) -> list[psutil.Process]:
 
 
 def test_ctrl_c_ends_everything_and_the_next_start_works_at_once(machine: Machine) -> None:
-    before = {c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        starter = machine.up()
-        assert_serving()
-        assert f"cat {machine.home.path}/token" in machine.said
-        assert (machine.home.path / "run" / "serve.log").stat().st_mode & 0o077 == 0
-        running = machine.started()
-        starter.send_signal(number)
-        assert starter.wait(STOPPED_S) == 0, machine.said
-        assert "are free again" in machine.said
-        assert_gone(running, machine)
-    after = {c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-    assert after <= before
+    """Also of a starter in the background of a script, which has SIGINT ignored."""
+    before = listening()
+    starter = machine.up()
+    assert_serving()
+    assert f"cat {machine.home.path}/token" in machine.said
+    assert (machine.home.path / "run" / "serve.log").stat().st_mode & 0o077 == 0
+    running = machine.started()
+    starter.send_signal(signal.SIGTERM)
+    assert starter.wait(STOPPED_S) == 0, machine.said
+    assert "are free again" in machine.said
+    assert_gone(running, machine)
+
+    shell = machine.up("bash", "-c", "$0 & wait")  # it waits and passes nothing on
+    assert_serving()
+    [starter] = shell.children()
+    running = machine.started()
+    starter.send_signal(signal.SIGINT)
+    assert shell.wait(STOPPED_S) == 0, machine.said
+    assert_gone(running, machine)
+    assert listening() <= before
+
+
+def listening() -> set[Any]:
+    return {c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
 
 
 def test_a_killed_starter_is_in_the_way_until_down(machine: Machine) -> None:
-    """The service goes on; the next start names it; down ends it; then a start works again."""
+    """The service goes on; the next start names it; down ends it."""
     kill(machine.up())
     assert_serving()
     running = machine.started()
@@ -188,14 +200,6 @@ def test_a_killed_starter_is_in_the_way_until_down(machine: Machine) -> None:
     assert ended.returncode == 0, ended.stderr
     assert_gone(running, machine)
     assert machine.command("down").stdout == "Nothing is running.\n"
-
-    # Started by a script with `&`, which has SIGINT ignored; the shell waits and passes nothing on.
-    shell = machine.up("bash", "-c", "$0 & wait")
-    [starter] = shell.children()
-    running = machine.started()
-    starter.send_signal(signal.SIGINT)
-    assert shell.wait(STOPPED_S) == 0, machine.said
-    assert_gone(running, machine)
 
 
 def test_down_ends_what_is_left_of_two_kills(machine: Machine) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click import Command, Context, Group
+from typer import Typer
 from typer.main import get_command
 
 from serve_app.cli import app as serve_app
@@ -21,16 +24,22 @@ DOCUMENTS = [
 ]
 
 
-def commands(app: object) -> list[str]:
+def commands(app: Typer) -> list[str]:
     """Every command of a typer application, such as `models list`."""
+    names = list(walk(get_command(app), ()))
+    assert names
+    return names
 
-    def walk(command: object, words: tuple[str, ...]) -> list[str]:
-        children = getattr(command, "commands", None)
-        if children is None:
-            return [" ".join(words)]
-        return [name for word, child in children.items() for name in walk(child, (*words, word))]
 
-    return walk(get_command(app), ())  # type: ignore[arg-type]
+def walk(command: Command, words: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(command, Group):
+        context = Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from walk(child, (*words, name))
+    else:
+        yield " ".join(words)
 
 
 @pytest.mark.parametrize("command", commands(serve_app))

@@ -13,7 +13,12 @@ from serve_app.cli.report import ab_test, canary, shadow, traffic
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
 
-app = typer.Typer(no_args_is_help=True, help="What happened, and which version is better.")
+app = typer.Typer(
+    name="report",
+    add_completion=False,
+    no_args_is_help=True,
+    help="What happened, and which version is better.",
+)
 
 Since = Annotated[
     str, typer.Option(help="From when: such as 30m, 24h, 7d before now, or an ISO 8601 time.")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-import tempfile
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,10 @@ INFER = "/v2/models/animals/infer"
 
 
 @pytest.fixture(scope="module")
-def shared() -> Service:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One for all examples: what is refused leaves nothing behind."""
-    return Service(Path(tempfile.mkdtemp()))
+    with Service(tmp_path_factory.mktemp("home")) as service:
+        yield service
 
 
 def post(service: Service, body: Any, head: str | None = None) -> tuple[int, str]:

@@ -7,7 +7,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ import yaml
 from tests import queries
 from tests.e2e.load import Load
 from tests.e2e.prometheus import Prometheus, running
+from tests.e2e.service import METRICS_S
 
-ROOT = Path(__file__).parents[2]
 CANARY = {
     "kind": "canary_parallel",
     "stable": "v1",
@@ -26,7 +25,7 @@ CANARY = {
     "experiment": "e2e-monitoring",
 }
 SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
-REPORT_S = 12.0  # a process of Ray tells its node every ten seconds
+REPORT_S = METRICS_S + 2.0
 PATIENCE_S = 120.0
 
 
@@ -39,12 +38,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 @pytest.fixture(scope="module")
 def watched(
     prometheus: Prometheus,
-    start: Callable[[Path], Any],
+    service: Any,
     examples: dict[str, bytes],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Prometheus:
     """A service with a canary whose candidate dies once, then a shadow; under traffic all along."""
-    service = start(ROOT / "deploy_configs" / "base.yaml")
     folder = tmp_path_factory.mktemp("rules")
 
     def obey(rule: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from tests.e2e.ledger import Feedback, Ledger
 from tests.e2e.load import Load
 from tests.e2e.patience import eventually
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TAIL_S = 2.0  # what an ingress that is killed had not delivered: half a second, and a busy machine
 CANARY = {"stable": "v1", "candidate": "v2"}
 RULES: dict[str, dict[str, Any]] = {
@@ -26,11 +26,6 @@ RULES: dict[str, dict[str, Any]] = {
     "ab_test": {"control": "v1", "treatment": "v2", "experiment": "e2e-ab_test", "unit": "user"},
     "shadow": CANARY,
 }
-
-
-@pytest.fixture(scope="module")
-def service(start: Any) -> Any:
-    return start(ROOT / "deploy_configs/base.yaml")
 
 
 @pytest.fixture
