@@ -6,7 +6,6 @@ import sys
 from importlib import import_module
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -38,18 +37,18 @@ MODULES = {
 class Commands(TyperGroup):
     """Imports a command when it is asked for: all of them together take a second."""
 
-    def list_commands(self, _: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 click gives it
         """Their names."""
         return list(MODULES)
 
-    def get_command(self, _: click.Context, name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         """The command or group of that name; None if there is none."""
-        if name not in MODULES:
+        if cmd_name not in MODULES:
             return None
-        found = get_command(import_module(f"serve_app.cli.{MODULES[name]}").app)
-        if found.name == name:
-            return found
-        return found.commands[name]
+        found = get_command(import_module(f"serve_app.cli.{MODULES[cmd_name]}").app)
+        if found.name != cmd_name and isinstance(found, TyperGroup):
+            return found.commands[cmd_name]  # of a module with several
+        return found
 
 
 app = typer.Typer(

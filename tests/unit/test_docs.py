@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click import Command, Context, Group
-from typer import Typer
+from typer import Context, Typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from serve_app.cli import app as serve_app
@@ -31,8 +32,8 @@ def commands(app: Typer) -> list[str]:
     return names
 
 
-def walk(command: Command, words: tuple[str, ...]) -> Iterator[str]:
-    if isinstance(command, Group):
+def walk(command: Any, words: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(command, TyperGroup):
         context = Context(command)
         for name in command.list_commands(context):
             child = command.get_command(context, name)
