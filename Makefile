@@ -25,7 +25,7 @@ $(VENV)/.serving: pyproject.toml constraints.txt
 
 $(VENV)/.developing: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
-	$(PIP) --editable '.[dev]'
+	$(PIP) --no-compile --editable '.[dev]'
 	@touch $@ $(VENV)/.serving
 
 serve: $(VENV)/.serving

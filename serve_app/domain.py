@@ -39,7 +39,8 @@ class Context:
         region: ISO 3166-1 alpha-2, upper case.
         tag: What `X-Canary` says: True for always, False for never.
         pin: The version that `X-Model-Version` names.
-        draw: Uniform in [0, 1), drawn for this request alone.
+        draw: Uniform in [0, 1), drawn for this request alone; None if it cannot be a unit by
+            itself, because it is of several pictures.
     """
 
     request_id: str
@@ -48,7 +49,7 @@ class Context:
     region: str | None = None
     tag: bool | None = None
     pin: str | None = None
-    draw: float = 0.0
+    draw: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,11 @@ class Exposure:
     latency_ms: float
     model_ms: float | None
     error: str | None
+
+    @property
+    def own_model_ms(self) -> float | None:
+        """`model_ms` of the assigned version: what stable took in its place is no time of it."""
+        return self.model_ms if self.error is None else None
 
 
 class Outcome(StrEnum):

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -148,6 +148,8 @@ class DataPlane:
         rule = self.rule
         trace.rule_id, trace.rule = rule.rule_id, rule.kind
         trace.user, trace.region, trace.pictures = context.user, context.region, len(pictures)
+        if len(pictures) > 1:  # one draw for all would count as many
+            context = replace(context, draw=None)
         plan = self.plan(context)
         trace.reason, trace.assigned = plan.reason, plan.assigned
         prepared = Prepared(pictures)

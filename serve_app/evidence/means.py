@@ -31,6 +31,12 @@ class Groups:
         if (self.count < 0).any():
             raise ValueError(f"count is {self.count.min()} in some row: expected 0 or more units")
 
+    @property
+    def units(self) -> Floats:
+        """[strata, 2]: how many, of control and of treatment, where there are both."""
+        units = self._sums(np.ones(len(self.count)))
+        return units[np.all(units > 0, axis=1)]
+
     def only(self, rows: Flags) -> Groups:
         """Those of some rows."""
         return Groups(self.stratum[rows], self.treated[rows], self.count[rows])

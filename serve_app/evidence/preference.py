@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serve_app.evidence.comparison import Comparison
-from serve_app.evidence.confidence import ALPHA, Interval, interval
+from serve_app.evidence.confidence import ALPHA, Interval, interval, no_event_difference
+from serve_app.evidence.means import Groups
 from serve_app.evidence.outcome import RANGE, Assigned, Metric, Truth, Words
 from serve_app.evidence.srm import Srm
 from serve_app.evidence.units import Flags, Ints, totals
@@ -183,11 +184,20 @@ def _line(assigned: Assigned, told: Ints, possible: Ints, alpha: float) -> Line:
     has = _having(assigned, told)
     compared = groups.compare(has)
     if not len(possible):
-        return Line(compared, interval(compared, alpha))
+        return Line(compared, _interval(groups, has, alpha))
     either = has | _having(assigned, possible)
-    least = groups.compare(np.where(treated, has, either))
-    greatest = groups.compare(np.where(treated, either, has))
-    return Line(compared, Interval(interval(least, alpha).low, interval(greatest, alpha).high))
+    least = _interval(groups, np.where(treated, has, either), alpha)
+    greatest = _interval(groups, np.where(treated, either, has), alpha)
+    return Line(compared, Interval(least.low, greatest.high))
+
+
+def _interval(groups: Groups, events: Flags, alpha: float) -> Interval:
+    """Of the difference of the shares of units with an event. Where no unit has one, no variance
+    can be estimated, and yet much is known."""
+    if events.any():
+        return interval(groups.compare(events), alpha)
+    control, treatment = groups.units.T
+    return no_event_difference(control, treatment, alpha)
 
 
 def _responders(

@@ -18,9 +18,8 @@ from serve_app.evidence.preference import (
     prefer,
     responders_measure,
 )
-from serve_app.evidence.shadow import hijack_rate
 from serve_app.evidence.srm import SrmCounts, check, check_slices
-from serve_app.evidence.units import Flags, Ints, strata
+from serve_app.evidence.units import Flags, Floats, Ints, strata
 from serve_app.reports import experiment, figures
 from serve_app.reports.experiment import Experiment, Labels
 from serve_app.reports.period import HOUR_MS, Period
@@ -38,7 +37,8 @@ class _Test:
     Attributes:
         epoch: int64 [n], of each unit's assignment.
         speaker: int64 [m], the unit of each judged answer.
-        heard: bool [m], whether that unit was assigned in the period.
+        heard: bool [m], whether that unit was assigned in the period, and that under the weight
+            under which it was answered.
     """
 
     assigned: Assigned
@@ -87,7 +87,9 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "srm": figures.mismatch(srm),
         "srm_by_region": {r: figures.mismatch(one) for r, one in check_slices(slices).items()},
         "labels": {"shared": sorted(control & treatment), "new": sorted(treatment - control)},
-        "overall": figures.measured(what, overall.told, srm, overall.interval),
+        "overall": figures.measured(what, overall.told, srm, overall.interval)
+        # Of ratings the silent decide how wide it is, and no number of units helps.
+        | ({"detectable": None, "units_needed": None} if outcome.metric == "rating" else {}),
         "shared_labels": _line(preference.shared),
         "new_labels": _line(preference.new),
         "truth_not_told": _line(preference.untold),
@@ -98,7 +100,9 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
             "too_late": len(words.unit) - len(timely.unit),
             "of_others": int((~test.heard).sum()),
         },
-        "hijack_rate": _hijack_rate(judged.only(test.heard), found.treatment, treatment - control),
+        "hijack_rate": _hijack_rate(
+            judged.only(test.heard), found.treatment, control & treatment, treatment - control
+        ),
     }
 
 
@@ -109,8 +113,19 @@ def _units(store: Store, found: Experiment, period: Period, judged: Judged) -> _
     ours = treated | firsts.version.equals(found.control)
     unit, epoch = firsts.unit[ours], firsts.epoch[ours].astype(np.int64)
     stratum = strata(epoch, firsts.at_ms[ours] // HOUR_MS, treated[ours])
+    assigned = Assigned(unit, stratum, treated[ours])
     heard = np.isin(judged.unit, unit)
-    return _Test(Assigned(unit, stratum, treated[ours]), epoch, judged.unit, heard)
+    # A unit may change sides when the weight does: from then on it speaks for neither.
+    first = epoch[assigned.rows(judged.unit[heard])]
+    heard[heard] = _weight(found, judged.epoch[heard]) == _weight(found, first)
+    return _Test(assigned, epoch, judged.unit, heard)
+
+
+def _weight(found: Experiment, epoch: Ints) -> Floats:
+    """[n]: the share that treatment was to get in some epochs."""
+    numbers = sorted(found.weights)
+    weights = np.array([found.weights[number] for number in numbers])
+    return np.asarray(weights[np.searchsorted(numbers, epoch)])
 
 
 def _requests(store: Store, found: Experiment, period: Period, judged: Judged) -> _Test:
@@ -191,14 +206,18 @@ def _feedback_srm(found: Experiment, test: _Test, words: Words) -> Any:
     return check(counts)
 
 
-def _hijack_rate(judged: Judged, treatment: str, new: Collection[str]) -> dict[str, Any]:
-    """Of the answers with a new label whose truth was told, those that showed something else.
+def _hijack_rate(
+    judged: Judged, treatment: str, shared: Collection[str], new: Collection[str]
+) -> dict[str, Any]:
+    """Of the answers with a new label whose truth was told, those that showed what both know.
 
-    "Not correct" tells the truth of the only new label: it is none. Of several, it may be another.
+    No interval: users speak of several answers, and those who complain speak more. "Not correct"
+    tells the truth of the only new label: it is none, if not of what else.
     """
     told = judged.told.texts()
     denied = (told == "") & (judged.correct == 0) & (len(new) == 1)
-    known = (told != "") | (judged.correct == 1) | denied
+    known = np.isin(told, [*shared, *new]) | (told == "") & (judged.correct == 1) | denied
     known &= judged.assigned.equals(treatment) & np.isin(judged.answered.texts(), list(new))
-    hijacked = known & (denied | (told != "") & ~np.isin(told, list(new)))
-    return figures.share(hijack_rate(int(known.sum()), int(hijacked.sum())))
+    hijacked = known & (denied | np.isin(told, list(shared)))
+    answers = int(known.sum())
+    return {"estimate": int(hijacked.sum()) / answers if answers else None, "answers": answers}

@@ -90,6 +90,7 @@ def _experiment(store: Store, period: Period, found: experiment.Experiment) -> d
     checked = srm.check(experiment.together(slices))
     return {
         **found.content(),
+        "whole": experiment.is_whole(store, found, period),
         "srm": figures.mismatch(checked),
         "srm_by_region": {
             region: figures.mismatch(one) for region, one in srm.check_slices(slices).items()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serve_app.domain import Context
 from serve_app.rules.rule import Position, VersionName
@@ -16,8 +16,10 @@ class Outcome(BaseModel):
 
     Attributes:
         metric: What the feedback of a unit tells.
-        direction: Which way is better.
-        min_effect: The smallest difference that would matter, in units of the metric.
+        direction: Which way is better; by default fewer complaints, but more that is right, and
+            higher ratings.
+        min_effect: The smallest difference that would matter: a share of units, or a part of a
+            rating; by default 0.01, and 0.1 of a rating.
         window: How long after an answer its feedback counts: a number and s, m, h or d.
     """
 
@@ -27,6 +29,20 @@ class Outcome(BaseModel):
     direction: Literal["decrease", "increase"] = "decrease"
     min_effect: Annotated[float, Field(gt=0)] = 0.01
     window: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")] = "7d"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_metric(cls, content: Any) -> Any:
+        """What the metric says of the rest, where that is not said."""
+        if not isinstance(content, dict):
+            return content
+        match content.get("metric"):
+            case "correct":
+                return {"direction": "increase", **content}
+            case "rating":
+                return {"direction": "increase", "min_effect": 0.1, **content}
+            case _:
+                return content
 
 
 class ABTest(Split):

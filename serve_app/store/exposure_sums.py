@@ -52,7 +52,7 @@ def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) ->
     """Add exposures that were just stored, each with its epoch."""
     batch = Sums(schema.exposure_sums)
     for exposure, epoch in added:
-        served, model_ms = exposure.served, exposure.model_ms or 0.0
+        served, model_ms = exposure.served, exposure.own_model_ms
         failed = exposure.error is not None
         batch.add(
             (
@@ -71,9 +71,9 @@ def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) ->
                 int(failed and served is not None),
                 exposure.latency_ms,
                 exposure.latency_ms**2,
-                int(exposure.model_ms is not None),
-                model_ms,
-                model_ms**2,
+                int(model_ms is not None),
+                model_ms or 0.0,
+                (model_ms or 0.0) ** 2,
                 exposure.confidence or 0.0,
             ),
         )

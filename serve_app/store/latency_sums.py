@@ -52,8 +52,8 @@ def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) ->
             exposure.reason,
         )
         batch.add((*key, "latency", bucket_of(exposure.latency_ms)), (1,))
-        if exposure.model_ms is not None:
-            batch.add((*key, "model", bucket_of(exposure.model_ms)), (1,))
+        if exposure.own_model_ms is not None:
+            batch.add((*key, "model", bucket_of(exposure.own_model_ms)), (1,))
     batch.write(connection)
 
 

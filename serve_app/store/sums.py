@@ -11,6 +11,7 @@ from operator import add
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Float,
@@ -88,8 +89,9 @@ def _slot(table: Table, slot_ms: int) -> ColumnElement[Any]:
     minutes, rest = divmod(slot_ms, MINUTE_MS)
     if minutes < 1 or rest:
         raise ValueError(f"a slot of {slot_ms} ms is not of whole minutes")
-    length: ColumnElement[int] = literal_column(str(minutes))
-    return (table.c.minute // length * literal_column(str(slot_ms))).label("at_ms")
+    # Of two whole numbers, `/` is one on both databases; SQLAlchemy's `//` becomes a float.
+    slot = cast(table.c.minute, BigInteger).op("/")(literal_column(str(minutes)))
+    return (slot * literal_column(str(slot_ms), BigInteger)).label("at_ms")
 
 
 def _total(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -111,7 +111,7 @@ def add(
         if not epoch or not unit:
             continue
         version, at_ms = exposure.assigned or "", exposure.at_ms
-        failed, model_ms = exposure.error is not None, exposure.model_ms
+        failed, model_ms = exposure.error is not None, exposure.own_model_ms
         batch.add(
             (epoch, at_ms // DAY_MS, unit, version),
             (

@@ -15,7 +15,9 @@ def show(out: Console, report: dict[str, Any]) -> None:
     text.verdict(out, report)
     text.experiment(out, report)
     text.mismatch(out, report["srm"])
-    text.mismatch(out, report["feedback_srm"], "units that spoke")
+    text.mismatch(
+        out, report["feedback_srm"], "units that spoke", otherwise="one arm speaks more often"
+    )
     feedback, overall = report["feedback"], report["overall"]
     out.print(
         f"feedback on {feedback['words']:,} answers, {feedback['too_late']:,} of it after the"
@@ -41,15 +43,21 @@ def show(out: Console, report: dict[str, Any]) -> None:
     )
     if overall["detectable"] is not None:
         out.print(
-            f"by now a difference of {text.value(overall['detectable'], unit, signed=True)} would"
-            f" show with a chance of 80 %; {text.value(overall['min_effect'], unit, signed=True)}"
+            f"by now a difference of {text.difference(overall['detectable'], unit)} would"
+            f" show with a chance of 80 %; {text.difference(overall['min_effect'], unit)}"
             f" takes {_units(overall['units_needed'])} units"
         )
     if report["labels"]["new"]:
         out.print(
             f"hijack rate, of answers {', '.join(report['labels']['new'])} whose truth was told:"
-            f" {text.share(report['hijack_rate'])}"
+            f" {_hijack_rate(report['hijack_rate'])}"
         )
+
+
+def _hijack_rate(found: dict[str, Any]) -> str:
+    if found["estimate"] is None:
+        return "not known"
+    return f"{text.percent(found['estimate'])} of {found['answers']:,}; those who complain say more"
 
 
 def _units(count: int | None) -> str:

@@ -45,6 +45,11 @@ def value(number: float | None, unit: str | None, *, signed: bool = False) -> st
     return f"{number:{'+' if signed else ''}.4g} {unit}"
 
 
+def difference(number: float | None, unit: str | None) -> str:
+    """A difference in a sentence."""
+    return value(number, unit, signed=True) + (" points" if unit is None else "")
+
+
 def interval(ends: Sequence[float | None], unit: str | None, *, signed: bool = True) -> str:
     """Where something lies."""
     low, high = ends
@@ -121,10 +126,19 @@ def experiment(out: Console, report: dict[str, Any]) -> None:
         )
 
 
-def mismatch(out: Console, srm: dict[str, Any], of: str = "units") -> None:
-    """A check for SRM, in a line."""
+def mismatch(
+    out: Console,
+    srm: dict[str, Any],
+    of: str = "units",
+    otherwise: str = "[bold red]MISMATCH[/bold red]",
+) -> None:
+    """A check for SRM, in a line.
+
+    Args:
+        otherwise: What it means if chance hardly explains it.
+    """
     both = srm["control"] + srm["treatment"]
-    word = "[bold red]MISMATCH[/bold red]" if srm["invalid"] else "as promised"
+    word = otherwise if srm["invalid"] else "as promised"
     out.print(
         f"{of}: {srm['control']:,} control, {srm['treatment']:,} treatment of {both:,},"
         f" {srm['expected_treatment']:,.0f} expected: {word} (p {srm['p']:.2g}, always valid)"

@@ -17,6 +17,7 @@ from tests.e2e.load import Load
 from tests.e2e.patience import eventually
 
 ROOT = Path(__file__).parents[3]
+CLIENTS = 8
 TAIL_S = 2.0  # what an ingress that is killed had not delivered: half a second, and a busy machine
 CANARY = {"stable": "v1", "candidate": "v2"}
 RULES: dict[str, dict[str, Any]] = {
@@ -65,7 +66,10 @@ def test_what_was_sent_is_stored_or_known_to_be_missing(
     put({"kind": "single", "stable": "v1"})  # what was before is all delivered
     ledger = Ledger(service)
     put({"kind": kind} | RULES[kind])
-    with Load(examples, users=300) as load, Feedback(service.http.base_url, load.asked) as said:
+    with (
+        Load(examples, CLIENTS, users=300) as load,
+        Feedback(service.http.base_url, load.asked) as said,
+    ):
         load.wait_for(300)
         kill(service, "animals", "Ingress")
         killed_at = time.time()
@@ -74,7 +78,9 @@ def test_what_was_sent_is_stored_or_known_to_be_missing(
         load.wait_for(300)
         service.command("update", "v2", "--method", "rolling")
         load.wait_for(200, ("v2", "static"))
-    assert load.failed == []
+    # An answer may be half on its way when its ingress is killed; nobody else is failed.
+    assert all(killed_at - TAIL_S < asked.ended < killed_at + TAIL_S for asked in load.failed)
+    assert len(load.failed) <= CLIENTS
     tail = sum(killed_at - TAIL_S < asked.ended < killed_at + TAIL_S for asked in load.asked)
     eventually(lambda: len(load.asked) - ledger.exposures() <= tail)
     assert ledger.exposures() <= len(load.asked)

@@ -131,7 +131,7 @@ def test_an_ab_test(command: Command, diary: Diary) -> None:
     assert row(done, "of cat, dog")[1:3] == ["25.00 %", "10.00 %"]
     assert row(done, "of koala")[1:3] == ["0.00 %", "0.00 %"]
     assert "spoke: 25.0 % of control, 20.0 % of treatment" in done.out
-    assert "hijack rate, of answers koala whose truth was told: 50.0 % (" in done.out
+    assert "hijack rate, of answers koala whose truth was told: 50.0 % of " in done.out
 
 
 def test_a_shadow(command: Command, diary: Diary) -> None:

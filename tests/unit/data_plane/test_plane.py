@@ -76,6 +76,19 @@ class TestAnswers:
         assert trace.model_ms == 1.5
 
 
+class TestRequestsOfSeveralPictures:
+    def test_they_are_no_unit_by_themselves(self, service: Service) -> None:
+        """One draw decides for all of them, and they would count as many."""
+        service.try_out(kind="ab_test", control="v1", treatment="v2", weight=1, experiment="e")
+        classify(service, [CAT])
+        classify(service, [CAT, DOG])
+        assert [(e.assigned, e.reason) for e in service.exposures()] == [
+            ("v2", "split"),
+            ("v1", "no_unit"),
+            ("v1", "no_unit"),
+        ]
+
+
 class TestExposures:
     def test_an_answer_leaves_an_exposure_for_each_picture(self, service: Service) -> None:
         before_ms = time.time_ns() // 1_000_000

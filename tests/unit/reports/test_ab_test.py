@@ -97,15 +97,19 @@ class TestUsers:
         assert (overall["control"], overall["treatment"]) == (0.25, 0.25)
         assert overall["strata"] == 2
 
-    def test_a_unit_is_where_it_was_assigned_first(self, diary: Diary) -> None:
-        """The weight grows, and user 1 meets v2 as well: what it says then is of its arm, v1."""
+    def test_a_unit_speaks_for_its_arm_while_the_weight_stays(self, diary: Diary) -> None:
+        """It grows, and user 3 of v1 meets v2: what it says then is of neither, and so is what user
+        2 says, who stays."""
         diary.obeys(TEST, weight=0.1)
-        complain(diary, "v1", range(1, 5), 0)
+        complain(diary, "v1", range(1, 5), 0.25)
         complain(diary, "v2", range(10, 12), 0)
         diary.obeys(TEST, minute=2, weight=0.5)
-        diary.hears(diary.answers("v2", user=1, minute=3), complaint=True)
-        overall = report(diary)["overall"]
+        diary.hears(diary.answers("v2", user=3, minute=3), complaint=True)
+        diary.hears(diary.answers("v1", user=2, minute=3), complaint=True)
+        found = report(diary)
+        overall = found["overall"]
         assert (overall["control"], overall["treatment"]) == (0.25, 0)
+        assert found["feedback"]["of_others"] == 2
 
     def test_a_region_is_that_of_the_first_assignment(self, diary: Diary) -> None:
         """User 1 lives in Australia and complains from Germany; user 10 the other way round."""
@@ -225,8 +229,7 @@ def test_hijack_rate(diary: Diary) -> None:
     diary.hears(diary.answers("v2", 20, label="dog"), label="koala")
     diary.hears(diary.answers("v1", 21, label="dog"), label="koala")
     rate = report(diary)["hijack_rate"]
-    assert rate["estimate"] == 0.4
-    assert rate["interval"][0] < 0.4 < rate["interval"][1]
+    assert rate == {"estimate": 0.4, "answers": 5}
 
 
 class TestRequests:
@@ -320,5 +323,8 @@ def test_nobody_said_anything(diary: Diary, unit: str) -> None:
     complain(diary, "v1", range(4), 0)
     complain(diary, "v2", range(10, 14), 0)
     found = report(diary)
-    assert found["finding"] == "not known"
+    assert found["finding"] == "keep going"
+    low, high = found["overall"]["interval"]
+    assert low < -0.5  # of four units an arm
+    assert high > 0.5
     assert found["responders"]["among"]["difference"] is None
