@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2
 
-from serve_app.evidence.units import Floats, check_columns
+from serve_app.evidence.units import Floats, Ints, check_columns, totals
 
 ALPHA = 0.001  # of one look; many are taken
 LEAST_EXPECTED = 10  # pictures of a class, below which chi-square is no guide
@@ -47,9 +47,7 @@ def divergence(one: Floats, other: Floats) -> float:
     return max(0.0, (entropies[0] - (entropies[1] + entropies[2]) / 2) / math.log(2))
 
 
-def drift(
-    before: Floats, now: Floats, pictures_per_unit: float = 1.0, alpha: float = ALPHA
-) -> Drift | None:
+def drift(before: Floats, now: Floats, each: float = 1.0, alpha: float = ALPHA) -> Drift | None:
     """Compare counts of the same classes at two times, or of two versions.
 
     For equal distributions the divergence is about (1/n + 1/m) / (8 ln 2) times chi-square with
@@ -62,7 +60,7 @@ def drift(
 
     Args:
         before, now: [k], counts.
-        pictures_per_unit: Mean, 1 or more; 1 if pictures are independent.
+        each: See `pictures_per_unit`; 1 if pictures are independent.
 
     Returns:
         None if nothing came at one of the times: not known.
@@ -74,8 +72,20 @@ def drift(
     one, other = (np.append(counts[~rare], counts[rare].sum()) for counts in (before, now))
     classes = int(np.count_nonzero(one + other))
     level = float(chi2.isf(alpha, classes - 1)) if classes > 1 else 0.0
-    noise = pictures_per_unit * (1 / n + 1 / m) / (8 * math.log(2)) * level
+    noise = each * (1 / n + 1 / m) / (8 * math.log(2)) * level
     return Drift(divergence(one, other), noise)
+
+
+def pictures_per_unit(unit: Ints, pictures: Ints) -> float:
+    """How many pictures a picture's unit has, on average over pictures: 1 if each has one.
+
+    Args:
+        unit: int64 [n], rows of one unit may be several.
+        pictures: [n], 0 or more.
+    """
+    units, row = np.unique(unit, return_inverse=True)
+    each = totals(row, pictures, len(units))
+    return float(each @ each / each.sum()) if each.any() else 1.0
 
 
 def _shares(one: Floats, other: Floats) -> tuple[Floats, Floats]:

@@ -17,14 +17,15 @@ from serve_app.evidence.confidence import (
     no_event_difference,
     share_difference,
 )
-from serve_app.evidence.drift import drift
+from serve_app.evidence.drift import drift, pictures_per_unit
 from serve_app.evidence.latency import quantile
 from serve_app.evidence.srm import Srm, check
 from serve_app.evidence.units import Flags, Floats, UnitSums, strata, totals, unit_share
 from serve_app.evidence.verdict import Finding, Measure, mismatch
 from serve_app.reports import experiment, figures
+from serve_app.reports.answers import Answers
 from serve_app.reports.experiment import Experiment, Labels
-from serve_app.reports.period import DAY_MS, Period
+from serve_app.reports.period import DAY_MS, HOUR_MS, Period
 from serve_app.store import units
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.store import Store
@@ -53,7 +54,9 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
     met = store.unit_sums(found.name, days.scope(found.numbers))
     slices = experiment.srm_counts(store, found, period)
     srm = check(experiment.together(slices))
-    sums = store.exposure_sums(scope, by=("assigned", "as_assigned", "reason", "label"))
+    keys = ("epoch", "assigned", "as_assigned", "reason", "label")
+    sums = store.exposure_sums(scope, by=keys, slot_ms=HOUR_MS)
+    answers = Answers.of(found, sums)
     measures = _measures(found, met, srm)
     return {
         "report": "canary",
@@ -70,10 +73,10 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "regions": _regions(found, met),
         "latency_ms": _quantiles(store, found, period, "latency"),
         "model_ms": _quantiles(store, found, period, "model"),
-        "classes": _classes(found, sums, labels),
+        "classes": _classes(found, answers, pictures_per_unit(met.unit, met.exposures), labels),
         "confidence": {
-            version: _confidence([s for s in sums if s.assigned == version])
-            for version in (found.control, found.treatment)
+            version: figures.number(answers.confidence(arm))
+            for arm, version in enumerate((found.control, found.treatment))
         },
         "reasons": _reasons(sums),
         "series": _series(store, found, period),
@@ -183,30 +186,26 @@ def _quantiles(
     }
 
 
-def _classes(found: Experiment, sums: list[ExposureSum], labels: Labels) -> dict[str, Any]:
-    """What each version answers itself, and whether that differs on the labels that both know."""
-    counts: dict[str, dict[str, int]] = {found.control: {}, found.treatment: {}}
-    for one in sums:
-        if _is_own(one) and one.label and one.assigned in counts:
-            mix = counts[one.assigned]
-            mix[one.label] = mix.get(one.label, 0) + one.exposures
+def _classes(found: Experiment, answers: Answers, each: float, labels: Labels) -> dict[str, Any]:
+    """What each version answers itself, and whether that differs on the labels that both know.
+
+    Args:
+        each: Pictures of a unit, which resemble one another.
+    """
+    versions = (found.control, found.treatment)
+    mixes = [answers.mix(arm) for arm in (0, 1)]
     shared = sorted(set(labels(found.control)) & set(labels(found.treatment)))
-    before, now = (
-        np.array([mix.get(label, 0) for label in shared], np.float64) for mix in counts.values()
-    )
-    return {"counts": counts, "shared": shared, **figures.moved(drift(before, now))}
-
-
-def _confidence(sums: list[ExposureSum]) -> float | None:
-    """The mean of the answers that the split assigned, without those of a fallback."""
-    own = [one for one in sums if _is_own(one) and one.label]
-    answers = sum(one.exposures for one in own)
-    return sum(one.confidence_sum for one in own) / answers if answers else None
-
-
-def _is_own(one: ExposureSum) -> bool:
-    """Whether the version answered that the split assigned."""
-    return one.reason == Reason.SPLIT and bool(one.as_assigned)
+    known = np.isin(answers.labels, shared)
+    before, now = (mix[known] * answers.effective(arm) for arm, mix in enumerate(mixes))
+    return {
+        "counts": {version: answers.told(arm) for arm, version in enumerate(versions)},
+        "shares": {
+            version: dict(zip(answers.labels, (mix / (mix.sum() or 1)).tolist(), strict=True))
+            for version, mix in zip(versions, mixes, strict=True)
+        },
+        "shared": shared,
+        **figures.moved(drift(before, now, each)),
+    }
 
 
 def _reasons(sums: list[ExposureSum]) -> list[dict[str, Any]]:

@@ -50,12 +50,10 @@ def _versions(report: dict[str, Any]) -> Table:
 
 
 def _classes(out: Console, classes: dict[str, Any]) -> None:
-    labels = sorted({label for mix in classes["counts"].values() for label in mix})
-    table = Table("answers", *labels, box=None)
-    for version, mix in classes["counts"].items():
-        total = sum(mix.values())
-        shares = (text.percent(mix.get(label, 0) / total if total else None) for label in labels)
-        table.add_row(version, *shares)
+    labels = sorted({label for mix in classes["shares"].values() for label in mix})
+    table = Table("answers, in the same hours", *labels, box=None)
+    for version, mix in classes["shares"].items():
+        table.add_row(version, *(text.percent(mix[label]) for label in labels))
     out.print()
     out.print(table)
     if classes["divergence_bits"] is not None:

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from serve_app.cli.report import reviews, text
 
+HOUR_MS = 3_600_000
+
 
 def show(out: Console, report: dict[str, Any]) -> None:
     """Print it."""
@@ -39,17 +41,30 @@ def show(out: Console, report: dict[str, Any]) -> None:
             found["region"] or "unknown", text.share(found), f"{found['pictures']:,.0f}"
         )
     out.print(regions)
-    hours = [found["estimate"] or 0.0 for found in new["by_hour"]]
-    if len(hours) > 1:
-        out.print(f"\n{names} by hour  {text.sparkline(hours)}")
+    _by_hour(out, names, new["by_hour"])
     for version, key in ((stable, "stable"), (candidate, "candidate")):
         drift = report["drift"][key]
         if drift["drift"]:
             out.print(
-                f"what {version} answers has drifted: {drift['divergence_bits']:.4f} bits between"
-                f" the first and the second half, {drift['noise_bits']:.4f} is chance"
+                f"what {version} answers differs by {drift['divergence_bits']:.4f} bits between"
+                f" the first half and the second; were all pictures independent,"
+                f" {drift['noise_bits']:.4f} would be chance"
             )
     reviews.show(out, report)
+
+
+def _by_hour(out: Console, names: str, found: list[dict[str, Any]]) -> None:
+    """How the share went, and when it was highest; an hour without a copy is a blank."""
+    if len(found) < 2:
+        return
+    shares = {hour["at_ms"]: hour["estimate"] or 0.0 for hour in found}
+    first, last = min(shares), max(shares)
+    peak = max(shares, key=lambda at_ms: shares[at_ms])
+    bars = text.sparkline([shares.get(at_ms, 0.0) for at_ms in range(first, last + 1, HOUR_MS)])
+    out.print(
+        f"\n{names} by hour  {bars}  {text.when(first)} to {text.when(last)} UTC, most at"
+        f" {text.when(peak)}: {text.percent(shares[peak])}"
+    )
 
 
 def _transitions(report: dict[str, Any]) -> Table:

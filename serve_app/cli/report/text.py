@@ -108,6 +108,11 @@ def verdict(out: Console, found: dict[str, Any]) -> None:
     """The finding, and its sentence."""
     style = _STYLES.get(found["finding"], "yellow")
     out.print(f"[bold {style}]{found['finding']}[/bold {style}]  {escape(found['sentence'])}\n")
+    if found["period"]["region"]:
+        out.print(
+            "[yellow]a slice, for diagnosis: whoever looks at many regions finds something by"
+            " chance[/yellow]"
+        )
 
 
 def experiment(out: Console, report: dict[str, Any]) -> None:

@@ -186,6 +186,33 @@ def test_what_they_answer_differs(diary: Diary) -> None:
     assert classes["drift"] is True
 
 
+def test_other_hours_and_weights_are_no_difference_of_versions(diary: Diary) -> None:
+    """By day, under 10 %, users send cats; by night, under 50 %, dogs. Both versions say so."""
+    diary.obeys(CANARY, weight=0.1)
+    for user in range(90):
+        diary.answers("v1", user, label="cat" if user % 10 else "dog")
+    for user in range(10):
+        diary.answers("v2", 1000 + user, label="cat" if user % 10 else "dog")
+    diary.obeys(CANARY, minute=120, weight=0.5)
+    for user in range(90):
+        diary.answers("v1", 2000 + user, 121, label="dog" if user % 10 else "cat")
+        diary.answers("v2", 3000 + user, 121, label="dog" if user % 10 else "cat")
+    classes = report(diary)["classes"]
+    assert classes["counts"]["v1"] == {"cat": 90, "dog": 90}
+    assert classes["shares"]["v1"] == pytest.approx(classes["shares"]["v2"])
+    assert classes["shares"]["v2"] == pytest.approx({"cat": 0.18, "dog": 0.82})
+    assert classes["drift"] is False
+
+
+def test_pictures_of_one_user_are_no_drift(diary: Diary) -> None:
+    """One user of each version sends a hundred of his only pet."""
+    diary.obeys(CANARY)
+    for _ in range(100):
+        diary.answers("v1", 1, label="cat")
+        diary.answers("v2", 2, label="dog")
+    assert report(diary)["classes"]["drift"] is False
+
+
 @pytest.mark.parametrize("exposures", [0, 1])
 def test_what_nobody_met_is_not_known(diary: Diary, exposures: int) -> None:
     diary.obeys(CANARY)
