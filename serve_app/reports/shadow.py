@@ -38,6 +38,7 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
     shared = sorted(set(labels(stable)) & set(labels(candidate)))
 
     pairs, sums = store.pair_counts(scope), store.pair_sums(scope, by=("outcome", "error"))
+    answered = [one for one in sums if one.outcome == Outcome.COPIED]  # the same pictures
     copied = pairs.only(pairs.outcome.equals(Outcome.COPIED))
     load = _load(store.exposure_sums(scope, by=("reason",), slot_ms=MINUTE_MS), pairs)
     copies = Copies(
@@ -91,8 +92,8 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
         },
         "model_ms": _model_ms(sums),
         "latency_ms": {
-            "candidate": _mean(_sum(sums, "latency_sum"), _sum(sums, "timed")),
-            "stable": _mean(_sum(sums, "live_latency_sum"), _sum(sums, "lived")),
+            "candidate": _mean(_sum(answered, "latency_sum"), _sum(answered, "timed")),
+            "stable": _mean(_sum(answered, "live_latency_sum"), _sum(answered, "lived")),
         },
         "load": {
             "copies_per_minute": carried.copies_per_minute,
