@@ -182,22 +182,23 @@ def _line(assigned: Assigned, told: Ints, possible: Ints, alpha: float) -> Line:
     """Of the rows of assigned units that have an event in the line, and of those that may have."""
     groups, treated = assigned.groups, assigned.treated
     has = _having(assigned, told)
-    compared = groups.compare(has)
+    line = _line_of(groups, has, alpha)
     if not len(possible):
-        return Line(compared, _interval(groups, has, alpha))
+        return line
     either = has | _having(assigned, possible)
-    least = _interval(groups, np.where(treated, has, either), alpha)
-    greatest = _interval(groups, np.where(treated, either, has), alpha)
-    return Line(compared, Interval(least.low, greatest.high))
+    least = _line_of(groups, np.where(treated, has, either), alpha).interval
+    greatest = _line_of(groups, np.where(treated, either, has), alpha).interval
+    return Line(line.told, Interval(least.low, greatest.high))
 
 
-def _interval(groups: Groups, events: Flags, alpha: float) -> Interval:
-    """Of the difference of the shares of units with an event. Where no unit has one, no variance
-    can be estimated, and yet much is known."""
+def _line_of(groups: Groups, events: Flags, alpha: float) -> Line:
+    """Of the shares of units with an event. Where no unit has one, no variance can be estimated,
+    and yet much is known."""
+    compared = groups.compare(events)
     if events.any():
-        return interval(groups.compare(events), alpha)
+        return Line(compared, interval(compared, alpha))
     control, treatment = groups.units.T
-    return no_event_difference(control, treatment, alpha)
+    return Line(compared, no_event_difference(control, treatment, alpha))
 
 
 def _responders(

@@ -87,9 +87,13 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "srm": figures.mismatch(srm),
         "srm_by_region": {r: figures.mismatch(one) for r, one in check_slices(slices).items()},
         "labels": {"shared": sorted(control & treatment), "new": sorted(treatment - control)},
-        "overall": figures.measured(what, overall.told, srm, overall.interval)
-        # Of ratings the silent decide how wide it is, and no number of units helps.
-        | ({"detectable": None, "units_needed": None} if outcome.metric == "rating" else {}),
+        "overall": figures.measured(
+            what,
+            overall.told,
+            srm,
+            overall.interval,
+            powered=outcome.metric != "rating",  # of ratings the silent decide how wide it is
+        ),
         "shared_labels": _line(preference.shared),
         "new_labels": _line(preference.new),
         "truth_not_told": _line(preference.untold),

@@ -25,12 +25,18 @@ def bounds(found: Interval) -> list[float | None]:
 
 
 def measured(
-    measure: Measure, comparison: Comparison, srm: Srm, found: Interval | None = None
+    measure: Measure,
+    comparison: Comparison,
+    srm: Srm,
+    found: Interval | None = None,
+    *,
+    powered: bool = True,
 ) -> dict[str, Any]:
     """A measure in both arms, what is known of their difference, and what that means.
 
     Args:
         found: Always valid; by default the comparison's own interval.
+        powered: Whether more units make the interval as narrow as one likes.
     """
     sure = interval(comparison) if found is None else found
     return {
@@ -40,7 +46,7 @@ def measured(
         "direction": measure.direction,
         "min_effect": measure.min_effect,
         **decided(decide(measure, comparison, sure, srm)),
-        **_power(measure, comparison),
+        **_power(measure, comparison, powered=powered),
     }
 
 
@@ -95,10 +101,10 @@ def weighted_share(found: WeightedRate) -> dict[str, Any]:
     return {**share(found.rate), "pictures": found.pictures}
 
 
-def _power(measure: Measure, comparison: Comparison) -> dict[str, Any]:
+def _power(measure: Measure, comparison: Comparison, *, powered: bool) -> dict[str, Any]:
     """What could be shown by now, and how many units it takes to show what matters."""
     spread = comparison.unit_variance
-    if not 0 < spread < math.inf:
+    if not powered or not 0 < spread < math.inf:
         return {"detectable": None, "units_needed": None, "alpha": ALPHA}
     both = comparison.units_control + comparison.units_treatment
     weight = comparison.units_treatment / both

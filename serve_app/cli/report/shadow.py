@@ -57,13 +57,13 @@ def _by_hour(out: Console, names: str, found: list[dict[str, Any]]) -> None:
     """How the share went, and when it was highest; an hour without a copy is a blank."""
     if len(found) < 2:
         return
-    shares = {hour["at_ms"]: hour["estimate"] or 0.0 for hour in found}
-    first, last = min(shares), max(shares)
-    peak = max(shares, key=lambda at_ms: shares[at_ms])
-    bars = text.sparkline([shares.get(at_ms, 0.0) for at_ms in range(first, last + 1, HOUR_MS)])
+    points = [{"at_ms": hour["at_ms"], "share": hour["estimate"] or 0.0} for hour in found]
+    bars = text.timeline({"slot_ms": HOUR_MS, "points": points}, "share")
+    first, last = points[0]["at_ms"], points[-1]["at_ms"]
+    peak = max(points, key=lambda point: point["share"])
     out.print(
         f"\n{names} by hour  {bars}  {text.when(first)} to {text.when(last)} UTC, most at"
-        f" {text.when(peak)}: {text.percent(shares[peak])}"
+        f" {text.when(peak['at_ms'])}: {text.percent(peak['share'])}"
     )
 
 
