@@ -156,6 +156,35 @@ def test_a_shadow(command: Command, diary: Diary) -> None:
     assert done.out.index("\n AU") < done.out.index("\n DE")  # most koalas first
 
 
+def test_a_shadow_says_when_the_koalas_come(command: Command, diary: Diary) -> None:
+    """Most in the third hour; in the second nothing was asked, and it is a blank."""
+    diary.obeys(SHADOW)
+    for minute, koalas in ((0, 1), (120, 3)):
+        for user in range(4):
+            answer = diary.answers("v1", user, minute, reason="static", label="dog")
+            diary.copies(answer, "koala" if user < koalas else "dog")
+    diary.store()
+    done = command("report", "shadow", *BEGIN)
+    (line,) = [line for line in done.out.splitlines() if line.startswith("koala by hour")]
+    bars, when = line.removeprefix("koala by hour  ").split("  ")
+    assert (len(bars), bars[1], bars[2]) == (3, " ", "█")
+    first, last, most = re.findall(r"\d{4}-\d\d-\d\d (\d\d):00", when)
+    assert (int(last) - int(first)) % 24 == 2
+    assert most == last
+    assert when.endswith(": 75.0 %")
+
+
+@pytest.mark.parametrize(("name", "rule"), [("canary", CANARY), ("ab", TEST)])
+def test_a_region_is_a_slice(
+    command: Command, diary: Diary, name: str, rule: dict[str, Any]
+) -> None:
+    diary.obeys(rule)
+    diary.store()
+    note = "a slice, for diagnosis"
+    assert note in command("report", name, *BEGIN, "--region", "AU").out
+    assert note not in command("report", name, *BEGIN).out
+
+
 @pytest.mark.parametrize("name", ["traffic", "canary", "ab", "shadow"])
 def test_json_is_the_report(command: Command, diary: Diary, running: Running, name: str) -> None:
     for hour, rule in enumerate((CANARY, TEST, SHADOW)):

@@ -209,6 +209,7 @@ class TestUsers:
         assert (found["overall"]["control"], found["overall"]["treatment"]) == (2.5, 4.25)
         assert found["overall"]["unit"] == "of 5"
         assert found["responders"]["coverage"] == {"control": 0.5, "treatment": 1}
+        assert (found["overall"]["detectable"], found["overall"]["units_needed"]) == (None, None)
 
 
 def test_hijack_rate(diary: Diary) -> None:
