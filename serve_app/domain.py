@@ -146,6 +146,7 @@ class ShadowPair:
         latency_ms: From the call to the candidate until its answer; None if it was shed.
         model_ms: The network's share of that.
         error: Why it was not copied: a code.
+        unit: Who sent it: the `user` of the exposure, or else its `session`.
     """
 
     writer: str
@@ -165,6 +166,7 @@ class ShadowPair:
     live_label: str | None = None
     live_model_ms: float | None = None
     live_latency_ms: float | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

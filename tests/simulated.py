@@ -231,6 +231,7 @@ class _Entries:
             live_label=live.label,
             live_model_ms=live.model_ms,
             live_latency_ms=live.latency_ms,
+            unit=live.user or live.session,
         )
 
     def feedback(self, exposure: Exposure, request: int) -> Feedback | None:

@@ -151,6 +151,7 @@ class Shadower:
                 live_label=live.label,
                 live_model_ms=live.model_ms,
                 live_latency_ms=live.latency_ms,
+                unit=live.user or live.session,
             )
             self._recorder.record_pair(pair)
             if answer:

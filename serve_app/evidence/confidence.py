@@ -128,19 +128,6 @@ def fixed_horizon(estimate: float, variance: float, alpha: float = ALPHA) -> Int
     return Interval(estimate - half, estimate + half, always_valid=False)
 
 
-def wilson(successes: float, trials: float, alpha: float = ALPHA) -> Interval:
-    """The score interval of a share for one look (Wilson, JASA 1927); 0 to 1 for no trial."""
-    _check_counts(successes, trials)
-    _check_alpha(alpha)
-    if trials == 0:
-        return Interval(0.0, 1.0, always_valid=False)
-    z2 = float(norm.isf(alpha / 2)) ** 2
-    share = successes / trials
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = math.sqrt(z2 * (share * (1 - share) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
-    return Interval(max(0.0, centre - half), min(1.0, centre + half), always_valid=False)
-
-
 def log_evidence(successes: float, trials: float, share: float) -> float:
     """The logarithm of the evidence against a share: a martingale that begins at 0 if it is true.
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2
 
-from serve_app.evidence.units import Floats, Ints, check_columns, totals
+from serve_app.evidence.units import Floats, check_columns
 
 ALPHA = 0.001  # of one look; many are taken
 LEAST_EXPECTED = 10  # pictures of a class, below which chi-square is no guide
@@ -60,7 +60,7 @@ def drift(before: Floats, now: Floats, each: float = 1.0, alpha: float = ALPHA) 
 
     Args:
         before, now: [k], counts.
-        each: See `pictures_per_unit`; 1 if pictures are independent.
+        each: See `clusters.pictures_per_unit`; 1 if pictures are independent.
 
     Returns:
         None if nothing came at one of the times: not known.
@@ -74,18 +74,6 @@ def drift(before: Floats, now: Floats, each: float = 1.0, alpha: float = ALPHA) 
     level = float(chi2.isf(alpha, classes - 1)) if classes > 1 else 0.0
     noise = each * (1 / n + 1 / m) / (8 * math.log(2)) * level
     return Drift(divergence(one, other), noise)
-
-
-def pictures_per_unit(unit: Ints, pictures: Ints) -> float:
-    """How many pictures a picture's unit has, on average over pictures: 1 if each has one.
-
-    Args:
-        unit: int64 [n], rows of one unit may be several.
-        pictures: [n], 0 or more.
-    """
-    units, row = np.unique(unit, return_inverse=True)
-    each = totals(row, pictures, len(units))
-    return float(each @ each / each.sum()) if each.any() else 1.0
 
 
 def _shares(one: Floats, other: Floats) -> tuple[Floats, Floats]:

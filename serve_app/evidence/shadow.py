@@ -4,16 +4,20 @@ Not every picture is copied: under load copies are shed, and a rule may take a s
 which one in ten was copied would count too little. So each copied picture is weighted by the
 inverse of the share that was copied in its minute (Horvitz-Thompson, the share taken from the
 counts), and rates divide by the sum of weights (Hajek). Minutes without a copy are not seen.
+
+How sure a rate is depends on its weights, and on how alike the pictures of one unit are: design
+effects, which multiply (Gabler, Haeder, Lahiri, Survey Methodology 1999).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from serve_app.evidence.clusters import by_unit
 from serve_app.evidence.confidence import (
     ALPHA,
     Interval,
@@ -150,7 +154,7 @@ class LoadReport:
 
 
 def agreement(
-    copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
+    copies: Copies, load: Load, shared: Collection[str], effect: float = 1.0, alpha: float = ALPHA
 ) -> WeightedRate:
     """P(same label | the candidate says a label that both know), always valid.
 
@@ -159,34 +163,48 @@ def agreement(
 
     Args:
         shared: The labels that both versions know.
+        effect: See `clusters.design_effect`; 1 if pictures are independent.
     """
     known = np.isin(copies.candidate, list(shared)) & (copies.stable != "")
-    return _sample(copies, load).share(copies.stable == copies.candidate, known, alpha)
+    return _sample(copies, load).share(copies.stable == copies.candidate, known, effect, alpha)
 
 
 def new_label_rate(
-    copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
+    copies: Copies, load: Load, shared: Collection[str], effect: float = 1.0, alpha: float = ALPHA
 ) -> WeightedRate:
     """P(the candidate says a new label). Descriptive: whether it is right is not asked."""
     new = ~np.isin(copies.candidate, list(shared))
-    return _sample(copies, load).share(new, np.ones_like(new), alpha)
+    return _sample(copies, load).share(new, np.ones_like(new), effect, alpha)
 
 
 def new_label_rate_by_region(
-    copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
+    copies: Copies,
+    load: Load,
+    shared: Collection[str],
+    effects: Mapping[str, float],
+    alpha: float = ALPHA,
 ) -> dict[str, WeightedRate]:
-    """`new_label_rate` where; the intervals hold together (Bonferroni)."""
+    """`new_label_rate` where; the intervals hold together (Bonferroni).
+
+    Args:
+        effects: Of each region; 1 where none is told.
+    """
     regions, code = np.unique(copies.region, return_inverse=True)
-    found = _new_by(copies, load, shared, code, len(regions), alpha)
+    each = [effects.get(region, 1.0) for region in regions.tolist()]
+    found = _new_by(copies, load, shared, code, each, alpha)
     return dict(zip(regions.tolist(), found, strict=True))
 
 
 def new_label_rate_by_hour(
-    copies: Copies, load: Load, shared: Collection[str], alpha: float = ALPHA
+    copies: Copies, load: Load, shared: Collection[str], effect: float = 1.0, alpha: float = ALPHA
 ) -> dict[int, WeightedRate]:
-    """`new_label_rate` when, by hours since 1970 UTC; the intervals hold together (Bonferroni)."""
+    """`new_label_rate` when, by hours since 1970 UTC; the intervals hold together (Bonferroni).
+
+    Args:
+        effect: Of all hours together; that of one is smaller, for a unit has fewer pictures in it.
+    """
     hours, code = np.unique(copies.minute // MINUTES_PER_HOUR, return_inverse=True)
-    found = _new_by(copies, load, shared, code, len(hours), alpha)
+    found = _new_by(copies, load, shared, code, [effect] * len(hours), alpha)
     return dict(zip(hours.tolist(), found, strict=True))
 
 
@@ -217,21 +235,27 @@ def transitions(copies: Copies, load: Load) -> Transitions:
 
 
 def latency_difference(
-    pairs: int, total: float, squares: float, alpha: float = ALPHA
+    unit: Ints, pairs: Floats, total: Floats, squares: Floats, alpha: float = ALPHA
 ) -> tuple[float | None, Interval]:
     """Mean of d, the candidate's latency less stable's on the same picture, and where it lies.
 
-    Always valid, with pictures for independent.
+    Always valid; the variance is linearised and clustered by unit, and units are the clock.
 
     Args:
-        pairs: Copied pictures.
-        total, squares: The sums of d, in ms, and of d squared.
+        unit: int64 [n]; rows of one unit add up.
+        pairs: [n], copied pictures.
+        total, squares: [n], the sums of d, in ms, and of d squared.
     """
-    if pairs < 1:
+    every = float(pairs.sum())
+    if every < 1:
         return None, Interval(-math.inf, math.inf)
-    mean = total / pairs
-    spread = max(0.0, squares - pairs * mean**2) / max(pairs - 1, 1)
-    return mean, confidence_sequence(mean, spread / pairs, pairs, alpha)
+    mean = float(total.sum()) / every
+    named, (influence,) = by_unit(unit, total - mean * pairs)
+    alone = float((squares - 2 * mean * total + mean**2 * pairs)[~named].sum())
+    spread = float(influence @ influence) + max(0.0, alone)
+    units = len(influence) + int(pairs[~named].sum())
+    variance = spread / every**2 * units / max(units - 1, 1)
+    return mean, confidence_sequence(mean, variance, units, alpha)
 
 
 def load_report(load: Load) -> LoadReport:
@@ -253,12 +277,18 @@ def load_report(load: Load) -> LoadReport:
 
 
 def _new_by(
-    copies: Copies, load: Load, shared: Collection[str], code: Ints, slices: int, alpha: float
+    copies: Copies,
+    load: Load,
+    shared: Collection[str],
+    code: Ints,
+    effects: Sequence[float],
+    alpha: float,
 ) -> list[WeightedRate]:
+    """Of each slice; `code` is the number of a row's slice, and of that slice's effect."""
     new = ~np.isin(copies.candidate, list(shared))
     sample = _sample(copies, load)
-    each = bonferroni(alpha, slices) if slices else alpha
-    return [sample.share(new, code == number, each) for number in range(slices)]
+    each = bonferroni(alpha, len(effects)) if effects else alpha
+    return [sample.share(new, code == n, effect, each) for n, effect in enumerate(effects)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,12 +305,13 @@ class _Sample:
     pictures: Floats
     weight: Floats
 
-    def share(self, successes: Flags, trials: Flags, alpha: float) -> WeightedRate:
-        """A weighted share of some rows, with minutes for clusters.
+    def share(self, successes: Flags, trials: Flags, effect: float, alpha: float) -> WeightedRate:
+        """A weighted share of some rows.
 
-        The variance of the ratio is linearised. The interval is that of a share of as many
-        independent trials as have this variance (Korn, Graubard, Survey Methodology 1998), and of
-        no more than Kish's (sum of weights)^2 / sum of squared weights.
+        The interval is that of a share of as many independent trials as tell as much (Korn,
+        Graubard, Survey Methodology 1998): Kish's (sum of weights)^2 / sum of squared weights, by
+        the effect of units; or, if it is less, as have the variance of the ratio, linearised and
+        clustered by minute.
         """
         weights = (self.pictures * self.weight)[trials]
         pictures = float(self.pictures[trials].sum())
@@ -289,7 +320,7 @@ class _Sample:
         hits = totals(self.minute[trials], weights * successes[trials], 0)
         all_ = totals(self.minute[trials], weights, 0)
         share = float(min(1.0, hits.sum() / all_.sum()))
-        effective = all_.sum() ** 2 / float(weights @ self.weight[trials])
+        effective = all_.sum() ** 2 / float(weights @ self.weight[trials]) / effect
         seen = int(np.count_nonzero(all_))
         influence = (hits - share * all_) / all_.sum()
         variance = float(influence @ influence) * seen / max(seen - 1, 1)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from serve_app.domain import Reason
+from serve_app.evidence.clusters import pictures_per_unit
 from serve_app.evidence.comparison import Comparison, compare
 from serve_app.evidence.confidence import (
     ALPHA,
@@ -17,7 +18,7 @@ from serve_app.evidence.confidence import (
     no_event_difference,
     share_difference,
 )
-from serve_app.evidence.drift import drift, pictures_per_unit
+from serve_app.evidence.drift import drift
 from serve_app.evidence.latency import quantile
 from serve_app.evidence.srm import Srm, check
 from serve_app.evidence.units import Flags, Floats, UnitSums, strata, totals, unit_share
@@ -58,6 +59,7 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
     sums = store.exposure_sums(scope, by=keys, slot_ms=HOUR_MS)
     answers = Answers.of(found, sums)
     measures = _measures(found, met, srm)
+    each = pictures_per_unit(met.unit, met.exposures.astype(np.float64))
     return {
         "report": "canary",
         "period": period.content(),
@@ -73,7 +75,7 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "regions": _regions(found, met),
         "latency_ms": _quantiles(store, found, period, "latency"),
         "model_ms": _quantiles(store, found, period, "model"),
-        "classes": _classes(found, answers, pictures_per_unit(met.unit, met.exposures), labels),
+        "classes": _classes(found, answers, each, labels),
         "confidence": {
             version: figures.number(answers.confidence(arm))
             for arm, version in enumerate((found.control, found.treatment))

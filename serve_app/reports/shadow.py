@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,19 @@ import numpy as np
 from serve_app.domain import Outcome, Reason
 from serve_app.errors import NothingToReport
 from serve_app.evidence import shadow as estimates
+from serve_app.evidence.clusters import design_effect, pictures_per_unit
 from serve_app.evidence.drift import drift
 from serve_app.evidence.shadow import Copies, Load
 from serve_app.evidence.units import Labels as LabelColumn
 from serve_app.evidence.units import totals
 from serve_app.reports import experiment, figures, reviews
 from serve_app.reports.experiment import Labels
-from serve_app.reports.period import MINUTE_MS, Period
+from serve_app.reports.period import HOUR_MS, MINUTE_MS, Period
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.pair_sums import PairCounts, PairSum
 from serve_app.store.store import Store
+from serve_app.store.unit_pairs import UnitPairs
 
 
 def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
@@ -48,6 +51,14 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
         candidate=copied.label.texts(),
         pictures=copied.pairs.astype(np.float64),
     )
+    sent = store.unit_pairs(period.whole_days.scope(scope.epochs), shared)
+    each = pictures_per_unit(sent.unit, sent.pairs)
+    agreeing = design_effect(sent.unit, sent.asked, sent.same)
+    of_new = design_effect(sent.unit, sent.pairs, sent.new)
+    of_new_there = {
+        region: design_effect(there.unit, there.pairs, there.new)
+        for region, there in _by_region(sent)
+    }
     matrix = estimates.transitions(copies, load)
     carried = estimates.load_report(load)
     return {
@@ -71,26 +82,29 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
             for outcome in Outcome
         },
         "errors": _errors(sums),
-        "agreement": figures.weighted_share(estimates.agreement(copies, load, shared)),
+        "agreement": figures.weighted_share(estimates.agreement(copies, load, shared, agreeing)),
         "transitions": {
             "stable": list(matrix.stable),
             "candidate": list(matrix.candidate),
             "shares": matrix.shares.tolist(),
         },
         "new_labels": {
-            "rate": figures.weighted_share(estimates.new_label_rate(copies, load, shared)),
+            "rate": figures.weighted_share(estimates.new_label_rate(copies, load, shared, of_new)),
             "by_region": [
                 {"region": region or None, **figures.weighted_share(found)}
                 for region, found in estimates.new_label_rate_by_region(
-                    copies, load, shared
+                    copies, load, shared, of_new_there
                 ).items()
             ],
             "by_hour": [
-                {"at_ms": hour * 60 * MINUTE_MS, **figures.weighted_share(found)}
-                for hour, found in estimates.new_label_rate_by_hour(copies, load, shared).items()
+                {"at_ms": hour * HOUR_MS, **figures.weighted_share(found)}
+                for hour, found in estimates.new_label_rate_by_hour(
+                    copies, load, shared, of_new
+                ).items()
             ],
         },
-        "model_ms": _model_ms(sums),
+        "pictures_per_unit": each,
+        "model_ms": _model_ms(sent),
         "latency_ms": {
             "candidate": _mean(_sum(answered, "latency_sum"), _sum(answered, "timed")),
             "stable": _mean(_sum(answered, "live_latency_sum"), _sum(answered, "lived")),
@@ -105,8 +119,8 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
             "sentence": carried.sentence,
         },
         "drift": {
-            "stable": _drift(copies, copies.stable),
-            "candidate": _drift(copies, copies.candidate),
+            "stable": _drift(copies, copies.stable, each),
+            "candidate": _drift(copies, copies.candidate, each),
         },
         "reviews": reviews.section(store, scope, stable, candidate, shared),
     }
@@ -158,22 +172,27 @@ def _errors(sums: list[PairSum]) -> dict[str, int]:
     return errors
 
 
-def _model_ms(sums: list[PairSum]) -> dict[str, Any]:
-    """The network's time on the same pictures."""
-    paired = int(_sum(sums, "paired"))
+def _by_region(sent: UnitPairs) -> Iterator[tuple[str, UnitPairs]]:
+    for region in sent.region.names:
+        yield region, sent.only(sent.region.equals(region))
+
+
+def _model_ms(sent: UnitPairs) -> dict[str, Any]:
+    """The network's time on the same pictures, on all days that the period touches."""
     difference, found = estimates.latency_difference(
-        paired, _sum(sums, "difference_sum"), _sum(sums, "difference_squares")
+        sent.unit, sent.paired, sent.model_sum - sent.live_model_sum, sent.difference_squares
     )
+    paired = float(sent.paired.sum())
     return {
-        "stable": _mean(_sum(sums, "live_model_sum"), paired),
-        "candidate": _mean(_sum(sums, "model_sum"), paired),
+        "stable": _mean(float(sent.live_model_sum.sum()), paired),
+        "candidate": _mean(float(sent.model_sum.sum()), paired),
         "difference": figures.number(difference),
         "interval": figures.bounds(found),
-        "pairs": paired,
+        "pairs": int(paired),
     }
 
 
-def _drift(copies: Copies, labels: LabelColumn) -> dict[str, Any]:
+def _drift(copies: Copies, labels: LabelColumn, each: float) -> dict[str, Any]:
     """Whether what a version answers changed from the first half of the copies to the second; the
     minute in the middle is in the second."""
     minutes, row = np.unique(copies.minute, return_inverse=True)
@@ -183,7 +202,7 @@ def _drift(copies: Copies, labels: LabelColumn) -> dict[str, Any]:
     before, now = (
         totals(code[rows], copies.pictures[rows], len(names)) for rows in (~later, later)
     )
-    return figures.moved(drift(before, now))
+    return figures.moved(drift(before, now, each))
 
 
 def _sum(sums: list[PairSum], name: str) -> float:

@@ -34,6 +34,7 @@ TABLES: dict[str, tuple[Table, str, int]] = {
     "unit_sums": (schema.unit_sums, "day", DAY_MS),
     "first_assignments": (schema.first_assignments, "at_ms", 1),
     "pair_sums": (schema.pair_sums, "minute", MINUTE_MS),
+    "unit_pair_sums": (schema.unit_pair_sums, "day", DAY_MS),
 }
 
 # What makes a spreadsheet take a text for a formula.

@@ -24,8 +24,8 @@ class ExposureSum:
         as_assigned: Whether the assigned version answered itself.
         exposures: How many; the latencies are theirs.
         errors: Those with an error, also where stable answered instead: these are `fallbacks`.
-        latency_sum, latency_squares: Milliseconds, and their squares.
-        modelled: Those with a model time, of which the model's sums are.
+        latency_sum, model_sum: Milliseconds.
+        modelled: Those with a model time, of which its sum is.
         confidence_sum: Over those with a label.
     """
 
@@ -41,10 +41,8 @@ class ExposureSum:
     errors: int
     fallbacks: int
     latency_sum: float
-    latency_squares: float
     modelled: int
     model_sum: float
-    model_squares: float
     confidence_sum: float
 
 
@@ -70,10 +68,8 @@ def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) ->
                 int(failed),
                 int(failed and served is not None),
                 exposure.latency_ms,
-                exposure.latency_ms**2,
                 int(model_ms is not None),
                 model_ms or 0.0,
-                (model_ms or 0.0) ** 2,
                 exposure.confidence or 0.0,
             ),
         )

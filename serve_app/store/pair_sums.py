@@ -24,12 +24,8 @@ class PairSum:
         at_ms: When its slot begins, milliseconds since 1970 UTC.
         epoch: 0 for none.
         live_version, region, live_label, label, error: Empty for none.
-        probability_sum: Of the probabilities with which they were to be copied.
-        weight_sum, weight_squares: Of the inverses of these, and of their squares.
-        timed: Those with a latency of the candidate, of which the latency's sums are.
+        timed: Those with a latency of the candidate, of which its sum is.
         lived: Those whose live latency is known, of which its sum is.
-        paired: Those with a model time of both, of which the remaining sums are.
-        difference_sum, difference_squares: The candidate's model time less the live one's.
     """
 
     at_ms: int | None
@@ -43,19 +39,10 @@ class PairSum:
     outcome: str | None
     error: str | None
     pairs: int
-    probability_sum: float
-    weight_sum: float
-    weight_squares: float
     timed: int
     latency_sum: float
-    latency_squares: float
     lived: int
     live_latency_sum: float
-    paired: int
-    model_sum: float
-    live_model_sum: float
-    difference_sum: float
-    difference_squares: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +67,6 @@ def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) 
     """Add pairs that were just stored, each with its epoch."""
     batch = Sums(schema.pair_sums)
     for pair, epoch in added:
-        weight = 1 / pair.probability
-        latency_ms, live_latency_ms = pair.latency_ms or 0.0, pair.live_latency_ms or 0.0
-        model_ms, live_model_ms, paired = 0.0, 0.0, 0
-        if pair.model_ms is not None and pair.live_model_ms is not None:
-            model_ms, live_model_ms, paired = pair.model_ms, pair.live_model_ms, 1
-        difference_ms = model_ms - live_model_ms
         batch.add(
             (
                 epoch or 0,
@@ -101,19 +82,10 @@ def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) 
             ),
             (
                 1,
-                pair.probability,
-                weight,
-                weight**2,
                 int(pair.latency_ms is not None),
-                latency_ms,
-                latency_ms**2,
+                pair.latency_ms or 0.0,
                 int(pair.live_latency_ms is not None),
-                live_latency_ms,
-                paired,
-                model_ms,
-                live_model_ms,
-                difference_ms,
-                difference_ms**2,
+                pair.live_latency_ms or 0.0,
             ),
         )
     batch.write(connection)

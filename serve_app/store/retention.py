@@ -111,6 +111,7 @@ def _too_old(rows_ms: int, sums_ms: int) -> list[tuple[Table, ColumnElement[bool
         by_epoch(schema.latency_sums, "minute", sums_ms // MINUTE_MS),
         by_epoch(schema.pair_sums, "minute", sums_ms // MINUTE_MS),
         by_epoch(schema.unit_sums, "day", sums_ms // DAY_MS),
+        by_epoch(schema.unit_pair_sums, "day", sums_ms // DAY_MS),
         (firsts, firsts.c.at_ms < sums_ms),
         (schema.kept_pictures, schema.kept_pictures.c.at_ms < sums_ms),
         (schema.reviews, schema.reviews.c.at_ms < sums_ms),

@@ -87,6 +87,7 @@ shadow_pairs = Table(
     Column("live_label", String),
     Column("live_model_ms", Float),
     Column("live_latency_ms", Float),
+    Column("unit", String),
     Index("shadow_pairs_at_ms", "at_ms"),
 )
 
@@ -184,10 +185,8 @@ exposure_sums = Table(
     Column("errors", BigInteger, nullable=False),
     Column("fallbacks", BigInteger, nullable=False),
     Column("latency_sum", Float, nullable=False),
-    Column("latency_squares", Float, nullable=False),
     Column("modelled", BigInteger, nullable=False),
     Column("model_sum", Float, nullable=False),
-    Column("model_squares", Float, nullable=False),
     Column("confidence_sum", Float, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -250,18 +249,28 @@ pair_sums = Table(
     Column("outcome", String, primary_key=True),
     Column("error", String, primary_key=True),
     Column("pairs", BigInteger, nullable=False),
-    Column("probability_sum", Float, nullable=False),
-    Column("weight_sum", Float, nullable=False),
-    Column("weight_squares", Float, nullable=False),
     Column("timed", BigInteger, nullable=False),
     Column("latency_sum", Float, nullable=False),
-    Column("latency_squares", Float, nullable=False),
     Column("lived", BigInteger, nullable=False),
     Column("live_latency_sum", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What was copied; the label is the candidate's.
+unit_pair_sums = Table(
+    "unit_pair_sums",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("region", String, primary_key=True),
+    Column("label", String, primary_key=True),
+    Column("pairs", BigInteger, nullable=False),
+    Column("asked", BigInteger, nullable=False),  # the live version answered as well
+    Column("same", BigInteger, nullable=False),
     Column("paired", BigInteger, nullable=False),
     Column("model_sum", Float, nullable=False),
     Column("live_model_sum", Float, nullable=False),
-    Column("difference_sum", Float, nullable=False),
     Column("difference_squares", Float, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -26,6 +26,7 @@ from serve_app.store import (
     revisions,
     schema,
     shadow_pairs,
+    unit_pairs,
     units,
     writers,
 )
@@ -43,6 +44,7 @@ from serve_app.store.pair_sums import PairCounts, PairSum
 from serve_app.store.retention import Retention
 from serve_app.store.revisions import Revision
 from serve_app.store.scope import EVERYTHING, Scope
+from serve_app.store.unit_pairs import UnitPairs
 from serve_app.store.units import Assignments, FirstAssignments, UnitSums
 from serve_app.store.writers import Recording
 
@@ -104,6 +106,7 @@ class Store:
             latency_sums.add(connection, added)
             units.add(connection, added, timeline)
             pair_sums.add(connection, pairs)
+            unit_pairs.add(connection, pairs)
             judged.update(connection, added, batch.feedback)
             without_epoch = sum(epoch is None for _, epoch in added)
             outcomes = [pair.outcome for pair, _ in pairs]
@@ -173,6 +176,11 @@ class Store:
         """How many shadow pairs each minute had of what."""
         with self._database.reading() as connection:
             return pair_sums.counts(connection, scope)
+
+    def unit_pairs(self, scope: Scope, shared: Collection[str]) -> UnitPairs:
+        """What was copied of each unit, beside the labels that both versions know."""
+        with self._database.reading() as connection:
+            return unit_pairs.read(connection, scope, shared)
 
     def unit_sums(self, experiment: str, scope: Scope = EVERYTHING) -> UnitSums:
         """What each unit of an experiment met, by epoch, day and version."""

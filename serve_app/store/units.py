@@ -50,8 +50,8 @@ class UnitSums(Rows):
     Attributes:
         unit: See `number`.
         day: Counted from 1970 UTC.
-        region, first_at_ms: Of the unit's first assignment in the experiment, also where that is
-            out of scope; empty and 0 if it was removed since.
+        region: Of the unit's first assignment in the experiment, also where that is out of scope;
+            empty if it was removed since.
         exposures, errors, fallbacks, modelled: See `serve_app.store.exposure_sums.ExposureSum`.
         latency_sum, model_sum: Milliseconds.
     """
@@ -61,7 +61,6 @@ class UnitSums(Rows):
     day: NDArray[np.int64]
     assigned: Coded
     region: Coded
-    first_at_ms: NDArray[np.int64]
     exposures: NDArray[np.int64]
     errors: NDArray[np.int64]
     fallbacks: NDArray[np.int64]
@@ -141,14 +140,13 @@ def read(connection: Connection, experiment: str, scope: Scope) -> UnitSums:
     )
     columns = Columns(connection, query, few)
     unit = columns.numbers("unit", np.int64)
-    region, first_at_ms = _firsts_of(unit, assignments(connection, experiment, EVERYTHING))
+    region = _regions(unit, assignments(connection, experiment, EVERYTHING))
     found = UnitSums(
         unit=unit,
         epoch=columns.numbers("epoch", np.int64),
         day=columns.numbers("day", np.int64),
         assigned=columns.coded("assigned"),
         region=region,
-        first_at_ms=first_at_ms,
         exposures=columns.numbers("exposures", np.int64),
         errors=columns.numbers("errors", np.int64),
         fallbacks=columns.numbers("fallbacks", np.int64),
@@ -180,17 +178,15 @@ def assignments(connection: Connection, experiment: str, scope: Scope) -> Assign
     ).only(order)
 
 
-def _firsts_of(unit: NDArray[np.int64], firsts: Assignments) -> tuple[Coded, NDArray[np.int64]]:
-    """The region and the time of the first assignment of each unit; empty and 0 without one."""
+def _regions(unit: NDArray[np.int64], firsts: Assignments) -> Coded:
+    """The region of the first assignment of each unit; empty without one."""
     known = np.isin(unit, firsts.unit)
     place = np.searchsorted(firsts.unit, unit[known])
-    at_ms = np.zeros_like(unit)
-    at_ms[known] = firsts.at_ms[place]
     if known.all():
-        return firsts.region[place], at_ms
+        return firsts.region[place]
     codes = np.full(len(unit), len(firsts.region.names), np.int32)
     codes[known] = firsts.region.codes[place]
-    return Coded(codes, (*firsts.region.names, "")), at_ms
+    return Coded(codes, (*firsts.region.names, ""))
 
 
 def first_assignments(

@@ -47,8 +47,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
         if drift["drift"]:
             out.print(
                 f"what {version} answers differs by {drift['divergence_bits']:.4f} bits between"
-                f" the first half and the second; were all pictures independent,"
-                f" {drift['noise_bits']:.4f} would be chance"
+                f" the first half and the second; {drift['noise_bits']:.4f} would be chance"
             )
     reviews.show(out, report)
 

@@ -107,6 +107,7 @@ def _pair(live: Exposure, number: int) -> ShadowPair:
         live_label=live.label,
         live_model_ms=live.model_ms,
         live_latency_ms=live.latency_ms,
+        unit=live.user,
     )
 
 

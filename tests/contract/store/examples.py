@@ -52,6 +52,7 @@ PAIR = ShadowPair(
     live_label="cat",
     live_model_ms=2.25,
     live_latency_ms=4.75,
+    unit="c4" * 16,
 )
 
 FEEDBACK = Feedback(

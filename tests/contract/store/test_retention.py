@@ -17,7 +17,15 @@ from tests.contract.store.examples import adoption, batch, contents, exposure, f
 DAY_MS = 86_400_000
 NOW_MS = 1_000 * DAY_MS
 ROWS = ("exposures", "shadow_pairs", "feedback")
-SUMS = ("exposure_sums", "latency_sums", "unit_sums", "pair_sums", "first_assignments", "judged")
+SUMS = (
+    "exposure_sums",
+    "latency_sums",
+    "unit_sums",
+    "pair_sums",
+    "unit_pair_sums",
+    "first_assignments",
+    "judged",
+)
 SPLIT = Adoption(0, "aaaaaaaa", json.dumps({"kind": "ab_test", "experiment": "k", "unit": "user"}))
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from serve_app.domain import Exposure, ShadowPair
 from serve_app.evidence.latency import bucket_of
 from serve_app.recording.batch import Adoption
-from serve_app.store import schema
+from serve_app.store import schema, units
 from serve_app.store.pair_sums import PairSum
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store
@@ -107,10 +107,8 @@ def test_sums_of_exposures_are_those_of_their_rows(
         assert total.errors == sum(e.error is not None for e in rows)
         assert total.fallbacks == sum(bool(e.error and e.served) for e in rows)
         assert total.latency_sum == near(sum(e.latency_ms for e in rows))
-        assert total.latency_squares == near(sum(e.latency_ms**2 for e in rows))
         modelled = [ms for e in rows if (ms := e.model_ms) is not None and e.error is None]
         assert (total.modelled, total.model_sum) == (len(modelled), near(sum(modelled)))
-        assert total.model_squares == near(sum(ms**2 for ms in modelled))
         assert total.confidence_sum == near(sum(e.confidence or 0 for e in rows))
 
 
@@ -133,23 +131,44 @@ def test_sums_of_pairs_are_those_of_their_rows(
     for sums, rows in expected.items():
         total = by_key[sums]
         assert (total.pairs, total.candidate) == (len(rows), None)
-        assert total.probability_sum == near(sum(p.probability for p in rows))
-        assert total.weight_sum == near(sum(1 / p.probability for p in rows))
-        assert total.weight_squares == near(sum(1 / p.probability**2 for p in rows))
         timed = [p.latency_ms for p in rows if p.latency_ms is not None]
         assert (total.timed, total.latency_sum) == (len(timed), near(sum(timed)))
-        assert total.latency_squares == near(sum(ms**2 for ms in timed))
         lived = [p.live_latency_ms for p in rows if p.live_latency_ms is not None]
         assert (total.lived, total.live_latency_sum) == (len(lived), near(sum(lived)))
+
+
+@ON_ONE_DATABASE
+@given(recorded=pairs)
+def test_sums_of_pairs_by_unit_are_those_of_their_rows(
+    store: Store, url: str, recorded: list[ShadowPair]
+) -> None:
+    empty(url)
+    in_two_batches(store, recorded)
+    shared = ("cat", "dog")
+    found = store.unit_pairs(EVERYTHING, shared)
+    expected: dict[tuple[int, str], list[ShadowPair]] = {}
+    for p in recorded:
+        if p.outcome == "copied":
+            unit = units.number(p.unit) if p.unit else 0
+            expected.setdefault((unit, p.region or ""), []).append(p)
+    keys = list(zip(found.unit.tolist(), found.region.texts().tolist(), strict=True))
+    assert sorted(keys) == sorted(expected)
+    for place, key in enumerate(keys):
+        rows = expected[key]
+        known = [p for p in rows if p.label in shared and p.live_label is not None]
         both = [
             (p.model_ms, p.live_model_ms)
             for p in rows
             if p.model_ms is not None and p.live_model_ms is not None
         ]
-        assert (total.paired, total.model_sum) == (len(both), near(sum(m for m, _ in both)))
-        assert total.live_model_sum == near(sum(live for _, live in both))
-        assert total.difference_sum == near(sum(m - live for m, live in both))
-        assert total.difference_squares == near(sum((m - live) ** 2 for m, live in both))
+        assert found.pairs[place] == len(rows)
+        assert found.new[place] == sum(p.label not in shared for p in rows)
+        assert found.asked[place] == len(known)
+        assert found.same[place] == sum(p.label == p.live_label for p in known)
+        assert found.paired[place] == len(both)
+        assert found.model_sum[place] == near(sum(m for m, _ in both))
+        assert found.live_model_sum[place] == near(sum(live for _, live in both))
+        assert found.difference_squares[place] == near(sum((m - live) ** 2 for m, live in both))
 
 
 @ON_ONE_DATABASE
@@ -234,7 +253,7 @@ SCOPES = [
 
 @pytest.mark.parametrize(("scope", "expected"), SCOPES, ids=map(str, range(len(SCOPES))))
 def test_only_what_is_in_scope_is_summed(store: Store, scope: Scope, expected: set[int]) -> None:
-    """Each exposure has a confidence, and each pair a probability, that tells which they are."""
+    """Each exposure has a confidence, and each pair a latency, that tells which they are."""
     facts: dict[int, dict[str, Any]] = {
         1: {"at_ms": 30_000, "region": "AU", "rule_id": "aaaaaaaa"},
         2: {"at_ms": MINUTE_MS, "region": "NZ", "rule_id": "aaaaaaaa"},
@@ -246,12 +265,12 @@ def test_only_what_is_in_scope_is_summed(store: Store, scope: Scope, expected: s
             adoption("a", 0),
             adoption("b", 2 * MINUTE_MS),
             *(exposure(n, confidence=2.0**-n, **fact) for n, fact in facts.items()),
-            *(pair(n, probability=2.0**-n, **fact) for n, fact in facts.items()),
+            *(pair(n, latency_ms=2.0**-n, **fact) for n, fact in facts.items()),
         )
     )
     total = sum(2.0**-n for n in expected)
     assert sum(s.confidence_sum for s in store.exposure_sums(scope)) == total
-    assert sum(s.probability_sum for s in store.pair_sums(scope)) == total
+    assert sum(s.latency_sum for s in store.pair_sums(scope)) == total
     if scope.regions is None:
         histograms = store.latencies(scope, "latency")
         assert sum(int(h.counts.sum()) for h in histograms) == len(expected)
@@ -398,9 +417,7 @@ class TestUnits:
         assert latency(Scope(until_ms=2 * DAY_MS)) == 7
         assert latency(Scope(rule_ids=["bbbbbbbb"])) == 14
 
-    def test_a_unit_keeps_the_region_and_the_time_of_its_first_assignment(
-        self, store: Store
-    ) -> None:
+    def test_a_unit_keeps_the_region_of_its_first_assignment(self, store: Store) -> None:
         """A traveller changes no stratum; what arrives late may have come first."""
         store.record(
             batch(split("koala", "user", 0, "aaaaaaaa"), exposure(2, at_ms=20, region="NZ"))
@@ -408,7 +425,7 @@ class TestUnits:
         store.record(batch(exposure(1, at_ms=10, region="AU")))
         store.record(batch(exposure(3, at_ms=30, region="FJ")))
         found = store.unit_sums("koala")
-        assert (found.region.names, found.first_at_ms.tolist()) == (("AU",), [10])
+        assert found.region.names == ("AU",)
         assert store.unit_sums("koala", Scope(regions=["AU"])).exposures.tolist() == [3]
         assert store.unit_sums("koala", Scope(regions=["NZ"])).exposures.tolist() == []
 
@@ -428,8 +445,8 @@ class TestUnits:
             connection.execute(firsts.delete().where(firsts.c.unit == ANNA_NUMBER))
         found = store.unit_sums("koala")
         regions = [found.region.names[code] for code in found.region.codes]
-        told = zip(found.unit.tolist(), regions, (found.first_at_ms > 0).tolist(), strict=True)
-        assert set(told) == {(ANNA_NUMBER, "", False), (BERT_NUMBER, "NZ", True)}
+        told = zip(found.unit.tolist(), regions, strict=True)
+        assert set(told) == {(ANNA_NUMBER, ""), (BERT_NUMBER, "NZ")}
         assert store.unit_sums("koala", Scope(regions=[""])).latency_sum.tolist() == [1.0]
         with engine.begin() as connection:
             connection.execute(firsts.delete())

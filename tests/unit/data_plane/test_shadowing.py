@@ -109,6 +109,16 @@ class TestCopies:
         assert [(pair.region, pair.live_version) for pair in pairs] == [("AU", "v1")] * 2
         assert [pair.live_label for pair in pairs] != [pair.label for pair in pairs]
 
+    @pytest.mark.parametrize(
+        ("user", "session", "unit"), [("u", "s", "u"), (None, "s", "s"), (None, None, None)]
+    )
+    def test_a_pair_tells_who_sent_it(
+        self, service: Service, user: str | None, session: str | None, unit: str | None
+    ) -> None:
+        service.try_out(**SHADOW)
+        ask(service, context=Context("r-1", user, session))
+        assert [pair.unit for pair in service.pairs()] == [unit]
+
     def test_pictures_of_one_request_are_copied_together_and_told_apart(
         self, service: Service
     ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binom
 
-from serve_app.evidence.drift import ALPHA, divergence, drift, pictures_per_unit
+from serve_app.evidence.drift import ALPHA, divergence, drift
 from serve_app.evidence.units import Floats
 
 tables = st.integers(1, 8).flatmap(
@@ -82,14 +82,6 @@ def test_users_who_send_much_make_more_noise() -> None:
     assert alone.is_drift
     assert not crowd.is_drift
     assert crowd.noise == pytest.approx(20 * alone.noise)
-
-
-def test_a_picture_of_a_user_who_sends_much_is_one_of_many() -> None:
-    """One user sent 9 pictures in two rows, another one: of ten pictures, nine are one of nine."""
-    unit, pictures = np.array([7, 7, 8]), np.array([4, 5, 1])
-    assert pictures_per_unit(unit, pictures) == pytest.approx(8.2)
-    assert pictures_per_unit(np.array([1, 2]), np.array([1, 1])) == 1
-    assert pictures_per_unit(np.array([], int), np.array([], int)) == 1
 
 
 def test_nothing_came() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.regression.linear_model import OLS
 
 from serve_app.evidence.confidence import Interval, bonferroni, confidence_sequence, rate
 from serve_app.evidence.shadow import (
@@ -22,6 +23,7 @@ from serve_app.evidence.shadow import (
     new_label_rate_by_region,
     transitions,
 )
+from serve_app.evidence.units import Floats, Ints
 
 SHARED = ("cat", "dog")
 LABELS = ("cat", "dog", "koala")
@@ -41,6 +43,13 @@ def copies(*rows: tuple[int, str, str, str, float]) -> Copies:
 def load(*rows: tuple[int, float, float, float, float]) -> Load:
     minute, *counts = zip(*rows, strict=True)
     return Load(np.array(minute, np.int64), *(np.array(c, np.float64) for c in counts))
+
+
+def sums(*rows: tuple[int, float, float, float]) -> tuple[Ints, Floats, Floats, Floats]:
+    """Unit, pairs, and the sums of their differences and of the squares."""
+    unit, *others = zip(*rows, strict=True)
+    pairs, total, squares = (np.array(column, np.float64) for column in others)
+    return np.array(unit, np.int64), pairs, total, squares
 
 
 # In the second minute two of ten pictures were copied.
@@ -70,7 +79,7 @@ class TestRates:
         assert new.rate.trials <= 400 / 60 + 1e-9
 
     def test_by_region_and_hour_they_hold_together(self) -> None:
-        by_region = new_label_rate_by_region(TWO_MINUTES, THEIR_LOAD, SHARED)
+        by_region = new_label_rate_by_region(TWO_MINUTES, THEIR_LOAD, SHARED, {})
         assert by_region["AU"].rate.estimate == pytest.approx(7 / 18)
         assert by_region["NZ"].rate.estimate == 0
         assert by_region["NZ"].rate.interval == rate(0, 2, bonferroni(0.05, 2)).interval
@@ -104,6 +113,17 @@ class TestRates:
         )
         found = agreement(rows, load(*((m, 20, 20, 0, 0) for m in range(300))), SHARED).rate
         assert found.trials == pytest.approx(300, rel=0.01)
+
+    def test_users_whose_pictures_are_alike_make_less_of_them(self) -> None:
+        """Of an effect of 5, a fifth of the pictures; only where it is."""
+        rows = copies((1, "AU", "cat", "koala", 500), (1, "NZ", "cat", "cat", 500))
+        full = load((1, 1000, 1000, 0, 0))
+        assert new_label_rate(rows, full, SHARED, 5).rate.interval == rate(100, 200).interval
+        assert agreement(rows, full, SHARED, 5).rate.interval == rate(100, 100).interval
+        by_region = new_label_rate_by_region(rows, full, SHARED, {"AU": 5})
+        assert by_region["AU"].rate.trials == pytest.approx(100)
+        assert by_region["NZ"].rate.trials == pytest.approx(500)
+        assert new_label_rate_by_hour(rows, full, SHARED, 5)[0].rate.trials == pytest.approx(200)
 
     def test_full_agreement_is_not_certainty(self) -> None:
         found = agreement(
@@ -173,16 +193,38 @@ def test_the_hijack_rate_is_known_from_reviews_alone() -> None:
 
 
 class TestLatency:
-    def test_sums_suffice(self) -> None:
+    def test_of_nobody_every_picture_stands_alone(self) -> None:
         d = np.random.default_rng(3).lognormal(1, 1, 4000) - 2
-        mean, found = latency_difference(len(d), float(d.sum()), float((d**2).sum()))
+        mean, found = latency_difference(*sums((0, len(d), d.sum(), (d**2).sum())))
         assert mean == pytest.approx(d.mean())
         expected = confidence_sequence(d.mean(), d.var(ddof=1) / len(d), len(d))
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
-    @pytest.mark.parametrize("sums", [(0, 0.0, 0.0), (1, 3.0, 9.0), (4, 8.0, 16.0)])
-    def test_without_spread_nothing_is_known(self, sums: tuple[int, float, float]) -> None:
-        assert not latency_difference(*sums)[1].is_known
+    def test_a_user_is_one_however_many_pictures_there_are(self) -> None:
+        """Each user has a latency of his own: of ten pictures in two rows no more is known."""
+        d = np.random.default_rng(4).normal(2, 1, 300)
+        once = latency_difference(*sums(*((n, 1, x, x * x) for n, x in enumerate(d, 1))))
+        often = latency_difference(
+            *sums(*((n, k, k * x, k * x * x) for n, x in enumerate(d, 1) for k in (3, 7)))
+        )
+        assert once[0] == pytest.approx(often[0])
+        assert (once[1].low, once[1].high) == pytest.approx((often[1].low, often[1].high))
+
+    def test_the_ratio_is_linearised(self) -> None:
+        """Users who send more are slower: against statsmodels' regression on a constant, clustered
+        by user."""
+        rng = np.random.default_rng(5)
+        user = rng.integers(1, 60, 900)
+        d = rng.normal(user / 20, 1)
+        found = latency_difference(user, np.ones(900), d, d**2)[1]
+        fit = OLS(d, np.ones(900)).fit(cov_type="cluster", cov_kwds={"groups": user})
+        units = len(np.unique(user))
+        expected = confidence_sequence(d.mean(), fit.cov_params()[0, 0], units)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+    @pytest.mark.parametrize("row", [(0, 0, 0, 0), (0, 1, 3, 9), (0, 4, 8, 16), (7, 4, 8, 20)])
+    def test_without_spread_nothing_is_known(self, row: tuple[int, float, float, float]) -> None:
+        assert not latency_difference(*sums(row))[1].is_known
 
 
 class TestLoad:

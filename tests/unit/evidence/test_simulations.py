@@ -17,12 +17,14 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from serve_app.evidence import confidence
+from serve_app.evidence.clusters import design_effect
 from serve_app.evidence.comparison import Comparison, compare
 from serve_app.evidence.confidence import (
     Interval,
     confidence_sequence,
     fixed_horizon,
     interval,
+    proportion_sequence,
     share_difference,
 )
 from serve_app.evidence.outcome import Assigned, Words
@@ -32,7 +34,7 @@ from serve_app.evidence.preference import judge, measure, prefer
 from serve_app.evidence.srm import ALPHA, CONCENTRATIONS, SrmCounts, check, log_evidence
 from serve_app.evidence.units import Floats, Ints, UnitSums, unit_share
 from serve_app.evidence.verdict import Finding
-from tests.unit.evidence.simulation import FEEDBACK, World, play
+from tests.unit.evidence.simulation import FEEDBACK, World, play, sent
 
 RUNS = 80
 TUNED_FOR = 500  # these experiments are small, and the default would make their intervals wide
@@ -333,3 +335,34 @@ def known(assigned: Assigned, words: Words, units: int) -> tuple[Assigned, Words
     first = slice(units)
     early = Assigned(assigned.unit[first], assigned.stratum[first], assigned.treated[first])
     return early, replace(words, delay_s=words.unit.astype(np.float64)).within(units - 1)
+
+
+@pytest.mark.parametrize(
+    ("users", "share", "alike"),
+    [(30, 0.1, 1.0), (200, 0.02, 1.0), (200, 0.5, 0.2), (800, 0.97, 0.2)],
+)
+def test_rates_of_a_shadow_whose_users_send_what_is_alike(
+    users: int, share: float, alike: float
+) -> None:
+    """Few users, some of whom send a hundred times as much as others and whose pictures resemble
+    one another; ten pictures a user, 30 looks, seed 8. Taken for independent, they mislead."""
+    rng = np.random.default_rng(8)
+    missed = {"ours": 0, "independent": 0}
+    for _ in range(RUNS):
+        unit, koala = sent(rng, users, 10 * users, share, alike)
+        looks = np.unique(np.geomspace(20, len(unit), 30).astype(int))
+        for name in missed:
+            missed[name] += any(
+                share not in rate_of(unit[:n], koala[:n], name == "ours") for n in looks.tolist()
+            )
+    found = {name: count / RUNS for name, count in missed.items()}
+    print(f"{users} users, rate {share}, alike {alike}, seed 8: missed {found}")
+    assert found["ours"] <= 0.05
+    assert found["independent"] > 0.15
+
+
+def rate_of(unit: Ints, success: Floats, is_by_unit: bool) -> Interval:
+    """Where the rate lies, of pictures in a row, one a row."""
+    tried = np.ones(len(unit))
+    effect = design_effect(unit, tried, success) if is_by_unit else 1.0
+    return proportion_sequence(float(success.sum()) / effect, len(unit) / effect)

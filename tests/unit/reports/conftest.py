@@ -143,6 +143,7 @@ class Diary:
             live_label=live.label,
             live_model_ms=live.model_ms,
             live_latency_ms=live.latency_ms,
+            unit=live.user or live.session,
         )
         self._pairs.append(replace(pair, **changes))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import count as count_from
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from tests.unit.reports.conftest import (
     labels,
 )
 
+SESSIONS = count_from(1)
+
 
 def report(diary: Diary, period: Period = DAY) -> dict[str, Any]:
     return as_json(shadow.report(diary.store(), period, labels))
@@ -26,11 +29,14 @@ def report(diary: Diary, period: Period = DAY) -> dict[str, Any]:
 def copies(
     diary: Diary, stable: str, candidate: str | None, count: int = 1, minute: int = 1, **live: Any
 ) -> None:
-    """Pictures of which both versions said something."""
+    """Pictures of which both versions said something, each of a session of its own."""
     for _ in range(count):
-        diary.copies(
-            diary.answers("v1", 1, minute, label=stable, reason="static", **live), candidate
-        )
+        facts = {
+            "session": 2 * f"{next(SESSIONS):016x}",
+            "label": stable,
+            "reason": "static",
+        } | live
+        diary.copies(diary.answers("v1", None, minute, **facts), candidate)
 
 
 def shed(diary: Diary, count: int, minute: int = 1, error: str = "full", **live: Any) -> None:
@@ -118,15 +124,32 @@ def test_where_and_when_it_says_koala(diary: Diary) -> None:
 def test_model_times_are_of_the_same_pictures(diary: Diary) -> None:
     """v1 takes 4 and 8 ms, v2 6 ms for both: 0 more in the mean. What failed is in no pair."""
     diary.obeys(SHADOW)
-    copies(diary, "cat", "cat", model_ms=4.0)
-    copies(diary, "cat", "cat", model_ms=8.0)
+    for _ in range(5):
+        copies(diary, "cat", "cat", model_ms=4.0)
+        copies(diary, "cat", "cat", model_ms=8.0)
     copies(diary, "cat", None, model_ms=500.0)
     found = report(diary)
     model = found["model_ms"]
     assert (model["stable"], model["candidate"], model["difference"]) == (6, 6, 0)
-    assert model["pairs"] == 2
+    assert model["pairs"] == 10
     assert model["interval"][0] == -model["interval"][1] < 0
     assert found["latency_ms"] == {"candidate": 30, "stable": 10}
+
+
+def test_pictures_of_one_unit_tell_less(diary: Diary) -> None:
+    """In Australia eighty units sent a picture each; in New Zealand one sent eighty; in Fiji nobody
+    said who it was."""
+    diary.obeys(SHADOW)
+    for region, who in (("AU", {}), ("NZ", {"session": "a" * 32}), ("FJ", {"session": None})):
+        for stable, candidate in (("dog", "koala"), ("cat", "cat")):
+            copies(diary, stable, candidate, 40, region=region, **who)
+    found = report(diary)
+    rates = {r["region"]: r for r in found["new_labels"]["by_region"]}
+    assert all(r["estimate"] == pytest.approx(0.5) for r in rates.values())
+    width = {region: r["interval"][1] - r["interval"][0] for region, r in rates.items()}
+    assert width["NZ"] > 1.5 * width["AU"]
+    assert width["FJ"] == pytest.approx(width["AU"])
+    assert found["pictures_per_unit"] == pytest.approx((80 * 80 + 160) / 240)
 
 
 def test_where_stable_failed_nobody_disagrees(diary: Diary) -> None:
