@@ -1,4 +1,5 @@
-"""Which experiments there were: a name stands for one kind, one pair of versions, one unit.
+"""Which experiments there were: a name stands for one kind, one pair of versions, one unit, and
+what decides an A/B test.
 
 Under other terms the same name would put the same users on one side again, and mix their records.
 """
@@ -31,7 +32,7 @@ class Experiments:
         if experiment is None:
             return
         terms = self._terms(experiment.name)
-        if terms is not None and terms != experiment.terms:
+        if any(experiment.terms.get(key) != value for key, value in terms.items()):
             was = ", ".join(f"{key} {_words(terms[key])}" for key in terms)
             raise BadConfig(
                 "rule.experiment",
@@ -60,11 +61,12 @@ class Experiments:
             draft.unlink()
         self.check(rule)
 
-    def _terms(self, name: str) -> dict[str, object] | None:
+    def _terms(self, name: str) -> dict[str, object]:
+        """Those that are fixed: none, if the name is new."""
         try:
             terms: dict[str, object] = json.loads(self._path(name).read_text())
         except FileNotFoundError:
-            return None
+            return {}
         return terms
 
     def _path(self, name: str) -> Path:
@@ -72,4 +74,10 @@ class Experiments:
 
 
 def _words(term: object) -> str:
-    return " and ".join(term) if isinstance(term, list) else str(term)
+    match term:
+        case list():
+            return " and ".join(term)
+        case dict():
+            return " and ".join(f"{key} {value}" for key, value in term.items())
+        case _:
+            return str(term)

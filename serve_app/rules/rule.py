@@ -35,7 +35,8 @@ class Experiment:
 
     Attributes:
         name: It salts the buckets.
-        terms: The kind, the versions and the unit: under one name, these never change.
+        terms: The kind, the versions and the unit, and what decides an A/B test: under one name,
+            these never change.
     """
 
     name: str

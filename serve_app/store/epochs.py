@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, or_, select, update
 
 from serve_app.domain import Exposure, KeptPicture, ShadowPair
+from serve_app.evidence.outcome import window_s
 from serve_app.recording.batch import Adoption
 from serve_app.store import schema
 
@@ -66,13 +67,15 @@ class Split:
     Attributes:
         experiment: Its name; None if the rule splits nothing.
         unit: `user` or `session`; None if it assigns no one for longer than a request.
+        window_ms: How long after an answer its feedback counts; None for ever.
     """
 
     experiment: str | None
     unit: str | None
+    window_ms: int | None
 
 
-NO_SPLIT = Split(None, None)
+NO_SPLIT = Split(None, None, None)
 
 
 class Timeline:
@@ -163,8 +166,12 @@ def latest(connection: Connection, limit: int) -> list[Epoch]:
 
 def _split(rule: str) -> Split:
     content = json.loads(rule)
-    unit = content.get("unit")
-    return Split(content.get("experiment"), unit if unit in ("user", "session") else None)
+    unit, outcome = content.get("unit"), content.get("outcome")
+    return Split(
+        content.get("experiment"),
+        unit if unit in ("user", "session") else None,
+        1000 * window_s(outcome["window"]) if outcome else None,
+    )
 
 
 def _is_known(connection: Connection, writer: str, adoption: Adoption) -> bool:

@@ -1,6 +1,7 @@
 """Answers that somebody said something of: feedback joined with its exposure.
 
-Whichever of the two comes first waits for the other. What counts is the last word.
+Whichever of the two comes first waits for the other. What counts is the last word that came within
+the window of the answer's rule; or the last one, if none came in time.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ _FIELDS = tuple(field.name for field in fields(Exposure))
 
 @dataclass(frozen=True, slots=True)
 class Judged(Rows):
-    """Answers and the last word on each; columns of equal length.
+    """Answers and the word on each that counts; columns of equal length.
 
     Attributes:
         epoch: 0 for none.
         unit: See `serve_app.store.units.of`.
         answered, told: The label of the answer, and the one that the user gave; empty for none.
-        at_ms, told_at_ms: When it was answered, and when the last word came; milliseconds since
+        at_ms, told_at_ms: When it was answered, and when that word came; milliseconds since
             1970 UTC.
         correct, complaint: 1, 0, or -1 if it was not said. Who gives a label says whether the
             answer was correct.
@@ -65,7 +66,7 @@ def update(
     said = feedback.said_of(connection, [answer for answer, _ in answers.values()])
     if said:
         timeline = Timeline(connection, {answers[key][0].rule_id for key in said})
-        rows = [_row(*answers[key], said[key][-1], timeline) for key in sorted(said)]
+        rows = [_row(*answers[key], said[key], timeline) for key in sorted(said)]
         bulk.merge(connection, schema.judged, rows, "replace")
 
 
@@ -113,7 +114,12 @@ def _stored(
     return stored
 
 
-def _row(answer: Exposure, epoch: int | None, word: Feedback, timeline: Timeline) -> bulk.Row:
+def _row(
+    answer: Exposure, epoch: int | None, words: list[Feedback], timeline: Timeline
+) -> bulk.Row:
+    window_ms = timeline.split(answer.rule_id).window_ms
+    timely = [w for w in words if window_ms is None or w.at_ms <= answer.at_ms + window_ms]
+    word = (timely or words)[-1]
     correct = word.correct
     if correct is None and word.label is not None:
         correct = word.label == answer.label

@@ -110,7 +110,7 @@ feedback = Table(
     Index("feedback_answered_at_ms", "answered_at_ms"),
 )
 
-# Answers that have feedback and an exposure: what their exposure says, and the last word on them.
+# Answers that have feedback and an exposure: what their exposure says, and the word that counts.
 # `epoch`, texts and `unit` as in the sums.
 judged = Table(
     "judged",

@@ -200,7 +200,7 @@ class Store:
             return units.first_assignments(connection, experiment, scope)
 
     def judged(self, scope: Scope = EVERYTHING) -> Judged:
-        """Answers with the last word on each."""
+        """Answers with the word on each that counts."""
         with self._database.reading() as connection:
             return judged.read(connection, scope)
 

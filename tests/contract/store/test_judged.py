@@ -117,6 +117,18 @@ def test_the_last_word_counts_in_whatever_order_it_all_arrives(
     assert [(row["told_at_ms"], row["rating"]) for row in rows(store)] == [(9, 4)]
 
 
+@pytest.mark.parametrize(("times_s", "counts"), [((5, 60), 60), ((5, 60, 61), 60), ((61, 90), 90)])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_word_after_the_window_replaces_none_that_came_in_time(
+    store: Store, times_s: tuple[int, ...], counts: int, backwards: bool
+) -> None:
+    rule = {"kind": "ab_test", "experiment": "k", "unit": "user", "outcome": {"window": "1m"}}
+    store.record(batch(Adoption(0, "aaaaaaaa", json.dumps(rule)), exposure(1, at_ms=0)))
+    for time_s in reversed(times_s) if backwards else times_s:
+        store.record(batch(feedback(1000 * time_s, label=str(time_s))))
+    assert [row["told_at_ms"] for row in rows(store)] == [1000 * counts]
+
+
 def test_neither_alone_makes_a_judged_answer(store: Store) -> None:
     store.record(batch(exposure(1), feedback(5, sequence=2), feedback(5, writer=OTHER_WRITER)))
     assert rows(store) == []

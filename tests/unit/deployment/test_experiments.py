@@ -82,6 +82,29 @@ def test_other_terms_under_the_same_name_are_refused(
     experiments.check(rule(PARALLEL))  # the first terms stay
 
 
+def test_what_decides_an_ab_test_is_settled_first(experiments: Experiments) -> None:
+    experiments.claim(rule(AB))
+    experiments.claim(rule(AB, weight=0.25))
+    with pytest.raises(BadConfig) as caught:
+        experiments.check(rule(AB, outcome={"min_effect": 0.05}))
+    assert caught.value.message == (
+        f"is {AB['experiment']}, which was used with kind ab_test, versions v1 and v2, unit"
+        " request, outcome metric complaint and direction decrease and min_effect 0.01 and"
+        " window 7d: take a new name"
+    )
+
+
+def test_terms_that_were_fixed_before_there_were_others_stay_in_force(
+    experiments: Experiments, tmp_path: Path
+) -> None:
+    """An older program fixed no outcome."""
+    terms = {"kind": "ab_test", "versions": ["v1", "v2"], "unit": "request"}
+    (tmp_path / f"{AB['experiment']}.json").write_text(json.dumps(terms))
+    experiments.claim(rule(AB, outcome={"min_effect": 0.05}))
+    with pytest.raises(BadConfig):
+        experiments.check(rule(AB, treatment="v3"))
+
+
 @pytest.mark.parametrize("content", [SINGLE, SHADOW], ids=["single", "shadow"])
 def test_a_rule_without_an_experiment_passes_and_leaves_nothing(
     experiments: Experiments, tmp_path: Path, content: dict[str, Any]

@@ -56,9 +56,12 @@ class TestUsers:
         complain(diary, "v2", range(10, 14), 0)
         for user, after_s in ((1, 3600), (2, 3601), (3, 90_000), (4, 0)):
             diary.hears(diary.answers("v1", user), after_s, complaint=True)
+        changed = diary.answers("v1", 4)
+        diary.hears(changed, 10, complaint=True)
+        diary.hears(changed, 4000, complaint=False)
         found = report(diary)
         assert found["overall"]["control"] == 0.5
-        assert found["feedback"] == {"words": 4, "too_late": 2, "of_others": 0}
+        assert found["feedback"] == {"words": 5, "too_late": 2, "of_others": 0}
 
     def test_only_the_split_is_compared(self, diary: Diary) -> None:
         diary.obeys(TEST, allow_pin=True)
