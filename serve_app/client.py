@@ -30,6 +30,15 @@ def media_type(photo: Path) -> str:
     return mimetypes.guess_type(photo.name)[0] or "image/jpeg"
 
 
+class Content(dict[str, Any]):
+    """A JSON object that was answered. A key that is missing says who answered."""
+
+    def __missing__(self, key: str) -> Any:
+        raise NotRunning(
+            f"what answers does not tell '{key}': it is not this service, or another version of it"
+        )
+
+
 class Client:
     """Asks a running service."""
 
@@ -197,7 +206,7 @@ class Client:
             )
         if answer.is_error:
             raise Refused(answer.status_code, str(content.get("detail", content)))
-        return content
+        return Content(content)
 
     @contextlib.contextmanager
     def _reached(self, path: str) -> Iterator[None]:

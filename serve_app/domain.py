@@ -7,6 +7,7 @@ from enum import StrEnum
 
 DATA_PLANE, CONTROL_PLANE = "animals", "control"  # Serve's names of the two applications
 INGRESS = "Ingress"  # and of the deployment that answers; its user_config is the rule
+CONTROLLER, CONSOLE = "Controller", "Console"  # of the deployments of the control plane
 ROWS_KEPT_DAYS = 30  # exposures, shadow pairs, feedback; see `serve_app.store.retention`
 
 

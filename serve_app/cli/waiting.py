@@ -51,7 +51,8 @@ def until_in_force(client: Client, revision: int) -> None:
     """Wait for a revision that was just made.
 
     Raises:
-        DeployFailed: Its rule is refused, or it is not in force in time.
+        DeployFailed: Its rule is refused, or another one was made since, or it is not in force in
+            time.
     """
     wanted: Goal | None = None
     deadline = time.monotonic() + WAIT_S
@@ -63,6 +64,8 @@ def until_in_force(client: Client, revision: int) -> None:
         try:
             wanted = wanted or goal(_document(client, revision))
             rule, status = client.rule(), client.status()
+            if (status["revision"] or 0) > revision:
+                raise DeployFailed(f"revision {status['revision']} was made meanwhile")
         except (NotRunning, Refused) as exc:  # being replaced
             missing = [str(exc)]
         else:
@@ -151,6 +154,8 @@ def _lacking_in(pool: str, config: PoolConfig, has: Counter[str], running: int) 
 
 def _document(client: Client, revision: int) -> dict[str, Any]:
     documents = {entry["number"]: entry["document"] for entry in client.revisions(RECENT)}
+    if revision not in documents:
+        raise DeployFailed(f"{RECENT} other revisions or more were made meanwhile")
     document: dict[str, Any] = documents[revision]
     return document
 

@@ -30,7 +30,7 @@ def with_rule(document: dict[str, Any], content: dict[str, Any], rule: Rule) -> 
 
 def with_version(document: dict[str, Any], version: str) -> dict[str, Any]:
     """The content of the rule under which `version` answers everybody."""
-    present = deployment(document, INGRESS)["user_config"].get("rule", {})
+    present = deployment(document, INGRESS)["user_config"].get("rule") or {}
     kept = ("allow_pin", "trust_headers", "reveal_version")
     return {
         "kind": "single",
@@ -64,7 +64,7 @@ def deployment(document: dict[str, Any], name: str) -> dict[str, Any]:
         BadConfig: It is not listed, as in a file that Ray's own command has deployed.
     """
     for one in data_plane(document).get("deployments") or []:
-        if one["name"] == name and one.get("user_config"):
+        if one["name"] == name and isinstance(one.get("user_config"), dict):
             return one  # type: ignore[no-any-return]
     raise BadConfig(
         f"animals.{name}.user_config", "is not in what was deployed: deploy a whole file first"
@@ -72,7 +72,11 @@ def deployment(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _stable(pool: dict[str, Any], rule: Rule) -> None:
-    """A pool that was frozen for a canary keeps its size afterwards: its load is what it was."""
+    """A pool that was frozen for a canary keeps its size afterwards: its load is what it was. One
+    whose replicas were replaced all at once is rolled from now on."""
+    if pool.get("rolling_update_percentage") == 1:
+        del pool["rolling_update_percentage"]
+        pool.pop("max_surge_percent", None)
     pool["user_config"] = {"version": next(iter(rule.versions.values()))}
     scaling = pool.get("autoscaling_config") or pool_scaling(min_replicas=1)
     if isinstance(rule, CanaryRolling):

@@ -9,9 +9,9 @@ from typing import Any
 
 from models import registry
 from serve_app.deployment import agreement
-from serve_app.domain import CONTROL_PLANE, DATA_PLANE, INGRESS, Pool
+from serve_app.domain import CONSOLE, CONTROL_PLANE, CONTROLLER, DATA_PLANE, INGRESS, Pool
 from serve_app.errors import BadConfig
-from serve_app.rules.parse import ingress_config, pool_config
+from serve_app.rules.parse import PoolConfig, ingress_config, pool_config
 from serve_app.rules.rule import Rule
 from serve_app.yaml_file import read_mapping
 
@@ -33,6 +33,10 @@ IN_PLACE = (
     "rolling_update_percentage",
     "user_config",
 )
+
+
+ROUTES = {DATA_PLANE: "/", CONTROL_PLANE: f"/{CONTROL_PLANE}"}
+DEPLOYMENTS = {DATA_PLANE: (INGRESS, *Pool), CONTROL_PLANE: (CONTROLLER, CONSOLE)}
 
 
 @dataclass(frozen=True)
@@ -71,22 +75,12 @@ def check(document: dict[str, Any], known: Collection[str]) -> Rule:
         known: The versions of the registry.
 
     Raises:
-        BadConfig: An application is left out (Serve would delete it), a rule or a pool's
-            configuration is refused, or the pools are not what the rule needs.
+        BadConfig: An application is left out (Serve would delete it) or moved, there is a
+            deployment too many, a rule or a pool's configuration is refused, or the pools are not
+            what the rule needs.
     """
-    applications = document.get("applications")
-    if not isinstance(applications, list) or not all(isinstance(a, dict) for a in applications):
-        raise BadConfig("applications", "is no list of applications")
-    named = {str(application.get("name")): application for application in applications}
-    for name in (DATA_PLANE, CONTROL_PLANE):
-        if name not in named:
-            raise BadConfig(
-                "applications", f"leaves out '{name}', and Serve would delete it: list it"
-            )
-    deployments = named[DATA_PLANE].get("deployments") or []
-    if not isinstance(deployments, list) or not all(isinstance(d, dict) for d in deployments):
-        raise BadConfig(f"{DATA_PLANE}.deployments", "is no list of deployments")
-    entries = {str(deployment.get("name")): deployment for deployment in deployments}
+    named = _applications(document)
+    entries = _deployments(named, DATA_PLANE)
     for name in (INGRESS, *Pool):
         entry = entries.get(name, {})
         if entry.get("user_config") is None:
@@ -99,8 +93,18 @@ def check(document: dict[str, Any], known: Collection[str]) -> Rule:
                 f"is {entry['num_replicas']}: it is autoscaled; to fix the number, set"
                 " autoscaling_config.min_replicas and max_replicas to it",
             )
+        if "request_router_config" in entry:
+            raise BadConfig(
+                f"{DATA_PLANE}.{name}.request_router_config",
+                "is set: the code has the one that canaries need",
+            )
+    for key in ("num_replicas", "autoscaling_config"):
+        if key in _deployments(named, CONTROL_PLANE).get(CONTROLLER, {}):
+            raise BadConfig(
+                f"{CONTROL_PLANE}.{CONTROLLER}.{key}", "is set: there is one, which alone writes"
+            )
     rule = ingress_config(entries[INGRESS]["user_config"], known)
-    configs = {pool: pool_config(entries[pool]["user_config"], known) for pool in Pool}
+    configs = {pool: _assignment(pool, entries[pool]["user_config"], known) for pool in Pool}
     agreement.check(rule, {pool: entries[pool] for pool in Pool}, configs)
     return rule
 
@@ -134,6 +138,50 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
         for path in sorted(old.keys() | new.keys())
         if old.get(path) != new.get(path)
     ]
+
+
+def _applications(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By name, with the two that are ours in their places."""
+    applications = document.get("applications")
+    if not isinstance(applications, list) or not all(isinstance(a, dict) for a in applications):
+        raise BadConfig("applications", "is no list of applications")
+    named = {str(application.get("name")): application for application in applications}
+    for name, route in ROUTES.items():
+        if name not in named:
+            raise BadConfig(
+                "applications", f"leaves out '{name}', and Serve would delete it: list it"
+            )
+        if named[name].get("route_prefix", "/") != route:
+            raise BadConfig(
+                f"{name}.route_prefix",
+                f"is {named[name].get('route_prefix', '/')}: it is reached at {route}",
+            )
+    return named
+
+
+def _deployments(
+    applications: dict[str, dict[str, Any]], application: str
+) -> dict[str, dict[str, Any]]:
+    """Those that a file says something of, by name."""
+    listed = applications[application].get("deployments") or []
+    if not isinstance(listed, list) or not all(isinstance(d, dict) for d in listed):
+        raise BadConfig(f"{application}.deployments", "is no list of deployments")
+    entries = {str(deployment.get("name")): deployment for deployment in listed}
+    for name in entries:
+        if name not in DEPLOYMENTS[application]:
+            raise BadConfig(
+                f"{application}.{name}", f"is none of {', '.join(DEPLOYMENTS[application])}"
+            )
+    return entries
+
+
+def _assignment(pool: Pool, user_config: Any, known: Collection[str]) -> PoolConfig:
+    try:
+        return pool_config(user_config, known)
+    except BadConfig as exc:
+        inside = exc.path.removeprefix("user_config")
+        path = f"{DATA_PLANE}.{pool}.user_config"
+        raise BadConfig(f"{path}.{inside}" if inside else path, exc.message) from exc
 
 
 def _restarts(path: str, *documents: dict[str, Any]) -> bool:

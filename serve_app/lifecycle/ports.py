@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from serve_app.errors import BadConfig
 from serve_app.home import HOME_VARIABLE
 from serve_app.lifecycle.environment import RUN_VARIABLE
 from serve_app.lifecycle.serve_file import ServeFile
@@ -53,10 +54,17 @@ class TakenPort:
 
 
 def needed(file: ServeFile, environ: Mapping[str, str]) -> tuple[Port, ...]:
-    """The ports with fixed numbers; Ray chooses its other ones among those that are free."""
+    """The ports with fixed numbers; Ray chooses its other ones among those that are free.
+
+    Raises:
+        BadConfig: A variable that moves one holds no port.
+    """
 
     def movable(default: int, host: str, use: str, variable: str) -> Port:
-        return Port(int(environ.get(variable, default)), host, use, variable)
+        number = environ.get(variable, str(default))
+        if not (number.isdecimal() and 0 < int(number) < 65536):
+            raise BadConfig(variable, f"is {number[:50]!r}: expected a port, 1 .. 65535")
+        return Port(int(number), host, use, variable)
 
     return (
         Port(file.port, file.host, "service", f"http_options.port in {file.path}"),

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import psutil
 
+from models import registry
+from serve_app.deployment import config
+from serve_app.deployment.experiments import Experiments
+from serve_app.domain import CONTROL_PLANE, DATA_PLANE
 from serve_app.errors import InTheWay, NotRunning
 from serve_app.home import Home
 from serve_app.lifecycle import ports, serve_file
@@ -42,6 +46,8 @@ def up(path: Path, home: Home, voice: Voice, detach: bool = False) -> None:
         NotRunning: It ended by itself; nothing of it is left.
     """
     file = serve_file.read(path)
+    if {DATA_PLANE, CONTROL_PLANE} <= set(file.applications):
+        _check(path, home)
     needed = ports.needed(file, os.environ)
     if found := obstacle(current_run(home), ports.taken(needed)):
         raise InTheWay(found)
@@ -79,6 +85,17 @@ def obstacle(run: Run | None, busy: Sequence[TakenPort]) -> str | None:
             f" {command()} down ends them"
         )
     return "\n".join(lines) or None
+
+
+def _check(path: Path, home: Home) -> None:
+    """As `deploy` does: a wrong rule would be held aside, and an earlier one be in force.
+
+    Raises:
+        BadConfig: The file is refused.
+    """
+    document = config.read(path)
+    rule = config.check(document, registry.names(config.registry_folder(document)))
+    Experiments(home.folder("experiments")).check(rule)
 
 
 def _remedy(busy: TakenPort) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
-from models import registry
-from models.classifier import Backend
+from serve_app.deployment.args import AnimalsArgs
 from serve_app.deployment.scaling import ROUTING, ingress_scaling, pool_scaling
+from serve_app.domain import CONSOLE, CONTROLLER
 from serve_app.serving.classifier import Classifier
 from serve_app.serving.console import Console
 from serve_app.serving.controller import Controller
@@ -26,20 +25,6 @@ _SMALL = {"num_cpus": 0.1}
 _UNSAID: dict[str, Any] = {}  # refused like any bad one; without any, Serve would not ask
 # Serve's own limit, by default 5: ours answer 429 long before, and no slow report keeps others out.
 _LONG_QUEUE = 10_000
-
-
-class AnimalsArgs(BaseModel):
-    """The `args` of the data plane; a change of one replaces every replica.
-
-    Attributes:
-        backend: What runs the networks.
-        registry: Folder of the versions, seen from the replicas.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    backend: Backend = "onnx"
-    registry: str = str(registry.SHIPPED)
 
 
 def animals(args: dict[str, Any]) -> Application:
@@ -73,8 +58,8 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
 
 def control(_: dict[str, Any]) -> Application:
     """The control plane."""
-    controller = _deployment(Controller, "Controller", num_replicas=1)
-    return _deployment(serve.ingress()(Console), "Console", num_replicas=1).bind(controller.bind())
+    controller = _deployment(Controller, CONTROLLER, num_replicas=1)
+    return _deployment(serve.ingress()(Console), CONSOLE, num_replicas=1).bind(controller.bind())
 
 
 def _deployment(target: type, name: str, **options: Any) -> serve.Deployment:

@@ -31,6 +31,7 @@ from serve_app.serving import serve_config
 from serve_app.serving.logs import flush_serve_log, join_serve_log
 from serve_app.serving.reads import Reads
 from serve_app.serving.recreation import Progress, is_going, is_missing, recreate
+from serve_app.store.errors import StoreError
 from serve_app.store.store import open_store
 
 WATCH_INTERVAL_S = 1.0
@@ -38,7 +39,8 @@ PRUNE_INTERVAL_S = 3600.0
 EXPIRE_INTERVAL_S = 60.0
 READ_THREADS, MAX_READS, READ_TIMEOUT_S = 2, 16, 15.0
 MAX_WRITERS = 10  # that a status lists
-OUTSIDE = "outside"  # who deploys without us: Ray's own command or dashboard
+# What somebody did, who, and why, that deploys without us: by Ray's own command or dashboard.
+NOTICED = ("deploy", "outside", "seen in Serve")
 RESUMED = "controller"  # who finishes a recreation that another Controller began
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,6 +87,7 @@ class Controller:
         self._recreating: asyncio.Task[None] | None = None
         self._recreation: Progress | None = None
         self._noticed: dict[str, Any] = {}
+        self._unnumbered: tuple[str, str, str] | None = None  # a change that Serve was told of
         self._resumed = False
         self._prune_from_s = self._expire_from_s = 0.0  # in the loop's time
         self._watching = asyncio.create_task(self._watch())
@@ -281,16 +284,28 @@ class Controller:
         """Deploy a checked document; to be called within `_changes`."""
         parsed = self._check(document)
         await asyncio.to_thread(serve_config.deploy, parsed)
-        document_in_serve = await self.deployed()
-        number = await self._remember(document_in_serve, actor, reason)
-        self._noticed = document_in_serve
-        await self._audit(action, actor, reason, {"revision": number})
+        self._unnumbered = (action, actor, reason)
+        try:
+            return await self._number()
+        except StoreError as exc:
+            raise StoreError(
+                f"the change is in force, and is recorded once the store can be used: {exc}"
+            ) from exc
+
+    async def _number(self) -> int:
+        """Give what Serve was told a number, and note who did it."""
+        action, actor, reason = self._unnumbered or NOTICED
+        document = await self.deployed()
+        latest = await self._in_writer(self._store.revisions, 1)
+        number = await self._remember(document, actor, reason)
+        if self._unnumbered or not latest or latest[0].number != number:
+            await self._audit(action, actor, reason, {"revision": number})
+        self._noticed, self._unnumbered = document, None
         return number
 
     def _check(self, document: dict[str, Any]) -> ServeDeploySchema:
-        parsed = serve_config.parse(document)
         self._experiments.check(config.check(document, _known(document)))
-        return parsed
+        return serve_config.parse(document)
 
     async def _recreate(
         self, document: dict[str, Any], version: str, number: int, actor: str, reason: str
@@ -326,14 +341,8 @@ class Controller:
         if self._deploying.locked() or not self._resumed:
             return
         async with self._deploying:
-            document = await self.deployed()
-            if document == self._noticed:
-                return
-            latest = await self._in_writer(self._store.revisions, 1)
-            number = await self._remember(document, OUTSIDE, "seen in Serve")
-            self._noticed = document
-        if not latest or latest[0].number != number:
-            await self._audit("deploy", OUTSIDE, "seen in Serve", {"revision": number})
+            if self._unnumbered or await self.deployed() != self._noticed:
+                await self._number()
 
     async def _remember(self, document: dict[str, Any], actor: str, reason: str) -> int:
         return await self._in_writer(self._store.add_revision, document, actor, reason, now_ms())

@@ -17,7 +17,7 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.versions import Versions
 from serve_app.deployment.accepted import Accepted
 from serve_app.deployment.experiments import Experiments
-from serve_app.domain import CONTROL_PLANE, Pool
+from serve_app.domain import CONTROL_PLANE, CONTROLLER, Pool
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.http.data_plane import application
@@ -33,7 +33,6 @@ from serve_app.serving.handles import HandlePools
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.observation import Observation
 
-CONTROLLER = "Controller"
 CLOSE_TIMEOUT_S = 1.0
 
 logger = logging.getLogger(__name__)

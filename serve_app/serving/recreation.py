@@ -46,6 +46,8 @@ async def recreate(
 ) -> Progress:
     """Tear the data plane down and build it by a checked deployment file; the end of it.
 
+    It is built also where the old one would not go: nobody is left without one.
+
     Args:
         tell: Hears of each step.
     """
@@ -53,19 +55,14 @@ async def recreate(
     meter = GapMeter(local_url(http["host"], http["port"]))
     measuring = asyncio.create_task(meter.run())
     try:
-        tell(Progress("tearing down", version, revision))
-        await _deploy(without_data_plane(document))
-        async with asyncio.timeout(TORN_DOWN_S):
-            while DATA_PLANE in await _applications():
-                await asyncio.sleep(POLL_S)
-        tell(Progress("building", version, revision))
-        await _deploy(document)
-        async with asyncio.timeout(BUILT_S):
-            while not meter.is_back:
-                if measuring.done():
-                    await measuring  # raises what ended it
-                await _require_hope()
-                await asyncio.sleep(POLL_S)
+        try:
+            tell(Progress("tearing down", version, revision))
+            await _deploy(without_data_plane(document))
+            await _until_gone()
+        finally:
+            tell(Progress("building", version, revision))
+            await _deploy(document)
+        await _until_back(meter, measuring)
     except Exception as exc:
         logger.exception("recreate.failed")
         return Progress("failed", version, revision, message=str(exc) or type(exc).__name__)
@@ -86,6 +83,33 @@ async def is_going() -> bool:
     """Whether Serve is about to delete the data plane: its replicas finish what they have."""
     application = (await _applications()).get(DATA_PLANE, {})
     return bool(application.get("status") == "DELETING")
+
+
+async def _until_gone() -> None:
+    try:
+        async with asyncio.timeout(TORN_DOWN_S):
+            while DATA_PLANE in await _applications():
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as exc:
+        raise RuntimeError(
+            f"the old data plane was not gone after {TORN_DOWN_S:g} s; the new one is deployed over"
+            " it, and nothing was measured"
+        ) from exc
+
+
+async def _until_back(meter: GapMeter, measuring: asyncio.Task[None]) -> None:
+    try:
+        async with asyncio.timeout(BUILT_S):
+            while not meter.is_back:
+                if measuring.done():
+                    await measuring  # raises what ended it
+                await _require_hope()
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as exc:
+        raise RuntimeError(
+            f"nobody was answered for {BUILT_S:g} s: serve-app revision restore puts an earlier one"
+            " back"
+        ) from exc
 
 
 async def _require_hope() -> None:

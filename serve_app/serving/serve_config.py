@@ -6,15 +6,27 @@ long.  All calls block; there is no version check on Serve's side, so only the C
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Container
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from ray.runtime_env import RuntimeEnv
 from ray.serve._private.client import ServeControllerClient
+from ray.serve.config import AutoscalingConfig
 from ray.serve.context import _get_global_client
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import (
+    DeploymentSchema,
+    HTTPOptionsSchema,
+    ServeApplicationSchema,
+    ServeDeploySchema,
+)
 
 from models.validation import findings
+from serve_app.deployment.args import AnimalsArgs
+from serve_app.domain import DATA_PLANE
 from serve_app.errors import BadConfig
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def details() -> dict[str, Any]:
@@ -40,16 +52,26 @@ def parse(document: dict[str, Any]) -> ServeDeploySchema:
     """A deployment file as Serve reads it.
 
     Raises:
-        BadConfig: Serve would refuse it, or ignore a part of it.
+        BadConfig: Serve would refuse it, now or when it builds the application, or ignore a part
+            of it.
     """
-    for key in document:
-        if key not in ServeDeploySchema.model_fields:
-            raise BadConfig(str(key), "is no key of a Ray Serve configuration")
-    try:
-        return ServeDeploySchema.model_validate(document)
-    except ValidationError as exc:
-        path, message = findings(exc, "configuration")[0]
-        raise BadConfig(path, f"is refused: {message}") from exc
+    _known(document, ServeDeploySchema.model_fields, "")
+    _known(document.get("http_options"), HTTPOptionsSchema.model_fields, "http_options.")
+    for application in document.get("applications", []):
+        path = f"{application.get('name')}."
+        _known(application, ServeApplicationSchema.model_fields, path)
+        _known(application.get("runtime_env"), RuntimeEnv.known_fields, f"{path}runtime_env.")
+        for deployment in application.get("deployments") or []:
+            of_it = f"{path}{deployment.get('name')}."
+            _known(deployment, DeploymentSchema.model_fields, of_it)
+            scaling = deployment.get("autoscaling_config")
+            _known(scaling, AutoscalingConfig.model_fields, f"{of_it}autoscaling_config.")
+            if isinstance(scaling, dict):
+                _read(AutoscalingConfig, scaling, f"{of_it}autoscaling_config.")
+    for application in document.get("applications", []):
+        if application.get("name") == DATA_PLANE:
+            _read(AnimalsArgs, application.get("args") or {}, f"{DATA_PLANE}.args.")
+    return _read(ServeDeploySchema, document, "")
 
 
 def deploy(configuration: ServeDeploySchema) -> None:
@@ -61,6 +83,23 @@ def _client() -> ServeControllerClient:
     client = _get_global_client()
     assert client is not None  # noqa: S101 a replica always has one
     return client
+
+
+def _known(content: Any, keys: Container[str], path: str) -> None:
+    """Refuse keys that Serve would ignore; what is no mapping is refused when it is read."""
+    for key in content if isinstance(content, dict) else ():
+        if key not in keys:
+            raise BadConfig(f"{path}{key}", "is no key of a Ray Serve configuration")
+
+
+def _read(model: type[Model], content: Any, path: str) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as exc:
+        place, message = findings(exc, "configuration")[0]
+        raise BadConfig(f"{path}{place}", f"is refused: {message}") from exc
+    except (ImportError, AttributeError) as exc:  # of a policy that it names
+        raise BadConfig(path.rstrip(".") or "configuration", f"is refused: {exc}") from exc
 
 
 def _without_nothing(application: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,13 @@ from serve_app.home import DATABASE_VARIABLE
 from serve_app.store.errors import StoreError
 
 WAIT_S = 10.0  # for another process that writes to the same SQLite file, or for a connection
-# PostgreSQL's, unless the URL says otherwise: a server that is cut off is given up.
-PATIENCE = {"connect_timeout": f"{WAIT_S:.0f}", "tcp_user_timeout": "30000"}
+# PostgreSQL's, unless the URL says otherwise: a server that is cut off is given up, and so is a
+# lock, whose holder may be cut off itself.
+PATIENCE = {
+    "connect_timeout": f"{WAIT_S:.0f}",
+    "tcp_user_timeout": "30000",
+    "options": f"-c lock_timeout={WAIT_S:.0f}s -c idle_in_transaction_session_timeout=60s",
+}
 WAL = "PRAGMA journal_mode = WAL"
 
 DRIVERS = ("sqlite", "postgresql+psycopg")
@@ -61,7 +66,7 @@ class Database:
             raise self._unusable(exc) from exc
         except ImportError as exc:
             raise StoreError(
-                f"the database {self._url!r} needs a driver ({exc}):"
+                f"the database {shown(self._url)} needs a driver ({exc}):"
                 " pip install 'serve-app[postgres]'"
             ) from exc
 
@@ -102,9 +107,14 @@ class Database:
 
     def _unusable(self, reason: object) -> StoreError:
         return StoreError(
-            f"the database {self._url!r} cannot be used ({reason}):"
+            f"the database {shown(self._url)} cannot be used ({reason}):"
             f" mend that, or set {DATABASE_VARIABLE} to another"
         )
+
+
+def shown(url: URL) -> str:
+    """A URL without what may be secret: the password, and whatever the query says."""
+    return repr(url.set(query={}))
 
 
 @contextmanager
@@ -131,7 +141,7 @@ def _parsed(url: str) -> URL:
     except (ArgumentError, ValueError) as exc:
         raise StoreError(f"the database's URL cannot be read: {expected}") from exc
     if parsed.drivername not in DRIVERS or parsed.database in (None, "", ":memory:"):
-        raise StoreError(f"the database {parsed!r} is of no use here: {expected}")
+        raise StoreError(f"the database {shown(parsed)} is of no use here: {expected}")
     return parsed
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from serve_app.client import Content
 from serve_app.errors import BadConfig, NotRunning, Refused
 from serve_app.traffic.crowd import Crowd, draw_crowd, is_lost, said_of
 from serve_app.traffic.pictures import Picture
@@ -103,7 +104,7 @@ async def play(
         connector=aiohttp.TCPConnector(limit=clients),
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
     ) as http:
-        service = _Service(http, url)
+        service = _Service(http, url.rstrip("/"))
         assigned = await _assigned(service, scenario, crowd, clients)
         never_arrives = is_lost(scenario, crowd)
         lost = {user: v for user, v in assigned.items() if never_arrives(user, v)}
@@ -296,4 +297,4 @@ def _content(text: str) -> dict[str, Any]:
         content = json.loads(text)
     except ValueError:  # such as the proxy's own answers
         content = None
-    return content if isinstance(content, dict) else {"detail": text[:100]}
+    return Content(content if isinstance(content, dict) else {"detail": text[:100]})

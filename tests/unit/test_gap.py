@@ -230,3 +230,41 @@ def test_a_meter_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
         "failed",
         "http://127.0.0.1:8000/readyz leads nowhere",
     )
+
+
+def test_a_data_plane_that_will_not_go_is_replaced_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else there would be none, and nobody to build it."""
+    sent: list[list[str]] = []
+    here = {"applications": {"animals": {"status": "DELETING"}}}
+    monkeypatch.setattr(serve_config, "details", lambda: here)
+    monkeypatch.setattr(serve_config, "parse", lambda document: document)
+    monkeypatch.setattr(
+        serve_config, "deploy", lambda d: sent.append([a["name"] for a in d["applications"]])
+    )
+    monkeypatch.setattr(recreation, "TORN_DOWN_S", 0.05)
+    monkeypatch.setattr(recreation, "POLL_S", 0.001)
+    applications = [{"name": "animals"}, {"name": "control"}]
+    document = {"http_options": {"host": "127.0.0.1", "port": 8000}, "applications": applications}
+    ended = asyncio.run(recreation.recreate(document, "v2", 3, lambda _: None))
+    assert sent == [["control"], ["animals", "control"]]
+    assert ended.state == "failed"
+    assert ended.message == (
+        "the old data plane was not gone after 0.05 s; the new one is deployed over it, and nothing"
+        " was measured"
+    )
+
+
+@pytest.mark.usefixtures("serve")
+def test_nobody_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def get(_: httpx.AsyncClient, url: str) -> httpx.Response:
+        return httpx.Response(503)
+
+    monkeypatch.setattr(httpx.AsyncClient, "get", get)
+    monkeypatch.setattr(recreation, "BUILT_S", 0.05)
+    ended = recreate("127.0.0.1")
+    assert ended.state == "failed"
+    assert ended.message == (
+        "nobody was answered for 0.05 s: serve-app revision restore puts an earlier one back"
+    )

@@ -7,6 +7,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
+from serve_app.store.database import shown
 from serve_app.store.errors import StoreError
 
 
@@ -23,6 +24,6 @@ def migrate(connection: Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as exc:
         raise StoreError(
-            f"{connection.engine.url!r} is from a newer serve-app ({exc}): install that one,"
+            f"{shown(connection.engine.url)} is from a newer serve-app ({exc}): install that one,"
             " or name another database"
         ) from exc

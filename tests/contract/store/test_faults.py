@@ -55,6 +55,25 @@ def test_a_database_that_another_process_writes_to_is_told_to_be_locked_and_then
     store.close()
 
 
+def test_a_lock_whose_holder_is_cut_off_is_given_up(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL, which itself would wait without end."""
+    patience = database.PATIENCE["options"]
+    assert "lock_timeout=10s" in patience
+    monkeypatch.setitem(database.PATIENCE, "options", patience.replace("10s", "100ms"))
+    store = open_store(postgres)
+    other = create_engine(postgres)
+    with other.connect() as connection:
+        connection.exec_driver_sql(database.WRITE["postgresql"])
+        with pytest.raises(StoreError, match="lock timeout"):
+            store.add_audit("deploy", "anna", "a test", {}, at_ms=1)
+    store.add_audit("deploy", "anna", "a test", {}, at_ms=1)
+    assert len(store.audit(10)) == 1
+    other.dispose()
+    store.close()
+
+
 @contextmanager
 def limited(pages: int) -> Iterator[list[sqlite3.Connection]]:
     """Connections that are opened meanwhile may make no file of more pages."""

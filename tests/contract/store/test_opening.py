@@ -244,9 +244,12 @@ def test_a_url_that_is_of_no_use_is_refused_with_one_that_is(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+@pytest.mark.parametrize(
+    "who", ["ada:secret@db.invalid/animals", "db.invalid/animals?password=secret"]
+)
+def test_a_server_that_does_not_answer_is_named_without_its_password(who: str) -> None:
     with pytest.raises(StoreError, match=r"db\.invalid") as refused:
-        open_store("postgresql+psycopg://ada:secret@db.invalid/animals")
+        open_store(f"postgresql+psycopg://{who}")
     assert "secret" not in str(refused.value)
 
 

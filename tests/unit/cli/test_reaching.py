@@ -94,6 +94,19 @@ def test_what_is_not_this_service_is_told_in_one_line(
     assert f"answered {response.status_code} and no JSON object" in line
 
 
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("rule", "show"), ("revision", "list"), ("audit",)]
+)
+def test_another_service_that_speaks_json_is_told_apart(
+    command: Command, serve: Serve, arguments: tuple[str, ...]
+) -> None:
+    serve(always(JSONResponse({"hello": "world"})))
+    done = command(*arguments)
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.endswith("it is not this service, or another version of it")
+
+
 def test_a_refusal_is_told_as_the_service_says_it(command: Command, serve: Serve) -> None:
     serve(always(JSONResponse({"detail": "no rule is in force: deploy a good one"}, 503)))
     assert command("status").err.strip() == (

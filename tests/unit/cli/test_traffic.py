@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def test_every_request_is_answered_and_counted(
     assert group["right"] == 30
     assert sum(group["labels"].values()) == 30
     assert summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"]
+
+
+def test_a_slash_at_the_end_of_the_url_is_none_too_many(
+    command: Command, running: Running, photos: Path
+) -> None:
+    url = os.environ["SERVE_APP_URL"]
+    options = ["--requests", "5", "--photos", photos, "--url", f"{url}/"]
+    assert command("traffic", *options).code == 0
 
 
 def test_users_are_invented_and_each_lives_in_one_region(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from serve_app.cli import waiting
 from serve_app.cli.waiting import Goal, goal, lacking
+from serve_app.client import Client
 from serve_app.deployment import config
+from serve_app.errors import DeployFailed
 from tests.unit.cli.conftest import ROOT
 
 
@@ -131,3 +134,33 @@ def test_the_pool_of_a_candidate_is_waited_for_only_where_the_rule_has_it() -> N
     for name, stable in (("base", "v1"), ("canary_rolling", "v1 v1 v1 v2")):
         wanted = deployed(name)
         assert lacking(wanted, answer(wanted, stable, "v1"), status()) == []
+
+
+class Superseded:
+    """A service in which somebody deployed again right after revision 1."""
+
+    def __init__(self, made: int) -> None:
+        self._made = made
+        self._document = config.read(ROOT / "deploy_configs/base.yaml")
+
+    def revisions(self, limit: int) -> list[dict[str, Any]]:
+        return [{"number": n, "document": self._document} for n in range(self._made, 0, -1)][:limit]
+
+    def rule(self) -> dict[str, Any]:
+        return {"rule_id": "another", "rejected": None}
+
+    def status(self) -> dict[str, Any]:
+        return {"revision": self._made, "applications": {}}
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [(2, "revision 2 was made meanwhile"), (50, "20 other revisions or more were made meanwhile")],
+)
+def test_nobody_waits_for_what_was_replaced_already(
+    monkeypatch: pytest.MonkeyPatch, made: int, message: str
+) -> None:
+    monkeypatch.setattr(waiting, "SETTLE_S", 0)
+    with pytest.raises(DeployFailed) as caught:
+        waiting.until_in_force(cast("Client", Superseded(made)), 1)
+    assert str(caught.value) == message

@@ -37,7 +37,12 @@ def document(
         *({"name": name, **pool} for name, pool in pools.items()),
     ]
     return deepcopy(
-        {"applications": [{"name": "animals", "deployments": deployments}, {"name": "control"}]}
+        {
+            "applications": [
+                {"name": "animals", "deployments": deployments},
+                {"name": "control", "route_prefix": "/control"},
+            ]
+        }
     )
 
 

@@ -87,7 +87,6 @@ others = st.fixed_dictionaries(
     optional={
         "ray_actor_options": st.just({"num_cpus": 1}),
         "max_ongoing_requests": st.integers(1, 100),
-        "request_router_config": st.just({"request_router_class": "elsewhere:Router"}),
     },
 )
 
@@ -280,6 +279,16 @@ def test_a_patch_is_what_the_rule_says() -> None:
         "version": "v1",
         "patch": {"version": "v2", "replicas": 2, "of": 4},
     }
+
+
+def test_after_a_recreation_replicas_are_rolled_again() -> None:
+    """What a file says of replacing all at once is about that file's own deployment."""
+    document = config.read(next(path for path in FILES if path.stem == "recreate"))
+    pool = deployment(with_rule(document, SINGLE, parse_rule(SINGLE, KNOWN)), "StablePool")
+    assert not pool.keys() & {"rolling_update_percentage", "max_surge_percent"}
+    deployment(document, "StablePool").update(rolling_update_percentage=0.5, max_surge_percent=50)
+    pool = deployment(with_rule(document, SINGLE, parse_rule(SINGLE, KNOWN)), "StablePool")
+    assert (pool["rolling_update_percentage"], pool["max_surge_percent"]) == (0.5, 50)
 
 
 @given(documents(), rules(), st.sampled_from(KNOWN))

@@ -102,7 +102,9 @@ class TestCheck:
         for deployment in animals(document)["deployments"]:
             if deployment["name"] == pool:
                 deployment["user_config"]["version"] = "v9"
-        assert refusal(document).path == "version"
+        assert str(refusal(document)) == (
+            f"animals.{pool}.user_config.version is v9: the registry has v1, v2"
+        )
 
     @pytest.mark.parametrize("applications", [None, {}, "animals", 7, ["animals"], [None]])
     def test_applications_are_a_list_of_mappings(
@@ -145,6 +147,50 @@ class TestCheck:
         assert str(refusal(document)).startswith(
             f"animals.{deployment['name']}.num_replicas is {number}: it is autoscaled; to fix the"
         )
+
+    @pytest.mark.parametrize("content", ["v1", ["v1"], {"version": "v1", "colour": "red"}])
+    def test_a_pool_obeys_a_mapping(self, document: dict[str, Any], content: Any) -> None:
+        animals(document)["deployments"][1]["user_config"] = content
+        assert refusal(document).path.startswith("animals.StablePool.user_config")
+
+    @pytest.mark.parametrize(
+        ("place", "key", "value", "message"),
+        [
+            (0, "route_prefix", "/x", "animals.route_prefix is /x: it is reached at /"),
+            (1, "route_prefix", "/ctl", "control.route_prefix is /ctl: it is reached at /control"),
+            (
+                1,
+                "deployments",
+                [{"name": "Controller", "num_replicas": 3}],
+                "control.Controller.num_replicas is set: there is one, which alone writes",
+            ),
+            (
+                1,
+                "deployments",
+                [{"name": "Consol", "max_ongoing_requests": 3}],
+                "control.Consol is none of Controller, Console",
+            ),
+        ],
+    )
+    def test_the_two_applications_stay_what_and_where_they_are(
+        self, document: dict[str, Any], place: int, key: str, value: Any, message: str
+    ) -> None:
+        document["applications"][place][key] = value
+        assert str(refusal(document)) == message
+
+    def test_the_control_plane_is_not_at_the_root(self, document: dict[str, Any]) -> None:
+        del document["applications"][1]["route_prefix"]
+        assert refusal(document).path == "control.route_prefix"
+
+    def test_a_deployment_too_many_is_named(self, document: dict[str, Any]) -> None:
+        animals(document)["deployments"].append({"name": "ShadowPool"})
+        assert str(refusal(document)) == (
+            "animals.ShadowPool is none of Ingress, StablePool, CandidatePool"
+        )
+
+    def test_the_router_is_the_codes(self, document: dict[str, Any]) -> None:
+        animals(document)["deployments"][1]["request_router_config"] = {}
+        assert refusal(document).path == "animals.StablePool.request_router_config"
 
 
 # What YAML can hold, with the keys that mean something here.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from serve_app.errors import BadConfig
 from serve_app.lifecycle.ports import Owner, Port, TakenPort, needed, taken
 from serve_app.lifecycle.processes import Identity
 from serve_app.lifecycle.run import Run
@@ -41,6 +42,15 @@ def test_all_fixed_ports_are_needed_and_the_user_may_move_some() -> None:
     moved = {"RAY_SERVE_HAPROXY_METRICS_PORT": "19101"}
     assert [port.number for port in needed(FILE, {})] == [8000, 8265, 8404, 9101, 8500]
     assert [port.number for port in needed(FILE, moved)] == [8000, 8265, 8404, 19101, 8500]
+
+
+@pytest.mark.parametrize("number", ["abc", "", "0", "65536", "-1"])
+def test_what_is_no_port_is_refused_by_the_name_of_its_variable(number: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        needed(FILE, {"RAY_SERVE_HAPROXY_STATS_PORT": number})
+    assert str(caught.value) == (
+        f"RAY_SERVE_HAPROXY_STATS_PORT is {number!r}: expected a port, 1 .. 65535"
+    )
 
 
 def test_an_owner_is_named_with_its_command_and_the_way_out() -> None:

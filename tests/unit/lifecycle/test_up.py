@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from serve_app.deployment import config
+from serve_app.errors import BadConfig
 from serve_app.home import Home
 from serve_app.lifecycle import up
 from serve_app.lifecycle.run import Run, load, save
 from serve_app.lifecycle.signals import Signals
+from serve_app.lifecycle.voice import Voice
+from tests.unit.service import PARALLEL
 
 
 def test_a_full_disk_does_not_end_the_stay(
@@ -39,3 +44,15 @@ def test_a_full_disk_does_not_end_the_stay(
     kept = load(home)
     assert kept
     assert (len(written), kept.recorded) == (2, (attended.starter,))
+
+
+def test_a_wrong_rule_starts_nothing(home: Home, tmp_path: Path) -> None:
+    """It would be held aside, and the rule of an earlier run be in force."""
+    document = config.read(up.BASE)
+    ingress = document["applications"][0]["deployments"][0]
+    ingress["user_config"]["rule"] = PARALLEL | {"weight": 0.6}
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(BadConfig, match=r"rule\.weight is 0\.6"):
+        up.up(path, home, Voice())
+    assert load(home) is None

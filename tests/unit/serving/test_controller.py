@@ -21,6 +21,7 @@ from serve_app.errors import AlreadyReviewed, BadConfig, UpdateInProgress
 from serve_app.home import DATABASE_VARIABLE, HOME_VARIABLE
 from serve_app.lifecycle.up import BASE
 from serve_app.recording.batch import Batch
+from serve_app.store.errors import StoreError
 from tests.unit.recording.fakes import kept
 from tests.unit.service import PARALLEL
 
@@ -120,6 +121,80 @@ def test_a_change_whose_asker_is_gone_is_made_whole(
 
     asyncio.run(ask())
     assert len(sent) == 1
+
+
+def test_what_could_not_be_recorded_is_recorded_later_with_who_did_it(
+    sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Serve was told already: the store comes second."""
+
+    async def ask() -> None:
+        async with alone() as made:
+            add = made._store.add_revision
+
+            def fail(*_: Any) -> int:
+                raise StoreError("the disk is full")
+
+            monkeypatch.setattr(made._store, "add_revision", fail)
+            with pytest.raises(StoreError) as caught:
+                await made.deploy(config.read(BASE), "anna", "a test")
+            assert str(caught.value) == (
+                "the change is in force, and is recorded once the store can be used: the disk is"
+                " full"
+            )
+            assert len(sent) == 1
+            monkeypatch.setattr(made._store, "add_revision", add)
+            await made._notice()
+            await made._notice()
+            (change,) = await made.audit(10)
+            assert (change["action"], change["actor"], change["reason"]) == (
+                "deploy",
+                "anna",
+                "a test",
+            )
+            assert len(await made.revisions(10)) == 1
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value", "message"),
+    [
+        ("pool", "max_surge_pct", 1, "animals.StablePool.max_surge_pct is no key of"),
+        ("pool", "autoscaling_config", {"min_replica": 1}, "autoscaling_config.min_replica is no"),
+        (
+            "pool",
+            "autoscaling_config",
+            {"min_replicas": 5, "max_replicas": 2},
+            "animals.StablePool.autoscaling_config.",
+        ),
+        ("animals", "runtime_envv", {}, "animals.runtime_envv is no key of"),
+        ("animals", "runtime_env", {"pipp": []}, "animals.runtime_env.pipp is no key of"),
+        ("animals", "args", {"bakend": "torch"}, "animals.args.bakend is refused"),
+        ("animals", "args", {"backend": "jax"}, "animals.args.backend is refused"),
+        ("file", "http_options", {"prot": 8000}, "http_options.prot is no key of"),
+        ("file", "colour", "red", "colour is no key of"),
+    ],
+)
+def test_what_serve_would_ignore_or_fail_to_build_is_refused(
+    sent: list[Any], place: str, key: str, value: Any, message: str
+) -> None:
+    document = config.read(BASE)
+    animals = document["applications"][0]
+    (pool,) = [d for d in animals["deployments"] if d["name"] == "StablePool"]
+    {"pool": pool, "animals": animals, "file": document}[place][key] = value
+
+    async def ask() -> None:
+        async with alone() as made:
+            told = ""
+            try:
+                await made.deploy(document, "anna", "a test")
+            except BadConfig as refusal:  # pydantic's own, in it, is no friend of `pytest.raises`
+                told = str(refusal)
+            assert message in told
+
+    asyncio.run(ask())
+    assert sent == []
 
 
 def test_a_change_that_waited_while_a_recreation_began_is_refused(sent: list[Any]) -> None:
