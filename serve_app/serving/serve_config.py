@@ -97,9 +97,9 @@ def _read(model: type[Model], content: Any, path: str) -> Model:
         return model.model_validate(content)
     except ValidationError as exc:
         place, message = findings(exc, "configuration")[0]
-        raise BadConfig(f"{path}{place}", f"is refused: {message}") from exc
     except (ImportError, AttributeError) as exc:  # of a policy that it names
-        raise BadConfig(path.rstrip(".") or "configuration", f"is refused: {exc}") from exc
+        place, message = "policy", str(exc)
+    raise BadConfig(f"{path}{place}", f"is refused: {message}")
 
 
 def _without_nothing(application: dict[str, Any]) -> dict[str, Any]:
