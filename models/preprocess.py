@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from models.errors import BrokenImage, EmptyImage, TooManyPixels, UnsupportedImage
 
@@ -18,11 +18,15 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # width x height as the header declares them
 NAME: Final = "square-crop/v1"  # written into every card; a change of pixels needs another name
 
+MAX_SCANS = 32  # of a progressive JPEG; encoders make 10, and each goes over the whole picture
+MAX_TEXT_BYTES = 2**20  # of a PNG, decompressed
+
 Pixels = NDArray[np.uint8]
 
 # Pillow warns of sizes, where our own limit holds, and of metadata, which do no harm.  Set once
 # for the process: `warnings.catch_warnings` around each picture would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
 
 # What Pillow's decoders and readers of metadata raise on damaged bytes.
 _DAMAGE = (
@@ -113,6 +117,10 @@ def opened(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             " save the picture anew and send all of it"
         ) from exc
 
+    if picture.format == "JPEG" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise BrokenImage(
+            f"the JPEG has {scans} scans, and {MAX_SCANS} are read: save the picture anew"
+        )
     width, height = picture.size
     if width * height > max_pixels:
         raise TooManyPixels(

@@ -16,6 +16,7 @@
         ├── NoSuchVersion     404  the registry has no such version
         ├── NoSuchModel       404
         ├── ForgedPrediction  404  a prediction id that was not given out here
+        ├── BodyTooSlow       408
         ├── BodyTooLarge      413
         ├── UnsupportedMedia  415
         ├── BadPicture        422  the bytes are no picture that we read
@@ -124,6 +125,10 @@ class NoSuchModel(Problem):
 
 class ForgedPrediction(Problem):
     status, code, title = 404, "unknown_prediction", "No such prediction"
+
+
+class BodyTooSlow(Problem):
+    status, code, title = 408, "body_too_slow", "The body took too long"
 
 
 class BodyTooLarge(Problem):

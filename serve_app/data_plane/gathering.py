@@ -27,7 +27,9 @@ class Gatherer:
     """Sends what waits, in order, as soon as a call may start; it never waits for company.
 
     While `eager_calls` calls are under way, what comes gathers, so that one client pays no delay
-    and many share the hop; a full call starts beside them, so that load reaches every replica.
+    and many share the hop; a full call starts beside them, so that load reaches every replica. A
+    call that takes longer than `patience_s` may never end, for its replica is frozen or gone: then
+    nobody waits for it any more but those whom it carries.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Gatherer:
         eager_calls: int = 1,
         max_calls: int = 16,
         max_waiting: int = 256,
+        patience_s: float = 0.5,
     ) -> None:
         self._call = call
         self._max_pictures = max_pictures
@@ -45,7 +48,9 @@ class Gatherer:
         self._max_calls = max_calls
         self._max_waiting = max_waiting
         self._queue: deque[_Waiting] = deque()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._patience_s = patience_s
+        self._calls: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
+        self._late: set[asyncio.Task[None]] = set()
 
     async def classify(self, pixels: Pixels) -> Reply:
         """Reply to uint8 [n, side, side, 3], all by one replica.
@@ -72,16 +77,16 @@ class Gatherer:
             # A context of its own: Serve cancels what a request started when its client hangs
             # up, and this call is other clients' as well. And calls of one request would have
             # one id, by which Serve's router tells them apart.
-            task = asyncio.get_running_loop().create_task(
-                self._run(batch), context=contextvars.Context()
-            )
-            self._calls.add(task)
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self._run(batch), context=contextvars.Context())
+            self._calls[task] = loop.call_later(self._patience_s, self._is_late, task)
             task.add_done_callback(self._ended)
 
     def _may_call(self) -> bool:
         if len(self._calls) >= self._max_calls:
             return False
-        return len(self._calls) < self._eager_calls or len(self._queue) >= self._max_pictures
+        in_time = len(self._calls) - len(self._late)
+        return in_time < self._eager_calls or len(self._queue) >= self._max_pictures
 
     def _next_batch(self) -> list[_Waiting]:
         """The longest run of requests at the queue's head that fits one call."""
@@ -100,8 +105,13 @@ class Gatherer:
             self._queue.popleft()
         return batch
 
+    def _is_late(self, task: asyncio.Task[None]) -> None:
+        self._late.add(task)
+        self._start_calls()
+
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
+        self._calls.pop(task).cancel()
+        self._late.discard(task)
         self._start_calls()
 
     async def _run(self, batch: list[_Waiting]) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from models.errors import BadImage
-from models.preprocess import Pixels, decoded, opened, square
+from models.errors import BadImage, TooManyPixels
+from models.preprocess import MAX_PIXELS, Pixels, decoded, opened, square
 from serve_app.errors import BadPicture
 
 DECODERS = ThreadPoolExecutor(2, thread_name_prefix="decode")
@@ -25,6 +25,14 @@ class Picture(Protocol):
 
     def is_quick(self) -> bool:
         """Whether its pixels cost less than the way to a thread and back."""
+        ...
+
+    def area(self) -> int:
+        """Width x height, px, as far as is known before it is decoded.
+
+        Raises:
+            BadImage: It has no header.
+        """
         ...
 
     def pixels(self, side: int) -> Pixels:
@@ -61,10 +69,12 @@ class EncodedPicture:
         Raises:
             BadImage: It has none.
         """
-        if len(self._data) > QUICK_BYTES:
-            return False
+        return len(self._data) <= QUICK_BYTES and self.area() <= QUICK_PIXELS
+
+    def area(self) -> int:
+        """See `Picture.area`."""
         self._opened = opened(self._data)
-        return self._opened.width * self._opened.height <= QUICK_PIXELS
+        return self._opened.width * self._opened.height
 
     def pixels(self, side: int) -> Pixels:
         """See `Picture.pixels`."""
@@ -90,7 +100,11 @@ class RawPicture:
 
     def is_quick(self) -> bool:
         """See `Picture.is_quick`."""
-        return self._values.size <= 3 * QUICK_PIXELS
+        return self.area() <= QUICK_PIXELS
+
+    def area(self) -> int:
+        """See `Picture.area`."""
+        return self._values.size // 3
 
     def pixels(self, side: int) -> Pixels:
         """See `Picture.pixels`."""
@@ -141,14 +155,17 @@ class Prepared:
         if len(self._pictures) == 1 and self._pictures[0].is_quick():
             return self._pictures[0].pixels(side)[np.newaxis]
         loop = asyncio.get_running_loop()
-        return np.stack(
-            await asyncio.gather(
-                *(
-                    loop.run_in_executor(DECODERS, picture.pixels, side)
-                    for picture in self._pictures
-                )
+        return await loop.run_in_executor(DECODERS, self._decode, side)
+
+    def _decode(self, side: int) -> Pixels:
+        """One thread for all of a request, so that many pictures keep nobody else waiting."""
+        area = sum(picture.area() for picture in self._pictures)
+        if area > MAX_PIXELS:
+            raise TooManyPixels(
+                f"{len(self._pictures)} pictures have {area} pixels; at most {MAX_PIXELS} are read"
+                " of a request: send fewer, or smaller ones"
             )
-        )
+        return np.stack([picture.pixels(side) for picture in self._pictures])
 
 
 def _jpeg(picture: Image.Image, longest: int) -> bytes:

@@ -155,7 +155,7 @@ class DataPlane:
         prepared = Prepared(pictures)
         await prepared.at(self._asker.side(plan.pool, plan.version, self._expected(plan)))
         try:
-            answered_by, answer, failure = await self._answer(plan, prepared)
+            answered_by, answer, failure = await self._answer(rule, plan, prepared)
         except (Exception, asyncio.CancelledError) as exc:
             # A version whose users give up has failed them as well.
             gone = isinstance(exc, asyncio.CancelledError)
@@ -238,12 +238,18 @@ class DataPlane:
                 f"no replica of {Pool.STABLE.value} can answer yet, as the rule {rule.kind} needs"
             )
 
-    async def _answer(self, plan: Plan, pictures: Prepared) -> tuple[Plan, Answer, str | None]:
-        """The plan that was answered by, its answer, and the code of the failure before it."""
+    async def _answer(
+        self, rule: Rule, plan: Plan, pictures: Prepared
+    ) -> tuple[Plan, Answer, str | None]:
+        """The plan that was answered by, its answer, and the code of the assigned version's
+        failure."""
         if plan.fallback is None:
-            return plan, await self._ask(plan, pictures), None
+            answer = await self._ask(plan, pictures)
+            # While the pool is changed, or because it refused to be.
+            is_other = plan.assigned is not None and answer.version != plan.assigned
+            return plan, answer, NotReady.code if is_other else None
         try:
-            return plan, await self._try(plan, pictures), None
+            return plan, await self._try(rule, plan, pictures), None
         except Problem as exc:
             if exc.status < 500 and not isinstance(exc, Busy):  # the request's own fault
                 raise
@@ -253,22 +259,29 @@ class DataPlane:
             failure = Problem.code
         return plan.fallback, await self._ask(plan.fallback, pictures), failure
 
-    async def _try(self, plan: Plan, pictures: Prepared) -> Answer:
-        """The candidate's answer, if it comes in time."""
-        if not self.watch.up:
+    async def _try(self, rule: Rule, plan: Plan, pictures: Prepared) -> Answer:
+        """The candidate's answer, if it comes in time.
+
+        What the watch knows is about the candidate of the rule in force: a request of the rule
+        before it asks, and tells the watch nothing.
+        """
+        if self._rule is rule and not self.watch.up:
             raise NotReady("the candidate has no replica that can answer")
         try:
             async with asyncio.timeout(plan.timeout_s):
                 answer = await self._ask(plan, pictures)
         except (TimeoutError, TooSlow) as exc:
-            self.watch.was_slow()
+            if self._rule is rule:
+                self.watch.was_slow()
             raise TooSlow(f"the candidate did not answer within {plan.timeout_s:g} s") from exc
         except NotReady:
-            self.watch.was_unreachable()
+            if self._rule is rule:
+                self.watch.was_unreachable()
             raise
         if answer.version != plan.assigned:
             raise NotReady(f"{plan.pool.value} holds {answer.version}, not {plan.assigned}")
-        self.watch.answered()
+        if self._rule is rule:
+            self.watch.answered()
         return answer
 
     async def _ask(self, plan: Plan, pictures: Prepared) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 from fastapi import Request
@@ -10,10 +11,11 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.errors import BadBody, BodyTooLarge, UnsupportedMedia
+from serve_app.errors import BadBody, BodyTooLarge, BodyTooSlow, UnsupportedMedia
 from serve_app.http.problems import respond, trace_of
 
 MAX_BODY_BYTES = 10 * 2**20
+MAX_BODY_S = 30.0  # until all of it is there
 PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
 FORM_TYPE = "multipart/form-data"
 FORM_FIELD = "image"
@@ -34,7 +36,7 @@ class BodyLimit:
         request = Request(scope, receive)
         try:
             body = await _read(request, self._most_bytes)
-        except BodyTooLarge as exc:
+        except (BodyTooLarge, BodyTooSlow) as exc:
             await respond(exc, trace_of(request))(scope, receive, send)
             return
         unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -50,10 +52,11 @@ async def read_body(request: Request, most_bytes: int = MAX_BODY_BYTES) -> bytes
 
     Raises:
         BodyTooLarge: Above the limit; no more than that is read.
+        BodyTooSlow: It takes too long.
         UnsupportedMedia: It is compressed.
     """
     encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
+    if encoding.lower() != "identity":
         raise UnsupportedMedia(
             f"Content-Encoding is {encoding[:50]}: send the body as it is, without compression"
         )
@@ -66,7 +69,7 @@ async def read_picture(request: Request) -> bytes:
     Raises:
         UnsupportedMedia: Another type.
         BadBody: The form is broken, or has no such field.
-        BodyTooLarge: See `read_body`.
+        BodyTooLarge, BodyTooSlow: See `read_body`.
     """
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type in PICTURE_TYPES:
@@ -117,11 +120,17 @@ async def _read(request: Request, most_bytes: int) -> bytes:
         raise _too_large(f"{declared} bytes are announced", most_bytes)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most_bytes:
-            raise _too_large(f"more than {most_bytes} bytes came", most_bytes)
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(MAX_BODY_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > most_bytes:
+                    raise _too_large(f"more than {most_bytes} bytes came", most_bytes)
+                chunks.append(chunk)
+    except TimeoutError as exc:
+        raise BodyTooSlow(
+            f"after {MAX_BODY_S:g} s {size} bytes had come, and not the end: send a smaller body"
+        ) from exc
     return b"".join(chunks)
 
 

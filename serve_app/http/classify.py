@@ -28,7 +28,7 @@ def router(plane: DataPlane) -> APIRouter:
         },
         responses={
             200: documentation.answer("The answer", _ANSWER, headers=documentation.ANSWER_HEADERS),
-            **documentation.problems(400, 403, 404, 413, 415, 422, 429, 503, 504),
+            **documentation.problems(400, 403, 404, 408, 413, 415, 422, 429, 503, 504),
         },
         response_class=Response,
     )

@@ -135,7 +135,7 @@ def application(
     may_fail = documentation.problems(401, 422, 503, 504)
     may_read = documentation.problems(401, 422, 429, 503, 504)
     may_have_none = documentation.problems(401, 404, 422, 429, 503, 504)
-    may_change = documentation.problems(401, 404, 409, 413, 422, 503, 504)
+    may_change = documentation.problems(401, 404, 408, 409, 413, 422, 503, 504)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -145,7 +145,7 @@ def application(
     async def review_page() -> HTMLResponse:
         return HTMLResponse((PAGES / "review.html").read_text(), headers=_PAGE_HEADERS)
 
-    @app.post("/session", status_code=204, responses=documentation.problems(401, 413, 422))
+    @app.post("/session", status_code=204, responses=documentation.problems(401, 408, 413, 422))
     async def sign_in(request: Request, body: SignIn) -> Response:
         if not doorkeeper.knows(body.token.strip()):
             raise Unauthorized("this is not the token of the home directory")

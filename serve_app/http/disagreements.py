@@ -37,7 +37,7 @@ class Answer(Change):
 Id = Annotated[str, Path(pattern="^[0-9a-f]{12}-[1-9][0-9]{0,14}$", examples=["0123456789ab-7"])]
 _MAY_FAIL = documentation.problems(401, 422, 429, 503, 504)
 _MAY_BE_GONE = documentation.problems(401, 404, 422, 429, 503, 504)
-_MAY_BE_REVIEWED = documentation.problems(401, 404, 409, 413, 422, 429, 503, 504)
+_MAY_BE_REVIEWED = documentation.problems(401, 404, 408, 409, 413, 422, 429, 503, 504)
 _JPEG = "image/jpeg"
 
 

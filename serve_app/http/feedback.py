@@ -62,7 +62,7 @@ def router(identity: Identity, desk: FeedbackDesk) -> APIRouter:
         },
         responses={
             200: documentation.answer("It is kept", fields(prediction_id=TEXT, status=TEXT)),
-            **documentation.problems(400, 404, 413, 415, 422, 503),
+            **documentation.problems(400, 404, 408, 413, 415, 422, 503),
         },
     )
     async def feedback(request: Request) -> Response:

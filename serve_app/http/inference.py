@@ -91,7 +91,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             },
             responses={
                 200: _ANSWER,
-                **documentation.problems(400, 403, 404, 413, 415, 422, 429, 503, 504),
+                **documentation.problems(400, 403, 404, 408, 413, 415, 422, 429, 503, 504),
             },
         )
         async def infer(request: Request) -> Response:
@@ -99,7 +99,8 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             trace = trace_of(request)
             headers = dict(request.headers)
             version = request.path_params.get("version")
-            if version and headers.setdefault("x-model-version", version) != version:
+            headers["x-model-version"] = headers.get("x-model-version") or version or ""
+            if version and headers["x-model-version"] != version:
                 raise BadHeader(
                     f"X-Model-Version is {headers['x-model-version'][:50]} and the path says"
                     f" {version[:50]}: leave one of them out"

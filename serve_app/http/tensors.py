@@ -11,7 +11,7 @@ import binascii
 import json
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,10 +24,16 @@ from serve_app.errors import BadBody, BadTensor
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_PICTURES = 64  # a request
+MAX_JSON_NUMBERS = 1_000_000  # each costs a hundred times what it does as binary data
 IMAGE, PIXELS = "image", "pixels"
 LABEL, PROBABILITIES = "label", "probabilities"
 OUTPUTS = (LABEL, PROBABILITIES)
 _ELEMENT = struct.Struct("<I")  # the length before each element of a binary BYTES tensor
+
+
+# Lists whose entries are checked end at the first wrong one: a body of 10 MiB may hold a million.
+_FIRST_FAULT = Field(fail_fast=True)
+_FEW = Field(max_length=100, fail_fast=True)
 
 
 class _Part(BaseModel):
@@ -40,7 +46,7 @@ class _InputParameters(_Part):
 
 class _Input(_Part):
     name: str
-    shape: list[int]
+    shape: Annotated[list[int], _FIRST_FAULT]
     datatype: str
     parameters: _InputParameters = _InputParameters()
     data: list[Any] | None = None
@@ -61,8 +67,8 @@ class _RequestParameters(_Part):
 
 class _Request(_Part):
     id: str | None = None
-    inputs: list[_Input]
-    outputs: list[_Output] | None = None
+    inputs: Annotated[list[_Input], _FEW]
+    outputs: Annotated[list[_Output], _FEW] | None = None
     parameters: _RequestParameters = _RequestParameters()
 
 
@@ -182,15 +188,15 @@ def _images(given: _Input, raw: bytes | None) -> list[Picture]:
             f"'{IMAGE}' is {given.datatype[:20]} {given.shape}: expected BYTES [n], one encoded"
             " picture an element"
         )
-    elements = _decoded(given.data or []) if raw is None else _elements(raw)
+    elements = _decoded(given.data or [], count) if raw is None else _elements(raw)
     if len(elements) != count:
         raise BadTensor(f"'{IMAGE}' has {len(elements)} elements, its shape says {count}")
     return [EncodedPicture(element) for element in elements]
 
 
-def _decoded(data: list[Any]) -> list[bytes]:
+def _decoded(data: list[Any], count: int) -> list[bytes]:
     elements = []
-    for index, text in enumerate(_flat(data)):
+    for index, text in enumerate(_flat(data, count)):
         try:
             elements.append(base64.b64decode(text, validate=True))
         except (TypeError, ValueError, binascii.Error) as exc:
@@ -226,9 +232,14 @@ def _pixels(given: _Input, raw: bytes | None) -> list[Picture]:
     count = int(np.prod(given.shape, dtype=object))
     if count // 3 > MAX_PIXELS:
         raise BadTensor(f"'{PIXELS}' {given.shape} is more than {MAX_PIXELS} pixels")
+    if raw is None and count > MAX_JSON_NUMBERS:
+        raise BadTensor(
+            f"'{PIXELS}' {given.shape} is {count} numbers, and {MAX_JSON_NUMBERS} are read from"
+            " JSON: send them as binary data, with binary_data_size"
+        )
     try:
         values = (
-            np.array([_number(value) for value in _flat(given.data or [])], np.float64)
+            np.array([_number(value) for value in _flat(given.data or [], count)], np.float64)
             if raw is None
             else np.frombuffer(raw, kind)
         )
@@ -249,16 +260,19 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _flat(data: Any) -> list[Any]:
-    """The elements of nested lists, in order; the protocol allows both."""
+def _flat(data: Any, most: int) -> list[Any]:
+    """The elements of nested lists, in order; the protocol allows both. One more than `most`, at
+    most, which is one too many."""
     flat: list[Any] = []
     stack = [iter(data)]
-    while stack:
+    while stack and len(flat) <= most:
         for element in stack[-1]:
             if isinstance(element, list):
                 stack.append(iter(element))
                 break
             flat.append(element)
+            if len(flat) > most:
+                break
         else:
             stack.pop()
     return flat

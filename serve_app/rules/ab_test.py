@@ -28,7 +28,7 @@ class Outcome(BaseModel):
     metric: Literal["complaint", "correct", "rating"] = "complaint"
     direction: Literal["decrease", "increase"] = "decrease"
     min_effect: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
-    window: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")] = "7d"
+    window: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")] = "7d"
 
     @model_validator(mode="before")
     @classmethod

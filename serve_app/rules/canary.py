@@ -84,6 +84,16 @@ class CanaryRolling(Canary):
         patched = self.replicas / self.of
         return patched if self.weight is None else min(self.weight, patched)
 
+    def warnings(self) -> list[str]:
+        """See `Rule.warnings`."""
+        warnings = super().warnings()
+        if self.weight is not None and self.weight > self.share:
+            warnings.append(
+                f"rule.weight is {self.weight:g}, and {self.replicas} of {self.of} replicas hold"
+                f" the candidate: its share is {self.share:g}"
+            )
+        return warnings
+
     @property
     def _pool(self) -> Pool:
         return Pool.STABLE

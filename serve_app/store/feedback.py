@@ -1,4 +1,4 @@
-"""Feedback: what users said of answers, every word of it; the last one counts."""
+"""Feedback: what users said of answers; the last word counts, and those before it are kept."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from serve_app.recording.batch import Batch
 from serve_app.store import bulk, schema
 
 _feedback = schema.feedback.c
+MOST_WORDS = 20  # that are kept of an answer
 _BODY = ("label", "correct", "rating", "complaint")
 _TIME = attrgetter("at_ms")
 
@@ -24,16 +25,24 @@ def add(connection: Connection, batch: Batch) -> None:
 
     What repeats the word before it adds nothing; so does a batch that comes again. Words may
     arrive in any order, but for one case: of yes, no and yes again, where no arrives after both,
-    the second yes was a repetition when it came, and no is left as the last word.
+    the second yes was a repetition when it came, and no is left as the last word. Of more than
+    `MOST_WORDS` on an answer, the last one replaces the one before it.
     """
     said = said_of(connection, batch.feedback)
-    news = []
+    news: list[Feedback] = []
+    replaced: list[Feedback] = []
     for told in batch.feedback:
         words = said.setdefault((told.writer, told.sequence), [])
         if word := _news(words, told):
             insort(words, word, key=_TIME)
             news.append(word)
-    bulk.insert(connection, schema.feedback, [astuple(word) for word in news])
+        if len(words) > MOST_WORDS:
+            replaced.append(words.pop(-2))
+    old = [word for word in replaced if word not in news]
+    keys = [(word.writer, word.sequence, word.at_ms) for word in old]
+    bulk.remove(connection, schema.feedback, keys)
+    kept = [word for word in news if word not in replaced]
+    bulk.insert(connection, schema.feedback, [astuple(word) for word in kept])
 
 
 def said_of(

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve_app.domain import Feedback
+from serve_app.store.feedback import MOST_WORDS
 from serve_app.store.store import Store
 from tests.contract.store.examples import (
     OTHER_WRITER,
@@ -161,3 +162,15 @@ def test_the_last_word_counts(store: Store, url: str, labels: list[str]) -> None
     changed = [(n, label) for n, label in enumerate(labels) if n == 0 or label != labels[n - 1]]
     assert words(store) == changed[::-1]
     assert words(store)[0][1] == labels[-1]
+
+
+def test_of_many_words_on_an_answer_the_first_and_the_last_are_kept(store: Store) -> None:
+    """Whoever changes his mind a thousand times keeps nobody else waiting."""
+    for n in range(3 * MOST_WORDS):
+        store.record(batch(feedback(n, label=f"label {n}")))
+    kept = [*range(MOST_WORDS - 1), 3 * MOST_WORDS - 1]
+    assert [at_ms for at_ms, _ in words(store)] == kept[::-1]
+    many = [feedback(1000 + n, label=f"more {n}") for n in range(3 * MOST_WORDS)]
+    store.record(batch(*many))
+    store.record(batch(*many))
+    assert [at_ms for at_ms, _ in words(store)] == [many[-1].at_ms, *kept[-2::-1]]

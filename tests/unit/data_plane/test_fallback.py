@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.preprocess import Pixels
 from serve_app.data_plane.pictures import EncodedPicture
 from serve_app.data_plane.plane import Prediction
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide
@@ -295,3 +296,31 @@ def test_a_candidate_that_cannot_be_reached_is_asked_once(service: Service) -> N
         assert service.run(classify(service)).answer.version == "v1"
     asked = [call.pool for call in service.pools.calls]
     assert asked.count(Pool.CANDIDATE) == 1
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_stable_that_holds_another_version_is_told_apart(service: Service, version: str) -> None:
+    """While its pool is changed, say: what it says is no word of the assigned version."""
+    service.try_out(**PARALLEL)
+    service.pools.assigned[Pool.STABLE] = version
+    prediction = service.run(classify(service, Context("r-1", user="u" * 32, tag=False)))
+    assert prediction.answer.version == version
+    (exposure,) = service.exposures()
+    assert (exposure.assigned, exposure.served) == ("v1", version)
+    assert exposure.error == (None if version == "v1" else "not_ready")
+    assert (exposure.own_model_ms is None) is (version == "v2")
+
+
+def test_a_request_of_the_rule_before_blames_no_candidate_that_is_well(service: Service) -> None:
+    """The canary ends while its picture is decoded; nor does the next candidate hear of it."""
+    service.try_out(**PARALLEL)
+
+    class Meanwhile(EncodedPicture):
+        def pixels(self, side: int) -> Pixels:
+            service.obey(**SINGLE)
+            return super().pixels(side)
+
+    trace = Trace("r-1", "POST", "/v1/classify")
+    service.run(service.plane.classify([Meanwhile(KOALA)], TAGGED, trace, started=0))
+    (exposure,) = service.exposures()
+    assert (exposure.assigned, exposure.served, exposure.error) == ("v2", "v2", None)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def asking(gatherer: Gatherer) -> Ask:
 
 
 def scenario(
-    play: Callable[[Replicas, Ask], Awaitable[None]], *, max_calls: int = 1, **limits: int
+    play: Callable[[Replicas, Ask], Awaitable[None]], *, max_calls: int = 1, **limits: Any
 ) -> None:
     async def run() -> None:
         replicas = Replicas()
@@ -249,6 +250,30 @@ def test_a_client_that_leaves_the_queue_is_not_sent() -> None:
         assert answered(tasks[3].result()) == [3]
 
     scenario(play)
+
+
+def test_nobody_waits_for_a_call_that_may_never_end() -> None:
+    """Its replica is frozen, say; the others are well."""
+
+    async def play(replicas: Replicas, ask: Ask) -> None:
+        hung = ask(pictures(1))
+        await settle()
+        second, third = ask(pictures(2)), ask(pictures(3))
+        await settle()
+        assert replicas.seen == [[1]]
+        while len(replicas.waiting) < 2:
+            await asyncio.sleep(0.001)
+        assert replicas.seen == [[1], [2, 3]]
+        pixels, reply = replicas.waiting.pop()
+        reply.set_result(answer(pixels))
+        assert answered(await second) + answered(await third) == [2, 3]
+        late = ask(pictures(4))
+        await settle()
+        assert replicas.seen == [[1], [2, 3], [4]]  # at once: the hung one does not count
+        await replicas.release_all()
+        assert answered(await hung) + answered(await late) == [1, 4]
+
+    scenario(play, max_calls=4, patience_s=0.01)
 
 
 def test_a_call_is_no_clients_own() -> None:

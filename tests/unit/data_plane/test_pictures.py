@@ -104,3 +104,16 @@ def test_one_broken_picture_fails_all_with_its_kind_each_time(data: list[bytes])
             assert caught.value.code == "empty_image"
 
     asyncio.run(asked())
+
+
+def test_the_pixels_of_a_request_are_counted_together() -> None:
+    """A few kilobytes may be 49 megapixels: of sixty such, none is decoded."""
+    one = encoded(7000, 7000)
+
+    async def asked() -> None:
+        with pytest.raises(BadPicture) as caught:
+            await Prepared([EncodedPicture(one), EncodedPicture(one)]).at(112)
+        assert caught.value.code == "too_many_pixels"
+        assert str(caught.value).startswith("2 pictures have 98000000 pixels; at most 50000000")
+
+    asyncio.run(asked())

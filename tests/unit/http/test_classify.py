@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from starlette.types import Message
 
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
+from serve_app.http import bodies
 from serve_app.http.bodies import MAX_BODY_BYTES, PICTURE_TYPES
 from tests.unit.service import Service, expected, picture
 
@@ -141,6 +143,21 @@ class TestRefusals:
         response = service.classify(endless())
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
         assert sent == MAX_BODY_BYTES + 2**20
+
+    def test_a_body_that_does_not_end_in_time_is_refused(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It holds a place that others need."""
+        monkeypatch.setattr(bodies, "MAX_BODY_S", 0.05)
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield CAT[:100]
+            await asyncio.sleep(60)
+
+        response = service.classify(slow())
+        assert (response.status_code, response.json()["code"]) == (408, "body_too_slow")
+        assert response.json()["detail"].startswith("after 0.05 s 100 bytes had come")
+        assert service.classify(CAT).status_code == 200
 
     def test_a_body_as_large_as_the_limit_is_read(self, service: Service) -> None:
         assert service.classify(CAT + bytes(MAX_BODY_BYTES - len(CAT))).status_code == 200

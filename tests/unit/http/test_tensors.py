@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from serve_app.http.tensors import HEADER_LENGTH
+from serve_app.errors import BadBody, BadTensor
+from serve_app.http.tensors import HEADER_LENGTH, read
 from tests.unit.service import Service, picture
 
 CAT = picture("cat")
@@ -277,3 +278,27 @@ def test_a_changed_byte_is_answered_or_refused(shared: Service, place: int, byte
 @given(st.binary(max_size=60), st.one_of(st.none(), st.integers(0, 70).map(str)))
 def test_any_bytes_are_refused(shared: Service, body: bytes, head: str | None) -> None:
     refused_or_answered(shared, body, head)
+
+
+@pytest.mark.parametrize("key", ["inputs", "outputs", "shape"])
+def test_of_a_million_wrong_entries_the_first_is_told(key: str) -> None:
+    """To name them all would take longer than anybody waits."""
+    wrong = b"[" + b",".join([b'"x"'] * 1_000_000) + b"]"
+    given = b'{"name": "image", "datatype": "BYTES", "data": [], "shape": %s}' % (
+        wrong if key == "shape" else b"[1]"
+    )
+    body = b'{"inputs": %s, "outputs": %s}' % (
+        wrong if key == "inputs" else b"[" + given + b"]",
+        wrong if key == "outputs" else b"[]",
+    )
+    with pytest.raises(BadBody) as caught:
+        read(body, None)
+    assert len(str(caught.value)) < 300
+
+
+def test_numbers_in_json_are_bounded() -> None:
+    body = json.dumps(
+        {"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 600, 600, 3], "data": []}]}
+    )
+    with pytest.raises(BadTensor, match="1080000 numbers, and 1000000 are read from JSON"):
+        read(body.encode(), None)

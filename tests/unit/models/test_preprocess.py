@@ -19,7 +19,15 @@ from PIL.PngImagePlugin import PngInfo
 
 from models import errors
 from models.errors import BadImage, BrokenImage, EmptyImage, TooManyPixels, UnsupportedImage
-from models.preprocess import FORMATS, MAX_PIXELS, Pixels, to_pixels, upright
+from models.preprocess import (
+    FORMATS,
+    MAX_PIXELS,
+    MAX_SCANS,
+    MAX_TEXT_BYTES,
+    Pixels,
+    to_pixels,
+    upright,
+)
 
 # pytest lays its own filters of warnings over those of models.preprocess
 pytestmark = pytest.mark.filterwarnings(
@@ -355,6 +363,33 @@ class TestLimit:
         text = "40 x 25 = 1000 pixels; at most 999 are read: send a smaller picture"
         with pytest.raises(TooManyPixels, match=text):
             to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25 - 1)
+
+
+class TestWork:
+    """A small file of few pixels may be a lot of work."""
+
+    def test_a_jpeg_of_many_scans_is_refused(self) -> None:
+        """Each goes over the whole picture: a megabyte of them takes a minute."""
+        usual = encoded(scene(40, 25), "JPEG", progressive=True)
+        assert 2 < usual.count(b"\xff\xda") < MAX_SCANS
+        assert to_pixels(usual, 8).shape == (8, 8, 3)
+        last = usual.rindex(b"\xff\xda")
+        many = usual[:last] + (MAX_SCANS + 1) * usual[last:-2] + usual[-2:]
+        with pytest.raises(BrokenImage, match=r"scans, and 32 are read: save the picture anew"):
+            to_pixels(many, 8)
+
+    def test_the_text_of_a_png_is_read_up_to_a_limit(self) -> None:
+        """A thousandth of it, compressed, would come with the file."""
+
+        def with_texts(count: int) -> bytes:
+            text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(MAX_TEXT_BYTES // 4)))
+            png = SAMPLES["PNG"]
+            end = png.index(b"IDAT") - 4
+            return png[:end] + count * text + png[end:]
+
+        assert to_pixels(with_texts(2), 8).shape == (8, 8, 3)
+        with pytest.raises(BrokenImage, match="text"):
+            to_pixels(with_texts(8), 8)
 
 
 OTHERS = {

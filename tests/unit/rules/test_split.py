@@ -201,6 +201,12 @@ def test_a_large_canary_is_warned_of() -> None:
     assert rule(AB, weight=0.9).warnings() == []
 
 
+def test_a_weight_that_the_patched_replicas_do_not_reach_is_told() -> None:
+    assert rule(ROLLING, weight=0.5).warnings() == [
+        "rule.weight is 0.5, and 1 of 4 replicas hold the candidate: its share is 0.25"
+    ]
+
+
 def test_an_ab_test_says_that_tags_have_no_effect() -> None:
     tagged = Context("r", tag=True)
     assert rule(AB).notes(tagged) == ["X-Canary has no effect under the rule ab_test"]
