@@ -129,7 +129,14 @@ class Words:
 
     def within(self, seconds: float) -> Words:
         """Those that came in time."""
-        rows = self.delay_s <= seconds
+        return self.only(self.delay_s <= seconds)
+
+    def of(self, units: Ints) -> Words:
+        """Those of some units."""
+        return self.only(np.isin(self.unit, units))
+
+    def only(self, rows: Flags) -> Words:
+        """Those of some rows."""
         return Words(
             self.unit[rows],
             self.answered[rows],

@@ -119,8 +119,8 @@ def prefer(
     """
     row = assigned.rows(words.unit)
     responders = _responders(assigned, words, row, metric, alpha)
+    overall = prefer_overall(assigned, words, metric, alpha)
     if metric == "rating":
-        overall = Line(responders.among, responders.interval)
         return Preference(metric, overall, None, None, None, responders)
     event = words.values(metric) == 1
     truth = words.truths(new)
@@ -132,12 +132,21 @@ def prefer(
 
     return Preference(
         metric,
-        overall=line(event, nothing),
+        overall=overall,
         shared=line(event & (truth == Truth.SHARED), untold) if new else None,
         new=line(event & (truth == Truth.NEW), untold) if new else None,
         untold=line(untold, nothing) if new else None,
         responders=responders,
     )
+
+
+def prefer_overall(assigned: Assigned, words: Words, metric: Metric, alpha: float = ALPHA) -> Line:
+    """The line of all events alone; see `Preference`."""
+    row = assigned.rows(words.unit)
+    if metric == "rating":
+        responders = _responders(assigned, words, row, metric, alpha)
+        return Line(responders.among, responders.interval)
+    return _line(assigned, row[words.values(metric) == 1], row[:0], alpha)
 
 
 def judge(preference: Preference, measured: Measure, srm: Srm) -> PreferenceVerdict:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from serve_app.domain import Reason
-from serve_app.evidence.outcome import Assigned, Words, window_s
+from serve_app.evidence.confidence import ALPHA, bonferroni
+from serve_app.evidence.outcome import Assigned, Metric, Words, window_s
 from serve_app.evidence.preference import (
     Line,
     Preference,
     judge,
     measure,
     prefer,
+    prefer_overall,
     responders_measure,
 )
 from serve_app.evidence.srm import SrmCounts, check, check_slices
 from serve_app.evidence.units import Flags, Floats, Ints, strata
+from serve_app.evidence.units import Labels as Texts
 from serve_app.reports import experiment, figures
 from serve_app.reports.experiment import Experiment, Labels
 from serve_app.reports.period import HOUR_MS, Period
@@ -31,18 +34,51 @@ KINDS = ("ab_test",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Units:
+    """Each where it was assigned first; a row may be several that said nothing.
+
+    Attributes:
+        unit, epoch, hour: int64 [n].
+        region: str [n], empty for none.
+        treated: bool [n].
+        count: float64 [n], how many the row stands for.
+    """
+
+    unit: Ints
+    epoch: Ints
+    hour: Ints
+    region: Texts
+    treated: Flags
+    count: Floats
+
+    def assigned(self) -> Assigned:
+        """Ready to be compared."""
+        stratum = strata(self.epoch, self.hour, self.treated, count=self.count)
+        return Assigned(self.unit, stratum, self.treated, self.count)
+
+    def only(self, rows: Flags) -> _Units:
+        """Those of some rows."""
+        return _Units(
+            self.unit[rows],
+            self.epoch[rows],
+            self.hour[rows],
+            self.region[rows],
+            self.treated[rows],
+            self.count[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Test:
     """Who was assigned what, and whose words there are.
 
     Attributes:
-        epoch: int64 [n], of each unit's assignment.
         speaker: int64 [m], the unit of each judged answer.
         heard: bool [m], whether that unit was assigned in the period, and that under the weight
             under which it was answered.
     """
 
-    assigned: Assigned
-    epoch: Ints
+    units: _Units
     speaker: Ints
     heard: Flags
 
@@ -73,7 +109,7 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
     test = (_requests if found.unit == "request" else _units)(store, found, period, judged)
     words = _words(judged, test)
     timely = words.within(window_s(outcome.window))
-    preference = prefer(test.assigned, timely, outcome.metric, treatment - control)
+    preference = prefer(test.units.assigned(), timely, outcome.metric, treatment - control)
     what = measure(outcome.metric, outcome.direction, outcome.min_effect)
     verdict = judge(preference, what, srm)
     overall = preference.overall
@@ -97,6 +133,14 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "shared_labels": _line(preference.shared),
         "new_labels": _line(preference.new),
         "truth_not_told": _line(preference.untold),
+        "regions": [
+            {"region": region or None, **line}
+            for region, line in _slices(test.units, test.units.region, timely, outcome.metric)
+        ],
+        "by_epoch": [
+            {"epoch": epoch, "weight": found.weights[epoch], **line}
+            for epoch, line in _slices(test.units, test.units.epoch, timely, outcome.metric)
+        ],
         "responders": _responders(preference),
         "feedback_srm": figures.mismatch(_feedback_srm(found, test, timely)),
         "feedback": {
@@ -116,13 +160,19 @@ def _units(store: Store, found: Experiment, period: Period, judged: Judged) -> _
     treated = firsts.version.equals(found.treatment)
     ours = treated | firsts.version.equals(found.control)
     unit, epoch = firsts.unit[ours], firsts.epoch[ours].astype(np.int64)
-    stratum = strata(epoch, firsts.at_ms[ours] // HOUR_MS, treated[ours])
-    assigned = Assigned(unit, stratum, treated[ours])
+    units = _Units(
+        unit,
+        epoch,
+        firsts.at_ms[ours] // HOUR_MS,
+        firsts.region.texts()[ours],
+        treated[ours],
+        np.ones(len(unit)),
+    )
     heard = np.isin(judged.unit, unit)
     # A unit may change sides when the weight does: from then on it speaks for neither.
-    first = epoch[assigned.rows(judged.unit[heard])]
+    first = epoch[np.searchsorted(unit, judged.unit[heard])]
     heard[heard] = _weight(found, judged.epoch[heard]) == _weight(found, first)
-    return _Test(assigned, epoch, judged.unit, heard)
+    return _Test(units, judged.unit, heard)
 
 
 def _weight(found: Experiment, epoch: Ints) -> Floats:
@@ -134,37 +184,70 @@ def _weight(found: Experiment, epoch: Ints) -> Floats:
 
 def _requests(store: Store, found: Experiment, period: Period, judged: Judged) -> _Test:
     """Every exposure a unit of its own. Those on which nothing was said are one row for each
-    epoch, hour and arm."""
-    cells = [
-        (one.epoch or 0, one.at_ms or 0, one.assigned == found.treatment, one.exposures)
+    epoch, hour, region and arm."""
+    sums = [
+        one
         for one in store.exposure_sums(
-            period.scope(found.numbers), by=("epoch", "assigned", "reason"), slot_ms=HOUR_MS
+            period.scope(found.numbers),
+            by=("epoch", "assigned", "region", "reason"),
+            slot_ms=HOUR_MS,
         )
         if one.reason == Reason.SPLIT and one.assigned in (found.control, found.treatment)
     ]
-    epoch, at_ms, arm, exposures = np.array(cells, np.int64).reshape(-1, 4).T.copy()
+    names, region = np.unique([one.region or "" for one in sums], return_inverse=True)
+    cells = [
+        (one.epoch or 0, (one.at_ms or 0) // HOUR_MS, one.assigned == found.treatment)
+        for one in sums
+    ]
+    epoch, hour, arm = np.array(cells, np.int64).reshape(-1, 3).T.copy()
+    exposures = np.array([one.exposures for one in sums], np.int64)
+
     treats = judged.assigned.equals(found.treatment)
     ours = treats | judged.assigned.equals(found.control)
-    cell = _code(epoch, at_ms // HOUR_MS, arm)
-    spoken = _code(judged.epoch.astype(np.int64), judged.at_ms // HOUR_MS, treats)
-    heard = ours & np.isin(spoken, cell)
+    place = {name: number for number, name in enumerate(names.tolist())}
+    told = np.array([place.get(name, -1) for name in judged.region.names], np.int64)
+    spoken_in = told[judged.region.codes]
+    cell = _code(epoch, hour, arm, region)
+    spoken = _code(judged.epoch.astype(np.int64), judged.at_ms // HOUR_MS, treats, spoken_in)
+    heard = ours & (spoken_in >= 0) & np.isin(spoken, cell)
     order = np.argsort(cell)
     row = order[np.searchsorted(cell[order], spoken[heard])]  # of the cell
     silent = exposures - np.bincount(row, minlength=len(cell))
 
     every = np.concatenate([row, np.arange(len(cell))])
-    treated = arm[every].astype(np.bool_)
-    count = np.concatenate([np.ones(len(row)), np.maximum(silent, 0)])
-    stratum = strata(epoch[every], at_ms[every] // HOUR_MS, treated, count=count)
+    units = _Units(
+        np.arange(len(every)),
+        epoch[every],
+        hour[every],
+        names[region[every]] if len(names) else np.array([], np.str_),
+        arm[every].astype(np.bool_),
+        np.concatenate([np.ones(len(row)), np.maximum(silent, 0)]),
+    )
     speaker = np.full(len(heard), -1, np.int64)
     speaker[heard] = np.arange(len(row))
-    assigned = Assigned(np.arange(len(every)), stratum, treated, count)
-    return _Test(assigned, epoch[every], speaker, heard)
+    return _Test(units, speaker, heard)
 
 
-def _code(epoch: Ints, hour: Ints, treated: Ints | Flags) -> Ints:
-    """One number for all three."""
-    return (epoch << 32 | hour) << 1 | treated
+def _code(epoch: Ints, hour: Ints, treated: Ints | Flags, region: Ints) -> Ints:
+    """One number for all four."""
+    return ((epoch << 32 | hour) << 1 | treated) << 12 | region
+
+
+def _slices(
+    units: _Units, by: Ints | Texts, words: Words, metric: Metric
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """All events in slices of the units, for diagnosis: all intervals hold together.
+
+    Args:
+        by: [n], the slice of each unit.
+    """
+    names = np.unique(by)
+    for name in names:
+        here = units.only(by == name)
+        line = prefer_overall(
+            here.assigned(), words.of(here.unit), metric, bonferroni(ALPHA, len(names))
+        )
+        yield name.item(), figures.compared(line.told, line.interval)
 
 
 def _words(judged: Judged, test: _Test) -> Words:
@@ -201,11 +284,11 @@ def _responders(preference: Preference) -> dict[str, Any]:
 
 def _feedback_srm(found: Experiment, test: _Test, words: Words) -> Any:
     """Whether words come back at one rate from both arms."""
-    spoke = np.isin(test.assigned.unit, words.unit)
+    spoke = np.isin(test.units.unit, words.unit)
     counts = []
     for number, weight in found.weights.items():
-        here = spoke & (test.epoch == number)
-        treatment = int((here & test.assigned.treated).sum())
+        here = spoke & (test.units.epoch == number)
+        treatment = int((here & test.units.treated).sum())
         counts.append(SrmCounts(number, int(here.sum()) - treatment, treatment, weight))
     return check(counts)
 

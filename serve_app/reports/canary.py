@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,8 @@ from serve_app.evidence.confidence import (
 from serve_app.evidence.drift import drift
 from serve_app.evidence.latency import quantile
 from serve_app.evidence.srm import Srm, check
-from serve_app.evidence.units import Flags, Floats, UnitSums, strata, totals, unit_share
+from serve_app.evidence.units import Flags, Floats, Ints, UnitSums, strata, totals, unit_share
+from serve_app.evidence.units import Labels as Texts
 from serve_app.evidence.verdict import Finding, Measure, mismatch
 from serve_app.reports import experiment, figures
 from serve_app.reports.answers import Answers
@@ -72,7 +74,14 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
             "until_ms": days.until_ms,
         },
         "measures": measures,
-        "regions": _regions(found, met),
+        "regions": [
+            {"region": region or None, **shown}
+            for region, shown in _slices(found, met, met.region.texts())
+        ],
+        "by_epoch": [
+            {"epoch": epoch, "weight": found.weights[epoch], **shown}
+            for epoch, shown in _slices(found, met, met.epoch)
+        ],
         "latency_ms": _quantiles(store, found, period, "latency"),
         "model_ms": _quantiles(store, found, period, "model"),
         "classes": _classes(found, answers, each, labels),
@@ -158,33 +167,49 @@ def _together(measures: list[dict[str, Any]], srm: Srm) -> dict[str, Any]:
     }
 
 
-def _regions(found: Experiment, met: units.UnitSums) -> list[dict[str, Any]]:
-    """The share of failures in each region, for diagnosis: all intervals hold together."""
-    region = met.region.texts()
-    names = np.unique(region).tolist()
+def _slices(
+    found: Experiment, met: units.UnitSums, by: Ints | Texts
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The share of failures in slices, for diagnosis: all intervals hold together.
+
+    Args:
+        by: [n], the slice of each row.
+    """
     exposures, errors = met.exposures.astype(np.float64), met.errors.astype(np.float64)
-    slices = []
+    names = np.unique(by)
     for name in names:
-        here = region == name
+        here = by == name
         compared = compare(unit_sums(found, met.only(here), exposures[here], errors[here]))
-        shown = figures.compared(compared, interval(compared, bonferroni(ALPHA, len(names))))
-        slices.append({"region": name or None, **shown})
-    return slices
+        sure = interval(compared, bonferroni(ALPHA, len(names)))
+        yield name.item(), figures.compared(compared, sure)
 
 
 def _quantiles(
     store: Store, found: Experiment, period: Period, kind: Literal["latency", "model"]
 ) -> dict[str, Any]:
-    """Of the answers that the split assigned, everywhere; descriptive."""
-    scope = replace(period.scope(found.numbers), regions=None)
-    histograms = store.latencies(scope, kind, by=("assigned", "reason"))
-    return {
-        one.assigned or "": {
-            f"p{100 * q:g}": quantile(dict(zip(one.buckets.tolist(), one.counts, strict=True)), q)
-            for q in QUANTILES
-        }
-        for one in histograms
+    """Of the answers that the split assigned, in the hours of the epochs in which both versions
+    were: stable's of an hour count as many as the candidate's. Descriptive; not known by region."""
+    versions = (found.control, found.treatment)
+    if period.countries is not None:
+        return dict.fromkeys(versions)
+    histograms = [
+        one
+        for one in store.latencies(
+            period.scope(found.numbers), kind, by=("epoch", "assigned", "reason"), slot_ms=HOUR_MS
+        )
         if one.reason == Reason.SPLIT
+    ]
+    answers = {(one.epoch, one.at_ms, one.assigned): one.counts.sum() for one in histograms}
+    counts: dict[str, Counter[int]] = {version: Counter() for version in versions}
+    for one in histograms:
+        stable, candidate = (answers.get((one.epoch, one.at_ms, v), 0) for v in versions)
+        if stable and candidate:
+            weight = candidate / answers[one.epoch, one.at_ms, one.assigned]
+            weighted = zip(one.buckets.tolist(), (weight * one.counts).tolist(), strict=True)
+            counts[one.assigned or ""].update(dict(weighted))
+    return {
+        version: {f"p{100 * q:g}": quantile(buckets, q) for q in QUANTILES}
+        for version, buckets in counts.items()
     }
 
 

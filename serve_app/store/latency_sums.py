@@ -28,10 +28,12 @@ class Histogram:
     """How many exposures of one key took how long; a key that was summed over is None.
 
     Attributes:
+        at_ms: When its slot begins, milliseconds since 1970 UTC.
         buckets: Those in which there is any, from the fastest.
         counts: How many are in each.
     """
 
+    at_ms: int | None
     epoch: int | None
     rule_id: str | None
     assigned: str | None
@@ -57,8 +59,10 @@ def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) ->
     batch.write(connection)
 
 
-def read(connection: Connection, scope: Scope, kind: Kind, by: Collection[str]) -> list[Histogram]:
-    """The histograms of what is in scope, ordered by their keys.
+def read(
+    connection: Connection, scope: Scope, kind: Kind, by: Collection[str], slot_ms: int | None
+) -> list[Histogram]:
+    """The histograms of what is in scope, ordered by their keys; see `serve_app.store.sums.read`.
 
     Raises:
         ValueError: No such key; or the scope has regions, which are not kept.
@@ -70,14 +74,15 @@ def read(connection: Connection, scope: Scope, kind: Kind, by: Collection[str]) 
         schema.latency_sums,
         scope,
         (*by, "bucket"),
+        slot_ms,
         where=[schema.latency_sums.c.kind == kind],
     )
-    return [_histogram(list(group)) for _, group in groupby(rows, itemgetter(*_KEYS))]
+    return [_histogram(list(group)) for _, group in groupby(rows, itemgetter("at_ms", *_KEYS))]
 
 
 def _histogram(rows: list[dict[str, Any]]) -> Histogram:
     return Histogram(
-        **{name: rows[0][name] for name in _KEYS},
+        **{name: rows[0][name] for name in ("at_ms", *_KEYS)},
         buckets=np.array([row["bucket"] for row in rows], np.int64),
         counts=np.array([row["exposures"] for row in rows], np.int64),
     )

@@ -160,10 +160,12 @@ class Store:
         with self._database.reading() as connection:
             return exposure_sums.read(connection, scope, by, slot_ms)
 
-    def latencies(self, scope: Scope, kind: Kind, by: Collection[str] = ()) -> list[Histogram]:
+    def latencies(
+        self, scope: Scope, kind: Kind, by: Collection[str] = (), slot_ms: int | None = None
+    ) -> list[Histogram]:
         """Histograms of latencies or model times; see `serve_app.store.latency_sums.read`."""
         with self._database.reading() as connection:
-            return latency_sums.read(connection, scope, kind, by)
+            return latency_sums.read(connection, scope, kind, by, slot_ms)
 
     def pair_sums(
         self, scope: Scope, by: Collection[str] = (), slot_ms: int | None = None

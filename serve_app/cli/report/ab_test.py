@@ -52,6 +52,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
             f"hijack rate, of answers {', '.join(report['labels']['new'])} whose truth was told:"
             f" {_hijack_rate(report['hijack_rate'])}"
         )
+    text.slices(out, report, overall["measure"], unit)
 
 
 def _hijack_rate(found: dict[str, Any]) -> str:

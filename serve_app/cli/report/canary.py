@@ -29,10 +29,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
         counts = (f"{row[name]:,}" for name in ("exposures", "errors", "fallbacks"))
         reasons.add_row(row["version"] or "-", row["reason"], *counts)
     out.print(reasons)
-    if len(report["regions"]) > 1:
-        out.print("\nanswers that failed, by region (for diagnosis; all intervals hold together)")
-        rows = [(slice_["region"] or "unknown", slice_) for slice_ in report["regions"]]
-        out.print(text.comparisons(rows))
+    text.slices(out, report, "answers that failed")
 
 
 def _versions(report: dict[str, Any]) -> Table:
@@ -41,7 +38,7 @@ def _versions(report: dict[str, Any]) -> Table:
     table.add_column("confidence")
     for version in (report["control"], report["treatment"]):
         quantiles = [
-            text.ms(report[kind].get(version, {}).get(q))
+            text.ms((report[kind][version] or {}).get(q))
             for kind in ("latency_ms", "model_ms")
             for q in ("p50", "p95", "p99")
         ]

@@ -176,3 +176,13 @@ def comparisons(rows: Sequence[tuple[str, dict[str, Any]]], unit: str | None = N
             row.get("finding", ""),
         )
     return table
+
+
+def slices(out: Console, report: dict[str, Any], what: str, unit: str | None = None) -> None:
+    """What regions and epochs show by themselves, where there are several."""
+    regions = [(one["region"] or "unknown", one) for one in report["regions"]]
+    epochs = [(f"{one['epoch']}, {100 * one['weight']:g} %", one) for one in report["by_epoch"]]
+    for by, rows in (("region", regions), ("epoch", epochs)):
+        if len(rows) > 1:
+            out.print(f"\n{what}, by {by} (for diagnosis; all intervals hold together)")
+            out.print(comparisons(rows, unit))

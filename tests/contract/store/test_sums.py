@@ -214,6 +214,13 @@ def test_histograms_have_every_exposure_in_the_bucket_of_its_duration(
             assert list(histogram.buckets) == sorted(told)
 
 
+def test_histograms_of_slots_have_their_own_exposures(store: Store) -> None:
+    times_ms = {1: 0, 2: MINUTE_MS - 1, 3: MINUTE_MS, 4: 5 * MINUTE_MS}
+    store.record(batch(*(exposure(n, at_ms=at_ms) for n, at_ms in times_ms.items())))
+    found = store.latencies(EVERYTHING, "latency", by=("assigned",), slot_ms=2 * MINUTE_MS)
+    assert [(h.at_ms, h.counts.tolist()) for h in found] == [(0, [3]), (4 * MINUTE_MS, [1])]
+
+
 def test_an_answer_by_another_version_is_a_fallback_and_told_apart(store: Store) -> None:
     """Its label is stable's, its failure is the candidate's."""
     store.record(

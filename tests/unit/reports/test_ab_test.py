@@ -300,6 +300,36 @@ class TestRequests:
         assert found["feedback"]["words"] == 2
 
 
+@pytest.mark.parametrize("unit", ["request", "user"])
+def test_slices_are_for_diagnosis(diary: Diary, unit: str) -> None:
+    """Each region and epoch by itself, with intervals that are wider for being several."""
+    diary.obeys(TEST, unit=unit, weight=0.1)
+    for n in range(80):
+        region = ("AU", "DE")[n % 2]
+        for assigned, share in (("v1", 0.5), ("v2", 0.1)):
+            answer = diary.answers(assigned, 2 * n + (assigned == "v2"), region=region)
+            if region == "AU" and n % 20 < 20 * share:
+                diary.hears(answer, complaint=True, label="dog")
+    alone = report(diary)
+    diary.obeys(TEST, unit=unit, minute=60, weight=0.5)
+    complain(diary, "v1", range(1000, 1040), 0.5, minute=61)
+    complain(diary, "v2", range(2000, 2040), 0.5, minute=61)
+    found = report(diary)
+    shares = [(r["region"], r["control"], r["treatment"]) for r in alone["regions"]]
+    assert shares == [("AU", 0.5, 0.1), ("DE", 0, 0)]
+    (one,) = alone["by_epoch"]
+    assert {name: one[name] for name in ("epoch", "weight", "control")} == {
+        "epoch": 1,
+        "weight": 0.1,
+        "control": 0.25,
+    }
+    assert one["interval"] == alone["overall"]["interval"]
+    first, second = found["by_epoch"]
+    assert (second["weight"], second["control"], second["treatment"]) == (0.5, 0.5, 0.5)
+    assert (first["control"], first["treatment"]) == (one["control"], one["treatment"])
+    assert first["interval"][0] < one["interval"][0] < one["interval"][1] < first["interval"][1]
+
+
 def test_sessions_are_units_too(diary: Diary) -> None:
     diary.obeys(TEST, unit="session")
     for session, assigned in ((1, "v1"), (2, "v1"), (3, "v2"), (4, "v2")):

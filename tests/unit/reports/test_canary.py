@@ -151,7 +151,9 @@ def test_a_region_has_its_own_canary(diary: Diary) -> None:
         ("AU", pytest.approx(1 / 3)),
         ("DE", 0),
     ]
+    assert [(e["epoch"], e["weight"]) for e in everywhere["by_epoch"]] == [(1, 0.5)]
     here = report(diary, hours(0, 24, region="DE", countries=frozenset({"DE"})))
+    assert here["latency_ms"] == {"v1": None, "v2": None}  # not known by region
     assert here["measures"][ERRORS]["units"] == {"control": 12, "treatment": 12}
     assert here["measures"][ERRORS]["treatment"] == 0
     assert [r["region"] for r in here["regions"]] == ["DE"]
@@ -174,6 +176,24 @@ def test_lost_units_make_it_invalid(diary: Diary) -> None:
     found = report(diary)
     assert found["finding"] == "invalid: SRM"
     assert {measure["finding"] for measure in found["measures"]} == {"invalid: SRM"}
+
+
+def test_a_slow_hour_before_the_weight_grew_makes_stable_no_slower(diary: Diary) -> None:
+    """Half of the hour's answers take 80 ms, of either version; later all take 10."""
+    diary.obeys(CANARY, weight=0.1)
+    for user in range(90):
+        diary.answers("v1", user, latency_ms=80.0 if user % 2 else 10.0, model_ms=5.0)
+    for user in range(10):
+        diary.answers("v2", 1000 + user, latency_ms=80.0 if user % 2 else 10.0, model_ms=5.0)
+    diary.obeys(CANARY, minute=120, weight=0.5)
+    for user in range(90):
+        diary.answers("v1", 2000 + user, 121, latency_ms=10.0)
+        diary.answers("v2", 3000 + user, 121, latency_ms=10.0)
+    diary.answers("v1", 4000, 600, latency_ms=999.0)  # nobody of v2 then
+    found = report(diary)["latency_ms"]
+    assert found["v1"] == found["v2"]
+    assert found["v1"]["p95"] == pytest.approx(10, rel=0.03)
+    assert found["v1"]["p99"] == pytest.approx(80, rel=0.03)
 
 
 def test_what_they_answer_differs(diary: Diary) -> None:
