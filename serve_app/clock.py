@@ -1,8 +1,12 @@
-"""The time of what is recorded."""
+"""The time of what is recorded: milliseconds since 1970 UTC."""
 
 from __future__ import annotations
 
 import time
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 
 
 def now_ms() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serve_app.clock import HOUR_MS
 from serve_app.domain import Reason
 from serve_app.evidence.confidence import ALPHA, bonferroni
 from serve_app.evidence.outcome import Assigned, Metric, Words, window_s
@@ -25,7 +26,7 @@ from serve_app.evidence.units import Flags, Floats, Ints, strata
 from serve_app.evidence.units import Labels as Texts
 from serve_app.reports import experiment, figures
 from serve_app.reports.experiment import Experiment, Labels
-from serve_app.reports.period import HOUR_MS, Period
+from serve_app.reports.period import Period
 from serve_app.rules.ab_test import ABTest
 from serve_app.store.judged import Judged
 from serve_app.store.store import Store

@@ -8,27 +8,26 @@ from typing import Any, Literal
 
 import numpy as np
 
+from serve_app.clock import DAY_MS, HOUR_MS
 from serve_app.domain import Reason
 from serve_app.evidence.clusters import pictures_per_unit
 from serve_app.evidence.comparison import Comparison, compare
 from serve_app.evidence.confidence import (
     ALPHA,
-    Interval,
     bonferroni,
     interval,
-    no_event_difference,
-    share_difference,
 )
 from serve_app.evidence.drift import drift
+from serve_app.evidence.events import event_interval
 from serve_app.evidence.latency import quantile
 from serve_app.evidence.srm import Srm, check
-from serve_app.evidence.units import Flags, Floats, Ints, UnitSums, strata, totals, unit_share
+from serve_app.evidence.units import Floats, Ints, UnitSums, strata
 from serve_app.evidence.units import Labels as Texts
 from serve_app.evidence.verdict import Finding, Measure, mismatch
 from serve_app.reports import experiment, figures
 from serve_app.reports.answers import Answers
 from serve_app.reports.experiment import Experiment, Labels
-from serve_app.reports.period import DAY_MS, HOUR_MS, Period
+from serve_app.reports.period import Period
 from serve_app.store import units
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.store import Store
@@ -94,49 +93,33 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
     }
 
 
-def unit_sums(found: Experiment, met: units.UnitSums, x: Floats, y: Floats) -> UnitSums:
-    """The rows of units that were assigned one of the two versions, ready to be compared."""
-    treated, ours = _arms(found, met)
-    stratum = strata(met.epoch, met.day, treated)
-    return UnitSums(met.unit[ours], stratum[ours], treated[ours], x[ours], y[ours])
+def unit_sums(
+    found: Experiment, met: units.UnitSums, x: Floats, y: Floats, stratum: Ints | None = None
+) -> UnitSums:
+    """The rows of units that were assigned one of the two versions, ready to be compared.
 
-
-def _arms(found: Experiment, met: units.UnitSums) -> tuple[Flags, Flags]:
-    """Which rows are treatment's, and which are of either version."""
+    Args:
+        stratum: Of each row; by default days of epochs.
+    """
     treated = met.assigned.equals(found.treatment)
-    return treated, treated | met.assigned.equals(found.control)
+    ours = treated | met.assigned.equals(found.control)
+    if stratum is None:
+        stratum = strata(met.epoch, met.day, treated)
+    return UnitSums(met.unit[ours], stratum[ours], treated[ours], x[ours], y[ours])
 
 
 def _measures(found: Experiment, met: units.UnitSums, srm: Srm) -> list[dict[str, Any]]:
     exposures = met.exposures.astype(np.float64)
-    errors = compare(unit_sums(found, met, exposures, met.errors.astype(np.float64)))
+    failed = met.errors.astype(np.float64)
+    errors = compare(unit_sums(found, met, exposures, failed))
+    of_epochs = unit_sums(found, met, exposures, failed, stratum=met.epoch)
     latency = compare(unit_sums(found, met, exposures, met.latency_sum))
     modelled = unit_sums(found, met, met.modelled.astype(np.float64), met.model_sum)
     return [
-        figures.measured(ERRORS, errors, srm, _error_interval(found, met, errors)),
+        figures.measured(ERRORS, errors, srm, event_interval(errors, of_epochs)),
         figures.measured(_time("latency", latency), latency, srm),
         figures.measured(_time("model time", model := compare(modelled)), model, srm),
     ]
-
-
-def _error_interval(found: Experiment, met: units.UnitSums, errors: Comparison) -> Interval:
-    """Where nobody failed no variance can be estimated, and yet much is known: the shares of units
-    with a failure, which is as much as the share of failures if there is none."""
-    known = interval(errors)
-    if known.is_known or not errors.units:
-        return known
-    treated, ours = _arms(found, met)
-    exposures, failed = met.exposures[ours].astype(float), met.errors[ours].astype(float)
-    unit = unit_share(UnitSums(met.unit[ours], met.epoch[ours], treated[ours], exposures, failed))
-    epochs, row = np.unique(unit.stratum, return_inverse=True)
-    control, treatment = (totals(row, arm, len(epochs)) for arm in (~unit.treated, unit.treated))
-    if len(epochs) == 1:
-        events = (float(unit.y[arm].sum()) for arm in (~unit.treated, unit.treated))
-        return share_difference((next(events), control.sum()), (next(events), treatment.sum()))
-    if unit.y.any():
-        return known
-    both = (control > 0) & (treatment > 0)
-    return no_event_difference(control[both], treatment[both])
 
 
 def _time(name: str, comparison: Comparison) -> Measure:

@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, count
 
+from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from serve_app.errors import BadPeriod
 from serve_app.regions import members
 from serve_app.store.scope import Scope
 
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
 MOST_POINTS = 60
-DAY_MS = 24 * HOUR_MS
 _UNITS_MS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _SLOTS_MS = [n * MINUTE_MS for n in (1, 2, 5, 10, 15, 30)] + [n * HOUR_MS for n in (1, 2, 6, 12)]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serve_app.clock import HOUR_MS, MINUTE_MS
 from serve_app.domain import Outcome, Reason
 from serve_app.errors import NothingToReport
 from serve_app.evidence import shadow as estimates
@@ -18,7 +19,7 @@ from serve_app.evidence.units import Labels as LabelColumn
 from serve_app.evidence.units import totals
 from serve_app.reports import experiment, figures, reviews
 from serve_app.reports.experiment import Labels
-from serve_app.reports.period import HOUR_MS, MINUTE_MS, Period
+from serve_app.reports.period import Period
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.pair_sums import PairCounts, PairSum

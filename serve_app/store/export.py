@@ -15,10 +15,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, Row, Table, select
 
+from serve_app.clock import DAY_MS, MINUTE_MS
 from serve_app.store import schema
 from serve_app.store.errors import BadExport
-from serve_app.store.sums import MINUTE_MS
-from serve_app.store.units import DAY_MS
 
 ROWS_AT_ONCE = 10_000
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from serve_app.clock import MINUTE_MS
 from serve_app.domain import Exposure
 from serve_app.store import schema, sums
 from serve_app.store.scope import Scope
-from serve_app.store.sums import MINUTE_MS, Sums
+from serve_app.store.sums import Sums
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from serve_app.clock import MINUTE_MS
 from serve_app.domain import Exposure
 from serve_app.evidence.latency import bucket_of
 from serve_app.store import schema, sums
 from serve_app.store.scope import Scope
-from serve_app.store.sums import MINUTE_MS, Sums
+from serve_app.store.sums import Sums
 
 Kind = Literal["latency", "model"]
 

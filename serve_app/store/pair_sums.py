@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from serve_app.clock import MINUTE_MS
 from serve_app.domain import ShadowPair
 from serve_app.store import schema, sums
 from serve_app.store.columns import Coded, Columns, Rows
 from serve_app.store.scope import Scope
-from serve_app.store.sums import MINUTE_MS, Sums
+from serve_app.store.sums import Sums
 
 
 @dataclass(frozen=True, slots=True)

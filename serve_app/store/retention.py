@@ -20,11 +20,10 @@ from sqlalchemy import (
     update,
 )
 
+from serve_app.clock import DAY_MS, MINUTE_MS
 from serve_app.domain import ROWS_KEPT_DAYS
 from serve_app.recording.batch import Batch
 from serve_app.store import bulk, schema
-from serve_app.store.sums import MINUTE_MS
-from serve_app.store.units import DAY_MS
 
 SLICE = 2_000  # rows that are removed at once: some ten milliseconds
 

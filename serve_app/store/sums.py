@@ -22,10 +22,10 @@ from sqlalchemy import (
     select,
 )
 
+from serve_app.clock import MINUTE_MS
 from serve_app.store import bulk
 from serve_app.store.scope import Scope
 
-MINUTE_MS = 60_000
 Key = tuple[Any, ...]
 Numbers = tuple[float, ...]
 

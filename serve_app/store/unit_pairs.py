@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Connection, case, cast, func, select
 
+from serve_app.clock import DAY_MS
 from serve_app.domain import Outcome, ShadowPair
 from serve_app.store import schema
 from serve_app.store.columns import Coded, Columns, Rows
 from serve_app.store.scope import Scope
 from serve_app.store.sums import Sums
-from serve_app.store.units import DAY_MS, number
+from serve_app.store.units import number
 
 _sums = schema.unit_pair_sums.c
 

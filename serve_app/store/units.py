@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from serve_app.clock import DAY_MS
 from serve_app.domain import Exposure, Reason
 from serve_app.store import bulk, epochs, schema
 from serve_app.store.columns import Coded, Columns, Rows
 from serve_app.store.epochs import Timeline
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.sums import Sums
-
-DAY_MS = 86_400_000
 
 _sums = schema.unit_sums.c
 _firsts = schema.first_assignments.c

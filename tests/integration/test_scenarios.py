@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serve_app.clock import DAY_MS
 from serve_app.reports import ab_test, canary, shadow
-from serve_app.reports.period import DAY_MS, Period
+from serve_app.reports.period import Period
 from serve_app.rules.parse import parse_rule
 from serve_app.store.store import Store, open_store
 from serve_app.traffic.crowd import draw_crowd, photograph_shares

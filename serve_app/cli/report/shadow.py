@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serve_app.cli.report import reviews, text
-
-HOUR_MS = 3_600_000
+from serve_app.clock import HOUR_MS
 
 
 def show(out: Console, report: dict[str, Any]) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from serve_app.domain import Exposure, Feedback, Outcome, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
-from serve_app.reports.period import DAY_MS, HOUR_MS, MINUTE_MS, Period
+from serve_app.reports.period import Period
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from serve_app.store.store import Store, open_store

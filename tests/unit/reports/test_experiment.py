@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from serve_app.clock import DAY_MS
 from serve_app.errors import NothingToReport
 from serve_app.evidence.srm import SrmCounts
 from serve_app.reports import experiment
-from serve_app.reports.period import DAY_MS, period
+from serve_app.reports.period import period
 from tests.unit.reports.conftest import CANARY, DAY, SHADOW, START_MS, TEST, Diary, hours
 
 CANARIES, TESTS = ("canary_rolling", "canary_parallel"), ("ab_test",)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from serve_app.errors import BadPeriod
 from serve_app.regions import members
-from serve_app.reports.period import DAY_MS, HOUR_MS, MINUTE_MS, MOST_POINTS, Period, period
+from serve_app.reports.period import MOST_POINTS, Period, period
 
 NOW = datetime(2026, 11, 23, 12, 34, 56, 789_000, UTC)
 NOW_MS = int(NOW.timestamp() * 1000)

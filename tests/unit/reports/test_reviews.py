@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from serve_app.cli.report import reviews as text
+from serve_app.clock import MINUTE_MS
 from serve_app.evidence.confidence import proportion_sequence
 from serve_app.evidence.paired import paired
 from serve_app.recording.batch import Batch
 from serve_app.reports import shadow
-from serve_app.reports.period import MINUTE_MS
 from serve_app.store.store import Store
 from tests.unit.recording.fakes import kept
 from tests.unit.reports.conftest import DAY, SHADOW, START_MS, Diary, as_json, hours, labels

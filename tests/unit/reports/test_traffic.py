@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from serve_app.clock import HOUR_MS, MINUTE_MS
 from serve_app.reports import traffic
-from serve_app.reports.period import HOUR_MS, MINUTE_MS, Period
+from serve_app.reports.period import Period
 from tests.unit.reports.conftest import (
     CANARY,
     DAY,
