@@ -63,7 +63,8 @@ def draw_crowd(scenario: Scenario, seed: int) -> Crowd:
     user = _pick(activity, rng.random(requests))
     at = np.sort(rng.random(requests))
     edges = np.cumsum(photograph_shares(scenario), axis=2)[region[user], (at * HOURS).astype(int)]
-    drawn = rng.random(requests) * edges[:, -1]  # which rounding leaves beside 1
+    shown = rng.random(users)[user] if scenario.one_pet else rng.random(requests)
+    drawn = shown * edges[:, -1]  # which rounding leaves beside 1
     return Crowd(
         regions=regions,
         labels=scenario.labels,

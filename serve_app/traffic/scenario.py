@@ -122,6 +122,8 @@ class Scenario(_Part):
         activity_sigma: How unequally active users are: their activity is lognormal, with this
             sigma of its logarithm. 0 is all alike; with 1, a tenth of them asks two
             fifths of the requests.
+        one_pet: Each user has one animal, as far as the hour lets it: all of its pictures are of
+            that one. Otherwise each picture is drawn by itself.
         regions: The share of users that lives in each country.
         photographs: Of those that fit a request, the last counts; the first fits all.
         feedback: Nothing is said without it.
@@ -132,6 +134,7 @@ class Scenario(_Part):
     requests: Annotated[int, Field(ge=1, le=MAX_REQUESTS)]
     users: Annotated[int, Field(ge=1, le=MAX_USERS)]
     activity_sigma: Annotated[float, Field(ge=0, le=3)] = 0.0
+    one_pet: bool = False
     regions: Annotated[dict[Country, Share], AfterValidator(_sum_to_one)]
     photographs: Annotated[list[Photographs], Field(min_length=1)]
     feedback: FeedbackHabits | None = None

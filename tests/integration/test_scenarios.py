@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from serve_app.reports.period import Period
 from serve_app.rules.parse import parse_rule
 from serve_app.store.store import Store, open_store
 from serve_app.traffic.crowd import draw_crowd, photograph_shares
-from serve_app.traffic.scenario import Latency, Scenario, read_scenario
+from serve_app.traffic.scenario import Latency, Photographs, Scenario, read_scenario
 from tests.simulated import ACCURACY, KNOWS, MODEL_SHARE, START_MS, complaint_rate, simulate
 
 FOLDER = Path(__file__).parents[2] / "docs/scenarios"
@@ -35,6 +36,7 @@ REQUESTS = {"lost-users": 20_000}
 FEWER = 8_000
 DAY = Period(START_MS, START_MS + DAY_MS)
 LOOKS = 30
+NEXT_WRITER = "51a1a7e00002"
 
 BY_USER = {
     "kind": "ab_test",
@@ -52,7 +54,7 @@ CANARY = {
     "experiment": "scenario",
     "weight": 0.3,
 }
-Play = Callable[[str, dict[str, Any], int], Store]
+Play = Callable[[str | Scenario, dict[str, Any], int], Store]
 
 
 def labels(version: str) -> tuple[str, ...]:
@@ -72,13 +74,14 @@ def play(tmp_path: Path) -> Play:
     """Plays a scenario into a store; the one before is gone."""
     stores: list[Store] = []
 
-    def played(name: str, rule: dict[str, Any], seed: int) -> Store:
+    def played(what: str | Scenario, rule: dict[str, Any], seed: int) -> Store:
         if stores:
             stores.pop().close()
         path = tmp_path / "store.db"
         path.unlink(missing_ok=True)
         stores.append(open_store(f"sqlite:///{path}"))
-        for batch in simulate(scenario(name), parse_rule(rule, tuple(KNOWS)), seed):
+        day = scenario(what) if isinstance(what, str) else what
+        for batch in simulate(day, parse_rule(rule, tuple(KNOWS)), seed):
             stores[0].record(batch)
         return stores[0]
 
@@ -253,3 +256,44 @@ def test_whoever_looks_all_day_finds_nothing_either(play: Play) -> None:
         counts = [sum(look["overall"]["units"].values()) for look in looks]
         assert counts == sorted(counts)
         assert counts[0] < counts[-1]
+
+
+def test_users_with_one_pet_each_are_no_difference(play: Play) -> None:
+    """Nor is a weight that grows from a tenth to a half after the first day."""
+    name = "one-pet-a-user"
+    held = []
+    for seed in SEEDS:
+        store = play(name, CANARY | {"weight": 0.1}, seed)
+        play_on(store, name, CANARY | {"weight": 0.5}, seed)
+        found = canary.report(store, Period(START_MS, START_MS + 2 * DAY_MS), labels, None)
+        held.append(all(covers(measure, 0) for measure in found["measures"]))
+        assert found["finding"] not in ("better", "worse")
+        assert not found["srm"]["invalid"]
+        assert found["classes"]["drift"] is False
+    assert_covered(held)
+
+
+def play_on(store: Store, name: str, rule: dict[str, Any], seed: int) -> None:
+    """The next day of the same users, told by another writer."""
+    rules = parse_rule(rule, tuple(KNOWS))
+    for batch in simulate(scenario(name), rules, seed, start_ms=START_MS + DAY_MS):
+        told = replace(
+            batch,
+            writer=NEXT_WRITER,
+            exposures=tuple(replace(e, writer=NEXT_WRITER) for e in batch.exposures),
+        )
+        store.record(told)
+
+
+def test_a_shadow_is_as_sure_of_koalas_as_its_users_are_many(play: Play) -> None:
+    """A fifth of the users has a koala, and nothing else. Were their pictures independent, the
+    share of this crowd's would be taken for that of all."""
+    pets = scenario("one-pet-a-user").model_copy(
+        update={"photographs": [Photographs(shares={"cat": 0.4, "dog": 0.4, "koala": 0.2})]}
+    )
+    held = []
+    for seed in SEEDS:
+        new = shadow.report(play(pets, SHADOW, seed), DAY, labels)["new_labels"]
+        held.append(covers(new["rate"], 0.2))
+        held.append(all(covers(one, 0.2) for one in new["by_region"] + new["by_hour"]))
+    assert_covered(held)

@@ -105,6 +105,15 @@ def test_users_come_again_and_some_more_than_others(crowd: Crowd) -> None:
     assert counts[:200].sum() / 20_000 < 0.18
 
 
+def test_a_user_may_have_one_pet() -> None:
+    pets = draw_crowd(parse_scenario(CONTENT | {"one_pet": True}), seed=1)
+    away = pets.region[pets.user] == pets.regions.index("DE")  # the same shares all day
+    of_user = [np.unique(pets.truth[away & (pets.user == user)]) for user in range(300)]
+    assert max(map(len, of_user)) == 1
+    owners = np.concatenate(of_user)
+    assert_share(owners == pets.labels.index("dog"), 0.4)
+
+
 def test_only_users_of_the_named_version_are_lost(scenario: Scenario, crowd: Crowd) -> None:
     never_arrives = is_lost(scenario, crowd)
     assert_share([never_arrives(user, "v2") for user in range(2_000)], 0.1)
