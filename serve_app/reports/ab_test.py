@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from serve_app.clock import HOUR_MS
 from serve_app.domain import Reason
 from serve_app.evidence.confidence import ALPHA, bonferroni
-from serve_app.evidence.outcome import Assigned, Metric, Words, window_s
+from serve_app.evidence.outcome import Metric, Words, window_s
 from serve_app.evidence.preference import (
     Line,
     Preference,
@@ -22,66 +21,17 @@ from serve_app.evidence.preference import (
     responders_measure,
 )
 from serve_app.evidence.srm import SrmCounts, check, check_slices
-from serve_app.evidence.units import Flags, Floats, Ints, strata
+from serve_app.evidence.units import Ints
 from serve_app.evidence.units import Labels as Texts
 from serve_app.reports import experiment, figures
 from serve_app.reports.experiment import Experiment, Labels
 from serve_app.reports.period import Period
+from serve_app.reports.trial import Trial, Units, trial
 from serve_app.rules.ab_test import ABTest
 from serve_app.store.judged import Judged
 from serve_app.store.store import Store
 
 KINDS = ("ab_test",)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Units:
-    """Each where it was assigned first; a row may be several that said nothing.
-
-    Attributes:
-        unit, epoch, hour: int64 [n].
-        region: str [n], empty for none.
-        treated: bool [n].
-        count: float64 [n], how many the row stands for.
-    """
-
-    unit: Ints
-    epoch: Ints
-    hour: Ints
-    region: Texts
-    treated: Flags
-    count: Floats
-
-    def assigned(self) -> Assigned:
-        """Ready to be compared."""
-        stratum = strata(self.epoch, self.hour, self.treated, count=self.count)
-        return Assigned(self.unit, stratum, self.treated, self.count)
-
-    def only(self, rows: Flags) -> _Units:
-        """Those of some rows."""
-        return _Units(
-            self.unit[rows],
-            self.epoch[rows],
-            self.hour[rows],
-            self.region[rows],
-            self.treated[rows],
-            self.count[rows],
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Test:
-    """Who was assigned what, and whose words there are.
-
-    Attributes:
-        speaker: int64 [m], the unit of each judged answer.
-        heard: bool [m], whether that unit was assigned in the period, and that under the weight
-            under which it was answered.
-    """
-
-    units: _Units
-    speaker: Ints
-    heard: Flags
 
 
 def report(store: Store, period: Period, labels: Labels, name: str | None) -> dict[str, Any]:
@@ -107,7 +57,7 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         scope = replace(scope, regions=None)  # a unit is where it was assigned, wherever it speaks
     judged = store.judged(scope)
     judged = judged.only(judged.reason.equals(Reason.SPLIT))
-    test = (_requests if found.unit == "request" else _units)(store, found, period, judged)
+    test = trial(store, found, period, judged)
     words = _words(judged, test)
     timely = words.within(window_s(outcome.window))
     preference = prefer(test.units.assigned(), timely, outcome.metric, treatment - control)
@@ -155,87 +105,8 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
     }
 
 
-def _units(store: Store, found: Experiment, period: Period, judged: Judged) -> _Test:
-    """Users or sessions, each where it was assigned first."""
-    firsts = store.assignments(found.name, period.scope(found.numbers))
-    treated = firsts.version.equals(found.treatment)
-    ours = treated | firsts.version.equals(found.control)
-    unit, epoch = firsts.unit[ours], firsts.epoch[ours].astype(np.int64)
-    units = _Units(
-        unit,
-        epoch,
-        firsts.at_ms[ours] // HOUR_MS,
-        firsts.region.texts()[ours],
-        treated[ours],
-        np.ones(len(unit)),
-    )
-    heard = np.isin(judged.unit, unit)
-    # A unit may change sides when the weight does: from then on it speaks for neither.
-    first = epoch[np.searchsorted(unit, judged.unit[heard])]
-    heard[heard] = _weight(found, judged.epoch[heard]) == _weight(found, first)
-    return _Test(units, judged.unit, heard)
-
-
-def _weight(found: Experiment, epoch: Ints) -> Floats:
-    """[n]: the share that treatment was to get in some epochs."""
-    numbers = sorted(found.weights)
-    weights = np.array([found.weights[number] for number in numbers])
-    return np.asarray(weights[np.searchsorted(numbers, epoch)])
-
-
-def _requests(store: Store, found: Experiment, period: Period, judged: Judged) -> _Test:
-    """Every exposure a unit of its own. Those on which nothing was said are one row for each
-    epoch, hour, region and arm."""
-    sums = [
-        one
-        for one in store.exposure_sums(
-            period.scope(found.numbers),
-            by=("epoch", "assigned", "region", "reason"),
-            slot_ms=HOUR_MS,
-        )
-        if one.reason == Reason.SPLIT and one.assigned in (found.control, found.treatment)
-    ]
-    names, region = np.unique([one.region or "" for one in sums], return_inverse=True)
-    cells = [
-        (one.epoch or 0, (one.at_ms or 0) // HOUR_MS, one.assigned == found.treatment)
-        for one in sums
-    ]
-    epoch, hour, arm = np.array(cells, np.int64).reshape(-1, 3).T.copy()
-    exposures = np.array([one.exposures for one in sums], np.int64)
-
-    treats = judged.assigned.equals(found.treatment)
-    ours = treats | judged.assigned.equals(found.control)
-    place = {name: number for number, name in enumerate(names.tolist())}
-    told = np.array([place.get(name, -1) for name in judged.region.names], np.int64)
-    spoken_in = told[judged.region.codes]
-    cell = _code(epoch, hour, arm, region)
-    spoken = _code(judged.epoch.astype(np.int64), judged.at_ms // HOUR_MS, treats, spoken_in)
-    heard = ours & (spoken_in >= 0) & np.isin(spoken, cell)
-    order = np.argsort(cell)
-    row = order[np.searchsorted(cell[order], spoken[heard])]  # of the cell
-    silent = exposures - np.bincount(row, minlength=len(cell))
-
-    every = np.concatenate([row, np.arange(len(cell))])
-    units = _Units(
-        np.arange(len(every)),
-        epoch[every],
-        hour[every],
-        names[region[every]] if len(names) else np.array([], np.str_),
-        arm[every].astype(np.bool_),
-        np.concatenate([np.ones(len(row)), np.maximum(silent, 0)]),
-    )
-    speaker = np.full(len(heard), -1, np.int64)
-    speaker[heard] = np.arange(len(row))
-    return _Test(units, speaker, heard)
-
-
-def _code(epoch: Ints, hour: Ints, treated: Ints | Flags, region: Ints) -> Ints:
-    """One number for all four."""
-    return ((epoch << 32 | hour) << 1 | treated) << 12 | region
-
-
 def _slices(
-    units: _Units, by: Ints | Texts, words: Words, metric: Metric
+    units: Units, by: Ints | Texts, words: Words, metric: Metric
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """All events in slices of the units, for diagnosis: all intervals hold together.
 
@@ -251,7 +122,7 @@ def _slices(
         yield name.item(), figures.compared(line.told, line.interval)
 
 
-def _words(judged: Judged, test: _Test) -> Words:
+def _words(judged: Judged, test: Trial) -> Words:
     """What assigned units said."""
     judged, unit = judged.only(test.heard), test.speaker[test.heard]
     return Words(
@@ -283,7 +154,7 @@ def _responders(preference: Preference) -> dict[str, Any]:
     }
 
 
-def _feedback_srm(found: Experiment, test: _Test, words: Words) -> Any:
+def _feedback_srm(found: Experiment, test: Trial, words: Words) -> Any:
     """Whether words come back at one rate from both arms."""
     spoke = np.isin(test.units.unit, words.unit)
     counts = []
