@@ -296,12 +296,10 @@ class _Sample:
     """Copied pictures.
 
     Attributes:
-        minute: int64 [n], from 0.
         pictures: float64 [n].
         weight: float64 [n], of each of the pictures of a row: how many it stands for.
     """
 
-    minute: Ints
     pictures: Floats
     weight: Floats
 
@@ -310,22 +308,15 @@ class _Sample:
 
         The interval is that of a share of as many independent trials as tell as much (Korn,
         Graubard, Survey Methodology 1998): Kish's (sum of weights)^2 / sum of squared weights, by
-        the effect of units; or, if it is less, as have the variance of the ratio, linearised and
-        clustered by minute.
+        the effect of units.
         """
         weights = (self.pictures * self.weight)[trials]
         pictures = float(self.pictures[trials].sum())
         if not pictures:
             return WeightedRate(0.0, rate(0, 0, alpha))
-        hits = totals(self.minute[trials], weights * successes[trials], 0)
-        all_ = totals(self.minute[trials], weights, 0)
-        share = float(min(1.0, hits.sum() / all_.sum()))
-        effective = all_.sum() ** 2 / float(weights @ self.weight[trials]) / effect
-        seen = int(np.count_nonzero(all_))
-        influence = (hits - share * all_) / all_.sum()
-        variance = float(influence @ influence) * seen / max(seen - 1, 1)
-        if variance > 0:
-            effective = min(effective, share * (1 - share) / variance)
+        every = float(weights.sum())
+        share = min(1.0, float(weights[successes[trials]].sum()) / every)
+        effective = every**2 / float(weights @ self.weight[trials]) / effect
         found = proportion_sequence(share * effective, effective, alpha)
         return WeightedRate(pictures, Rate(share * effective, effective, found))
 
@@ -340,7 +331,7 @@ def _sample(copies: Copies, load: Load) -> _Sample:
         worst = int(minutes[(copied - answered).argmax()])
         raise ValueError(f"minute {worst} has more copies than pictures that stable answered")
     weight = np.divide(answered, copied, out=np.zeros(len(minutes)), where=copied > 0)
-    return _Sample(of_copies, copies.pictures, weight[of_copies])
+    return _Sample(copies.pictures, weight[of_copies])
 
 
 def _check_counts(**columns: Floats) -> None:

@@ -102,18 +102,6 @@ class TestRates:
         assert found.trials == pytest.approx(5000, rel=1e-3)
         assert found.interval.low == pytest.approx(plain.interval.low, abs=1e-5)
 
-    def test_minutes_that_agree_within_make_less_of_the_pictures(self) -> None:
-        """Each minute is of one user, whose pictures are all judged alike."""
-        rng = np.random.default_rng(2)
-        rows = copies(
-            *(
-                (m, "AU", "cat", "cat" if s else "dog", 20)
-                for m, s in enumerate((rng.random(300) < 0.9).tolist())
-            )
-        )
-        found = agreement(rows, load(*((m, 20, 20, 0, 0) for m in range(300))), SHARED).rate
-        assert found.trials == pytest.approx(300, rel=0.01)
-
     def test_users_whose_pictures_are_alike_make_less_of_them(self) -> None:
         """Of an effect of 5, a fifth of the pictures; only where it is."""
         rows = copies((1, "AU", "cat", "koala", 500), (1, "NZ", "cat", "cat", 500))
