@@ -3,6 +3,7 @@ replicas that are born under it start with the last good one."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -30,6 +31,8 @@ class Accepted:
             os.replace(draft, self._path)
         except OSError:
             logger.exception("config.not_kept", extra={"path": str(self._path)})
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
 
     def load(self) -> Any | None:
         """The last good one, or None."""

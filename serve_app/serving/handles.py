@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
@@ -71,7 +71,7 @@ class HandlePools:
             replies = await asyncio.wait_for(
                 asked._fetch_replica_results_async(), DESCRIBE_TIMEOUT_S
             )
-        except (TimeoutError, DeploymentUnavailableError):
+        except (TimeoutError, DeploymentUnavailableError, RayError):
             return []
         described = await asyncio.gather(
             *(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,16 @@ def test_what_cannot_be_written_leaves_the_last_one(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         accepted(tmp_path).save({"rule": object()})
     assert accepted(tmp_path).load() == GOOD
+
+
+def test_a_full_disk_leaves_no_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(draft: Path, _: str) -> int:
+        draft.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    accepted(tmp_path).save(GOOD)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_replicas_that_save_at_once_leave_one_whole_file(tmp_path: Path) -> None:
