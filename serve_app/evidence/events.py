@@ -6,6 +6,7 @@ import numpy as np
 
 from serve_app.evidence.comparison import Comparison
 from serve_app.evidence.confidence import (
+    ALPHA,
     Interval,
     interval,
     no_event_difference,
@@ -14,7 +15,7 @@ from serve_app.evidence.confidence import (
 from serve_app.evidence.units import UnitSums, totals, unit_share
 
 
-def event_interval(compared: Comparison, by_epoch: UnitSums) -> Interval:
+def event_interval(compared: Comparison, by_epoch: UnitSums, alpha: float = ALPHA) -> Interval:
     """Where the difference of events by exposure lies, always valid.
 
     Where no variance can be estimated, much is known all the same: the shares of units with an
@@ -24,7 +25,7 @@ def event_interval(compared: Comparison, by_epoch: UnitSums) -> Interval:
         compared: The events.
         by_epoch: The same rows, with their epochs for strata; y counts events.
     """
-    known = interval(compared)
+    known = interval(compared, alpha)
     if known.is_known or not compared.units:
         return known
     unit = unit_share(by_epoch)
@@ -32,8 +33,8 @@ def event_interval(compared: Comparison, by_epoch: UnitSums) -> Interval:
     control, treatment = (totals(row, arm, len(epochs)) for arm in (~unit.treated, unit.treated))
     if len(epochs) == 1:
         events = [float(unit.y[arm].sum()) for arm in (~unit.treated, unit.treated)]
-        return share_difference((events[0], control.sum()), (events[1], treatment.sum()))
+        return share_difference((events[0], control.sum()), (events[1], treatment.sum()), alpha)
     if unit.y.any():
         return known
     both = (control > 0) & (treatment > 0)
-    return no_event_difference(control[both], treatment[both])
+    return no_event_difference(control[both], treatment[both], alpha)

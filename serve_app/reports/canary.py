@@ -15,7 +15,6 @@ from serve_app.evidence.comparison import Comparison, compare
 from serve_app.evidence.confidence import (
     ALPHA,
     bonferroni,
-    interval,
 )
 from serve_app.evidence.drift import drift
 from serve_app.evidence.events import event_interval
@@ -110,13 +109,11 @@ def unit_sums(
 
 def _measures(found: Experiment, met: units.UnitSums, srm: Srm) -> list[dict[str, Any]]:
     exposures = met.exposures.astype(np.float64)
-    failed = met.errors.astype(np.float64)
-    errors = compare(unit_sums(found, met, exposures, failed))
-    of_epochs = unit_sums(found, met, exposures, failed, stratum=met.epoch)
+    errors, sure = _failures(found, met)
     latency = compare(unit_sums(found, met, exposures, met.latency_sum))
     modelled = unit_sums(found, met, met.modelled.astype(np.float64), met.model_sum)
     return [
-        figures.measured(ERRORS, errors, srm, event_interval(errors, of_epochs)),
+        figures.measured(ERRORS, errors, srm, sure),
         figures.measured(_time("latency", latency), latency, srm),
         figures.measured(_time("model time", model := compare(modelled)), model, srm),
     ]
@@ -158,13 +155,20 @@ def _slices(
     Args:
         by: [n], the slice of each row.
     """
-    exposures, errors = met.exposures.astype(np.float64), met.errors.astype(np.float64)
     names = np.unique(by)
     for name in names:
-        here = by == name
-        compared = compare(unit_sums(found, met.only(here), exposures[here], errors[here]))
-        sure = interval(compared, bonferroni(ALPHA, len(names)))
+        compared, sure = _failures(found, met.only(by == name), bonferroni(ALPHA, len(names)))
         yield name.item(), figures.compared(compared, sure)
+
+
+def _failures(
+    found: Experiment, met: units.UnitSums, alpha: float = ALPHA
+) -> tuple[Comparison, Interval]:
+    """The shares of failures in both arms, and where their difference lies."""
+    exposures, failed = met.exposures.astype(np.float64), met.errors.astype(np.float64)
+    compared = compare(unit_sums(found, met, exposures, failed))
+    by_epoch = unit_sums(found, met, exposures, failed, stratum=met.epoch)
+    return compared, event_interval(compared, by_epoch, alpha)
 
 
 def _quantiles(

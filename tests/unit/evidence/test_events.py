@@ -6,6 +6,7 @@ import numpy as np
 
 from serve_app.evidence.comparison import compare
 from serve_app.evidence.confidence import (
+    ALPHA,
     Interval,
     interval,
     no_event_difference,
@@ -52,6 +53,12 @@ def test_without_events_epochs_of_other_weights_are_not_pooled() -> None:
 def test_with_events_their_spread_tells() -> None:
     sums = units(900, 100, events=3)
     assert found(sums) == interval(compare(sums))
+
+
+def test_of_several_slices_each_is_wider() -> None:
+    sums = units(900, 100)
+    alone, one_of_eight = found(sums), event_interval(compare(sums), sums, ALPHA / 8)
+    assert one_of_eight.low < alone.low < alone.high < one_of_eight.high
 
 
 def test_nobody_came() -> None:
