@@ -12,10 +12,7 @@ from serve_app.clock import DAY_MS, HOUR_MS
 from serve_app.domain import Reason
 from serve_app.evidence.clusters import pictures_per_unit
 from serve_app.evidence.comparison import Comparison, compare
-from serve_app.evidence.confidence import (
-    ALPHA,
-    bonferroni,
-)
+from serve_app.evidence.confidence import ALPHA, Interval, bonferroni
 from serve_app.evidence.drift import drift
 from serve_app.evidence.events import event_interval
 from serve_app.evidence.latency import quantile
