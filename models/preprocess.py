@@ -3,6 +3,7 @@ evaluation and for serving."""
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from io import BytesIO
@@ -19,6 +20,7 @@ MAX_PIXELS = 50_000_000  # width x height as the header declares them
 NAME: Final = "square-crop/v1"  # written into every card; a change of pixels needs another name
 
 MAX_SCANS = 32  # of a progressive JPEG; encoders make 10, and each goes over the whole picture
+MAX_SEGMENTS = 10_000  # of a JPEG, such as metadata of 64 KiB each
 MAX_TEXT_BYTES = 2**20  # of a PNG, decompressed
 
 Pixels = NDArray[np.uint8]
@@ -39,6 +41,9 @@ _DAMAGE = (
     MemoryError,
     struct.error,
 )
+# Of a JPEG's segments; within a scan, 0 and the restarts D0 to D7 are none.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
+_BEGIN, _SCAN, _END = b"\xd8", b"\xda", b"\xd9"
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -117,10 +122,8 @@ def opened(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             " save the picture anew and send all of it"
         ) from exc
 
-    if picture.format == "JPEG" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise BrokenImage(
-            f"the JPEG has {scans} scans, and {MAX_SCANS} are read: save the picture anew"
-        )
+    if picture.format in ("JPEG", "MPO"):  # the latter has more pictures behind it
+        _check_segments(data)
     width, height = picture.size
     if width * height > max_pixels:
         raise TooManyPixels(
@@ -128,6 +131,22 @@ def opened(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             " send a smaller picture"
         )
     return picture
+
+
+def _check_segments(data: bytes) -> None:
+    """Of a JPEG, from its beginning to its end; what follows is not decoded."""
+    scans = segments = place = 0
+    while (found := _MARKER.search(data, place)) and found[1] != _END:
+        place = found.end()
+        if found[1] != _BEGIN:
+            place += int.from_bytes(data[place : place + 2])
+        scans += found[1] == _SCAN
+        segments += 1
+        if scans > MAX_SCANS or segments > MAX_SEGMENTS:
+            raise BrokenImage(
+                f"the JPEG has more than {MAX_SCANS} scans or {MAX_SEGMENTS} segments:"
+                " save the picture anew"
+            )
 
 
 def decoded(picture: Image.Image, around: int) -> Image.Image:

@@ -73,7 +73,7 @@ class EncodedPicture:
 
     def area(self) -> int:
         """See `Picture.area`."""
-        self._opened = opened(self._data)
+        self._opened = self._opened or opened(self._data)
         return self._opened.width * self._opened.height
 
     def pixels(self, side: int) -> Pixels:

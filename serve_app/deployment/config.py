@@ -167,6 +167,8 @@ def _deployments(
     if not isinstance(listed, list) or not all(isinstance(d, dict) for d in listed):
         raise BadConfig(f"{application}.deployments", "is no list of deployments")
     entries = {str(deployment.get("name")): deployment for deployment in listed}
+    if len(entries) < len(listed):
+        raise BadConfig(f"{application}.deployments", "names one twice")
     for name in entries:
         if name not in DEPLOYMENTS[application]:
             raise BadConfig(

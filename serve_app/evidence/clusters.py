@@ -43,7 +43,7 @@ def design_effect(unit: Ints, trials: Floats, successes: Floats) -> float:
     check_columns(unit=unit, trials=trials, successes=successes)
     if (successes > trials).any():
         raise ValueError("there are more successes than trials in some row")
-    size = pictures_per_unit(unit, trials) / 2
+    size = pictures_per_unit(unit, trials)
     every = float(trials.sum()) + 2 * size
     share = (float(successes.sum()) + size) / every
     named, (tried, succeeded) = by_unit(unit, trials, successes)

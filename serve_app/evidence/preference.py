@@ -119,8 +119,8 @@ def prefer(
     """
     row = assigned.rows(words.unit)
     responders = _responders(assigned, words, row, metric, alpha)
-    overall = prefer_overall(assigned, words, metric, alpha)
     if metric == "rating":
+        overall = Line(responders.among, responders.interval)
         return Preference(metric, overall, None, None, None, responders)
     event = words.values(metric) == 1
     truth = words.truths(new)
@@ -132,7 +132,7 @@ def prefer(
 
     return Preference(
         metric,
-        overall=overall,
+        overall=line(event, nothing),
         shared=line(event & (truth == Truth.SHARED), untold) if new else None,
         new=line(event & (truth == Truth.NEW), untold) if new else None,
         untold=line(untold, nothing) if new else None,

@@ -250,10 +250,10 @@ def latency_difference(
     if every < 1:
         return None, Interval(-math.inf, math.inf)
     mean = float(total.sum()) / every
-    named, (influence,) = by_unit(unit, total - mean * pairs)
+    named, (met, influence) = by_unit(unit, pairs, total - mean * pairs)
     alone = float((squares - 2 * mean * total + mean**2 * pairs)[~named].sum())
     spread = float(influence @ influence) + max(0.0, alone)
-    units = len(influence) + int(pairs[~named].sum())
+    units = int(np.count_nonzero(met)) + int(pairs[~named].sum())
     variance = spread / every**2 * units / max(units - 1, 1)
     return mean, confidence_sequence(mean, variance, units, alpha)
 

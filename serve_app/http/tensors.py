@@ -110,7 +110,7 @@ def read(body: bytes, header_length: str | None) -> Inference:
     raw = _raw(given, tail)
     if not given.shape or min(given.shape) < 1 or given.shape[0] > MAX_PICTURES:
         raise BadTensor(
-            f"the shape of '{given.name}' is {given.shape}: its first dimension counts pictures,"
+            f"the shape of '{given.name}' is {_shown(given)}: its first dimension counts pictures,"
             f" 1 to {MAX_PICTURES}"
         )
     pictures = _images(given, raw) if given.name == IMAGE else _pixels(given, raw)
@@ -185,7 +185,7 @@ def _images(given: _Input, raw: bytes | None) -> list[Picture]:
     count = given.shape[0]
     if given.datatype != "BYTES" or given.shape not in ([count], [count, 1]):
         raise BadTensor(
-            f"'{IMAGE}' is {given.datatype[:20]} {given.shape}: expected BYTES [n], one encoded"
+            f"'{IMAGE}' is {given.datatype[:20]} {_shown(given)}: expected BYTES [n], one encoded"
             " picture an element"
         )
     elements = _decoded(given.data or [], count) if raw is None else _elements(raw)
@@ -226,15 +226,15 @@ def _pixels(given: _Input, raw: bytes | None) -> list[Picture]:
     kind: Literal["u1", "<f4"] | None = {"UINT8": "u1", "FP32": "<f4"}.get(given.datatype)  # type: ignore[assignment]
     if kind is None or len(given.shape) != 4 or given.shape[3] != 3:
         raise BadTensor(
-            f"'{PIXELS}' is {given.datatype[:20]} {given.shape}: expected UINT8 or FP32"
+            f"'{PIXELS}' is {given.datatype[:20]} {_shown(given)}: expected UINT8 or FP32"
             " [n, height, width, 3], RGB"
         )
     count = int(np.prod(given.shape, dtype=object))
     if count // 3 > MAX_PIXELS:
-        raise BadTensor(f"'{PIXELS}' {given.shape} is more than {MAX_PIXELS} pixels")
+        raise BadTensor(f"'{PIXELS}' {_shown(given)} is more than {MAX_PIXELS} pixels")
     if raw is None and count > MAX_JSON_NUMBERS:
         raise BadTensor(
-            f"'{PIXELS}' {given.shape} is {count} numbers, and {MAX_JSON_NUMBERS} are read from"
+            f"'{PIXELS}' {_shown(given)} is {count} numbers, and {MAX_JSON_NUMBERS} are read from"
             " JSON: send them as binary data, with binary_data_size"
         )
     try:
@@ -254,6 +254,11 @@ def _pixels(given: _Input, raw: bytes | None) -> list[Picture]:
     return [RawPicture(values, scaled=given.datatype == "FP32") for values in tensor]
 
 
+def _shown(given: _Input) -> str:
+    """The shape, in a few words."""
+    return str(given.shape) if len(given.shape) <= 5 else f"of {len(given.shape)} dimensions"
+
+
 def _number(value: Any) -> float:
     if type(value) not in (int, float):
         raise TypeError(f"{value!r} is no number")
@@ -261,14 +266,15 @@ def _number(value: Any) -> float:
 
 
 def _flat(data: Any, most: int) -> list[Any]:
-    """The elements of nested lists, in order; the protocol allows both. One more than `most`, at
-    most, which is one too many."""
+    """The elements of nested lists, in order; the protocol allows both. Where there are more than
+    `most`, or as many lists, not all of them."""
     flat: list[Any] = []
-    stack = [iter(data)]
-    while stack and len(flat) <= most:
+    stack, lists = [iter(data)], 0
+    while stack and max(len(flat), lists) <= most:
         for element in stack[-1]:
             if isinstance(element, list):
                 stack.append(iter(element))
+                lists += 1
                 break
             flat.append(element)
             if len(flat) > most:

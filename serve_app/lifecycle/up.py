@@ -88,7 +88,7 @@ def obstacle(run: Run | None, busy: Sequence[TakenPort]) -> str | None:
 
 
 def _check(path: Path, home: Home) -> None:
-    """As `deploy` does: a wrong rule would be held aside, and an earlier one be in force.
+    """The rule and the pools: a wrong rule would be held aside, and an earlier one be in force.
 
     Raises:
         BadConfig: The file is refused.

@@ -45,7 +45,7 @@ class Batch:
 
     @property
     def rule_ids(self) -> set[str]:
-        """The rules that its exposures, shadow pairs and pictures come from."""
-        entries: tuple[Exposure | ShadowPair | KeptPicture, ...]
-        entries = (*self.exposures, *self.pairs, *self.kept)
+        """The rules that its exposures, shadow pairs, pictures and feedback come from."""
+        entries: tuple[Exposure | ShadowPair | KeptPicture | Feedback, ...]
+        entries = (*self.exposures, *self.pairs, *self.kept, *self.feedback)
         return {entry.rule_id for entry in entries}

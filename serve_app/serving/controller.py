@@ -272,6 +272,8 @@ class Controller:
         self._require_no_recreation()
         async with self._deploying:
             self._require_no_recreation()  # one may have begun before it was our turn
+            if self._unnumbered:
+                await self._number()  # first things first
             yield
 
     def _require_no_recreation(self) -> None:
@@ -329,10 +331,13 @@ class Controller:
             return
         latest = await self._in_writer(self._store.revisions, 1)
         if latest and await is_missing(latest[0].document):
-            async with self._changes():
-                await self._deploy(
-                    latest[0].document, RESUMED, "the data plane was missing", "recreate"
-                )
+            try:
+                async with self._changes():
+                    await self._deploy(
+                        latest[0].document, RESUMED, "the data plane was missing", "recreate"
+                    )
+            except BadConfig:  # of an older program, which refused less
+                logger.exception("resume.refused")
         self._resumed = True
 
     async def _notice(self) -> None:

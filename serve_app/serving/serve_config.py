@@ -55,6 +55,7 @@ def parse(document: dict[str, Any]) -> ServeDeploySchema:
         BadConfig: Serve would refuse it, now or when it builds the application, or ignore a part
             of it.
     """
+    parsed = _read(ServeDeploySchema, document, "")
     _known(document, ServeDeploySchema.model_fields, "")
     _known(document.get("http_options"), HTTPOptionsSchema.model_fields, "http_options.")
     for application in document.get("applications", []):
@@ -71,7 +72,7 @@ def parse(document: dict[str, Any]) -> ServeDeploySchema:
     for application in document.get("applications", []):
         if application.get("name") == DATA_PLANE:
             _read(AnimalsArgs, application.get("args") or {}, f"{DATA_PLANE}.args.")
-    return _read(ServeDeploySchema, document, "")
+    return parsed
 
 
 def deploy(configuration: ServeDeploySchema) -> None:

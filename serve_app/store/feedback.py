@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from serve_app.domain import Exposure, Feedback
 from serve_app.recording.batch import Batch
 from serve_app.store import bulk, schema
+from serve_app.store.epochs import Timeline
 
 _feedback = schema.feedback.c
 MOST_WORDS = 20  # that are kept of an answer
@@ -20,7 +21,7 @@ _BODY = ("label", "correct", "rating", "complaint")
 _TIME = attrgetter("at_ms")
 
 
-def add(connection: Connection, batch: Batch) -> None:
+def add(connection: Connection, batch: Batch, timeline: Timeline) -> None:
     """Store what the feedback of a batch adds to what was said of the same answers before.
 
     What repeats the word before it adds nothing; so does a batch that comes again. Words may
@@ -29,20 +30,23 @@ def add(connection: Connection, batch: Batch) -> None:
     `MOST_WORDS` on an answer, the last one replaces the one before it.
     """
     said = said_of(connection, batch.feedback)
-    news: list[Feedback] = []
-    replaced: list[Feedback] = []
+    before = {answer: tuple(words) for answer, words in said.items()}
     for told in batch.feedback:
         words = said.setdefault((told.writer, told.sequence), [])
         if word := _news(words, told):
             insort(words, word, key=_TIME)
-            news.append(word)
         if len(words) > MOST_WORDS:
-            replaced.append(words.pop(-2))
-    old = [word for word in replaced if word not in news]
+            words.pop(_least(words, timeline.split(told.rule_id).window_ms))
+    old = [w for answer, words in before.items() for w in words if w not in said[answer]]
+    new = [w for answer, words in said.items() for w in words if w not in before.get(answer, ())]
     keys = [(word.writer, word.sequence, word.at_ms) for word in old]
     bulk.remove(connection, schema.feedback, keys)
-    kept = [word for word in news if word not in replaced]
-    bulk.insert(connection, schema.feedback, [astuple(word) for word in kept])
+    bulk.insert(connection, schema.feedback, [astuple(word) for word in new])
+
+
+def is_timely(word: Feedback, window_ms: int | None) -> bool:
+    """Whether it came within the window of its answer's rule."""
+    return window_ms is None or word.at_ms <= word.answered_at_ms + window_ms
 
 
 def said_of(
@@ -92,3 +96,9 @@ def _news(words: list[Feedback], told: Feedback) -> Feedback | None:
             break
         told = replace(told, at_ms=told.at_ms + 1)  # two words in one millisecond
     return told
+
+
+def _least(words: list[Feedback], window_ms: int | None) -> int:
+    """The word that matters least: the one before the last, unless that was the last in time."""
+    late = [not is_timely(word, window_ms) for word in words[-2:]]
+    return -1 if late == [False, True] else -2

@@ -118,7 +118,7 @@ def _row(
     answer: Exposure, epoch: int | None, words: list[Feedback], timeline: Timeline
 ) -> bulk.Row:
     window_ms = timeline.split(answer.rule_id).window_ms
-    timely = [w for w in words if window_ms is None or w.at_ms <= answer.at_ms + window_ms]
+    timely = [word for word in words if feedback.is_timely(word, window_ms)]
     word = (timely or words)[-1]
     correct = word.correct
     if correct is None and word.label is not None:

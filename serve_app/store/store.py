@@ -100,7 +100,7 @@ class Store:
             timeline = Timeline(connection, batch.rule_ids)
             added = numbered.add(connection, schema.exposures, batch.exposures, timeline)
             pairs = numbered.add(connection, schema.shadow_pairs, batch.pairs, timeline)
-            feedback.add(connection, batch)
+            feedback.add(connection, batch, timeline)
             kept_pictures.add(connection, batch.kept, timeline)
             exposure_sums.add(connection, added)
             latency_sums.add(connection, added)

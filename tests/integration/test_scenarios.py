@@ -31,8 +31,9 @@ from tests.simulated import ACCURACY, KNOWS, MODEL_SHARE, START_MS, complaint_ra
 FOLDER = Path(__file__).parents[2] / "docs/scenarios"
 SEEDS = range(1, 1 + int(os.environ.get("SERVE_APP_SEEDS", "2")))
 FULL_SIZE = 20
-# In the suite; the loss of a quarter of one arm takes many users to be seen for sure.
-REQUESTS = {"lost-users": 20_000}
+# In the suite; the loss of a quarter of one arm takes many users to be seen for sure, and so do
+# regions that are told apart.
+REQUESTS = {"lost-users": 20_000, "koalas-in-australia": 20_000}
 FEWER = 8_000
 DAY = Period(START_MS, START_MS + DAY_MS)
 LOOKS = 30

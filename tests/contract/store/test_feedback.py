@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve_app.domain import Feedback
+from serve_app.recording.batch import Adoption
 from serve_app.store.feedback import MOST_WORDS
 from serve_app.store.store import Store
 from tests.contract.store.examples import (
@@ -174,3 +176,17 @@ def test_of_many_words_on_an_answer_the_first_and_the_last_are_kept(store: Store
     store.record(batch(*many))
     store.record(batch(*many))
     assert [at_ms for at_ms, _ in words(store)] == [many[-1].at_ms, *kept[-2::-1]]
+
+
+def test_a_late_word_takes_the_place_of_none_that_came_in_time(store: Store) -> None:
+    """However many there were."""
+    rule = {"kind": "ab_test", "experiment": "k", "unit": "user", "outcome": {"window": "1m"}}
+    store.record(batch(Adoption(0, "aaaaaaaa", json.dumps(rule))))
+    answer = {"answered_at_ms": 0}
+    store.record(batch(*(feedback(n, label=f"{n}", **answer) for n in range(MOST_WORDS))))
+    late = [feedback(60_001 + n, label=f"late {n}", **answer) for n in range(3)]
+    for one in late:
+        store.record(batch(one))
+    assert [at_ms for at_ms, _ in words(store)] == [*range(MOST_WORDS)][::-1]
+    store.record(batch(feedback(60_000, label="just in time", **answer)))
+    assert words(store)[:2] == [(60_000, "just in time"), (MOST_WORDS - 2, f"{MOST_WORDS - 2}")]

@@ -125,7 +125,7 @@ def test_a_word_after_the_window_replaces_none_that_came_in_time(
     rule = {"kind": "ab_test", "experiment": "k", "unit": "user", "outcome": {"window": "1m"}}
     store.record(batch(Adoption(0, "aaaaaaaa", json.dumps(rule)), exposure(1, at_ms=0)))
     for time_s in reversed(times_s) if backwards else times_s:
-        store.record(batch(feedback(1000 * time_s, label=str(time_s))))
+        store.record(batch(feedback(1000 * time_s, answered_at_ms=0, label=str(time_s))))
     assert [row["told_at_ms"] for row in rows(store)] == [1000 * counts]
 
 

@@ -188,6 +188,11 @@ class TestCheck:
             "animals.ShadowPool is none of Ingress, StablePool, CandidatePool"
         )
 
+    def test_a_deployment_is_named_once(self, document: dict[str, Any]) -> None:
+        deployments = animals(document)["deployments"]
+        deployments.append(deployments[1])
+        assert str(refusal(document)) == "animals.deployments names one twice"
+
     def test_the_router_is_the_codes(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"][1]["request_router_config"] = {}
         assert refusal(document).path == "animals.StablePool.request_router_config"

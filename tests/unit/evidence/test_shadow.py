@@ -198,6 +198,14 @@ class TestLatency:
         assert once[0] == pytest.approx(often[0])
         assert (once[1].low, once[1].high) == pytest.approx((often[1].low, often[1].high))
 
+    def test_who_was_never_timed_is_no_unit(self) -> None:
+        """Stable failed, say: there is nothing to be paired with."""
+        d = np.random.default_rng(4).normal(2, 1, 300)
+        rows = [(n, 1.0, x, x * x) for n, x in enumerate(d.tolist(), 1)]
+        untimed = [(n, 0.0, 0.0, 0.0) for n in range(1000, 6000)]
+        alone, beside = (latency_difference(*sums(*r))[1] for r in (rows, rows + untimed))
+        assert (alone.low, alone.high) == pytest.approx((beside.low, beside.high), rel=1e-12)
+
     def test_the_ratio_is_linearised(self) -> None:
         """Users who send more are slower: against statsmodels' regression on a constant, clustered
         by user."""

@@ -339,7 +339,7 @@ def known(assigned: Assigned, words: Words, units: int) -> tuple[Assigned, Words
 
 @pytest.mark.parametrize(
     ("users", "share", "alike"),
-    [(30, 0.1, 1.0), (200, 0.02, 1.0), (200, 0.5, 0.2), (800, 0.97, 0.2)],
+    [(30, 0.1, 1.0), (200, 0.02, 1.0), (300, 0.3, 1.0), (200, 0.5, 0.2), (800, 0.97, 0.2)],
 )
 def test_rates_of_a_shadow_whose_users_send_what_is_alike(
     users: int, share: float, alike: float

@@ -302,3 +302,20 @@ def test_numbers_in_json_are_bounded() -> None:
     )
     with pytest.raises(BadTensor, match="1080000 numbers, and 1000000 are read from JSON"):
         read(body.encode(), None)
+
+
+def test_lists_are_bounded_like_their_elements() -> None:
+    """A body of empty ones says nothing, and that at length."""
+    given = {"name": "pixels", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [[]] * 100_000}
+    with pytest.raises(BadTensor, match="does not hold 192 numbers"):
+        read(json.dumps({"inputs": [given]}).encode(), None)
+    nested = np.zeros((1, 8, 8, 3), int).tolist()
+    assert read(json.dumps({"inputs": [given | {"data": nested}]}).encode(), None).pictures
+
+
+def test_a_shape_of_many_dimensions_is_told_in_few_words() -> None:
+    given = {"name": "pixels", "datatype": "UINT8", "shape": [1] * 100_000, "data": []}
+    with pytest.raises(BadTensor) as caught:
+        read(json.dumps({"inputs": [given]}).encode(), None)
+    assert "of 100000 dimensions: expected UINT8" in str(caught.value)
+    assert len(str(caught.value)) < 200

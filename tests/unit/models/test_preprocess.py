@@ -365,6 +365,17 @@ class TestLimit:
             to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25 - 1)
 
 
+def many_pictures(first: bytes) -> bytes:
+    """An MPO, which phones write, that begins with a JPEG."""
+    content = BytesIO()
+    other = scene(40, 25)
+    other.save(content, "MPO", save_all=True, append_images=[other])
+    mpo = content.getvalue()
+    app2 = mpo.index(b"\xff\xe2")
+    length = 2 + int.from_bytes(mpo[app2 + 2 : app2 + 4])
+    return first[:2] + mpo[app2 : app2 + length] + first[2:] + mpo
+
+
 class TestWork:
     """A small file of few pixels may be a lot of work."""
 
@@ -375,8 +386,24 @@ class TestWork:
         assert to_pixels(usual, 8).shape == (8, 8, 3)
         last = usual.rindex(b"\xff\xda")
         many = usual[:last] + (MAX_SCANS + 1) * usual[last:-2] + usual[-2:]
-        with pytest.raises(BrokenImage, match=r"scans, and 32 are read: save the picture anew"):
+        with pytest.raises(BrokenImage, match=r"more than 32 scans .*: save the picture anew"):
             to_pixels(many, 8)
+        with pytest.raises(BrokenImage, match="more than 32 scans"):
+            to_pixels(many_pictures(many), 8)
+
+    @pytest.mark.parametrize("progressive", [True, False])
+    def test_what_is_in_other_segments_or_behind_the_picture_is_no_scan(
+        self, progressive: bool
+    ) -> None:
+        """Such as a thumbnail, or the film of a phone's moving photograph."""
+        scan = b"\xff\xda\x00\x08" * 100
+        data = encoded(scene(40, 25), "JPEG", progressive=progressive, comment=scan)
+        assert np.array_equal(to_pixels(data + scan, 8), to_pixels(data, 8))
+
+    def test_a_jpeg_of_many_segments_is_refused(self) -> None:
+        data = encoded(scene(40, 25), "JPEG")
+        with pytest.raises(BrokenImage, match="10000 segments"):
+            to_pixels(data[:2] + 10_001 * b"\xff\xfe\x00\x02" + data[2:], 8)
 
     def test_the_text_of_a_png_is_read_up_to_a_limit(self) -> None:
         """A thousandth of it, compressed, would come with the file."""

@@ -23,7 +23,7 @@ from serve_app.lifecycle.up import BASE
 from serve_app.recording.batch import Batch
 from serve_app.store.errors import StoreError
 from tests.unit.recording.fakes import kept
-from tests.unit.service import PARALLEL
+from tests.unit.service import PARALLEL, SINGLE
 
 with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
     warnings.simplefilter("ignore")
@@ -143,6 +143,9 @@ def test_what_could_not_be_recorded_is_recorded_later_with_who_did_it(
                 " full"
             )
             assert len(sent) == 1
+            with pytest.raises(StoreError):
+                await made.set_rule(SINGLE, "bob", "first things first")
+            assert len(sent) == 1
             monkeypatch.setattr(made._store, "add_revision", add)
             await made._notice()
             await made._notice()
@@ -173,6 +176,9 @@ def test_what_could_not_be_recorded_is_recorded_later_with_who_did_it(
         ("animals", "args", {"bakend": "torch"}, "animals.args.bakend is refused"),
         ("animals", "args", {"backend": "jax"}, "animals.args.backend is refused"),
         ("file", "http_options", {"prot": 8000}, "http_options.prot is no key of"),
+        ("another", "deployments", {"a": 1}, "is refused"),
+        ("another", "deployments", "abc", "is refused"),
+        ("another", "colour", "red", "another.colour is no key of"),
         ("file", "colour", "red", "colour is no key of"),
     ],
 )
@@ -182,7 +188,10 @@ def test_what_serve_would_ignore_or_fail_to_build_is_refused(
     document = config.read(BASE)
     animals = document["applications"][0]
     (pool,) = [d for d in animals["deployments"] if d["name"] == "StablePool"]
-    {"pool": pool, "animals": animals, "file": document}[place][key] = value
+    another = {"name": "another", "route_prefix": "/another", "import_path": "x:another"}
+    if place == "another":
+        document["applications"].append(another)
+    {"pool": pool, "animals": animals, "file": document, "another": another}[place][key] = value
 
     async def ask() -> None:
         async with alone() as made:
