@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +26,7 @@ def attended(tmp_path: Path) -> Run:
     """A run whose starter is this process; it has started nothing."""
     (tmp_path / "sockets").mkdir()
     return Run(
-        id="0123456789abcdef",
+        id=secrets.token_hex(8),
         file="/x/base.yaml",
         url="http://127.0.0.1:8000",
         started_at="2026-11-23T06:52:00+00:00",

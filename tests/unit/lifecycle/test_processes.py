@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from serve_app.lifecycle.signals import Signals
 from serve_app.lifecycle.voice import Voice
 from tests.unit.lifecycle.conftest import fill_disk
 
-MARK = {"SERVE_APP_RUN": "0123456789abcdef"}
+MARK = {"SERVE_APP_RUN": secrets.token_hex(8)}  # tests run side by side
 # A leader with a child that shows nothing, as Ray's agents; {0} is what the leader does first.
 SESSION = "{0} env -i sleep 60 & exec sleep 60"
 DEAF = "trap '' INT TERM;"
