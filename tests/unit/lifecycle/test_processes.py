@@ -111,7 +111,8 @@ def test_an_identity_is_of_the_living() -> None:
 
 def run_of(attended: Run, leader: psutil.Process) -> Run:
     """A run that has lost its starter."""
-    return replace(attended, starter=Identity(os.getpid(), 0.0), service=identify(leader))
+    starter = Identity(os.getpid(), 0.0)
+    return replace(attended, id=MARK["SERVE_APP_RUN"], starter=starter, service=identify(leader))
 
 
 def test_down_ends_a_run_that_lost_its_starter(
