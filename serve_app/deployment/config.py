@@ -34,7 +34,6 @@ IN_PLACE = (
     "user_config",
 )
 
-
 ROUTES = {DATA_PLANE: "/", CONTROL_PLANE: f"/{CONTROL_PLANE}"}
 DEPLOYMENTS = {DATA_PLANE: (INGRESS, *Pool), CONTROL_PLANE: (CONTROLLER, CONSOLE)}
 
@@ -98,8 +97,9 @@ def check(document: dict[str, Any], known: Collection[str]) -> Rule:
                 f"{DATA_PLANE}.{name}.request_router_config",
                 "is set: the code has the one that canaries need",
             )
+    controller = _deployments(named, CONTROL_PLANE).get(CONTROLLER, {})
     for key in ("num_replicas", "autoscaling_config"):
-        if key in _deployments(named, CONTROL_PLANE).get(CONTROLLER, {}):
+        if key in controller:
             raise BadConfig(
                 f"{CONTROL_PLANE}.{CONTROLLER}.{key}", "is set: there is one, which alone writes"
             )

@@ -30,7 +30,6 @@ LABEL, PROBABILITIES = "label", "probabilities"
 OUTPUTS = (LABEL, PROBABILITIES)
 _ELEMENT = struct.Struct("<I")  # the length before each element of a binary BYTES tensor
 
-
 # Lists whose entries are checked end at the first wrong one: a body of 10 MiB may hold a million.
 _FIRST_FAULT = Field(fail_fast=True)
 _FEW = Field(max_length=100, fail_fast=True)

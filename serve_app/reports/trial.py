@@ -13,12 +13,13 @@ from serve_app.evidence.units import Flags, Floats, Ints, strata
 from serve_app.evidence.units import Labels as Texts
 from serve_app.reports.experiment import Experiment
 from serve_app.reports.period import Period
+from serve_app.store.columns import Rows
 from serve_app.store.judged import Judged
 from serve_app.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Units:
+class Units(Rows):
     """Each where it was assigned first; a row may be several that said nothing.
 
     Attributes:
@@ -39,17 +40,6 @@ class Units:
         """Ready to be compared."""
         stratum = strata(self.epoch, self.hour, self.treated, count=self.count)
         return Assigned(self.unit, stratum, self.treated, self.count)
-
-    def only(self, rows: Flags) -> Units:
-        """Those of some rows."""
-        return Units(
-            self.unit[rows],
-            self.epoch[rows],
-            self.hour[rows],
-            self.region[rows],
-            self.treated[rows],
-            self.count[rows],
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

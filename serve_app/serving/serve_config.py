@@ -69,9 +69,8 @@ def parse(document: dict[str, Any]) -> ServeDeploySchema:
             _known(scaling, AutoscalingConfig.model_fields, f"{of_it}autoscaling_config.")
             if isinstance(scaling, dict):
                 _read(AutoscalingConfig, scaling, f"{of_it}autoscaling_config.")
-    for application in document.get("applications", []):
         if application.get("name") == DATA_PLANE:
-            _read(AnimalsArgs, application.get("args") or {}, f"{DATA_PLANE}.args.")
+            _read(AnimalsArgs, application.get("args") or {}, f"{path}args.")
     return parsed
 
 

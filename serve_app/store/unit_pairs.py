@@ -59,7 +59,7 @@ def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) 
             (
                 epoch or 0,
                 pair.at_ms // DAY_MS,
-                number(pair.unit) if pair.unit else 0,
+                number(pair.unit),
                 pair.region or "",
                 pair.label or "",
             ),

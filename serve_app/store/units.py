@@ -78,12 +78,12 @@ class FirstAssignments:
     units: int
 
 
-def number(unit: str) -> int:
-    """The first 64 bits of a unit's keyed hash, as a signed number.
+def number(unit: str | None) -> int:
+    """The first 64 bits of a unit's keyed hash, as a signed number; 0 of nobody.
 
     Of a million units, two share it with a probability of 3 in 100 million.
     """
-    return int(unit[:16], 16) - (1 << 63)
+    return int(unit[:16], 16) - (1 << 63) if unit else 0
 
 
 def of(exposure: Exposure, timeline: Timeline) -> int:
@@ -95,7 +95,7 @@ def of(exposure: Exposure, timeline: Timeline) -> int:
             unit = exposure.session
         case _:
             unit = None
-    return number(unit) if unit else 0
+    return number(unit)
 
 
 def add(
