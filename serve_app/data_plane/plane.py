@@ -262,26 +262,23 @@ class DataPlane:
     async def _try(self, rule: Rule, plan: Plan, pictures: Prepared) -> Answer:
         """The candidate's answer, if it comes in time.
 
-        What the watch knows is about the candidate of the rule in force: a request of the rule
-        before it asks, and tells the watch nothing.
+        Whether it can be asked is known under the rule in force: a request of the one before asks.
         """
         if self._rule is rule and not self.watch.up:
             raise NotReady("the candidate has no replica that can answer")
+        candidate = rule.candidate_replicas
         try:
             async with asyncio.timeout(plan.timeout_s):
                 answer = await self._ask(plan, pictures)
         except (TimeoutError, TooSlow) as exc:
-            if self._rule is rule:
-                self.watch.was_slow()
+            self.watch.was_slow(candidate)
             raise TooSlow(f"the candidate did not answer within {plan.timeout_s:g} s") from exc
         except NotReady:
-            if self._rule is rule:
-                self.watch.was_unreachable()
+            self.watch.was_unreachable(candidate)
             raise
         if answer.version != plan.assigned:
             raise NotReady(f"{plan.pool.value} holds {answer.version}, not {plan.assigned}")
-        if self._rule is rule:
-            self.watch.answered()
+        self.watch.answered(candidate)
         return answer
 
     async def _ask(self, plan: Plan, pictures: Prepared) -> Answer:

@@ -112,7 +112,7 @@ class Shadower:
             logger.exception("copy.failed")
             self._failed(copy, Problem.code)
         else:
-            self._watch.answered()
+            self._watch.answered(candidate)
             self._note(copy, Outcome.COPIED, None, answer)
         finally:
             self.in_flight -= len(copy.pictures)
@@ -121,9 +121,9 @@ class Shadower:
         if code in (TooSlow.code, Busy.code):
             self.governor.lagged()
         if code == TooSlow.code:
-            self._watch.was_slow()
+            self._watch.was_slow(copy.rule.candidate_replicas)
         elif code == NotReady.code:
-            self._watch.was_unreachable()
+            self._watch.was_unreachable(copy.rule.candidate_replicas)
         self._note(copy, Outcome.FAILED, code)
 
     def _note(

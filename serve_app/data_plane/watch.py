@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 class CandidateWatch:
-    """Follows the candidate of the rule in force.
+    """Follows the candidate of the rule in force. What it is told of another one, by requests of
+    the rule before, says nothing of that.
 
     Attributes:
         ready: It could answer at least once under this candidate. This stays: a candidate that
@@ -45,19 +46,24 @@ class CandidateWatch:
         if candidate:
             self._unknown.set()
 
-    def answered(self) -> None:
+    def answered(self, candidate: Candidate | None) -> None:
         """It answered in time."""
-        self._slow = 0
+        if candidate == self._candidate:
+            self._slow = 0
 
-    def was_slow(self) -> None:
+    def was_slow(self, candidate: Candidate | None) -> None:
         """It did not answer in time."""
+        if candidate != self._candidate:
+            return
         self._slow += 1
         if self._slow >= SLOW_IN_A_ROW:
             self._resting = True
-            self.was_unreachable()
+            self.was_unreachable(candidate)
 
-    def was_unreachable(self) -> None:
+    def was_unreachable(self, candidate: Candidate | None) -> None:
         """It could not be asked; until a replica shows again, nobody tries."""
+        if candidate != self._candidate:
+            return
         self.up = False
         self._slow = 0
         self._unknown.set()

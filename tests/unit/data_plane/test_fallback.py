@@ -56,7 +56,7 @@ async def classify(
 
 def take_down(service: Service) -> None:
     service.pools.hidden = {"v2"}
-    service.plane.watch.was_unreachable()
+    service.plane.watch.was_unreachable(service.plane.rule.candidate_replicas)
 
 
 def facts(exposure: Exposure) -> tuple[str, str | None, str | None, str | None]:

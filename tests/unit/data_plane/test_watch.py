@@ -57,7 +57,7 @@ async def a_while() -> None:
 def tire(watch: CandidateWatch) -> None:
     """Let it be slow until it counts as down."""
     for _ in range(SLOW_IN_A_ROW):
-        watch.was_slow()
+        watch.was_slow(V2)
 
 
 def test_it_is_not_ready_until_a_replica_of_the_right_pool_holds_the_version() -> None:
@@ -100,7 +100,7 @@ def test_ready_stays_when_it_goes_down_and_it_is_up_again_when_a_replica_shows()
         watch.follow(V2)
         await until(lambda: watch.up)
         del pools.assigned[Pool.CANDIDATE]
-        watch.was_unreachable()
+        watch.was_unreachable(V2)
         await a_while()
         assert (watch.ready, watch.up) == (True, False)
         pools.assigned[Pool.CANDIDATE] = "v2"
@@ -149,16 +149,16 @@ def test_slow_answers_in_a_row_bring_it_down_and_a_good_one_between_resets() -> 
         await until(lambda: watch.up)
         for _ in range(10):
             for _ in range(SLOW_IN_A_ROW - 1):
-                watch.was_slow()
-            watch.answered()
+                watch.was_slow(V2)
+            watch.answered(V2)
         assert watch.up
         for _ in range(SLOW_IN_A_ROW):
             assert watch.up
-            watch.was_slow()
+            watch.was_slow(V2)
         assert (watch.ready, watch.up) == (True, False)
         await until(lambda: watch.up)
         for _ in range(SLOW_IN_A_ROW - 1):  # it begins to count anew
-            watch.was_slow()
+            watch.was_slow(V2)
         assert watch.up
 
     scenario(play)
@@ -170,12 +170,20 @@ def test_slow_answers_of_the_candidate_before_do_not_count() -> None:
         watch.follow(V2)
         await until(lambda: watch.up)
         for _ in range(SLOW_IN_A_ROW - 1):
-            watch.was_slow()
+            watch.was_slow(V2)
         pools.assigned[Pool.CANDIDATE] = "v1"
-        watch.follow(Candidate("v1", Pool.CANDIDATE))
+        other = Candidate("v1", Pool.CANDIDATE)
+        watch.follow(other)
         await until(lambda: watch.up)
-        watch.was_slow()
+        watch.was_slow(other)
         assert watch.up
+        tire(watch)  # requests that were under way when the rule changed
+        watch.was_unreachable(V2)
+        assert watch.up
+        for _ in range(SLOW_IN_A_ROW - 1):
+            watch.answered(V2)
+            watch.was_slow(other)
+        assert not watch.up
 
     scenario(play)
 
@@ -209,10 +217,10 @@ def test_what_comes_late_during_the_rest_does_not_lengthen_it_nor_ask_for_anothe
         tire(watch)
         await asyncio.sleep(REST_S / 2)
         tire(watch)
-        watch.was_unreachable()
+        watch.was_unreachable(V2)
         await asyncio.sleep(REST_S / 2 + 0.01)
         assert watch.up
-        watch.was_unreachable()
+        watch.was_unreachable(V2)
         await asyncio.sleep(0.01)
         assert watch.up, "one that is not slow is looked for at once"
 
@@ -244,7 +252,7 @@ def test_it_asks_nobody_while_all_is_known() -> None:
         await until(lambda: watch.up)
         assert pools.looks == 1
         for _ in range(100):
-            watch.answered()
+            watch.answered(V2)
         await asyncio.sleep(3_600)
         assert pools.looks == 1
 
@@ -258,7 +266,7 @@ def test_it_looks_at_once_when_it_goes_down() -> None:
         pools.assigned[Pool.CANDIDATE] = "v2"
         watch.follow(V2)
         await until(lambda: watch.up)
-        watch.was_unreachable()
+        watch.was_unreachable(V2)
         await asyncio.sleep(PROBE_INTERVAL_S / 10)
         assert watch.up
 
@@ -293,7 +301,7 @@ def test_a_late_failure_of_a_candidate_that_nobody_tries_any_more_does_no_harm()
         watch.follow(V2)
         await until(lambda: watch.up)
         watch.follow(None)
-        watch.was_unreachable()
+        watch.was_unreachable(V2)
         await a_while()
         assert (watch.ready, watch.up) == (False, False)
         watch.follow(V2)
@@ -392,11 +400,11 @@ def test_whatever_happens_up_means_ready_and_what_there_is_gets_found(steps: lis
                     followed = None
                     watch.follow(None)
                 case "slow":
-                    watch.was_slow()
+                    watch.was_slow(V2)
                 case "unreachable":
-                    watch.was_unreachable()
+                    watch.was_unreachable(V2)
                 case "answered":
-                    watch.answered()
+                    watch.answered(V2)
                 case "shows":
                     pools.assigned[Pool.CANDIDATE] = "v2"
                 case "goes":

@@ -109,7 +109,7 @@ def test_what_is_explained_happens(
         service.try_out(**content)
         if is_down:
             service.pools.hidden = {"v2"}
-            service.plane.watch.was_unreachable()
+            service.plane.watch.was_unreachable(service.plane.rule.candidate_replicas)
     headers = contexts(name)
     both = service.run(explain_and_classify(service, headers))
     exposures = service.exposures()

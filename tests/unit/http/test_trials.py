@@ -42,7 +42,7 @@ def infer(service: Service, pictures: list[bytes], **headers: str) -> httpx.Resp
 def meet(service: Service, fate: Any) -> None:
     if fate == "absent":
         del service.pools.assigned[Pool.CANDIDATE]
-        service.plane.watch.was_unreachable()
+        service.plane.watch.was_unreachable(service.plane.rule.candidate_replicas)
     elif fate is not None:
         service.pools.fates["v2"] = asyncio.Event() if fate == "hanging" else fate
 

@@ -123,7 +123,7 @@ def test_the_candidate_is_wanted_then_ready_then_up(service: Service, written: A
     service.try_out(**PARALLEL)
     assert told() == (1, 1, 1)
     assert written("effective_weight") == {(): 0.3}
-    service.plane.watch.was_unreachable()
+    service.plane.watch.was_unreachable(service.plane.rule.candidate_replicas)
     assert told() == (1, 1, 0)
     service.obey()
     assert told() == (0, 0, 0)
