@@ -17,7 +17,6 @@ from serve_app.errors import DeployFailed, NotRunning, Refused
 from serve_app.health import troubles
 from serve_app.rules.parse import KINDS, PoolConfig
 from serve_app.rules.rule import Rule
-from serve_app.rules.shadow import Shadow
 
 WAIT_S = 180.0
 RECREATED_S = 1200.0  # the Controller gives up before
@@ -133,8 +132,7 @@ def lacking(wanted: Goal, rule: dict[str, Any], status: dict[str, Any]) -> list[
             running = _running(status, pool["pool"])
             found += _lacking_in(pool["pool"], config, held(pool), running)
     candidate = wanted.rule.candidate_replicas
-    asked = wanted.rule.share > 0 or isinstance(wanted.rule, Shadow)
-    if candidate and asked and not (rule["candidate"] or {}).get("ready"):
+    if candidate and not (rule["candidate"] or {}).get("ready"):
         found.append(f"the candidate {candidate.version} is not ready")
     return found
 

@@ -29,11 +29,13 @@ from tests.e2e.patience import eventually
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "deploy_configs"
+PATIENCE_S = 15  # with a candidate: that this machine is busy is no failure of it
 PARALLEL: dict[str, Any] = {
     "kind": "canary_parallel",
     "stable": "v1",
     "candidate": "v2",
     "experiment": "e2e-parallel",
+    "timeout_s": PATIENCE_S,
 }
 ROLLING: dict[str, Any] = {
     "kind": "canary_rolling",
@@ -41,6 +43,7 @@ ROLLING: dict[str, Any] = {
     "candidate": "v2",
     "of": 4,
     "experiment": "e2e-rolling",
+    "timeout_s": PATIENCE_S,
 }
 REQUESTS = 2000
 SLOWER_V2 = ROOT / "docs/scenarios/slower-v2.yaml"

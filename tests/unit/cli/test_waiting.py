@@ -117,9 +117,12 @@ def test_a_candidate_that_is_asked_must_be_ready(name: str) -> None:
     ]
 
 
-def test_a_candidate_without_a_share_need_not_be_ready() -> None:
+def test_a_candidate_without_a_share_must_be_ready_too() -> None:
+    """Whoever is tagged asks for it."""
     wanted = deployed("canary_parallel", weight=0.0)
-    assert lacking(wanted, answer(wanted, "v1", "v2", ready=False), status()) == []
+    assert lacking(wanted, answer(wanted, "v1", "v2", ready=False), status()) == [
+        "the candidate v2 is not ready"
+    ]
 
 
 def test_the_pool_of_a_candidate_is_waited_for_only_where_the_rule_has_it() -> None:
