@@ -27,26 +27,46 @@ from serve_app.lifecycle.run import current_run, load
 from serve_app.lifecycle.up import BASE
 
 ROOT = Path(__file__).parents[2]
-FILE = BASE
 SERVE_APP = [sys.executable, "-m", "serve_app"]
 READY_S = 240.0
 STOPPED_S = 60.0
+
+SMALL = """
+from ray import serve
+@serve.deployment
+class Small:
+    def __call__(self): return "ready"
+def app(args): return Small.bind()
+"""
+BROKEN = """
+from ray import serve
+@serve.deployment
+class Broken:
+    def __init__(self): raise ValueError('the weights of v9 are missing')
+def app(args): return Broken.bind()
+"""
 
 Running = set[Identity]
 
 
 @dataclass
 class Machine:
-    """A home of the test's own on this machine, and the commands in it."""
+    """A home of the test's own on this machine, and the commands in it.
+
+    Attributes:
+        file: The deployment file of the smallest service there is: what is started and ended around
+            it are the same processes.
+    """
 
     home: Home
+    file: Path
     starters: list[psutil.Popen] = field(default_factory=list)
 
-    def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*SERVE_APP, *arguments],
             cwd=ROOT,
-            env=self.environ | environ,
+            env=self.environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -56,10 +76,10 @@ class Machine:
 
     def up(self, *before: str) -> psutil.Process:
         """A starter in the foreground of nobody; `before` is what runs it, such as a shell."""
-        command = [*before, shlex.join([*SERVE_APP, "up", str(FILE)])] if before else None
+        command = [*before, shlex.join([*SERVE_APP, "up", str(self.file)])] if before else None
         with open(self.printed, "w") as printed:
             started = psutil.Popen(
-                command or [*SERVE_APP, "up", str(FILE)],
+                command or [*SERVE_APP, "up", str(self.file)],
                 cwd=ROOT,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
@@ -93,17 +113,29 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     """Fails, and names the owner, when somebody else has our ports; leaves nothing behind."""
-    needed = ports.needed(serve_file.read(FILE), os.environ)
+    needed = ports.needed(serve_file.read(BASE), os.environ)
     assert [str(taken) for taken in ports.taken(needed)] == []
     (tmp_path / "home").mkdir(mode=0o700)
-    machine = Machine(Home(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    machine = Machine(Home(tmp_path / "home"), write(tmp_path, "small", SMALL))
     yield machine
     run = load(machine.home)
     machine.command("down")
     kill(*filter(lives, machine.starters))  # those that a failing test left
     assert run is None or run.processes() == []
+
+
+def write(folder: Path, name: str, application: str) -> Path:
+    """An application, and the deployment file that imports it from this folder."""
+    (folder / f"{name}.py").write_text(application)
+    file = folder / f"{name}.yaml"
+    file.write_text(
+        "http_options: {host: 127.0.0.1}\n"
+        f"applications: [{{name: {name}, route_prefix: /, import_path: '{name}:app'}}]\n"
+    )
+    return file
 
 
 def wait_for(condition: Callable[[], object], seconds: float) -> None:
@@ -142,7 +174,7 @@ def assert_gone(running: Running, machine: Machine) -> None:
     assert [identity for identity in running if identity.living()] == []
     pids = {identity.pid for identity in running}
     assert [c for c in psutil.net_connections("tcp") if c.pid in pids] == []
-    assert ports.taken(ports.needed(serve_file.read(FILE), os.environ)) == []
+    assert ports.taken(ports.needed(serve_file.read(BASE), os.environ)) == []
     assert [path.name for path in machine.home.folder("run").iterdir()] == ["serve.log"]
     assert not marked(machine)
 
@@ -190,7 +222,7 @@ def test_a_killed_starter_is_in_the_way_until_down(machine: Machine) -> None:
     assert_serving()
     running = machine.started()
 
-    refused = machine.command("up", str(FILE))
+    refused = machine.command("up", str(machine.file))
     assert refused.returncode == 1
     assert re.search(r"port 8000 \(service\) is taken by pid \d+ \(haproxy\)", refused.stderr)
     assert re.search(r"was killed and left processes .*: .* down ends them", refused.stderr)
@@ -225,7 +257,7 @@ def test_a_service_that_dies_is_told_and_cleared(machine: Machine) -> None:
 
 
 def test_a_detached_start_returns_when_ready_and_down_ends_it(machine: Machine) -> None:
-    detached = machine.command("up", str(FILE), "--detach")
+    detached = machine.command("up", str(BASE), "--detach")
     assert detached.returncode == 0, detached.stderr
     assert "It runs in the background" in detached.stdout
     assert_serving()
@@ -234,7 +266,7 @@ def test_a_detached_start_returns_when_ready_and_down_ends_it(machine: Machine) 
     assert run is not None
     assert run.is_attended
 
-    again = machine.command("up", str(FILE))
+    again = machine.command("up", str(BASE))
     assert again.returncode == 1
     assert f"was started at {run.started_at} by pid {run.starter.pid}" in again.stderr
 
@@ -246,19 +278,8 @@ def test_a_detached_start_returns_when_ready_and_down_ends_it(machine: Machine) 
 
 
 def test_a_start_that_fails_says_why_and_leaves_nothing(machine: Machine, tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text(
-        "from ray import serve\n"
-        "@serve.deployment\n"
-        "class Broken:\n"
-        "    def __init__(self): raise ValueError('the weights of v9 are missing')\n"
-        "def app(args): return Broken.bind()\n"
-    )
-    file = tmp_path / "broken.yaml"
-    file.write_text(
-        "http_options: {host: 127.0.0.1}\n"
-        "applications: [{name: animals, route_prefix: /, import_path: 'broken:app'}]\n"
-    )
-    failed = machine.command("up", str(file), PYTHONPATH=str(tmp_path))
+    file = write(tmp_path, "broken", BROKEN)
+    failed = machine.command("up", str(file))
     assert failed.returncode == 1
     assert "the weights of v9 are missing" in failed.stderr
     assert "are free again" in failed.stdout
@@ -268,7 +289,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(machine: Machine, tmp_pa
 
 def test_a_taken_port_is_refused_with_its_owner(machine: Machine) -> None:
     with socket.create_server(("", 9101)):
-        refused = machine.command("up", str(FILE))
+        refused = machine.command("up", str(machine.file))
     assert refused.returncode == 1
     assert f"port 9101 (HAProxy metrics) is taken by pid {os.getpid()}" in refused.stderr
     assert "RAY_SERVE_HAPROXY_METRICS_PORT" in refused.stderr

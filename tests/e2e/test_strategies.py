@@ -261,7 +261,7 @@ def test_a_tag_decides_for_a_request(service: Any, file: Any, examples: Any) -> 
 def test_stable_answers_for_a_candidate_that_was_killed(
     service: Any, file: Any, examples: Any
 ) -> None:
-    set_rule(service, file, PARALLEL | {"weight": 0.5})
+    set_rule(service, file, PARALLEL | {"weight": 0.5, "timeout_s": 2})
     with Load(examples, users=100) as load:
         load.wait_for(50, ("v2", "split"))
         start = len(load.asked)
