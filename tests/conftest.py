@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A real Chromium."""
-    from playwright.sync_api import sync_playwright  # most tests need no browser
+    from playwright.sync_api import expect, sync_playwright  # most tests need no browser
 
+    expect.set_options(timeout=30_000)  # ms
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if not program:
         pytest.skip("no Chromium: install it to test the pages and the Ray dashboard")

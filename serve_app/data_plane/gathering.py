@@ -29,7 +29,7 @@ class Gatherer:
     While `eager_calls` calls are under way, what comes gathers, so that one client pays no delay
     and many share the hop; a full call starts beside them, so that load reaches every replica. A
     call that takes longer than `patience_s` may never end, for its replica is frozen or gone: then
-    nobody waits for it any more but those whom it carries.
+    nobody waits for it any more but those whom it carries; and it ends when they have given up.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Gatherer:
             # one id, by which Serve's router tells them apart.
             loop = asyncio.get_running_loop()
             task = loop.create_task(self._run(batch), context=contextvars.Context())
-            self._calls[task] = loop.call_later(self._patience_s, self._is_late, task)
+            self._calls[task] = loop.call_later(self._patience_s, self._is_late, task, batch)
             task.add_done_callback(self._ended)
 
     def _may_call(self) -> bool:
@@ -105,8 +105,14 @@ class Gatherer:
             self._queue.popleft()
         return batch
 
-    def _is_late(self, task: asyncio.Task[None]) -> None:
+    def _is_late(self, task: asyncio.Task[None], batch: list[_Waiting]) -> None:
+        def given_up(_: object) -> None:
+            if all(waiting.reply.done() for waiting in batch):
+                task.cancel()
+
         self._late.add(task)
+        for waiting in batch:
+            waiting.reply.add_done_callback(given_up)
         self._start_calls()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

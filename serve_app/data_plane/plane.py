@@ -268,11 +268,11 @@ class DataPlane:
             raise NotReady("the candidate has no replica that can answer")
         candidate = rule.candidate_replicas
         try:
-            async with asyncio.timeout(plan.timeout_s):
+            async with self.watch.waiting(candidate, plan.timeout_s):
                 answer = await self._ask(plan, pictures)
-        except (TimeoutError, TooSlow) as exc:
+        except TooSlow:
             self.watch.was_slow(candidate)
-            raise TooSlow(f"the candidate did not answer within {plan.timeout_s:g} s") from exc
+            raise
         except NotReady:
             self.watch.was_unreachable(candidate)
             raise

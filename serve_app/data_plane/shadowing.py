@@ -95,14 +95,12 @@ class Shadower:
     async def _ask(self, copy: _Copy) -> None:
         rule, candidate = copy.rule, copy.rule.candidate_replicas
         try:
-            async with asyncio.timeout(rule.timeout_s):
+            async with self._watch.waiting(candidate, rule.timeout_s):
                 answer = await self._asker.ask(
                     candidate.pool, None, candidate.version, copy.pictures
                 )
             if answer.version != candidate.version:
                 raise NotReady(f"{candidate.pool.value} holds {answer.version}")
-        except TimeoutError:
-            self._failed(copy, TooSlow.code)
         except asyncio.CancelledError:
             self._note(copy, Outcome.FAILED, STOPPED)
             raise

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 
 from serve_app.data_plane.pools import Pools
+from serve_app.errors import NotReady, TooSlow
 from serve_app.rules.rule import Candidate
 from serve_app.tasks import is_to_end
 
 PROBE_INTERVAL_S = 0.25
 SLOW_IN_A_ROW = 3  # answers that did not come in time, until it counts as down
+LATE_S = 0.5  # for an answer, after which the candidate is looked for
 REST_S = 1.0  # for a slow one, before it is looked for: its replica says that it is there
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,7 @@ class CandidateWatch:
         self._unknown = asyncio.Event()
         self._slow = 0
         self._resting = False
+        self._waiting: set[asyncio.Timeout] = set()  # for the candidate
         self.ready = False
         self.up = False
 
@@ -43,8 +48,34 @@ class CandidateWatch:
         self.ready = self.up = False
         self._slow = 0
         self._resting = False
+        self._waiting.clear()
         if candidate:
             self._unknown.set()
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, candidate: Candidate | None, timeout_s: float) -> AsyncIterator[None]:
+        """Waits for an answer of the candidate, as long as there is one that can come.
+
+        Raises:
+            TooSlow: None came in time.
+            NotReady: No replica is there any more that could give one: Serve goes on looking.
+        """
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + timeout_s
+        late = loop.call_later(LATE_S, self._look_for, candidate)
+        deadline = asyncio.timeout_at(ends)
+        try:
+            async with deadline:
+                if candidate == self._candidate:
+                    self._waiting.add(deadline)
+                yield
+        except TimeoutError as exc:
+            if deadline.when() != ends:
+                raise NotReady("the candidate has no replica any more that can answer") from exc
+            raise TooSlow(f"the candidate did not answer within {timeout_s:g} s") from exc
+        finally:
+            late.cancel()
+            self._waiting.discard(deadline)
 
     def answered(self, candidate: Candidate | None) -> None:
         """It answered in time."""
@@ -93,6 +124,22 @@ class CandidateWatch:
             (replica.pool, replica.version) == (candidate.pool, candidate.version)
             for replica in await self._pools.replicas()
         )
-        if found and candidate == self._candidate:
-            self.ready = self.up = True
+        if candidate != self._candidate:
+            return
+        self.up = found
+        if found:
+            self.ready = True
             self._unknown.clear()
+        else:
+            self._end_waiting()
+
+    def _look_for(self, candidate: Candidate | None) -> None:
+        if candidate == self._candidate:
+            self._unknown.set()
+
+    def _end_waiting(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for deadline in self._waiting:
+            if not deadline.expired():
+                deadline.reschedule(now)
+        self._waiting.clear()

@@ -25,6 +25,7 @@ _SMALL = {"num_cpus": 0.1}
 _UNSAID: dict[str, Any] = {}  # refused like any bad one; without any, Serve would not ask
 # Serve's own limit, by default 5: ours answer 429 long before, and no slow report keeps others out.
 _LONG_QUEUE = 10_000
+_HEALTH_CHECK_PERIOD_S = 2  # how soon Serve knows that a replica died; its own default is 10
 
 
 def animals(args: dict[str, Any]) -> Application:
@@ -68,6 +69,7 @@ def _deployment(target: type, name: str, **options: Any) -> serve.Deployment:
         ray_actor_options=_SMALL,
         logging_config=CONFIG,
         max_ongoing_requests=_LONG_QUEUE,
+        health_check_period_s=_HEALTH_CHECK_PERIOD_S,
         **options,
     )
     return decorate(target)

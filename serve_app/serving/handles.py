@@ -17,6 +17,7 @@ from serve_app.domain import Pool
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 
 CALL_TIMEOUT_S = 15.0
+LATE_S = 0.5  # after which it may be that no reply will ever come
 DESCRIBE_TIMEOUT_S = 2.0
 
 logger = logging.getLogger(__name__)
@@ -48,21 +49,62 @@ class HandlePools:
         classify = handle.classify  # each look-up would make another handle
 
         async def call(pixels: Pixels) -> Reply:
+            response = classify.remote(pixels)
+            reply: asyncio.Future[Reply] = asyncio.ensure_future(response)
             try:
-                return await asyncio.wait_for(classify.remote(pixels), CALL_TIMEOUT_S)
-            except TimeoutError as exc:
-                raise TooSlow(
-                    f"{pool.value} did not answer within {CALL_TIMEOUT_S:g} s: try again"
-                ) from exc
+                await asyncio.wait({reply}, timeout=LATE_S)
+                if not reply.done():
+                    await self._wait_on(pool, reply)
+                return reply.result()
             except BackPressureError as exc:
                 raise Busy(f"{pool.value} is full: try again in a second") from exc
             except (DeploymentUnavailableError, RayActorError) as exc:
                 raise NotReady(f"{pool.value} cannot be reached: try again in a second") from exc
+            except (Problem, asyncio.CancelledError):
+                raise
             except Exception as exc:
                 logger.exception("call.failed", extra={"pool": pool.value})
                 raise Problem(f"{pool.value} failed ({type(exc).__name__}): try again") from exc
+            finally:
+                if not reply.done():  # else it would be load of replicas that come
+                    reply.cancel()
+                    response.cancel()  # type: ignore[no-untyped-call]
 
         return call
+
+    async def _wait_on(self, pool: Pool, reply: asyncio.Future[Reply]) -> None:
+        """Wait for a reply that is late.
+
+        Raises:
+            TooSlow: It did not come in time.
+            NotReady: The pool is deleted, so that none will come: Serve would look for a replica
+                as long as somebody waits.
+        """
+        deleted = asyncio.create_task(self._until_deleted(pool))
+        try:
+            either: set[asyncio.Future[Any]] = {reply, deleted}
+            await asyncio.wait(
+                either, timeout=CALL_TIMEOUT_S - LATE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            deleted.cancel()
+        if reply.done():
+            return
+        if deleted.done():
+            raise NotReady(f"{pool.value} is being torn down: try again in a minute")
+        raise TooSlow(f"{pool.value} did not answer within {CALL_TIMEOUT_S:g} s: try again")
+
+    async def _until_deleted(self, pool: Pool) -> None:
+        """Until Serve refuses a call at once, as it does only then."""
+        while True:
+            try:
+                async with asyncio.timeout(LATE_S):
+                    await self._handles[pool].describe.remote()
+            except DeploymentUnavailableError:
+                return
+            except Exception:  # noqa: BLE001, S110 whatever it is, it is not deleted
+                pass
+            await asyncio.sleep(LATE_S)
 
     async def _describe(self, pool: Pool) -> list[Replica]:
         asked = self._handles[pool].broadcast("describe")

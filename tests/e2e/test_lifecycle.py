@@ -150,7 +150,8 @@ def lives(process: psutil.Process) -> bool:
 
 def kill(*processes: psutil.Process) -> None:
     for process in processes:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     wait_for(lambda: not any(map(lives, processes)), 5)
     for process in processes:
         if isinstance(process, psutil.Popen):

@@ -52,6 +52,8 @@ def document(three_versions: Path) -> dict[str, Any]:
     animals = content["applications"][0]
     animals["args"] = {"registry": str(three_versions)}
     animals["deployments"][0]["user_config"]["rule"]["allow_pin"] = True
+    for pool in animals["deployments"][1:]:
+        pool["autoscaling_config"]["downscale_delay_s"] = 6
     return content
 
 
@@ -93,8 +95,8 @@ def metrics() -> dict[str, list[tuple[str, float]]]:
     found: dict[str, list[tuple[str, float]]] = {}
     for target in targets[0]["targets"]:
         try:
-            text = httpx.get(f"http://{target}/metrics").text
-        except httpx.ConnectError:  # of a Ray that ended
+            text = httpx.get(f"http://{target}/metrics", timeout=30).text
+        except httpx.TransportError:  # of a Ray that ended
             continue
         for line in text.splitlines():
             if line and not line.startswith("#"):

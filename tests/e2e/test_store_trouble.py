@@ -72,6 +72,7 @@ def full(service: Any) -> Iterator[None]:
         for application in service.control("status")["applications"].values()
         for deployment in application["deployments"].values()
         for replica in deployment["replicas"]
+        if replica["state"] == "RUNNING"
     ]
     before = [replica.rlimit(resource.RLIMIT_FSIZE) for replica in replicas]
     for replica, (_, hard) in zip(replicas, before, strict=True):

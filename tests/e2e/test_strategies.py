@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ import yaml
 from scipy import stats
 
 from serve_app.identity import Identity
+from serve_app.lifecycle.processes import identify
 from serve_app.rules.bucket import bucket
 from tests.e2e import faults
 from tests.e2e.load import Asked, Load
@@ -133,6 +135,14 @@ def answered(service: Any, pool: str = "StablePool") -> Counter[tuple[str, str]]
     )
 
 
+def is_strict(service: Any, load: Load) -> bool:
+    """Whether each replica answers with the version that it holds, and no other."""
+    before = answered(service)
+    load.wait_for(50)
+    held = {name: replica["version"] for name, replica in replicas(service).items()}
+    return all(version == held[name] for name, version in answered(service) - before)
+
+
 def split(asked: list[Asked]) -> dict[str, set[str | None]]:
     """User to the versions that the split gave."""
     versions = defaultdict(set)
@@ -164,7 +174,8 @@ def test_a_rolling_update_and_the_way_back_fail_nobody(service: Any, examples: A
                     updated |= holding
                     time.sleep(0.05)
             assert update.returncode == 0
-            assert updated == before.keys()
+            assert {held["version"] for held in replicas(service).values()} == {version}
+            assert replicas(service).keys() == before.keys()
             assert {given for given, _ in (a.given for a in load.wait_for(50))} == {version}
             busy = answered(service)
             load.wait_for(200)
@@ -197,7 +208,7 @@ def test_a_rolling_canary_keeps_the_versions_apart(service: Any, file: Any, exam
         load.wait_for(50)
         for patched in (1, 2):
             set_rule(service, file, ROLLING | {"replicas": patched})
-            time.sleep(2)  # from then on it is strict
+            eventually(lambda: is_strict(service, load))
             start, first = len(load.asked), answered(service)
             load.wait_for(500, ("v1", "split"), ("v2", "split"))
             versions = {name: replica["version"] for name, replica in replicas(service).items()}
@@ -232,7 +243,7 @@ def test_a_parallel_canary_is_sticky_and_its_users_never_go_back(
             start = len(load.asked)
             set_rule(service, file, PARALLEL | {"weight": weight})
             load.wait_for(300, ("v1", "split"), ("v2", "split"))
-            low, high = stats.binom.interval(0.9999, ASKED, weight)
+            low, high = stats.binom.interval(0.999999, ASKED, weight)
             explained = [
                 service.http.get("/v1/explain", headers={"X-User-Id": f"{weight}-{n}"}).json()
                 for n in range(ASKED)
@@ -242,11 +253,13 @@ def test_a_parallel_canary_is_sticky_and_its_users_never_go_back(
             for user, given in split(now).items():
                 assert given == {assigned(service, "e2e-parallel", weight, user)}
             assert {a.given[1] for a in load.asked[start:]} <= {"static", "not_ready", "split"}
-    seen: dict[str, str | None] = {}
+    treated_at: dict[str, float] = {}  # when each user was first answered by v2
     for request in load.asked:
-        if request.given[1] == "split":
-            assert (seen.get(request.user), request.given[0]) != ("v2", "v1")
-            seen[request.user] = request.given[0]
+        if request.given == ("v2", "split"):
+            treated_at.setdefault(request.user, request.ended)
+    for request in load.asked:
+        if request.given == ("v1", "split"):
+            assert request.began < treated_at.get(request.user, math.inf)
     assert load.failed == []
     assert processes(service) == before
 
@@ -267,7 +280,7 @@ def test_stable_answers_for_a_candidate_that_was_killed(
         start = len(load.asked)
         ((_, pid),) = processes(service, "CandidatePool").items()
         os.kill(pid, signal.SIGKILL)
-        load.wait_for(50, ("v1", "fallback"))
+        load.wait_for(20, ("v1", "fallback"))
         eventually(lambda: service.http.get("/v1/rule").json()["candidate"]["up"])
         load.wait_for(50, ("v2", "split"))
     assert load.failed == []
@@ -306,6 +319,7 @@ def test_an_ab_test_stays_in_its_region(service: Any, file: Any, examples: Any) 
         "treatment": "v2",
         "regions": ["australia-pacific"],
         "experiment": "e2e-preference",
+        "timeout_s": PATIENCE_S,
     }
     set_rule(service, file, rule)
     with Load(examples, X_Region="DE") as load:
@@ -410,9 +424,12 @@ def test_a_shadow_of_a_pool_at_zero_sheds_every_copy(
     service: Any, file: Any, base: dict[str, Any], examples: Any
 ) -> None:
     """As Ray's own command deploys it: ours brings the pool up."""
-    alone = copy.deepcopy(base)
-    deployment(alone, "Ingress")["user_config"]["rule"] = SHADOW
+    soon = copy.deepcopy(base)
+    deployment(soon, "CandidatePool")["autoscaling_config"]["downscale_delay_s"] = 1
+    service.command("deploy", str(file(soon)))
     eventually(lambda: is_empty(service, "CandidatePool"))
+    alone = copy.deepcopy(soon)
+    deployment(alone, "Ingress")["user_config"]["rule"] = SHADOW
     service.serve_deploy(file(alone))
     eventually(lambda: service.http.get("/v1/rule").json()["rule"]["kind"] == "shadow")
     settled = pairs(service)
@@ -427,9 +444,9 @@ def test_a_shadow_of_a_pool_at_zero_sheds_every_copy(
 def test_a_copy_outlives_a_client_that_hangs_up(service: Any, file: Any, examples: Any) -> None:
     set_rule(service, file, SHADOW)
     faults.write(service.home, faults.SLOW)
-    time.sleep(1)  # the governor's share is whole again
     settled = pairs(service)
-    for _ in range(5):
+
+    def hang_up() -> None:
         with pytest.raises(httpx.TimeoutException):
             service.http.post(
                 "/v1/classify",
@@ -437,8 +454,12 @@ def test_a_copy_outlives_a_client_that_hangs_up(service: Any, file: Any, example
                 headers={"Content-Type": "image/png"},
                 timeout=0.001,
             )
-    service.classify(examples["koala"])
-    eventually(lambda: (pairs(service) - settled)["copied"] >= 5)
+
+    def is_copied() -> bool:
+        hang_up()  # some are shed, for the governor remembers what was before
+        return (pairs(service) - settled)["copied"] >= 5
+
+    eventually(is_copied)
     assert (pairs(service) - settled)["failed"] == 0
 
 
@@ -512,7 +533,8 @@ def test_recreate_measures_its_gap(service: Any, file: Any, examples: Any, tmp_p
     assert load.failed  # a gap is a gap
     for request in load.failed:
         assert recreation["from_ms"] <= 1000 * request.ended
-        assert 1000 * request.began <= recreation["to_ms"]
+        # Old connections may have one more failure just after others are answered again.
+        assert 1000 * request.began <= recreation["to_ms"] + 1000
     assert service.http.get("/v1/models/v2").json()["libraries"]["pillow"] == other
     revisions = service.json("revision", "list")
     assert len(revisions) > 5
@@ -529,9 +551,10 @@ def test_users_keep_their_version_when_everything_is_started_anew(
         return [service.classify(examples["cat"], X_User_Id=u).json()["version"] for u in users]
 
     before = versions()
-    pids = [process.pid for process in psutil.process_iter() if process.name() == "raylet"]
+    raylets = [one for one in psutil.process_iter(["name"]) if one.info["name"] == "raylet"]
     service.command("down")
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert raylets
+    assert not any(identify(raylet).living() for raylet in raylets)
     start(file(base))
     set_rule(service, file, PARALLEL | {"weight": 0.25})
     assert versions() == before

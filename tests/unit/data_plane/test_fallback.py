@@ -13,6 +13,7 @@ from models.preprocess import Pixels
 from serve_app.data_plane.pictures import EncodedPicture
 from serve_app.data_plane.plane import Prediction
 from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide
+from serve_app.data_plane.watch import LATE_S
 from serve_app.domain import Context, Exposure, Pool, Reason
 from serve_app.errors import BadPicture, Busy, NotReady, Problem, TooSlow
 from serve_app.trace import Trace
@@ -109,6 +110,23 @@ def test_what_answers_too_late_is_left_and_stable_asked(service: Service) -> Non
 
     assert service.run(timed()) == pytest.approx(1.5)
     assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "too_slow")]
+
+
+def test_a_candidate_that_is_gone_is_left_before_its_time_is_up(service: Service) -> None:
+    service.try_out(**PARALLEL)
+    service.pools.fates["v2"] = asyncio.Event()
+    service.pools.hidden = {"v2"}
+
+    async def timed() -> float:
+        watching = asyncio.create_task(service.plane.watch.run())
+        began = asyncio.get_running_loop().time()
+        prediction = await classify(service)
+        assert prediction.answer.version == "v1"
+        watching.cancel()
+        return asyncio.get_running_loop().time() - began
+
+    assert service.run(timed()) == pytest.approx(LATE_S)
+    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
 
 
 def test_a_candidate_that_is_down_is_not_even_asked(service: Service) -> None:

@@ -276,6 +276,47 @@ def test_nobody_waits_for_a_call_that_may_never_end() -> None:
     scenario(play, max_calls=4, patience_s=0.01)
 
 
+def test_a_call_that_nobody_waits_for_any_more_ends() -> None:
+    """Else it would be load, of replicas that are to come as well."""
+
+    async def play(replicas: Replicas, ask: Ask) -> None:
+        anna, ben = ask(pictures(1)), ask(pictures(2))
+        await settle()
+        await replicas.release()
+        assert answered(anna.result()) == [1]
+        carl = ask(pictures(3))
+        await settle()
+        assert replicas.seen == [[1], [2]]
+        ben.cancel()
+        await asyncio.sleep(0.02)
+        assert replicas.waiting[0][1].cancelled()
+        assert replicas.seen == [[1], [2], [3]]
+        await asyncio.sleep(0.02)
+        _, reply = replicas.waiting[1]
+        assert not reply.done()  # carl waits
+        carl.cancel()
+        await settle()
+        assert reply.cancelled()
+
+    scenario(play, patience_s=0.01)
+
+
+def test_a_call_goes_on_while_one_of_its_clients_waits() -> None:
+    async def play(replicas: Replicas, ask: Ask) -> None:
+        ask(pictures(1))
+        await settle()
+        ben, carl = ask(pictures(2)), ask(pictures(3))
+        await settle()
+        await replicas.release()
+        await asyncio.sleep(0.02)
+        ben.cancel()
+        await settle()
+        await replicas.release()
+        assert answered(carl.result()) == [3]
+
+    scenario(play, patience_s=0.01)
+
+
 def test_a_call_is_no_clients_own() -> None:
     """Serve cancels what runs in the context of a request whose client hung up."""
 

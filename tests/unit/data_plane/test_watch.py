@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from serve_app.data_plane.pools import Replica
 from serve_app.data_plane.watch import (
+    LATE_S,
     PROBE_INTERVAL_S,
     REST_S,
     SLOW_IN_A_ROW,
     CandidateWatch,
 )
 from serve_app.domain import Pool
+from serve_app.errors import Problem
 from serve_app.rules.rule import Candidate
 from tests.unit.recording.fakes import run, until
 from tests.unit.service import FakePools
@@ -269,6 +272,76 @@ def test_it_looks_at_once_when_it_goes_down() -> None:
         watch.was_unreachable(V2)
         await asyncio.sleep(PROBE_INTERVAL_S / 10)
         assert watch.up
+
+    scenario(play)
+
+
+async def waited(watch: CandidateWatch, timeout_s: float = 2.0) -> tuple[str, Any]:
+    """How waiting for an answer that never comes ends, and after how many seconds."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    try:
+        async with watch.waiting(V2, timeout_s):
+            await asyncio.Event().wait()
+    except Problem as exc:
+        return exc.code, loop.time() - began
+    raise AssertionError("it ended by itself")
+
+
+def test_nobody_waits_for_a_candidate_that_is_gone() -> None:
+    """Serve would look for a replica of it as long as somebody waits."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        del pools.assigned[Pool.CANDIDATE]
+        ends = await asyncio.gather(*(waited(watch) for _ in range(3)))
+        assert ends == 3 * [("not_ready", pytest.approx(LATE_S))]
+        assert (watch.ready, watch.up) == (True, False)
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        await until(lambda: watch.up)
+
+    scenario(play)
+
+
+def test_a_candidate_that_is_there_is_waited_for_to_the_end() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        assert await waited(watch) == ("too_slow", pytest.approx(2.0))
+        assert await waited(watch, LATE_S / 2) == ("too_slow", pytest.approx(LATE_S / 2))
+        assert watch.up
+        assert pools.looks == 2  # who gives up before has nobody looked for
+
+    scenario(play)
+
+
+def test_whoever_waits_for_the_candidate_before_waits_on() -> None:
+    """What is found of the new one says nothing of it."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        waiting = asyncio.create_task(waited(watch))
+        await asyncio.sleep(LATE_S / 2)
+        watch.follow(Candidate("v3", Pool.CANDIDATE))
+        assert await waiting == ("too_slow", pytest.approx(2.0))
+
+    scenario(play)
+
+
+def test_an_answer_in_time_is_no_reason_to_look() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        async with watch.waiting(V2, 2.0):
+            await asyncio.sleep(LATE_S / 2)
+        await a_while()
+        assert pools.looks == 1
 
     scenario(play)
 
