@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Protocol
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from starlette.background import BackgroundTask
 from starlette.types import Lifespan
 
@@ -59,9 +59,7 @@ class ControlPlane(Reviews, Protocol):
 
 
 class SignIn(BaseModel):
-    """What the sign-in form sends."""
-
-    model_config = ConfigDict(extra="forbid")
+    """What the sign-in form sends. Whoever is not signed in is not told of each key too many."""
 
     token: str = Field(max_length=200)
 

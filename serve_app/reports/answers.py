@@ -8,7 +8,7 @@ from math import nan
 import numpy as np
 
 from serve_app.domain import Reason
-from serve_app.evidence.units import Floats
+from serve_app.evidence.units import Flags, Floats
 from serve_app.reports.experiment import Experiment
 from serve_app.store.exposure_sums import ExposureSum
 
@@ -45,9 +45,7 @@ class Answers:
             place = hours[one.epoch, one.at_ms], arms[one.assigned or ""]
             counts[*place, labels.index(one.label or "")] += one.exposures
             confidences[place] += one.confidence_sum
-        answers = counts.sum(axis=2)
-        both = np.all(answers > 0, axis=1)
-        weights = answers[both][:, [1]] / answers[both]  # 1 for the candidate's
+        both, weights = weighed(counts)
         return cls(labels, counts[both], weights, confidences[both])
 
     def told(self, arm: int) -> dict[str, int]:
@@ -69,6 +67,18 @@ class Answers:
         """The mean; nan if there is no answer."""
         answers = float(self.mix(arm).sum())
         return float(self.weights[:, arm] @ self.confidences[:, arm]) / answers if answers else nan
+
+
+def weighed(counts: Floats) -> tuple[Flags, Floats]:
+    """In which hours [hours] both versions answered, and what an answer of each counts in these
+    [those, 2]: 1 for the candidate's.
+
+    Args:
+        counts: [hours, 2, kinds of answer], of control and of treatment.
+    """
+    answers = counts.sum(axis=2)
+    both = np.all(answers > 0, axis=1)
+    return both, answers[both][:, [1]] / answers[both]
 
 
 def _is_own(one: ExposureSum) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from serve_app.evidence.units import Floats, Ints, UnitSums, strata
 from serve_app.evidence.units import Labels as Texts
 from serve_app.evidence.verdict import Finding, Measure, mismatch
 from serve_app.reports import experiment, figures
-from serve_app.reports.answers import Answers
+from serve_app.reports.answers import Answers, weighed
 from serve_app.reports.experiment import Experiment, Labels
 from serve_app.reports.period import Period
 from serve_app.store import units
@@ -181,19 +180,21 @@ def _quantiles(
         for one in store.latencies(
             period.scope(found.numbers), kind, by=("epoch", "assigned", "reason"), slot_ms=HOUR_MS
         )
-        if one.reason == Reason.SPLIT
+        if one.reason == Reason.SPLIT and one.assigned in versions
     ]
-    answers = {(one.epoch, one.at_ms, one.assigned): one.counts.sum() for one in histograms}
-    counts: dict[str, Counter[int]] = {version: Counter() for version in versions}
+    hours = {key: n for n, key in enumerate(sorted({(h.epoch, h.at_ms) for h in histograms}))}
+    slowest = max((int(one.buckets.max()) for one in histograms), default=0)
+    counts = np.zeros((len(hours), 2, slowest + 1))
     for one in histograms:
-        stable, candidate = (answers.get((one.epoch, one.at_ms, v), 0) for v in versions)
-        if stable and candidate:
-            weight = candidate / answers[one.epoch, one.at_ms, one.assigned]
-            weighted = zip(one.buckets.tolist(), (weight * one.counts).tolist(), strict=True)
-            counts[one.assigned or ""].update(dict(weighted))
+        arm = versions.index(one.assigned or "")
+        counts[hours[one.epoch, one.at_ms], arm, one.buckets] = one.counts
+    both, weights = weighed(counts)
+    buckets = (weights[:, :, None] * counts[both]).sum(axis=0)
     return {
-        version: {f"p{100 * q:g}": quantile(buckets, q) for q in QUANTILES}
-        for version, buckets in counts.items()
+        version: {
+            f"p{100 * q:g}": quantile(dict(enumerate(buckets[arm].tolist())), q) for q in QUANTILES
+        }
+        for arm, version in enumerate(versions)
     }
 
 

@@ -272,6 +272,12 @@ class TestSessions:
         response = console.ask("POST", "/session", content=body, headers=JSON)
         assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
 
+    def test_keys_that_nobody_asked_for_are_not_looked_at(self, console: Console) -> None:
+        """To tell of each of them would cost more than to send them."""
+        wrong = {"token": "0" * 64} | {str(n): n for n in range(50_000)}
+        response = console.ask("POST", "/session", json=wrong)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
+
     def test_a_token_may_be_pasted_with_its_line_end(self, console: Console) -> None:
         assert console.sign_in(f"{TOKEN}\n").status_code == 204
 
