@@ -23,6 +23,7 @@ from models import registry
 from models.card import parse
 from models.classifier import load
 from models.preprocess import to_pixels
+from serve_app.deployment.scaling import ingress_scaling
 from serve_app.lifecycle.ray_api import token_path
 from tests.e2e.patience import eventually
 
@@ -52,8 +53,9 @@ def document(three_versions: Path) -> dict[str, Any]:
     animals = content["applications"][0]
     animals["args"] = {"registry": str(three_versions)}
     animals["deployments"][0]["user_config"]["rule"]["allow_pin"] = True
-    for pool in animals["deployments"][1:]:
-        pool["autoscaling_config"]["downscale_delay_s"] = 6
+    animals["deployments"][0]["autoscaling_config"] = ingress_scaling()
+    for deployment in animals["deployments"]:
+        deployment["autoscaling_config"]["downscale_delay_s"] = 6
     return content
 
 
