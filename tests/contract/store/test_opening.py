@@ -106,6 +106,12 @@ SECOND_ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture
+def url(empty_url: str) -> str:
+    """Here the tables are still to be made."""
+    return empty_url
+
+
 def create_version(url: str, number: str, content: dict[str, dict[str, Any]]) -> None:
     """A database as an older version left it."""
     config = Config()
