@@ -90,6 +90,6 @@ class Pools(Protocol):
         """
         ...
 
-    async def replicas(self) -> list[Replica]:
-        """Every replica that answers in time."""
+    async def replicas(self, pool: Pool | None = None) -> list[Replica]:
+        """Every replica that answers in time, of a pool or of all."""
         ...

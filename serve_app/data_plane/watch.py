@@ -33,10 +33,11 @@ class CandidateWatch:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
         self._candidate: Candidate | None = None
-        self._unknown = asyncio.Event()
+        self._looking = asyncio.Event()  # whether it is to be looked for
         self._slow = 0
         self._resting = False
         self._waiting: set[asyncio.Timeout] = set()  # for the candidate
+        self._late: set[asyncio.Timeout] = set()  # those of them that wait long
         self.ready = False
         self.up = False
 
@@ -49,8 +50,9 @@ class CandidateWatch:
         self._slow = 0
         self._resting = False
         self._waiting.clear()
+        self._late.clear()
         if candidate:
-            self._unknown.set()
+            self._looking.set()
 
     @contextlib.asynccontextmanager
     async def waiting(self, candidate: Candidate | None, timeout_s: float) -> AsyncIterator[None]:
@@ -62,8 +64,8 @@ class CandidateWatch:
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
-        late = loop.call_later(LATE_S, self._look_for, candidate)
         deadline = asyncio.timeout_at(ends)
+        late = loop.call_later(LATE_S, self._is_late, candidate, deadline)
         try:
             async with deadline:
                 if candidate == self._candidate:
@@ -76,6 +78,7 @@ class CandidateWatch:
         finally:
             late.cancel()
             self._waiting.discard(deadline)
+            self._late.discard(deadline)
 
     def answered(self, candidate: Candidate | None) -> None:
         """It answered in time."""
@@ -97,12 +100,13 @@ class CandidateWatch:
             return
         self.up = False
         self._slow = 0
-        self._unknown.set()
+        self._looking.set()
 
     async def run(self) -> None:
-        """Look for the candidate whenever it is not known to be up, until cancelled."""
+        """Look for the candidate while it is not known to be up or an answer is late, until
+        cancelled."""
         while True:
-            await self._unknown.wait()
+            await self._looking.wait()
             if self._resting:
                 await asyncio.sleep(REST_S)
                 self._resting = False
@@ -112,34 +116,34 @@ class CandidateWatch:
                 if is_to_end():
                     raise
                 logger.exception("probe.failed")
-            if self._unknown.is_set():
+            if self._looking.is_set():
                 await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def _probe(self) -> None:
         candidate = self._candidate
         if candidate is None:
-            self._unknown.clear()
+            self._looking.clear()
             return
-        found = any(
-            (replica.pool, replica.version) == (candidate.pool, candidate.version)
-            for replica in await self._pools.replicas()
-        )
+        waiting = self._waiting.copy()  # who comes later may be answered by a replica that does
+        replicas = await self._pools.replicas(candidate.pool)
         if candidate != self._candidate:
             return
-        self.up = found
-        if found:
+        found = any(replica.version == candidate.version for replica in replicas)
+        self.up = found and not self._resting
+        if self.up:
             self.ready = True
-            self._unknown.clear()
-        else:
-            self._end_waiting()
+            if not self._late:
+                self._looking.clear()
+        elif not found:
+            self._end(waiting)
 
-    def _look_for(self, candidate: Candidate | None) -> None:
+    def _is_late(self, candidate: Candidate | None, deadline: asyncio.Timeout) -> None:
         if candidate == self._candidate:
-            self._unknown.set()
+            self._late.add(deadline)
+            self._looking.set()
 
-    def _end_waiting(self) -> None:
+    def _end(self, waiting: set[asyncio.Timeout]) -> None:
         now = asyncio.get_running_loop().time()
-        for deadline in self._waiting:
+        for deadline in waiting & self._waiting:
             if not deadline.expired():
                 deadline.reschedule(now)
-        self._waiting.clear()

@@ -9,7 +9,7 @@ import platform
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -187,6 +187,7 @@ def _answer(classifier: classifiers.Classifier, pixels: Pixels) -> Answer | Cann
     return Answer(card.version, tuple(card.labels), probabilities, model_ms)
 
 
+@cache
 def _libraries(backend: Backend) -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for library in LIBRARIES[backend]:

@@ -15,6 +15,7 @@ from serve_app.data_plane.gathering import Call, Gatherer
 from serve_app.data_plane.pools import Replica, Reply
 from serve_app.domain import Pool
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
+from serve_app.tasks import is_to_end
 
 CALL_TIMEOUT_S = 15.0
 LATE_S = 0.5  # after which it may be that no reply will ever come
@@ -28,6 +29,7 @@ class HandlePools:
 
     def __init__(self, handles: dict[Pool, DeploymentHandle[Any]]) -> None:
         self._handles = handles
+        self._looking = {pool: asyncio.Lock() for pool in handles}
         self._gatherers: dict[tuple[Pool, str | None], Gatherer] = {}
 
     async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> Reply:
@@ -37,9 +39,10 @@ class HandlePools:
             self._gatherers[key] = Gatherer(self._caller(pool, version))
         return await self._gatherers[key].classify(pixels)
 
-    async def replicas(self) -> list[Replica]:
+    async def replicas(self, pool: Pool | None = None) -> list[Replica]:
         """See `Pools.replicas`."""
-        found = await asyncio.gather(*(self._describe(pool) for pool in self._handles))
+        asked = [pool] if pool else self._handles
+        found = await asyncio.gather(*map(self._describe, asked))
         return [replica for replicas in found for replica in replicas]
 
     def _caller(self, pool: Pool, version: str | None) -> Call:
@@ -49,8 +52,7 @@ class HandlePools:
         classify = handle.classify  # each look-up would make another handle
 
         async def call(pixels: Pixels) -> Reply:
-            response = classify.remote(pixels)
-            reply: asyncio.Future[Reply] = asyncio.ensure_future(response)
+            reply: asyncio.Future[Reply] = asyncio.ensure_future(classify.remote(pixels))
             try:
                 await asyncio.wait({reply}, timeout=LATE_S)
                 if not reply.done():
@@ -60,15 +62,13 @@ class HandlePools:
                 raise Busy(f"{pool.value} is full: try again in a second") from exc
             except (DeploymentUnavailableError, RayActorError) as exc:
                 raise NotReady(f"{pool.value} cannot be reached: try again in a second") from exc
-            except (Problem, asyncio.CancelledError):
+            except Problem:
                 raise
             except Exception as exc:
                 logger.exception("call.failed", extra={"pool": pool.value})
                 raise Problem(f"{pool.value} failed ({type(exc).__name__}): try again") from exc
             finally:
-                if not reply.done():  # else it would be load of replicas that come
-                    reply.cancel()
-                    response.cancel()  # type: ignore[no-untyped-call]
+                reply.cancel()  # what nobody waits for would count as load
 
         return call
 
@@ -95,16 +95,18 @@ class HandlePools:
         raise TooSlow(f"{pool.value} did not answer within {CALL_TIMEOUT_S:g} s: try again")
 
     async def _until_deleted(self, pool: Pool) -> None:
-        """Until Serve refuses a call at once, as it does only then."""
+        """Until Serve refuses a call at once; of all who wait for that, one asks at a time."""
         while True:
-            try:
-                async with asyncio.timeout(LATE_S):
-                    await self._handles[pool].describe.remote()
-            except DeploymentUnavailableError:
-                return
-            except Exception:  # noqa: BLE001, S110 whatever it is, it is not deleted
-                pass
-            await asyncio.sleep(LATE_S)
+            async with self._looking[pool]:
+                try:
+                    async with asyncio.timeout(LATE_S):
+                        await self._handles[pool].describe.remote()
+                except DeploymentUnavailableError:
+                    return
+                except (Exception, asyncio.CancelledError):
+                    if is_to_end():
+                        raise
+                await asyncio.sleep(LATE_S)
 
     async def _describe(self, pool: Pool) -> list[Replica]:
         asked = self._handles[pool].broadcast("describe")

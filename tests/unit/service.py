@@ -156,16 +156,16 @@ class FakePools:
         probabilities = _probabilities(name, whole.tobytes(), card.input.side)
         return Answer(name, tuple(card.labels), probabilities, 1.5)
 
-    async def replicas(self) -> list[Replica]:
+    async def replicas(self, pool: Pool | None = None) -> list[Replica]:
         """See `Pools.replicas`."""
         self.looks += 1
-        held = [(pool, 1, version) for pool, version in self.assigned.items()]
+        held = [(one, 1, version) for one, version in self.assigned.items()]
         if self.patched:
             held.append((Pool.STABLE, 2, self.patched))
         return [
             Replica(
-                pool=pool,
-                replica=f"{pool.value}-{number}",
+                pool=one,
+                replica=f"{one.value}-{number}",
                 version=version,
                 warm=(version,) if version else (),
                 rejected=self.rejected,
@@ -173,8 +173,8 @@ class FakePools:
                 libraries={"onnxruntime": "1.22.0"},
                 answered={},
             )
-            for pool, number, version in held
-            if version not in self.hidden
+            for one, number, version in held
+            if version not in self.hidden and pool in (None, one)
         ]
 
 

@@ -32,7 +32,7 @@ def test_its_progress_is_told(
 ) -> None:
     steps = iter(["v1 v1 v1 v1", "v1 v2 v1 v1", "v1 v2 v1 v1", "v2 v2 v2 v1", "v2 v2 v2 v2"])
 
-    async def replicas() -> list[Replica]:
+    async def replicas(_: Pool | None = None) -> list[Replica]:
         return [
             Replica(Pool.STABLE, f"{rank}", version, (version,), None, "onnx", {}, {})
             for rank, version in enumerate(next(steps).split())

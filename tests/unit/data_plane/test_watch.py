@@ -313,7 +313,46 @@ def test_a_candidate_that_is_there_is_waited_for_to_the_end() -> None:
         assert await waited(watch) == ("too_slow", pytest.approx(2.0))
         assert await waited(watch, LATE_S / 2) == ("too_slow", pytest.approx(LATE_S / 2))
         assert watch.up
-        assert pools.looks == 2  # who gives up before has nobody looked for
+        looks = pools.looks
+        await a_while()
+        assert pools.looks <= looks + 1  # who gives up before has nobody looked for
+
+    scenario(play)
+
+
+def test_a_candidate_that_goes_while_it_is_late_is_missed_as_well() -> None:
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        waiting = asyncio.create_task(waited(watch, timeout_s=5.0))
+        await asyncio.sleep(3 * LATE_S)
+        del pools.assigned[Pool.CANDIDATE]
+        code, after_s = await waiting
+        assert code == "not_ready"
+        assert 3 * LATE_S <= after_s <= 3 * LATE_S + PROBE_INTERVAL_S
+
+    scenario(play)
+
+
+def test_many_late_answers_ask_no_more_than_one_does() -> None:
+    """A look reaches every replica of a pool that is slow already."""
+
+    async def play(watch: CandidateWatch, pools: FakePools) -> None:
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        watch.follow(V2)
+        await until(lambda: watch.up)
+        looks = pools.looks
+
+        async def ask(number: int) -> None:
+            await asyncio.sleep(number / 100)
+            async with watch.waiting(V2, 2.0):
+                await asyncio.sleep(0.8)
+
+        await asyncio.gather(*map(ask, range(1_000)))
+        assert 10 <= pools.looks - looks <= 11 / PROBE_INTERVAL_S
+        await asyncio.sleep(60)
+        assert pools.looks - looks <= 11 / PROBE_INTERVAL_S
 
     scenario(play)
 
@@ -390,8 +429,8 @@ def test_a_probe_that_raises_is_logged_and_made_again(
     """Also a call that the other side has cancelled."""
 
     class Failing(FakePools):
-        async def replicas(self) -> list[Replica]:
-            found = await super().replicas()
+        async def replicas(self, pool: Pool | None = None) -> list[Replica]:
+            found = await super().replicas(pool)
             if self.looks < 3:
                 raise raised
             return found
@@ -415,8 +454,8 @@ class Held(FakePools):
         super().__init__()
         self.may_tell = asyncio.Event()
 
-    async def replicas(self) -> list[Replica]:
-        found = await super().replicas()
+    async def replicas(self, pool: Pool | None = None) -> list[Replica]:
+        found = await super().replicas(pool)
         await self.may_tell.wait()
         return found
 
@@ -449,6 +488,53 @@ def test_a_rule_that_changes_during_a_probe_still_has_its_candidate_found() -> N
             pools.patched = "v2"
             pools.may_tell.set()
             await until(lambda: watch.up)
+
+    run(played())
+
+
+def test_one_that_became_slow_during_a_look_rests_all_the_same() -> None:
+    async def played() -> None:
+        pools = Held()
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        pools.may_tell.set()
+        async with watching(pools) as watch:
+            watch.follow(V2)
+            await until(lambda: watch.up)
+            pools.may_tell.clear()
+            looks = pools.looks
+            waiting = asyncio.create_task(waited(watch))
+            await until(lambda: pools.looks > looks)
+            tire(watch)
+            pools.may_tell.set()
+            await asyncio.sleep(REST_S / 2)
+            assert not watch.up
+            await until(lambda: watch.up)
+            await waiting
+
+    run(played())
+
+
+def test_what_was_seen_before_says_nothing_of_who_came_later() -> None:
+    """Replicas have two seconds to tell of themselves, and may be there meanwhile."""
+
+    async def played() -> None:
+        pools = Held()
+        pools.assigned[Pool.CANDIDATE] = "v2"
+        pools.may_tell.set()
+        async with watching(pools) as watch:
+            watch.follow(V2)
+            await until(lambda: watch.up)
+            pools.may_tell.clear()
+            del pools.assigned[Pool.CANDIDATE]
+            looks = pools.looks
+            before = asyncio.create_task(waited(watch, timeout_s=5.0))
+            await until(lambda: pools.looks > looks)
+            pools.assigned[Pool.CANDIDATE] = "v2"
+            later = asyncio.create_task(waited(watch, timeout_s=5.0))
+            await asyncio.sleep(1)
+            pools.may_tell.set()
+            assert await before == ("not_ready", pytest.approx(LATE_S + 1, abs=0.05))
+            assert await later == ("too_slow", pytest.approx(5.0))
 
     run(played())
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import warnings
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,9 @@ from tests.unit.recording.fakes import run
 
 with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
     warnings.simplefilter("ignore")
-    from ray.serve._private.common import DeploymentID
+    from ray.serve._private.common import DeploymentID, RequestMetadata
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+    from ray.serve.handle import DeploymentResponse
 
     from serve_app.serving.handles import CALL_TIMEOUT_S, LATE_S, HandlePools
 
@@ -27,41 +30,41 @@ ANSWER = Answer("v1", ("cat", "dog"), np.array([[0.25, 0.75]], np.float32), 1.0)
 DELETED = DeploymentUnavailableError(DeploymentID("StablePool", "animals"))
 
 
-class Response:
-    """What Serve gives for a call."""
-
-    def __init__(self, reply: Awaitable[Any]) -> None:
-        self._reply = reply
-        self.cancelled = False
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._reply.__await__()
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
 class Method:
     """Replies to each call after a time, with an answer or an error; never, if the time is None.
 
+    As with Serve's own transport, a call is sent and answered while its router still assigns it.
+
     Attributes:
-        responses: Oldest first.
+        calls: What the router does for each, oldest first.
     """
 
     def __init__(self, after_s: float | None, outcome: Any = ANSWER) -> None:
         self.after_s = after_s
         self.outcome = outcome
-        self.responses: list[Response] = []
+        self.calls: list[asyncio.Task[Reply]] = []
 
-    def remote(self, *_: Any) -> Response:
-        self.responses.append(Response(self._reply()))
-        return self.responses[-1]
+    def remote(self, *_: Any) -> DeploymentResponse[Any]:
+        """The response is Serve's own."""
+        self.calls.append(asyncio.create_task(self._reply()))
+        of = RequestMetadata(request_id="r", internal_request_id="i", call_method="m")
+        return DeploymentResponse(self.calls[-1], of, False)  # type: ignore[arg-type]
 
-    async def _reply(self) -> Any:
+    async def _reply(self) -> Reply:
         await (asyncio.Event().wait() if self.after_s is None else asyncio.sleep(self.after_s))
-        if isinstance(self.outcome, Exception):
+        if isinstance(self.outcome, BaseException):
             raise self.outcome
-        return self.outcome
+        return Reply(self.outcome)
+
+
+@dataclass
+class Reply:
+    """What a replica sends."""
+
+    content: Any
+
+    async def get_async(self) -> Any:
+        return self.content
 
 
 class Handle:
@@ -81,6 +84,7 @@ def asked(
 
     async def ask() -> tuple[Any, float]:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
         task = asyncio.create_task(pools.classify(Pool.STABLE, None, PIXELS))
         if then:
             loop.call_later(2 * LATE_S, then, task)
@@ -91,7 +95,11 @@ def asked(
         assert not others, "something of it stays"
         return outcome, after_s
 
-    return run(ask())
+    complaints: list[str] = []
+    outcome = run(ask())
+    gc.collect()
+    assert complaints == []
+    return outcome
 
 
 def test_an_answer_in_time_asks_nothing_else() -> None:
@@ -99,11 +107,17 @@ def test_an_answer_in_time_asks_nothing_else() -> None:
     answer, after_s = asked(Method(0.01), describe)
     assert np.array_equal(answer.probabilities, ANSWER.probabilities)
     assert after_s == pytest.approx(0.01)
-    assert describe.responses == []
+    assert describe.calls == []
 
 
 @pytest.mark.parametrize(
-    "describe", [Method(0.0), Method(None), Method(0.0, RuntimeError("no one knows this one"))]
+    "describe",
+    [
+        Method(0.0),
+        Method(None),
+        Method(0.0, RuntimeError("no one knows this one")),
+        Method(0.0, asyncio.CancelledError()),  # by the other side
+    ],
 )
 def test_a_late_answer_is_waited_for_while_its_pool_is_there(describe: Method) -> None:
     """Also where no replica answers: one may be on its way."""
@@ -111,7 +125,7 @@ def test_a_late_answer_is_waited_for_while_its_pool_is_there(describe: Method) -
     answer, after_s = asked(classify, describe)
     assert answer.version == "v1"
     assert after_s == pytest.approx(5.0)
-    assert not classify.responses[0].cancelled
+    assert not classify.calls[0].cancelled()
 
 
 def test_nobody_waits_for_a_pool_that_is_deleted() -> None:
@@ -120,7 +134,7 @@ def test_nobody_waits_for_a_pool_that_is_deleted() -> None:
     problem, after_s = asked(classify, Method(0.0, DELETED))
     assert isinstance(problem, NotReady)
     assert after_s == pytest.approx(LATE_S)
-    assert classify.responses[0].cancelled
+    assert classify.calls[0].cancelled()
 
 
 def test_a_call_ends_when_its_time_is_up_and_is_no_load_any_more() -> None:
@@ -128,7 +142,7 @@ def test_a_call_ends_when_its_time_is_up_and_is_no_load_any_more() -> None:
     problem, after_s = asked(classify, Method(0.0))
     assert isinstance(problem, TooSlow)
     assert after_s == pytest.approx(CALL_TIMEOUT_S)
-    assert classify.responses[0].cancelled
+    assert classify.calls[0].cancelled()
 
 
 def test_a_call_that_nobody_waits_for_is_no_load_any_more() -> None:
@@ -136,7 +150,7 @@ def test_a_call_that_nobody_waits_for_is_no_load_any_more() -> None:
     left, after_s = asked(classify, Method(0.0), then=asyncio.Task.cancel)
     assert isinstance(left, asyncio.CancelledError)
     assert after_s == pytest.approx(2 * LATE_S)
-    assert classify.responses[0].cancelled
+    assert classify.calls[0].cancelled()
 
 
 @pytest.mark.parametrize(
@@ -152,3 +166,32 @@ def test_a_failure_is_told_in_our_words(failure: Exception, code: str, after_s: 
     problem, _ = asked(Method(after_s, failure), Method(0.0))
     assert isinstance(problem, Problem)
     assert problem.code == code
+
+
+@pytest.mark.parametrize("outcome", [ANSWER, DELETED], ids=["there", "deleted"])
+def test_many_late_calls_ask_no_more_than_one_does(outcome: Any) -> None:
+    """They ask a pool that is slow already."""
+    classify, describe = Method(None), Method(0.0, outcome)
+    handle: Any = Handle(classify, describe)
+    pools = HandlePools({Pool.STABLE: handle})
+
+    async def ask() -> list[tuple[str, Any]]:
+        loop = asyncio.get_running_loop()
+
+        async def one() -> tuple[str, Any]:
+            try:
+                await pools.classify(Pool.STABLE, None, PIXELS)
+            except Problem as exc:
+                return exc.code, loop.time()
+            raise AssertionError("nobody answers")
+
+        return await asyncio.gather(*(one() for _ in range(256)))
+
+    told = run(ask())
+    assert len(classify.calls) > 10
+    if outcome is DELETED:
+        assert {code for code, _ in told} == {"not_ready"}
+        assert max(after_s for _, after_s in told) <= 2 * LATE_S
+    else:
+        assert {code for code, _ in told} == {"too_slow"}
+        assert len(describe.calls) <= CALL_TIMEOUT_S / LATE_S + 1
