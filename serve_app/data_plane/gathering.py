@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.preprocess import Pixels
-from serve_app.data_plane.pools import Answer, Reply
+from serve_app.data_plane.pools import LATE_S, Answer, Reply
 from serve_app.errors import Busy, NotReady
 
 Call = Callable[[Pixels], Awaitable[Reply]]
@@ -40,7 +40,7 @@ class Gatherer:
         eager_calls: int = 1,
         max_calls: int = 16,
         max_waiting: int = 256,
-        patience_s: float = 0.5,
+        patience_s: float = LATE_S,
     ) -> None:
         self._call = call
         self._max_pictures = max_pictures

@@ -9,6 +9,8 @@ from models.network import Floats
 from models.preprocess import Pixels
 from serve_app.domain import Pool
 
+LATE_S = 0.5  # of a reply: after as long its replica may be frozen or gone, and it may never come
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -7,14 +7,13 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-from serve_app.data_plane.pools import Pools
+from serve_app.data_plane.pools import LATE_S, Pools
 from serve_app.errors import NotReady, TooSlow
 from serve_app.rules.rule import Candidate
 from serve_app.tasks import is_to_end
 
 PROBE_INTERVAL_S = 0.25
 SLOW_IN_A_ROW = 3  # answers that did not come in time, until it counts as down
-LATE_S = 0.5  # for an answer, after which the candidate is looked for
 REST_S = 1.0  # for a slow one, before it is looked for: its replica says that it is there
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,12 @@ from ray.serve.handle import DeploymentHandle
 
 from models.preprocess import Pixels
 from serve_app.data_plane.gathering import Call, Gatherer
-from serve_app.data_plane.pools import Replica, Reply
+from serve_app.data_plane.pools import LATE_S, Replica, Reply
 from serve_app.domain import Pool
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.tasks import is_to_end
 
 CALL_TIMEOUT_S = 15.0
-LATE_S = 0.5  # after which it may be that no reply will ever come
 DESCRIBE_TIMEOUT_S = 2.0
 
 logger = logging.getLogger(__name__)

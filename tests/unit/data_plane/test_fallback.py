@@ -12,8 +12,7 @@ import pytest
 from models.preprocess import Pixels
 from serve_app.data_plane.pictures import EncodedPicture
 from serve_app.data_plane.plane import Prediction
-from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide
-from serve_app.data_plane.watch import LATE_S
+from serve_app.data_plane.pools import LATE_S, Answer, CannotAnswer, OtherSide
 from serve_app.domain import Context, Exposure, Pool, Reason
 from serve_app.errors import BadPicture, Busy, NotReady, Problem, TooSlow
 from serve_app.trace import Trace

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.data_plane.pools import Replica
+from serve_app.data_plane.pools import LATE_S, Replica
 from serve_app.data_plane.watch import (
-    LATE_S,
     PROBE_INTERVAL_S,
     REST_S,
     SLOW_IN_A_ROW,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve_app.data_plane.pools import Answer
+from serve_app.data_plane.pools import LATE_S, Answer
 from serve_app.domain import Pool
 from serve_app.errors import NotReady, Problem, TooSlow
 from tests.unit.recording.fakes import run
@@ -23,7 +23,7 @@ with warnings.catch_warnings():  # Serve's modules use what pydantic will take a
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
     from ray.serve.handle import DeploymentResponse
 
-    from serve_app.serving.handles import CALL_TIMEOUT_S, LATE_S, HandlePools
+    from serve_app.serving.handles import CALL_TIMEOUT_S, HandlePools
 
 PIXELS = np.zeros((1, 2, 2, 3), np.uint8)
 ANSWER = Answer("v1", ("cat", "dog"), np.array([[0.25, 0.75]], np.float32), 1.0)
