@@ -317,7 +317,7 @@ class Controller:
                 self._recreation = await recreate(document, version, number, self._tell)
                 self._noticed = await self.deployed()
             facts = asdict(self._recreation)
-            logger.info("recreate.ended", extra=facts)
+            logger.info("recreate.ended", extra={"recreation": facts})
             await self._audit("recreate", actor, reason, facts)
         except Exception:
             logger.exception("recreate.not_noted")

@@ -526,6 +526,7 @@ def test_recreate_measures_its_gap(service: Any, file: Any, examples: Any, tmp_p
     recreation = service.control("status")["recreation"]
     assert recreation["state"] == "done"
     assert re.search(r"nobody was answered for \d", said)
+    eventually(lambda: recreation in [entry["details"] for entry in service.json("audit")])
     assert load.failed  # a gap is a gap
     for request in load.failed:
         assert recreation["from_ms"] <= 1000 * request.ended

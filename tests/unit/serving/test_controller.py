@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ with warnings.catch_warnings():  # Serve's modules use what pydantic will take a
     warnings.simplefilter("ignore")
     from serve_app.serving import controller, serve_config
     from serve_app.serving.controller import Controller
+    from serve_app.serving.recreation import Progress
 
 
 # Ray's own check of what Ray's own default is; see `serve_app.deployment.scaling`.
@@ -215,6 +217,33 @@ def test_a_change_that_waited_while_a_recreation_began_is_refused(sent: list[Any
             made._recreating.cancel()
 
     asyncio.run(ask())
+    assert sent == []
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Progress("done", "v2", 1, from_ms=1_000, to_ms=3_500, gap_s=2.5),
+        Progress("failed", "v2", 1, from_ms=1_000, message="v2 cannot be built"),
+    ],
+    ids=lambda end: str(end.state),
+)
+def test_how_a_recreation_ended_is_in_the_audit(
+    sent: list[Any], monkeypatch: pytest.MonkeyPatch, end: Progress
+) -> None:
+    async def recreated(*_: Any) -> Progress:
+        return end
+
+    async def recreate() -> None:
+        async with alone() as made:
+            await made._recreate(config.read(BASE), "v2", 1, "anna", "a new library")
+            assert made._recreation == end
+            (noted,) = await made.audit(10)
+            facts = (noted["action"], noted["actor"], noted["reason"], noted["details"])
+            assert facts == ("recreate", "anna", "a new library", asdict(end))
+
+    monkeypatch.setattr(controller, "recreate", recreated)
+    asyncio.run(recreate())
     assert sent == []
 
 
