@@ -533,8 +533,7 @@ def test_recreate_measures_its_gap(service: Any, file: Any, examples: Any, tmp_p
         # Old connections may have one more failure just after others are answered again.
         assert 1000 * request.began <= recreation["to_ms"] + 1000
     assert service.http.get("/v1/models/v2").json()["libraries"]["pillow"] == other
-    revisions = service.json("revision", "list")
-    assert len(revisions) > 5
+    assert service.json("revision", "list")[0]["number"] == recreation["revision"]
 
 
 def test_users_keep_their_version_when_everything_is_started_anew(
