@@ -217,7 +217,7 @@ class TestFailures:
         assert (response.status_code, response.json()["code"]) == (500, "internal")
         assert "1234" not in response.text
         assert "r-77" in response.json()["detail"]
-        (record,) = caplog.records
+        (record,) = (one for one in caplog.records if one.levelname == "ERROR")
         assert record.message == "request.failed"
         assert record.exc_info is not None
 
