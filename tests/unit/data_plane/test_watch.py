@@ -56,6 +56,13 @@ async def a_while() -> None:
     await asyncio.sleep(10 * PROBE_INTERVAL_S)
 
 
+async def find(watch: CandidateWatch, pools: FakePools) -> None:
+    """A replica of the candidate is there, and the watch knows it."""
+    pools.assigned[Pool.CANDIDATE] = "v2"
+    watch.follow(V2)
+    await until(lambda: watch.up)
+
+
 def tire(watch: CandidateWatch) -> None:
     """Let it be slow until it counts as down."""
     for _ in range(SLOW_IN_A_ROW):
@@ -98,9 +105,7 @@ def test_ready_stays_when_it_goes_down_and_it_is_up_again_when_a_replica_shows()
     """Who was given the candidate keeps it: else an outage would reshuffle the users."""
 
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         del pools.assigned[Pool.CANDIDATE]
         watch.was_unreachable(V2)
         await a_while()
@@ -146,9 +151,7 @@ def test_another_candidate_begins_anew(other: Candidate | None) -> None:
 
 def test_slow_answers_in_a_row_bring_it_down_and_a_good_one_between_resets() -> None:
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         for _ in range(10):
             for _ in range(SLOW_IN_A_ROW - 1):
                 watch.was_slow(V2)
@@ -168,9 +171,7 @@ def test_slow_answers_in_a_row_bring_it_down_and_a_good_one_between_resets() -> 
 
 def test_slow_answers_of_the_candidate_before_do_not_count() -> None:
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         for _ in range(SLOW_IN_A_ROW - 1):
             watch.was_slow(V2)
         pools.assigned[Pool.CANDIDATE] = "v1"
@@ -194,9 +195,7 @@ def test_a_slow_one_rests_before_it_is_looked_for() -> None:
     """Its replica says that it is there: found at once, it would get the next requests too."""
 
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         looks = pools.looks
         for _ in range(3):
             tire(watch)
@@ -213,9 +212,7 @@ def test_what_comes_late_during_the_rest_does_not_lengthen_it_nor_ask_for_anothe
     """Many were under way when it got slow: each is late, some a little later."""
 
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         tire(watch)
         await asyncio.sleep(REST_S / 2)
         tire(watch)
@@ -231,9 +228,7 @@ def test_what_comes_late_during_the_rest_does_not_lengthen_it_nor_ask_for_anothe
 
 def test_another_candidate_does_not_rest_for_the_one_before() -> None:
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         tire(watch)
         pools.assigned[Pool.CANDIDATE] = "v1"
         watch.follow(Candidate("v1", Pool.CANDIDATE))
@@ -249,9 +244,7 @@ def test_it_asks_nobody_while_all_is_known() -> None:
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
         await a_while()
         assert pools.looks == 0
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         assert pools.looks == 1
         for _ in range(100):
             watch.answered(V2)
@@ -265,9 +258,7 @@ def test_it_looks_at_once_when_it_goes_down() -> None:
     """Often only one replica of several went: no user waits for what the others can answer."""
 
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         watch.was_unreachable(V2)
         await asyncio.sleep(PROBE_INTERVAL_S / 10)
         assert watch.up
@@ -291,9 +282,7 @@ def test_nobody_waits_for_a_candidate_that_is_gone() -> None:
     """Serve would look for a replica of it as long as somebody waits."""
 
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         del pools.assigned[Pool.CANDIDATE]
         ends = await asyncio.gather(*(waited(watch) for _ in range(3)))
         assert ends == 3 * [("not_ready", pytest.approx(LATE_S))]
@@ -306,9 +295,7 @@ def test_nobody_waits_for_a_candidate_that_is_gone() -> None:
 
 def test_a_candidate_that_is_there_is_waited_for_to_the_end() -> None:
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         assert await waited(watch) == ("too_slow", pytest.approx(2.0))
         assert await waited(watch, LATE_S / 2) == ("too_slow", pytest.approx(LATE_S / 2))
         assert watch.up
@@ -321,9 +308,7 @@ def test_a_candidate_that_is_there_is_waited_for_to_the_end() -> None:
 
 def test_a_candidate_that_goes_while_it_is_late_is_missed_as_well() -> None:
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         waiting = asyncio.create_task(waited(watch, timeout_s=5.0))
         await asyncio.sleep(3 * LATE_S)
         del pools.assigned[Pool.CANDIDATE]
@@ -338,9 +323,7 @@ def test_many_late_answers_ask_no_more_than_one_does() -> None:
     """A look reaches every replica of a pool that is slow already."""
 
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         looks = pools.looks
 
         async def ask(number: int) -> None:
@@ -360,9 +343,7 @@ def test_whoever_waits_for_the_candidate_before_waits_on() -> None:
     """What is found of the new one says nothing of it."""
 
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         waiting = asyncio.create_task(waited(watch))
         await asyncio.sleep(LATE_S / 2)
         watch.follow(Candidate("v3", Pool.CANDIDATE))
@@ -373,9 +354,7 @@ def test_whoever_waits_for_the_candidate_before_waits_on() -> None:
 
 def test_an_answer_in_time_is_no_reason_to_look() -> None:
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         async with watch.waiting(V2, 2.0):
             await asyncio.sleep(LATE_S / 2)
         await a_while()
@@ -408,9 +387,7 @@ def test_a_rule_without_a_candidate_ends_the_search() -> None:
 
 def test_a_late_failure_of_a_candidate_that_nobody_tries_any_more_does_no_harm() -> None:
     async def play(watch: CandidateWatch, pools: FakePools) -> None:
-        pools.assigned[Pool.CANDIDATE] = "v2"
-        watch.follow(V2)
-        await until(lambda: watch.up)
+        await find(watch, pools)
         watch.follow(None)
         watch.was_unreachable(V2)
         await a_while()
