@@ -242,6 +242,13 @@ class Service:
         self.run(self.look())
         return self.plane.rule
 
+    def take_down(self) -> None:
+        """The candidate's replica is gone, and the data plane has noticed."""
+        candidate = self.plane.rule.candidate_replicas
+        assert candidate
+        self.pools.hidden = {candidate.version}
+        self.plane.watch.was_unreachable(candidate)
+
     async def look(self) -> None:
         """Let the data plane watch until it has found the candidate."""
         if self._watching is None:

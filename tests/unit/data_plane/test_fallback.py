@@ -54,11 +54,6 @@ async def classify(
     )
 
 
-def take_down(service: Service) -> None:
-    service.pools.hidden = {"v2"}
-    service.plane.watch.was_unreachable(service.plane.rule.candidate_replicas)
-
-
 def facts(exposure: Exposure) -> tuple[str, str | None, str | None, str | None]:
     return exposure.reason, exposure.assigned, exposure.served, exposure.error
 
@@ -130,7 +125,7 @@ def test_a_candidate_that_is_gone_is_left_before_its_time_is_up(service: Service
 
 def test_a_candidate_that_is_down_is_not_even_asked(service: Service) -> None:
     service.try_out(**PARALLEL)
-    take_down(service)
+    service.take_down()
     assert service.run(classify(service)).answer.version == "v1"
     assert [call.pool for call in service.pools.calls] == [Pool.STABLE]
     assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
@@ -146,7 +141,7 @@ def test_a_user_of_the_candidate_stays_its_user_while_it_is_down(service: Servic
     service.try_out(**PARALLEL | {"weight": 0.5})
     users = [Context("r-1", user=f"user-{number}") for number in range(40)]
     plans = [service.plane.plan(user) for user in users]
-    take_down(service)
+    service.take_down()
     assert [service.plane.plan(user) for user in users] == plans
     assert {plan.assigned for plan in plans} == {"v1", "v2"}
     for user in users:

@@ -103,8 +103,7 @@ class TestCandidate:
         shown = service.ask("GET", "/v1/rule").json()
         assert shown["effective_weight"] == share
         assert shown["candidate"] == candidate | {"ready": True, "up": True}
-        service.pools.hidden = {"v2"}
-        service.plane.watch.was_unreachable(service.plane.rule.candidate_replicas)
+        service.take_down()
         shown = service.ask("GET", "/v1/rule").json()
         assert shown["effective_weight"] == share  # its users stay its users
         assert shown["candidate"] == candidate | {"ready": True, "up": False}

@@ -108,8 +108,7 @@ def test_what_is_explained_happens(
     if is_ready and rule.candidate_replicas:
         service.try_out(**content)
         if is_down:
-            service.pools.hidden = {"v2"}
-            service.plane.watch.was_unreachable(service.plane.rule.candidate_replicas)
+            service.take_down()
     headers = contexts(name)
     both = service.run(explain_and_classify(service, headers))
     exposures = service.exposures()
