@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def test_calls_are_counted_as_often_whatever_tells_serve_so() -> None:
     """`metrics_interval_s` in Serve 2.60, which announces that these variables will replace it."""
     said = [value for name, value in FAST.items() if name.endswith("METRIC_PUSH_INTERVAL_S")]
     assert [float(value) for value in said] == 2 * [ingress_scaling()["metrics_interval_s"]]
+
+
+def test_haproxy_can_replay_a_body_of_100_kb_and_has_no_more_threads_than_cores() -> None:
+    """Its buffer must hold the head as well."""
+    assert int(FAST["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"]) >= 100_000 + 16_384
+    assert 1 <= int(FAST["RAY_SERVE_HAPROXY_NBTHREAD"]) <= (os.cpu_count() or 1)
 
 
 def test_what_the_user_has_set_wins() -> None:
