@@ -10,6 +10,7 @@ from starlette.types import Lifespan
 from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
 from serve_app.http import classify, discovery, documentation, feedback, inference
+from serve_app.http.direct_routes import DirectRoutes, posts
 from serve_app.http.envelope import Envelope
 from serve_app.http.problems import explain_errors
 from serve_app.recording.feedback import FeedbackDesk
@@ -39,10 +40,12 @@ def application(
         lifespan=lifespan,
         responses=documentation.problems(400, 500),  # see `Envelope`
     )
-    app.include_router(classify.router(plane))
+    classifying, inferring = classify.router(plane), inference.router(plane, model)
+    app.include_router(classifying)
     app.include_router(feedback.router(plane.identity, desk))
-    app.include_router(inference.router(plane, model))
+    app.include_router(inferring)
     app.include_router(discovery.router(plane))
     explain_errors(app)
+    app.add_middleware(DirectRoutes, routes=posts([*classifying.routes, *inferring.routes]))
     app.add_middleware(Envelope, answered=answered)
     return app
