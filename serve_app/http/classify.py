@@ -11,6 +11,7 @@ from serve_app.data_plane.pictures import EncodedPicture
 from serve_app.data_plane.plane import DataPlane, Prediction
 from serve_app.http import documentation
 from serve_app.http.bodies import FORM_FIELD, FORM_TYPE, PICTURE_TYPES, read_picture
+from serve_app.http.disconnects import cancelled_on_disconnect
 from serve_app.http.headers import read_context
 from serve_app.http.problems import trace_of
 
@@ -40,9 +41,10 @@ def router(plane: DataPlane) -> APIRouter:
         plane.check_pin(context)
         with plane.admission():
             picture = await read_picture(request)
-            prediction = await plane.classify(
-                [EncodedPicture(picture)], context, trace, request.scope["started"]
-            )
+            async with cancelled_on_disconnect(request.receive):
+                prediction = await plane.classify(
+                    [EncodedPicture(picture)], context, trace, request.scope["started"]
+                )
         return _response(prediction)
 
     return routes

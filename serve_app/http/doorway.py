@@ -12,14 +12,19 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.errors import BadHeader
+from serve_app.http.disconnects import UNWATCHED
 from serve_app.http.problems import respond
 from serve_app.trace import Trace
 
+OWN_DETECTION = ("/v1/classify", "/infer")  # the ends of their paths; see `http.disconnects`
 DECODED_BY_SERVE = (b"x-request-id", b"x-session-id", b"serve_multiplexed_model_id")
 
 
 class ReadableHeaders:
-    """Answers 400 where Serve would fail; Serve, which is not asked, gives no request id either."""
+    """Answers 400 where Serve would fail; Serve, which is not asked, gives no request id either.
+
+    It turns off Serve's detection of disconnects for the routes that have their own.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,8 +36,10 @@ class ReadableHeaders:
             answer = respond(problem, trace)
             answer.headers["X-Request-Id"] = trace.request_id
             await answer(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"].endswith(OWN_DETECTION):
+            scope["headers"] = [*scope["headers"], UNWATCHED]
+        await self._app(scope, receive, send)
 
 
 def middlewares() -> list[Middleware]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from serve_app.http.doorway import DECODED_BY_SERVE, middlewares
 from serve_app.http.problems import PROBLEM_TYPE
 from tests.unit.service import ask
+
+with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+    warnings.simplefilter("ignore")
+    from ray.serve._private.http_util import parse_disconnect_disabled_header
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -38,3 +44,27 @@ def test_what_serve_would_fail_to_decode_is_a_bad_header(name: bytes) -> None:
 )
 def test_everything_else_passes(headers: Headers) -> None:
     assert get(headers).json() == "inside"
+
+
+@pytest.mark.parametrize(
+    ("path", "watches_itself"),
+    [
+        ("/v1/classify", True),
+        ("/v2/models/animals/infer", True),
+        ("/v2/models/animals/versions/v1/infer", True),
+        ("/v1/feedback", False),
+        ("/control/review", False),
+    ],
+)
+def test_serve_watches_for_disconnects_where_we_do_not(path: str, watches_itself: bool) -> None:
+    scopes: list[Scope] = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+
+    (middleware,) = middlewares()
+    app = middleware.cls(inner, *middleware.args, **middleware.kwargs)
+    headers = [(b"x-user-id", b"anna")]
+    asyncio.run(app({"type": "http", "path": path, "headers": headers}, None, None))  # type: ignore[arg-type]
+    assert parse_disconnect_disabled_header(dict(scopes[0]["headers"])) is watches_itself
+    assert headers == [(b"x-user-id", b"anna")], "what the server holds is not changed"
