@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
+from collections.abc import Iterable, Mapping
+from logging.handlers import MemoryHandler
+from typing import Any
 
 from ray.serve.schema import EncodingType, LoggingConfig
 
 SERVE_LOGGER = "ray.serve"
 CONFIG = LoggingConfig(encoding=EncodingType.JSON, enable_access_log=False)
+_LINES = "lines"  # the attribute of a record that stands for several lines
+_TEXT = "expanded_lines"
 
 
 def join_serve_log() -> None:
@@ -21,6 +27,22 @@ def join_serve_log() -> None:
     ours = logging.getLogger("serve_app")
     ours.parent = logging.getLogger(SERVE_LOGGER)
     ours.setLevel(logging.INFO)
+    for handler in logging.getLogger(SERVE_LOGGER).handlers:
+        if isinstance(handler, MemoryHandler) and handler.target is not None:
+            _expand_lines(handler.target)
+
+
+def log_lines(logger: logging.Logger, event: str, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Log an event once for each of some lines, for the price of one record.
+
+    In the replica's file each becomes a line of its own, with the fields that every record has:
+    the same line as `logger.info(event, extra=line)` writes, for a fraction of the CPU time.
+
+    Args:
+        lines: The fields of each, as in `extra`.
+    """
+    if lines := list(lines):
+        logger.info(event, extra={_LINES: lines, "log_to_stderr": False}, stacklevel=2)
 
 
 def flush_serve_log() -> None:
@@ -28,3 +50,30 @@ def flush_serve_log() -> None:
     for handler in logging.getLogger(SERVE_LOGGER).handlers:
         with contextlib.suppress(OSError):
             handler.flush()
+
+
+def _expand_lines(handler: logging.Handler) -> None:
+    inner = handler.formatter
+    if inner is not None and not isinstance(inner, _ExpandingFormatter):
+        handler.setFormatter(_ExpandingFormatter(inner))
+
+
+class _ExpandingFormatter(logging.Formatter):
+    """Writes a record of `log_lines` as its lines, and any other as another formatter does."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = record.__dict__.pop(_LINES, None)
+        if lines is not None:
+            # A rotating handler formats a record twice: to see whether it fits, and to write it.
+            record.__dict__[_TEXT] = "\n".join(self._line(record, fields) for fields in lines)
+        text: str | None = record.__dict__.get(_TEXT)
+        return self._inner.format(record) if text is None else text
+
+    def _line(self, record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
+        line = copy.copy(record)
+        line.__dict__.update(fields)
+        return self._inner.format(line)

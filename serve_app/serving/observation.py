@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import Counter as Tally
 from collections import deque
-from dataclasses import asdict
 from typing import Any
 
 from ray.serve import metrics
@@ -14,7 +13,7 @@ from ray.serve import metrics
 from serve_app.data_plane.plane import DataPlane
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
-from serve_app.serving.logs import flush_serve_log
+from serve_app.serving.logs import flush_serve_log, log_lines
 from serve_app.trace import Trace
 
 FLUSH_INTERVAL_S = 1.0
@@ -124,7 +123,7 @@ class Observation:
             if trace.model_ms is not None:
                 self._latency.observe(trace.latency_ms, labels)
                 self._model.observe(trace.model_ms, {"served": labels["served"]})
-            logger.info("request", extra={**asdict(trace), "log_to_stderr": False})
+        log_lines(logger, "request", (trace.fields() for trace in traces))
         for values, count in tally.items():
             self._requests.inc(count, dict(zip(_REQUEST_LABELS, values, strict=True)))
         for state in STATES:
