@@ -74,6 +74,10 @@ class Handle:
         self.classify = classify
         self.describe = describe
 
+    def options(self, **_: str) -> Handle:
+        """The same pool: how a call is serialised makes no difference here."""
+        return self
+
 
 def asked(
     classify: Method, describe: Method, then: Callable[[asyncio.Task[Any]], object] | None = None
