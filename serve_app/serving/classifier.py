@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import platform
-import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -24,17 +21,17 @@ from models import registry
 from models.classifier import Backend
 from models.errors import ModelsError
 from models.preprocess import Pixels
-from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Replica, Reply
+from serve_app.data_plane.pools import CannotAnswer, OtherSide, Replica, Reply
 from serve_app.deployment.accepted import Accepted
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.rules.parse import pool_config
 from serve_app.serving.logs import join_serve_log
+from serve_app.serving.networks import NetworkRunner, low_priority_thread
 from serve_app.serving.router import VERSION
 
 WARM_VERSIONS = 2  # the assigned one among them
-LOW_PRIORITY = 10  # added to the niceness of the thread that runs networks in the background
 LIBRARIES = {
     "onnx": ("onnxruntime", "numpy", "pillow"),
     "torch": ("torch", "torchvision", "numpy", "pillow"),
@@ -55,9 +52,8 @@ class Classifier:
         self._warm: list[str] = []
         self._loading = asyncio.Lock()
         self._answered: Counter[str] = Counter()
-        self._is_background = False
-        self._network = _thread("network", background=False)
-        self._loader = _thread("loader", background=True)
+        self._networks = NetworkRunner()
+        self._loader = low_priority_thread("loader")
         self._context = serve.get_replica_context()
         self._accepted = Accepted(
             open_home().folder("accepted"), self._context.app_name, self._context.deployment
@@ -98,9 +94,7 @@ class Classifier:
         if pixels.shape[1] != card.input.side:
             return OtherSide(card.version, card.input.side)
         self._answered[card.version] += len(pixels)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._network, _answer, classifier, pixels
-        )
+        return await self._networks.run(classifier, pixels)
 
     def record_routing_stats(self) -> dict[str, str]:
         """What `VersionRouter` goes by."""
@@ -130,10 +124,7 @@ class Classifier:
             self._assigned = await self._hold(version)
         except ModelsError as exc:
             raise BadConfig("version", f"{version} cannot be loaded: {exc}") from exc
-        if config.background != self._is_background:
-            self._is_background = config.background
-            before, self._network = self._network, _thread("network", background=config.background)
-            before.shutdown(wait=False)  # what it was given, it finishes
+        self._networks.set_background(config.background)
 
     async def _refuse(self, refusal: BadConfig) -> None:
         logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
@@ -163,28 +154,12 @@ class Classifier:
         )
 
 
-def _thread(name: str, *, background: bool) -> ThreadPoolExecutor:
-    """Linux keeps a niceness for each thread, and lets nobody take it back."""
-    lower = partial(os.nice, LOW_PRIORITY) if background else None
-    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=lower)
-
-
 def _loaded(version: str, backend: Backend, folder: Path) -> classifiers.Classifier:
     """A version that has answered once: the first time costs more than the next."""
     classifier = classifiers.load(version, backend, folder)
     side = classifier.card.input.side
     classifier.probabilities(np.zeros((1, side, side, 3), np.uint8))
     return classifier
-
-
-def _answer(classifier: classifiers.Classifier, pixels: Pixels) -> Answer | CannotAnswer:
-    started = time.perf_counter()
-    probabilities = classifier.probabilities(pixels)
-    card = classifier.card
-    model_ms = 1000 * (time.perf_counter() - started)
-    if not np.isfinite(probabilities).all():
-        return CannotAnswer(f"the network of {card.version} gave no probabilities")
-    return Answer(card.version, tuple(card.labels), probabilities, model_ms)
 
 
 @cache
