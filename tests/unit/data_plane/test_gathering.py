@@ -273,7 +273,7 @@ def test_nobody_waits_for_a_call_that_may_never_end() -> None:
         await replicas.release_all()
         assert answered(await hung) + answered(await late) == [1, 4]
 
-    scenario(play, max_calls=4, patience_s=0.01)
+    scenario(play, max_calls=4, eager_calls=1, patience_s=0.01)
 
 
 def test_a_call_that_nobody_waits_for_any_more_ends() -> None:
