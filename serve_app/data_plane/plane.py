@@ -194,12 +194,9 @@ class DataPlane:
 
     @contextlib.asynccontextmanager
     async def beside(self) -> AsyncIterator[None]:
-        """What runs beside the requests: recording, warming up, watching, shadowing."""
+        """What runs beside the requests: recording, watching, shadowing."""
         self.recorder.start()
-        tasks = [
-            asyncio.create_task(work())
-            for work in (self.warm_up, self.watch.run, self.shadower.run)
-        ]
+        tasks = [asyncio.create_task(work()) for work in (self.watch.run, self.shadower.run)]
         try:
             yield
         finally:

@@ -16,8 +16,6 @@ from serve_app.deployment.args import AnimalsArgs
 from serve_app.deployment.scaling import ROUTING, ingress_scaling, pool_scaling
 from serve_app.domain import CONSOLE, CONTROLLER
 from serve_app.serving.classifier import Classifier
-from serve_app.serving.console import Console
-from serve_app.serving.controller import Controller
 from serve_app.serving.ingress import Ingress
 from serve_app.serving.logs import CONFIG
 
@@ -59,6 +57,10 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
 
 def control(_: dict[str, Any]) -> Application:
     """The control plane."""
+    # Ray builds each application in a process of its own: that of the data plane needs none of it.
+    from serve_app.serving.console import Console
+    from serve_app.serving.controller import Controller
+
     controller = _deployment(Controller, CONTROLLER, num_replicas=1)
     return _deployment(serve.ingress()(Console), CONSOLE, num_replicas=1).bind(controller.bind())
 

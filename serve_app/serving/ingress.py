@@ -29,6 +29,7 @@ from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
 from serve_app.rules.rule import Rule
 from serve_app.seal import Seal
+from serve_app.serving.garbage import freeze_garbage_collector
 from serve_app.serving.handles import HandlePools
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.observation import Observation
@@ -107,13 +108,21 @@ class Ingress:
 
     @contextlib.asynccontextmanager
     async def _run_beside(self, _: FastAPI) -> AsyncIterator[None]:
-        writing = asyncio.create_task(self._observation.run(self._plane))
+        tasks = [
+            asyncio.create_task(self._observation.run(self._plane)),
+            asyncio.create_task(self._warm_up()),
+        ]
         async with self._plane.beside():
             yield
-        writing.cancel()
+        for task in tasks:
+            task.cancel()
         await self._desk.close()
         await self._recorder.close(CLOSE_TIMEOUT_S)
         self._observation.write(self._plane)
+
+    async def _warm_up(self) -> None:
+        await self._plane.warm_up()
+        freeze_garbage_collector()
 
 
 async def _deliver(batch: Batch) -> None:

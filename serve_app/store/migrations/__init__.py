@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from serve_app.store.database import shown
@@ -17,6 +14,11 @@ def migrate(connection: Connection) -> None:
     Raises:
         StoreError: A newer version of this program made it.
     """
+    # Of the processes that import the store, only the one that opens it needs this: 0.2 s.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
     config = Config()
     config.set_main_option("script_location", "serve_app.store:migrations")
     config.attributes["connection"] = connection
