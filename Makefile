@@ -17,15 +17,20 @@ PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
 
-# Without compiling, which takes longer than all the rest: what is used is compiled when it is.
+# Compiled on every core: a start imports the same modules in ten processes, and takes 9 s instead
+# of 21. pip compiles on one core; a few files of other packages are templates that do not compile.
+COMPILE := $(PYTHON) -m compileall -qq -j 0 $(VENV)/lib serve_app models training || true
+
 $(VENV)/.serving: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(PIP) --no-compile --editable .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.developing: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(PIP) --no-compile --editable '.[dev]'
+	@$(COMPILE)
 	@touch $@ $(VENV)/.serving
 
 serve: $(VENV)/.serving
