@@ -1,5 +1,5 @@
-"""serve-app beside bare Ray Serve, Ray Serve out of the box, FastAPI, LitServe and BentoML; then
-its rules beside one another, which `benchmarks.rules` tells of.
+"""serve-app compared with bare Ray Serve, Ray Serve out of the box, FastAPI, LitServe, BentoML,
+Mosec and MLServer; then its rules with one another, which `benchmarks.rules` describes.
 
     python -m benchmarks [--quick] [--json FILE] [--only NAME ...]
 
@@ -40,7 +40,7 @@ from rich.console import Console
 
 from benchmarks import environments, inprocess, pictures, processes, report, rules
 from benchmarks.claims import check
-from benchmarks.measurement import Demand, measure
+from benchmarks.measurement import Demand, measure, measure_idle
 from benchmarks.peers import VERSION
 from benchmarks.pictures import Picture
 from benchmarks.results import Limit, Results, Start
@@ -62,12 +62,13 @@ class Pace:
     rounds: int
     warm_up_s: float
     block_s: float
+    idle_s: float
     in_process_s: float
     rules: rules.Pace
 
 
-FULL = Pace(rounds=4, warm_up_s=1.0, block_s=3.0, in_process_s=1.0, rules=rules.FULL)
-SHORT = Pace(rounds=1, warm_up_s=0.7, block_s=2.0, in_process_s=0.7, rules=rules.SHORT)
+FULL = Pace(rounds=4, warm_up_s=1.0, block_s=3.0, idle_s=10.0, in_process_s=1.0, rules=rules.FULL)
+SHORT = Pace(rounds=1, warm_up_s=0.7, block_s=2.0, idle_s=5.0, in_process_s=0.7, rules=rules.SHORT)
 
 
 def main() -> None:
@@ -81,7 +82,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
     signal.signal(signal.SIGTERM, _interrupted)
     processes.adopt_orphans()
-    for peer in (system.peer for system in systems if system.peer is not None):
+    peers = [system.peer for system in systems if system.peer is not None]
+    for peer in dict.fromkeys([*peers, environments.SERVING]):
         console.print(f"[dim]the environment of {peer}, in {CACHE / peer}")
         environments.prepare(peer, CACHE)
     folder = CACHE / "pictures"
@@ -117,6 +119,7 @@ def _round(
     """One start of a system with a block of each load."""
     try:
         with running(system, made[0], CACHE) as server:
+            idle = measure_idle(pace.idle_s)
             for clients in CLIENTS:
                 for picture in made:
                     warm_up_s = pace.warm_up_s
@@ -133,7 +136,9 @@ def _round(
         console.print(f"[red]{system.name} did not start: {exc}")
         return
     results.starts.append(
-        Start(system.name, round_, server.ready_s, server.stopped_s, server.left_behind, memory)
+        Start(
+            system.name, round_, server.ready_s, server.stopped_s, server.left_behind, idle, memory
+        )
     )
 
 

@@ -9,11 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 PEERS = Path(__file__).parent / "peers"
+ROOT = PEERS.parents[1]
+SERVING = "serving"  # what `make serve` installs: neither torch nor pandas, which Ray would import
 SHARED = ("numpy", "onnxruntime", "pillow", "pydantic")  # what `models` runs on
 
 
 def executables(peer: str | None, cache: Path) -> Path:
-    """The folder of a peer's executables; None: serve-app's own."""
+    """The folder of a peer's executables; None: of the environment that runs the benchmarks."""
     return Path(sys.executable).parent if peer is None else cache / peer / "bin"
 
 
@@ -21,15 +23,19 @@ def prepare(peer: str, cache: Path) -> None:
     """Install what a peer requires, unless that is done.
 
     What `models` runs on comes in the versions that serve-app itself has; everything else as the
-    peer asks for it, the newest.  CalledProcessError if pip fails.
+    peer asks for it, the newest.  `SERVING` is this project with its own constraints.
+    CalledProcessError if pip fails.
     """
-    requirements = PEERS / peer / "requirements.txt"
-    constraints = "".join(f"{name}=={version(name)}\n" for name in SHARED)
+    if peer == SERVING:
+        wants, asked = (ROOT / "pyproject.toml").read_text(), ("--editable", ROOT)
+        constraints = (ROOT / "constraints.txt").read_text()
+    else:
+        requirements = PEERS / peer / "requirements.txt"
+        wants, asked = requirements.read_text(), ("--requirement", requirements)
+        constraints = "".join(f"{name}=={version(name)}\n" for name in SHARED)
     folder = cache / peer
     stamp = folder / "installed"
-    wanted = hashlib.sha256(
-        f"{sys.version}\n{constraints}\n{requirements.read_text()}".encode()
-    ).hexdigest()
+    wanted = hashlib.sha256(f"{sys.version}\n{constraints}\n{wants}".encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
@@ -38,7 +44,7 @@ def prepare(peer: str, cache: Path) -> None:
         [
             *(folder / "bin" / "python", "-m", "pip", "install", "-qq"),
             *("--disable-pip-version-check", "--constraint", folder / "constraints.txt"),
-            *("--requirement", requirements),
+            *asked,
         ],
         check=True,
     )

@@ -86,8 +86,10 @@ class Tally:
 
 
 def label_of(body: bytes) -> str:
-    """The label in an answer, or in a list of one answer."""
+    """The label in an answer, in a list of one answer, or in the first output of an inference."""
     said = json.loads(body)
+    if "outputs" in said:
+        return str(said["outputs"][0]["data"][0])
     return str((said[0] if isinstance(said, list) else said)["label"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import IO
 
@@ -92,6 +93,18 @@ def measure(system: System, round_: int, picture: Picture, demand: Demand) -> Bl
         cpu_s=cpu_s,
         elsewhere=max(0.0, elsewhere),
     )
+
+
+def measure_idle(seconds: float) -> dict[str, float]:
+    """The share of a core that each role's processes take while nothing happens.
+
+    A start is followed by some seconds of settling, which are waited for first.
+    """
+    time.sleep(seconds)
+    before = processes.cpu_seconds(processes.descendants())
+    time.sleep(seconds)
+    spent = processes.cpu_by_role(before, processes.cpu_seconds(processes.descendants()))
+    return {role: cpu_s / seconds for role, cpu_s in spent.items()}
 
 
 def _expect(lines: IO[str], word: str) -> None:

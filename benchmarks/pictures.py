@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +23,7 @@ QUALITIES = range(40, 96)
 
 BOUNDARY = "picture"
 
-Sends = Literal["picture", "form"]
+Sends = Literal["picture", "form", "base64"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG on disk, and the same in a form.
+    """A JPEG on disk, the same in a form, and in an inference request.
 
     Attributes:
         name: What the report calls it.
@@ -51,6 +53,8 @@ class Picture:
     def body(self, sends: Sends) -> Body:
         if sends == "form":
             return Body(self.path.with_suffix(".form"), f"multipart/form-data; boundary={BOUNDARY}")
+        if sends == "base64":
+            return Body(self.path.with_suffix(".json"), "application/json")
         return Body(self.path, "image/jpeg")
 
 
@@ -89,6 +93,7 @@ def _save(
     path = folder / f"{picture.width}x{picture.height}.jpg"
     path.write_bytes(data)
     path.with_suffix(".form").write_bytes(_form(data))
+    path.with_suffix(".json").write_text(_inference_request(data))
     card = classifier.card
     probabilities = classifier.probabilities(to_pixels(data, card.input.side)[None])[0]
     label = card.labels[int(probabilities.argmax())]
@@ -101,6 +106,18 @@ def _form(data: bytes) -> bytes:
         "Content-Type: image/jpeg\r\n\r\n"
     )
     return head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _inference_request(data: bytes) -> str:
+    """JSON of the Open Inference Protocol, with the picture as base64."""
+    image = {
+        "name": "image",
+        "datatype": "BYTES",
+        "shape": [1, 1],
+        "parameters": {"content_type": "base64"},
+        "data": [base64.b64encode(data).decode()],
+    }
+    return json.dumps({"inputs": [image]})
 
 
 def _encoded(picture: Image.Image, target_bytes: int) -> bytes:

@@ -33,6 +33,7 @@ _ROLES = (
     (r"/monitor\.py", "Ray autoscaler"),
     (r"\bray\b", "Ray, other"),
     (r"multiprocessing|_bentoml_impl\.worker", "workers"),
+    (r"/mosec ", "front"),
 )
 
 

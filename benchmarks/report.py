@@ -14,6 +14,7 @@ from benchmarks.strategies import SHADOW, SINGLE, SPLITS
 from benchmarks.systems import OURS
 
 SMALL_MS = 0.02  # CPU of a request; roles below are added up
+SMALL_PERCENT = 0.1  # of a core; roles below are left out
 LARGE_MB = 20.0  # memory; likewise
 DISTURBED = 0.15  # CPUs
 KINDS = 3  # of errors that are shown for a system under a load
@@ -26,6 +27,7 @@ def write(results: Results, console: Console) -> None:
         console.print(_limits(results))
         console.print(_costs(results))
         console.print(_starts(results))
+        console.print(_idle(results))
     if results.rules.blocks:
         _rules(results.rules, console)
     _problems(results, console)
@@ -108,6 +110,16 @@ def _starts(results: Results) -> Table:
             f"{sum(of.pss for of in memory.values()):.0f}",
             ", ".join(named),
         )
+    return table
+
+
+def _idle(results: Results) -> Table:
+    title = "While nothing happens, % of a core"
+    table = Table("system", "all", "by role", title=title, title_justify="left")
+    for system in results.systems():
+        shares = {role: 100 * share.median for role, share in results.idle(system).items()}
+        named = [f"{role} {share:.1f}" for role, share in shares.items() if share >= SMALL_PERCENT]
+        table.add_row(system, f"{sum(shares.values()):.1f}", ", ".join(named))
     return table
 
 

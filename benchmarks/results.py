@@ -20,6 +20,7 @@ class Start:
     """One start of a system; see `benchmarks.server.Server`.
 
     Attributes:
+        idle: By role: the share of a core that its processes take while nothing happens.
         memory: By role, after the loads.
         problem: Why it did not come up; then nothing else is known.
     """
@@ -29,6 +30,7 @@ class Start:
     ready_s: float | None = None
     stopped_s: float | None = None
     left_behind: int = 0
+    idle: dict[str, float] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
     problem: str | None = None
 
@@ -125,6 +127,13 @@ class Results:
 
     def ready_s(self, system: str) -> Spread | None:
         return Spread.of([s.ready_s for s in self.starts_of(system) if s.ready_s is not None])
+
+    def idle(self, system: str) -> dict[str, Spread]:
+        """By role: the share of a core that its processes take while nothing happens."""
+        measured = [start.idle for start in self.starts_of(system) if start.idle]
+        roles = dict.fromkeys(role for idle in measured for role in idle)
+        found = {role: Spread.of([idle.get(role, 0.0) for idle in measured]) for role in roles}
+        return {role: share for role, share in found.items() if share is not None}
 
     def memory(self, system: str) -> dict[str, Memory]:
         """By role, of the last start that has any."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from benchmarks.environments import SERVING
 from benchmarks.pictures import Sends
 from serve_app.lifecycle.environment import FAST
 
@@ -15,7 +16,15 @@ TORCH: Final = "Ray Serve, torch"
 FASTAPI: Final = "FastAPI"
 LITSERVE: Final = "LitServe"
 BENTOML: Final = "BentoML"
+MOSEC: Final = "Mosec"
+MLSERVER: Final = "MLServer"
 
+# Serve's HAProxy as fast as ours: with its own small buffer, and without our check of headers.
+BARE_ENVIRONMENT = {
+    name: value
+    for name, value in FAST.items()
+    if name not in ("RAY_SERVE_HAPROXY_TUNE_BUFSIZE", "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH")
+}
 RAY_PORTS = (8000, 8265, 8404, 9101)  # HTTP, dashboard, HAProxy's statistics and metrics
 
 
@@ -24,13 +33,15 @@ class System:
     """One way to serve the model.
 
     Attributes:
-        peer: Folder under `peers` whose requirements make an environment of its own; None runs in
-            serve-app's.
+        peer: The environment that it runs in: a folder under `peers` with its requirements,
+            `SERVING`, or None for the one that runs the benchmarks.
         command: The executable's name in that environment and its arguments.
         ports: Must be free before; the first takes the requests.
         environment: Set for it beside the inherited one, from which every RAY_ variable is taken.
         ready_path: Answers 200 to GET when the system says that it is ready; None: it does not say.
-        sends: The picture itself, or a form with the picture as its file `images`.
+        path: Takes the requests.
+        sends: The picture itself, a form with the picture as its file `images`, or an inference
+            request with it as base64.
         settle_s: Seconds under full load before it is measured there: for what scales with load.
     """
 
@@ -40,6 +51,7 @@ class System:
     ports: tuple[int, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_path: str | None = None
+    path: str = "/v1/classify"
     sends: Sends = "picture"
     settle_s: float = 0.0
 
@@ -49,7 +61,7 @@ class System:
 
     @property
     def url(self) -> str:
-        return f"{self.host}/v1/classify"
+        return self.host + self.path
 
 
 def _serve_run(peer: str) -> tuple[str, ...]:
@@ -60,7 +72,7 @@ def _serve_run(peer: str) -> tuple[str, ...]:
 SYSTEMS: Final = (
     System(
         OURS,
-        peer=None,
+        peer=SERVING,
         command=("python", "-m", "serve_app", "up", "deploy_configs/base.yaml"),
         ports=RAY_PORTS,
         ready_path="/readyz",
@@ -68,10 +80,10 @@ SYSTEMS: Final = (
     ),
     System(
         BARE,
-        peer=None,
+        peer=SERVING,
         command=_serve_run("ray_bare"),
         ports=RAY_PORTS,
-        environment=FAST,
+        environment=BARE_ENVIRONMENT,
     ),
     System(
         TORCH,
@@ -104,6 +116,23 @@ SYSTEMS: Final = (
         ports=(8103,),
         environment={"BENTOML_DO_NOT_TRACK": "True"},
         sends="form",
+    ),
+    System(
+        MOSEC,
+        peer="mosec",
+        command=(
+            *("python", "-m", "benchmarks.peers.mosec.app", "--address", "127.0.0.1"),
+            *("--port", "8104", "--timeout", "60000", "--log-level", "warning"),
+        ),
+        ports=(8104,),
+    ),
+    System(
+        MLSERVER,
+        peer="mlserver",
+        command=("mlserver", "start", "benchmarks/peers/mlserver"),
+        ports=(8105, 8205, 8305),
+        path="/v2/models/animals/infer",
+        sends="base64",
     ),
 )
 QUICK: Final = (OURS, BARE, FASTAPI)
