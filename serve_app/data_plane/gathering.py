@@ -38,7 +38,7 @@ class Gatherer:
         *,
         max_pictures: int = 12,
         eager_calls: int = 2,
-        max_calls: int = 16,
+        max_calls: int = 24,
         max_waiting: int = 256,
         patience_s: float = LATE_S,
     ) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.errors import BadHeader, Problem
@@ -57,9 +58,11 @@ class Envelope:
                 await respond(unreadable, trace)(scope, receive, send_noting_status)
             else:
                 await self._app(scope, receive, send_noting_status)
-        except ClientDisconnect:  # while it sent its body
-            trace.status, trace.error = CLIENT_GONE_STATUS, CLIENT_GONE
-        except asyncio.CancelledError:  # while it waited for its answer
+        except ClientDisconnect:  # while it sent its body, or waited for its answer
+            trace.error = CLIENT_GONE
+            # The server drops it; Serve counts the request by its status.
+            await Response(status_code=CLIENT_GONE_STATUS)(scope, receive, send_noting_status)
+        except asyncio.CancelledError:  # by Serve
             trace.status, trace.error = CLIENT_GONE_STATUS, CLIENT_GONE
             raise
         except Exception:

@@ -27,7 +27,7 @@ from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.rules.parse import pool_config
-from serve_app.serving.garbage import freeze_garbage_collector
+from serve_app.serving.garbage import collect_less_often
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.networks import NetworkRunner, low_priority_thread
 from serve_app.serving.router import VERSION
@@ -46,6 +46,7 @@ class Classifier:
 
     def __init__(self, backend: Backend, registry_folder: str) -> None:
         join_serve_log()
+        collect_less_often()
         self._backend = backend
         self._folder = Path(registry_folder)
         self._assigned: classifiers.Classifier | None = None
@@ -150,12 +151,9 @@ class Classifier:
     async def _load(self, version: str) -> classifiers.Classifier:
         # While it answers with another version, loading must not take the processor from that.
         thread = self._loader if self._assigned else None
-        loaded = await asyncio.get_running_loop().run_in_executor(
+        return await asyncio.get_running_loop().run_in_executor(
             thread, _loaded, version, self._backend, self._folder
         )
-        if not self._assigned:
-            freeze_garbage_collector()
-        return loaded
 
 
 def _loaded(version: str, backend: Backend, folder: Path) -> classifiers.Classifier:

@@ -1,4 +1,4 @@
-"""Python's garbage collector in a replica that has warmed up."""
+"""Python's garbage collector in a replica."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import gc
 THRESHOLD = 10_000
 
 
-def freeze_garbage_collector() -> None:
-    """Leave what is loaded by now out of every collection, and collect less often.
+def collect_less_often() -> None:
+    """For a process that makes few reference cycles."""
+    gc.set_threshold(THRESHOLD, *gc.get_threshold()[1:])
 
-    A replica holds some 200,000 objects for as long as it lives: modules, networks, metrics. Serve
-    freezes those that are there when its constructor returns; the first request loads more.
+
+def freeze() -> None:
+    """Leave what is loaded by now out of every collection.
+
+    Serve does so after a replica's constructor and first `reconfigure`; the first request of an
+    ingress loads more, and keeps it for as long as the process lives.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(THRESHOLD, *gc.get_threshold()[1:])

@@ -29,7 +29,7 @@ from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
 from serve_app.rules.rule import Rule
 from serve_app.seal import Seal
-from serve_app.serving.garbage import freeze_garbage_collector
+from serve_app.serving.garbage import collect_less_often, freeze
 from serve_app.serving.handles import HandlePools
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.observation import Observation
@@ -46,6 +46,7 @@ class Ingress:
         self, stable: DeploymentHandle[Any], candidate: DeploymentHandle[Any], registry_folder: str
     ) -> None:
         join_serve_log()
+        collect_less_often()
         home = open_home()
         context = serve.get_replica_context()
         self._model = context.app_name
@@ -122,7 +123,7 @@ class Ingress:
 
     async def _warm_up(self) -> None:
         await self._plane.warm_up()
-        freeze_garbage_collector()
+        freeze()
 
 
 async def _deliver(batch: Batch) -> None:

@@ -14,7 +14,6 @@ from ray.serve.schema import EncodingType, LoggingConfig
 SERVE_LOGGER = "ray.serve"
 CONFIG = LoggingConfig(encoding=EncodingType.JSON, enable_access_log=False)
 _LINES = "lines"  # the attribute of a record that stands for several lines
-_TEXT = "expanded_lines"
 
 
 def join_serve_log() -> None:
@@ -27,9 +26,6 @@ def join_serve_log() -> None:
     ours = logging.getLogger("serve_app")
     ours.parent = logging.getLogger(SERVE_LOGGER)
     ours.setLevel(logging.INFO)
-    for handler in logging.getLogger(SERVE_LOGGER).handlers:
-        if isinstance(handler, MemoryHandler) and handler.target is not None:
-            _expand_lines(handler.target)
 
 
 def log_lines(logger: logging.Logger, event: str, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -42,6 +38,7 @@ def log_lines(logger: logging.Logger, event: str, lines: Iterable[Mapping[str, A
         lines: The fields of each, as in `extra`.
     """
     if lines := list(lines):
+        _expand_lines()
         logger.info(event, extra={_LINES: lines, "log_to_stderr": False}, stacklevel=2)
 
 
@@ -52,10 +49,13 @@ def flush_serve_log() -> None:
             handler.flush()
 
 
-def _expand_lines(handler: logging.Handler) -> None:
-    inner = handler.formatter
-    if inner is not None and not isinstance(inner, _ExpandingFormatter):
-        handler.setFormatter(_ExpandingFormatter(inner))
+def _expand_lines() -> None:
+    """Have Serve's handlers expand records; those of a changed `logging_config` are new ones."""
+    for handler in logging.getLogger(SERVE_LOGGER).handlers:
+        target = handler.target if isinstance(handler, MemoryHandler) else handler
+        inner = target.formatter if target else None
+        if target and inner and not isinstance(inner, _ExpandingFormatter):
+            target.setFormatter(_ExpandingFormatter(inner))
 
 
 class _ExpandingFormatter(logging.Formatter):
@@ -64,16 +64,21 @@ class _ExpandingFormatter(logging.Formatter):
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
         self._inner = inner
+        self._record: logging.LogRecord | None = None  # the last one that was expanded
+        self._text = ""
 
     def format(self, record: logging.LogRecord) -> str:
-        lines = record.__dict__.pop(_LINES, None)
-        if lines is not None:
-            # A rotating handler formats a record twice: to see whether it fits, and to write it.
-            record.__dict__[_TEXT] = "\n".join(self._line(record, fields) for fields in lines)
-        text: str | None = record.__dict__.get(_TEXT)
-        return self._inner.format(record) if text is None else text
+        lines = record.__dict__.get(_LINES)
+        if lines is None:
+            return self._inner.format(record)
+        # A rotating handler formats a record twice: to see whether it fits, and to write it.
+        if record is not self._record:
+            self._record = record
+            self._text = "\n".join(self._line(record, fields) for fields in lines)
+        return self._text
 
     def _line(self, record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
         line = copy.copy(record)
+        del line.__dict__[_LINES]
         line.__dict__.update(fields)
         return self._inner.format(line)

@@ -52,13 +52,15 @@ class NetworkRunner:
         """Classify uint8 [n, side, side, 3]."""
         if self._is_quick(classifier.card.version, pixels):
             return self._classify(classifier, pixels)
+        loop = asyncio.get_running_loop()
         self._batches += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._classify, classifier, pixels
-            )
-        finally:
-            self._batches -= 1
+        reply = self._thread.submit(self._classify, classifier, pixels)
+        # Not when the call ends: one that is cancelled leaves its batch running.
+        reply.add_done_callback(lambda _: loop.call_soon_threadsafe(self._note_batch_done))
+        return await asyncio.wrap_future(reply)
+
+    def _note_batch_done(self) -> None:
+        self._batches -= 1
 
     def _is_quick(self, version: str, pixels: Pixels) -> bool:
         return (

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from PIL import Image
 from playwright.sync_api import Browser, expect
 from tritonclient import http as triton
 
@@ -25,6 +29,7 @@ from models.classifier import load
 from models.preprocess import to_pixels
 from serve_app.deployment.scaling import ingress_scaling
 from serve_app.lifecycle.ray_api import token_path
+from tests.e2e.load import Load
 from tests.e2e.patience import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -214,6 +219,22 @@ def test_versions_load_and_go_and_load_again(service: Any, examples: Any) -> Non
     eventually(counted)
 
 
+def request_lines() -> list[dict[str, Any]]:
+    """The lines of the ingresses' logs that stand for a request."""
+    logs = Path("/tmp/ray/session_latest/logs/serve").glob("replica_animals_Ingress_*.log*")
+    texts = [path.read_text() for path in logs]
+    whole = [line for text in texts for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [json.loads(line) for line in whole if '"message": "request"' in line]
+
+
+def logged_with(request_id: str) -> list[dict[str, Any]]:
+    return [line for line in request_lines() if line["request_id"] == request_id]
+
+
+def logged_classifications() -> int:
+    return sum(line["route"] == "/v1/classify" for line in request_lines())
+
+
 def test_requests_are_recorded_counted_and_logged(service: Any, examples: Any) -> None:
     def stored() -> int:
         return int(service.control("status")["recording"]["stored"])
@@ -232,19 +253,98 @@ def test_requests_are_recorded_counted_and_logged(service: Any, examples: Any) -
 
     eventually(counted)
     service.classify(examples["cat"], X_Request_Id="find-me-in-the-log")
-    logs = Path("/tmp/ray/session_latest/logs/serve")
-
-    def lines() -> list[str]:
-        return [
-            line
-            for path in logs.glob("replica_animals_Ingress_*.log")
-            for line in path.read_text().splitlines()
-            if "find-me-in-the-log" in line
-        ]
-
-    (line,) = eventually(lines)
-    entry = json.loads(line)
+    (entry,) = eventually(lambda: logged_with("find-me-in-the-log"))
     assert (entry["served"], entry["reason"], entry["status"]) == ("v1", "static", 200)
+
+
+def counted_classifications() -> float:
+    """What the ingresses' metrics say of requests to classify."""
+    series = metrics().get("ray_serve_app_requests_total", [])
+    return sum(value for labels, value in series if 'route="/v1/classify"' in labels)
+
+
+def settled_classifications(service: Any, examples: Any) -> int:
+    """How many the log has, once the metrics have as many; at least one."""
+    service.classify(examples["cat"])
+
+    def settled() -> int | None:
+        logged = logged_classifications()
+        return logged if logged and counted_classifications() == logged else None
+
+    return int(eventually(settled))
+
+
+def test_every_request_is_logged_and_counted_under_full_load(service: Any, examples: Any) -> None:
+    before = settled_classifications(service, examples)
+    with Load(examples, clients=32) as load:
+        load.wait_for(3000)
+    assert load.failed == []
+    eventually(lambda: logged_classifications() >= before + len(load.asked))
+    eventually(lambda: counted_classifications() >= before + len(load.asked))
+    assert logged_classifications() == before + len(load.asked)
+    assert counted_classifications() == before + len(load.asked)
+
+
+@pytest.mark.parametrize("size_bytes", [15_000, 100_000])
+def test_killing_one_of_two_ingresses_fails_at_most_what_it_was_sending(
+    service: Any, document: dict[str, Any], write: Any, size_bytes: int
+) -> None:
+    """HAProxy sends the requests that it held to the other one, with bodies up to its buffer."""
+    two = copy.deepcopy(document)
+    two["applications"][0]["deployments"][0]["autoscaling_config"] |= {
+        "min_replicas": 2,
+        "initial_replicas": 2,
+    }
+    service.command("deploy", str(write(two)))
+
+    def two_run(without: int | None = None) -> Any:
+        running = replicas(service, "Ingress")
+        pids = [replica["pid"] for replica in running]
+        return pids if len(pids) == 2 and without not in pids else None
+
+    with Load({"noise": noise(size_bytes)}, clients=8) as load:
+        pids = eventually(two_run)
+        for _ in range(3):
+            load.wait_for(50)
+            os.kill(pids[0], signal.SIGKILL)
+            pids = eventually(partial(two_run, without=pids[0]))
+        load.wait_for(50)
+    assert len(load.failed) <= 3, load.failed
+    service.command("deploy", str(write(document)))
+    eventually(lambda: len(replicas(service, "Ingress")) == 1)
+
+
+def noise(size_bytes: int) -> bytes:
+    """A PNG of about that size, which no encoder makes smaller."""
+    side = round((size_bytes / 3) ** 0.5)
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+    content = BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    assert 0.98 * size_bytes < len(content.getvalue()) < 1.03 * size_bytes
+    return content.getvalue()
+
+
+def test_a_client_that_hangs_up_ends_its_request(service: Any, examples: Any) -> None:
+    """Through HAProxy, uvicorn and Serve, while its pool is frozen."""
+    pool = [psutil.Process(replica["pid"]) for replica in replicas(service, "StablePool")]
+    for process in pool:
+        process.suspend()
+    try:
+        with pytest.raises(httpx.TimeoutException):
+            httpx.post(
+                "http://127.0.0.1:8000/v1/classify",
+                content=examples["cat"],
+                headers={"Content-Type": "image/png", "X-Request-Id": "hung-up"},
+                timeout=1.0,
+                trust_env=False,
+            )
+        (entry,) = eventually(lambda: logged_with("hung-up"), timeout_s=10.0)
+    finally:
+        for process in pool:
+            process.resume()
+    assert (entry["status"], entry["error"]) == (499, "client_gone")
+    assert entry["latency_ms"] < 5_000, "it is not the pool's deadline that ended it"
+    eventually(lambda: service.classify(examples["cat"]).is_success)
 
 
 def test_the_console_shows_the_service_to_whoever_signs_in(service: Any, browser: Browser) -> None:
@@ -309,3 +409,14 @@ def test_a_bad_rule_harms_nobody_even_when_the_ingress_dies(
     assert "rule.stable is v7" in service.command("status", fails=True)
     service.command("deploy", str(write(document)))
     assert service.http.get("/v1/rule").json()["rejected"] is None
+
+
+def test_a_stop_writes_the_log_lines_of_the_last_requests(service: Any, examples: Any) -> None:
+    """The last test of this file: it ends the service."""
+    service.classify(examples["cat"], X_Request_Id="the-last-before")
+    eventually(lambda: logged_with("the-last-before"))
+    logged = logged_classifications()
+    summary = service.json("traffic", "--requests", "200", "--clients", "8")
+    assert summary["failed"] == 0
+    service.command("down")
+    assert logged_classifications() == logged + 200

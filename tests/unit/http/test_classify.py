@@ -234,7 +234,7 @@ class TestFailures:
                 return messages.pop(0)
 
             async def send(message: Message) -> None:
-                raise AssertionError("an answer to nobody")
+                sent.append(message)
 
             scope = {
                 "type": "http",
@@ -245,7 +245,9 @@ class TestFailures:
             }
             await service.app(scope, receive, send)
 
+        sent: list[Message] = []
         service.run(hang_up())
+        assert [message.get("status") for message in sent] == [499, None]
         (trace,) = service.traces
         assert (trace.status, trace.error) == (499, "client_gone")
         assert caplog.records == []

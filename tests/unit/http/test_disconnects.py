@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from serve_app.data_plane.pools import LATE_S
@@ -64,8 +65,20 @@ def test_a_client_that_stays_gets_its_late_answer() -> None:
 
 def test_work_for_a_client_that_has_left_is_cancelled() -> None:
     outcome, after_s = answered(Client(leaves_after_s=1.0), work_s=10.0)
-    assert isinstance(outcome, asyncio.CancelledError)
+    assert isinstance(outcome, ClientDisconnect)
     assert after_s == LATE_S + 1.0
+
+
+def test_a_cancellation_by_somebody_else_stays_one() -> None:
+    async def play() -> None:
+        task = asyncio.current_task()
+        assert task
+        async with cancelled_on_disconnect(Client(leaves_after_s=None).receive):
+            task.cancel()
+            await asyncio.sleep(10.0)
+
+    with pytest.raises(asyncio.CancelledError):
+        run(play())
 
 
 def test_a_late_failure_is_raised_as_it_is() -> None:
@@ -90,8 +103,10 @@ def test_a_client_that_leaves_is_traced_and_counts_as_a_failure_of_its_version(
             await asyncio.sleep(1.0)
             return {"type": "http.disconnect"}
 
+        sent: list[Message] = []
+
         async def send(message: Message) -> None:
-            raise AssertionError(f"answered: {message}")
+            sent.append(message)
 
         async def hang_up() -> None:
             scope = {
@@ -101,9 +116,10 @@ def test_a_client_that_leaves_is_traced_and_counts_as_a_failure_of_its_version(
                 "query_string": b"",
                 "headers": [(b"content-type", b"image/png"), (b"x-user-id", b"anna")],
             }
-            await asyncio.gather(service.app(scope, receive, send), return_exceptions=True)
+            await service.app(scope, receive, send)
 
         service.run(hang_up())
+        assert [message.get("status") for message in sent] == [499, None], "for Serve's metrics"
         (trace,) = service.traces
         assert (trace.status, trace.error, trace.pictures) == (499, "client_gone", 1)
         (exposure,) = service.exposures()

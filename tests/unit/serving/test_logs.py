@@ -21,14 +21,19 @@ logger = logging.getLogger("serve_app.test")
 FIELDS = {"request_id": "r-1", "route": "/v1/classify", "status": 200, "user": None}
 
 
+def buffered(path: Path, max_bytes: int = 0) -> MemoryHandler:
+    """A handler as Serve makes it: buffered, rotating, JSON."""
+    target = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=9)
+    target.setFormatter(JSONFormatter())
+    return MemoryHandler(capacity=1000, flushLevel=logging.ERROR, target=target)
+
+
 @pytest.fixture(params=[0, 2_000], ids=["one file", "rotating"])
 def file(tmp_path: Path, request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The log file of a replica: buffered and rotating, as Serve sets it up."""
-    target = RotatingFileHandler(tmp_path / "replica.log", maxBytes=request.param, backupCount=9)
-    target.setFormatter(JSONFormatter())
-    buffer = MemoryHandler(capacity=1000, flushLevel=logging.ERROR, target=target)
+    """The log file of a replica."""
+    handler = buffered(tmp_path / "replica.log", request.param)
     serve = logging.getLogger(SERVE_LOGGER)
-    monkeypatch.setattr(serve, "handlers", [buffer])
+    monkeypatch.setattr(serve, "handlers", [handler])
     monkeypatch.setattr(serve, "level", logging.INFO)
     monkeypatch.setattr(logging, "raiseExceptions", True)
     ours = logging.getLogger("serve_app")
@@ -37,7 +42,14 @@ def file(tmp_path: Path, request: Any, monkeypatch: pytest.MonkeyPatch) -> Itera
     join_serve_log()
     monkeypatch.setattr(logging, "raiseExceptions", True)
     yield tmp_path / "replica.log"
-    target.close()
+    target_of_the_file().close()
+
+
+def target_of_the_file() -> logging.Handler:
+    handlers = logging.getLogger(SERVE_LOGGER).handlers
+    (handler,) = [one for one in handlers if isinstance(one, MemoryHandler)]  # pytest has its own
+    assert handler.target
+    return handler.target
 
 
 def written(file: Path) -> list[dict[str, Any]]:
@@ -74,6 +86,23 @@ def test_joining_twice_writes_each_line_once(file: Path) -> None:
     join_serve_log()
     log_lines(logger, "request", [FIELDS])
     assert len(written(file)) == 1
+
+
+def test_lines_are_expanded_after_a_changed_logging_config_too(file: Path) -> None:
+    """Serve replaces its handlers then."""
+    log_lines(logger, "request", [FIELDS])
+    flush_serve_log()
+    target_of_the_file().close()
+    logging.getLogger(SERVE_LOGGER).handlers = [buffered(file)]
+    log_lines(logger, "request", [FIELDS])
+    assert [line["request_id"] for line in written(file)] == ["r-1", "r-1"]
+
+
+def test_text_instead_of_json_is_expanded_as_well(file: Path) -> None:
+    target_of_the_file().setFormatter(logging.Formatter("%(message)s %(request_id)s"))
+    log_lines(logger, "request", [FIELDS, FIELDS])
+    flush_serve_log()
+    assert file.read_text().splitlines() == ["request r-1", "request r-1"]
 
 
 def test_other_records_are_written_as_before(file: Path) -> None:

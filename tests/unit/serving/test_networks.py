@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,24 +13,34 @@ from models import classifier
 from models.network import Floats
 from models.preprocess import Pixels
 from serve_app.data_plane.pools import Answer, CannotAnswer
-from serve_app.serving.networks import INLINE_MS, NetworkRunner
+from serve_app.serving import networks
+from serve_app.serving.networks import NetworkRunner
 
 V1 = classifier.load("v1")
 SIDE = V1.card.input.side
 ONE, TWO = (np.zeros((n, SIDE, SIDE, 3), np.uint8) for n in (1, 2))
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network of these tests is slow, however busy the machine is."""
+    monkeypatch.setattr(networks, "INLINE_MS", 60_000.0)
+
+
 @dataclass
 class Network:
-    """Answers after a time, and notes in which thread it ran."""
+    """Answers once it may, and notes in which thread it ran."""
 
-    takes_ms: float = 0.0
+    may_end: threading.Event = field(default_factory=threading.Event)
     threads: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.may_end.set()
 
     def logits(self, pixels: Pixels) -> Floats:
         """See `Network.logits`."""
         self.threads.append(threading.get_ident())
-        time.sleep(self.takes_ms / 1000)
+        assert self.may_end.wait(60)
         return np.zeros((len(pixels), 2), np.float32)
 
     @property
@@ -85,8 +94,9 @@ def test_a_batch_runs_in_a_thread() -> None:
     assert ran_inline(Network(), ONE, TWO, ONE) == [False, False, True]
 
 
-def test_a_slow_network_runs_in_a_thread() -> None:
-    assert ran_inline(Network(takes_ms=2 * INLINE_MS), ONE, ONE) == [False, False]
+def test_a_slow_network_runs_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "INLINE_MS", 0.0)
+    assert ran_inline(Network(), ONE, ONE) == [False, False]
 
 
 def test_a_network_in_the_background_runs_in_its_thread() -> None:
@@ -109,16 +119,49 @@ def test_a_lone_image_waits_for_the_batch_that_runs() -> None:
     assert network.ran_inline == [False, False, False, True]
 
 
+async def until_begun(network: Network, batches: int) -> None:
+    async with asyncio.timeout(60):
+        while len(network.threads) < batches:
+            await asyncio.sleep(0.001)
+
+
+def test_a_lone_image_does_not_run_inline_while_an_abandoned_batch_still_runs() -> None:
+    """A thread cannot be cancelled."""
+    network = Network()
+
+    async def play() -> None:
+        runner = NetworkRunner()
+        quick = replace(V1, network=network)
+        await runner.run(quick, ONE)
+        network.may_end.clear()
+        abandoned = asyncio.create_task(runner.run(quick, TWO))
+        await until_begun(network, 2)
+        abandoned.cancel()
+        await asyncio.wait([abandoned])
+        lone = asyncio.create_task(runner.run(quick, ONE))
+        await asyncio.sleep(0)
+        assert not lone.done()
+        network.may_end.set()
+        await lone
+        await runner.run(quick, ONE)
+
+    asyncio.run(play())
+    assert network.ran_inline == [False, False, False, True]
+
+
 def test_a_change_of_priority_loses_no_batch() -> None:
-    network = Network(takes_ms=20.0)
+    network = Network()
 
     async def play() -> list[Answer | CannotAnswer]:
         runner = NetworkRunner()
+        network.may_end.clear()
         first = asyncio.create_task(runner.run(replace(V1, network=network), TWO))
-        await asyncio.sleep(0)
+        await until_begun(network, 1)
         runner.set_background(True)
-        second = await runner.run(replace(V1, network=network), TWO)
-        return [await first, second]
+        second = asyncio.create_task(runner.run(replace(V1, network=network), TWO))
+        await until_begun(network, 2)
+        network.may_end.set()
+        return [await first, await second]
 
     assert [isinstance(reply, Answer) for reply in asyncio.run(play())] == [True, True]
     assert len(set(network.threads)) == 2
