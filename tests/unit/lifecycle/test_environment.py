@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from serve_app.deployment.scaling import ingress_scaling
-from serve_app.lifecycle.environment import FAST, of_service
+from serve_app.lifecycle.environment import BUFFER_REQUESTS, FAST, of_service
 
 SOCKETS = Path("/tmp/serve-app-abcdefgh")
 SUN_PATH = 107  # bytes of a Unix socket's path, the closing zero left out
@@ -30,6 +30,7 @@ def test_calls_are_counted_as_often_whatever_tells_serve_so() -> None:
 def test_haproxy_can_replay_a_body_of_100_kb_and_has_no_more_threads_than_cores() -> None:
     """Its buffer must hold the head as well."""
     assert int(FAST["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"]) >= 100_000 + 16_384
+    assert FAST["RAY_SERVE_HAPROXY_BALANCE_ALGORITHM"].splitlines()[1].strip() == BUFFER_REQUESTS
     assert 1 <= int(FAST["RAY_SERVE_HAPROXY_NBTHREAD"]) <= (os.cpu_count() or 1)
 
 
