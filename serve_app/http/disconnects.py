@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from serve_app.data_plane.pools import LATE_S
+from serve_app.tasks import watched_when_late
 
 UNWATCHED = (b"x-request-disconnect-disabled", b"?1")  # a header that Serve reads
 
@@ -29,28 +30,18 @@ async def cancelled_on_disconnect(receive: Receive) -> AsyncIterator[None]:
     Raises:
         ClientDisconnect: The client hung up.
     """
-    loop = asyncio.get_running_loop()
-    never = asyncio.timeout(None)
-    watch: asyncio.Task[None] | None = None
+    gone = asyncio.timeout(None)
 
     async def wait_for_disconnect() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        never.reschedule(loop.time())
+        gone.reschedule(asyncio.get_running_loop().time())
 
-    def start_watch() -> None:
-        nonlocal watch
-        watch = loop.create_task(wait_for_disconnect())
-
-    late = loop.call_later(LATE_S, start_watch)
-    try:
-        async with never:
-            yield
-    except TimeoutError as exc:
-        if never.expired():
-            raise ClientDisconnect from exc
-        raise
-    finally:
-        late.cancel()
-        if watch is not None:
-            watch.cancel()
+    with watched_when_late(LATE_S, wait_for_disconnect):
+        try:
+            async with gone:
+                yield
+        except TimeoutError as exc:
+            if gone.expired():
+                raise ClientDisconnect from exc
+            raise

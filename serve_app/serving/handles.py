@@ -17,7 +17,7 @@ from serve_app.data_plane.gathering import Call, Gatherer
 from serve_app.data_plane.pools import LATE_S, Replica, Reply
 from serve_app.domain import Pool
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
-from serve_app.tasks import is_to_end
+from serve_app.tasks import is_to_end, watched_when_late
 
 CALL_TIMEOUT_S = 15.0
 DESCRIBE_TIMEOUT_S = 2.0
@@ -84,32 +84,25 @@ class HandlePools:
         loop = asyncio.get_running_loop()
         ends = loop.time() + CALL_TIMEOUT_S
         deadline = asyncio.timeout_at(ends)
-        watch: asyncio.Task[None] | None = None
 
         async def end_if_deleted() -> None:
             await self._until_deleted(pool)
             deadline.reschedule(loop.time())
 
-        def start_watch() -> None:
-            nonlocal watch
-            watch = loop.create_task(end_if_deleted())
-
-        late = loop.call_later(LATE_S, start_watch)
-        try:
-            async with deadline:
-                yield
-        except TimeoutError as exc:
-            if not deadline.expired():
-                raise
-            if deadline.when() != ends:
-                raise NotReady(f"{pool.value} is being torn down: try again in a minute") from exc
-            raise TooSlow(
-                f"{pool.value} did not answer within {CALL_TIMEOUT_S:g} s: try again"
-            ) from exc
-        finally:
-            late.cancel()
-            if watch is not None:
-                watch.cancel()
+        with watched_when_late(LATE_S, end_if_deleted):
+            try:
+                async with deadline:
+                    yield
+            except TimeoutError as exc:
+                if not deadline.expired():
+                    raise
+                if deadline.when() != ends:
+                    raise NotReady(
+                        f"{pool.value} is being torn down: try again in a minute"
+                    ) from exc
+                raise TooSlow(
+                    f"{pool.value} did not answer within {CALL_TIMEOUT_S:g} s: try again"
+                ) from exc
 
     async def _until_deleted(self, pool: Pool) -> None:
         """Until Serve refuses a call at once; of all who wait for that, one asks at a time."""
