@@ -338,12 +338,12 @@ def test_a_client_that_hangs_up_ends_its_request(service: Any, examples: Any) ->
                 timeout=1.0,
                 trust_env=False,
             )
-        (entry,) = eventually(lambda: logged_with("hung-up"), timeout_s=10.0)
+        (entry,) = eventually(lambda: logged_with("hung-up"))
     finally:
         for process in pool:
             process.resume()
     assert (entry["status"], entry["error"]) == (499, "client_gone")
-    assert entry["latency_ms"] < 5_000, "it is not the pool's deadline that ended it"
+    assert entry["latency_ms"] < 14_000, "it is not the pool's deadline of 15 s that ended it"
     eventually(lambda: service.classify(examples["cat"]).is_success)
 
 
