@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import signal
 import subprocess
@@ -40,18 +39,17 @@ from rich.console import Console
 
 from benchmarks import environments, inprocess, pictures, processes, report, rules
 from benchmarks.claims import check
+from benchmarks.environments import CACHE, ROOT
 from benchmarks.measurement import Demand, measure, measure_idle
 from benchmarks.peers import VERSION
 from benchmarks.pictures import Picture
 from benchmarks.results import Limit, Results, Start
-from benchmarks.server import ROOT, NotRunning, running
+from benchmarks.server import NotRunning, running
 from benchmarks.systems import QUICK, SYSTEMS, System
 from models import classifier
 
-CACHE = ROOT / "build" / "bench"
 CLIENTS = (1, 32)
 BATCHES = (1, 16)
-PHOTOGRAPHS = "SERVE_APP_PHOTOS"
 ALL = tuple(system.name for system in SYSTEMS)
 
 
@@ -86,12 +84,7 @@ def main() -> None:
     for peer in dict.fromkeys([*peers, environments.SERVING]):
         console.print(f"[dim]the environment of {peer}, in {CACHE / peer}")
         environments.prepare(peer, CACHE)
-    folder = CACHE / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
-    photographs = os.environ.get(PHOTOGRAPHS)
-    made = pictures.make(
-        folder, Path(photographs) if photographs else None, classifier.load(VERSION)
-    )
+    made = pictures.make(CACHE / "pictures", classifier.load(VERSION))
     results = Results()
     try:
         for round_ in range(pace.rounds if systems else 0):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 PEERS = Path(__file__).parent / "peers"
 ROOT = PEERS.parents[1]
+CACHE = ROOT / "build" / "bench"  # environments, images and logs, kept between runs
 SERVING = "serving"  # what `make serve` installs: neither torch nor pandas, which Ray would import
 SHARED = ("numpy", "onnxruntime", "pillow", "pydantic")  # what `models` runs on
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import IO
 
 from benchmarks import processes
+from benchmarks.environments import ROOT
 from benchmarks.load import Load
 from benchmarks.pictures import Picture
-from benchmarks.server import ROOT
 from benchmarks.systems import System
 
 

@@ -10,9 +10,7 @@ overhead of the service.
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ray.serve import Application
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import environments, inprocess, pictures, processes
+from benchmarks.environments import CACHE, ROOT
 from benchmarks.measurement import Demand, measure
 from benchmarks.peers import VERSION
 from benchmarks.server import running
@@ -32,8 +31,7 @@ from serve_app.home import open_home
 from serve_app.serving.app import data_plane
 from serve_app.serving.classifier import Classifier
 
-CACHE = environments.ROOT / "build" / "bench"
-BASE = environments.ROOT / "deploy_configs" / "base.yaml"
+BASE = ROOT / "deploy_configs" / "base.yaml"
 OURS_SLOWER = "benchmarks.model_time:animals"
 FILE = "extra_ms"  # in the home of the service: by how much the network takes longer
 EXTRA_MS = (0, 2, 5, 10, 20, 50, 100)
@@ -60,12 +58,7 @@ def main() -> None:
     console = Console()
     processes.adopt_orphans()
     environments.prepare(environments.SERVING, CACHE)
-    folder = CACHE / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
-    photographs = os.environ.get("SERVE_APP_PHOTOS")
-    picture, _ = pictures.make(
-        folder, Path(photographs) if photographs else None, classifier.load(VERSION)
-    )
+    picture, _ = pictures.make(CACHE / "pictures", classifier.load(VERSION))
     alone_ms = inprocess.measure(picture.path.read_bytes(), batch=1, seconds=2.0).ms
     file = CACHE / "model_time.yaml"
     file.write_text(BASE.read_text().replace("serve_app.serving.app:animals", OURS_SLOWER))

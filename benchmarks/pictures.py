@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from models.classifier import Classifier
 from models.drawings import draw
 from models.preprocess import to_pixels
 
+PHOTOGRAPHS = "SERVE_APP_PHOTOS"
 SEED = 7
 GRAIN = 6.0  # standard deviation of a camera's noise, of 255
 QUALITIES = range(40, 96)
@@ -58,16 +60,17 @@ class Picture:
         return Body(self.path, "image/jpeg")
 
 
-def make(folder: Path, photographs: Path | None, classifier: Classifier) -> tuple[Picture, Picture]:
-    """A thumbnail of about 15 kB and a 12-megapixel photograph of about 3 MB.
+def make(folder: Path, classifier: Classifier) -> tuple[Picture, Picture]:
+    """A thumbnail of about 15 kB and a 12-megapixel photograph of about 3 MB, saved in a folder.
 
-    Args:
-        photographs: A folder per class in a folder `test`; None draws a cat instead.
+    Of a photograph in the folder that `SERVE_APP_PHOTOS` names, `test/cat`; else of a drawn cat.
     """
-    if photographs is None:
-        source = draw("cat", SEED, size=1024)
+    folder.mkdir(parents=True, exist_ok=True)
+    photographs = os.environ.get(PHOTOGRAPHS)
+    if photographs:
+        source = Image.open(min(Path(photographs, "test", "cat").iterdir())).convert("RGB")
     else:
-        source = Image.open(sorted((photographs / "test" / "cat").iterdir())[0]).convert("RGB")
+        source = draw("cat", SEED, size=1024)
     return (
         _save(folder, "15 kB", _sized(source, 256, 192), 15_000, classifier),
         _save(folder, "12 MP", _grainy(_sized(source, 4000, 3000)), 3_000_000, classifier),

@@ -46,12 +46,13 @@ from typing import TypeVar
 import yaml
 from rich.console import Console
 
+from benchmarks.environments import ROOT
 from benchmarks.measurement import Demand, measure
 from benchmarks.pictures import Picture
 from benchmarks.recording import ExposureCost
 from benchmarks.report import line
 from benchmarks.rule_costs import RuleBlock, RuleCosts
-from benchmarks.server import ROOT, NotRunning, running
+from benchmarks.server import NotRunning, running
 from benchmarks.steering import NotInForce, Wheel
 from benchmarks.strategies import (
     AB_TEST,

@@ -16,12 +16,11 @@ from pathlib import Path
 import httpx
 
 from benchmarks import processes
-from benchmarks.environments import executables
+from benchmarks.environments import ROOT, executables
 from benchmarks.pictures import Picture
 from benchmarks.systems import System
 from serve_app.home import HOME_VARIABLE
 
-ROOT = Path(__file__).parents[1]
 START_S = 120.0
 STOP_S = 45.0  # after SIGINT; then SIGTERM
 STRAGGLERS_S = 5.0  # after the end of the command, for what it started; after SIGTERM, for all

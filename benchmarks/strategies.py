@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.server import ROOT
+from benchmarks.environments import ROOT
 from models import registry
 from serve_app.deployment import config
 from serve_app.deployment.composition import deployment, with_rule

@@ -29,7 +29,7 @@ from serve_app.home import open_home
 from serve_app.rules.parse import pool_config
 from serve_app.serving.garbage import collect_less_often
 from serve_app.serving.logs import join_serve_log
-from serve_app.serving.networks import NetworkRunner, low_priority_thread
+from serve_app.serving.networks import NetworkRunner, one_thread
 from serve_app.serving.router import VERSION
 
 WARM_VERSIONS = 2  # the assigned one among them
@@ -55,7 +55,7 @@ class Classifier:
         self._loading = asyncio.Lock()
         self._answered: Counter[str] = Counter()
         self._networks = NetworkRunner()
-        self._loader = low_priority_thread("loader")
+        self._loader = one_thread("loader", low_priority=True)
         self._context = serve.get_replica_context()
         self._accepted = Accepted(
             open_home().folder("accepted"), self._context.app_name, self._context.deployment

@@ -30,11 +30,9 @@ class NetworkRunner:
 
     def __init__(self) -> None:
         self._is_background = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._thread = one_thread("network", low_priority=False)
         self._batches = 0  # in the thread or waiting for it
-        self._lone_ms: dict[
-            str, float
-        ] = {}  # by version: the network's time for its last lone image
+        self._lone_ms: dict[str, float] = {}  # a version's time for its last lone image
 
     def set_background(self, background: bool) -> None:
         """Run networks at low priority, or at the usual one, from the next batch on."""
@@ -42,11 +40,7 @@ class NetworkRunner:
             return
         self._is_background = background
         self._thread.shutdown(wait=False)  # it finishes what it was given
-        self._thread = (
-            low_priority_thread("network")
-            if background
-            else ThreadPoolExecutor(1, thread_name_prefix="network")
-        )
+        self._thread = one_thread("network", low_priority=background)
 
     async def run(self, classifier: Classifier, pixels: Pixels) -> Answer | CannotAnswer:
         """Classify uint8 [n, side, side, 3]."""
@@ -82,8 +76,7 @@ class NetworkRunner:
         return Answer(card.version, tuple(card.labels), probabilities, model_ms)
 
 
-def low_priority_thread(name: str) -> ThreadPoolExecutor:
-    """One thread of low priority; Linux keeps a niceness for each, and lets no thread lower it."""
-    return ThreadPoolExecutor(
-        1, thread_name_prefix=name, initializer=partial(os.nice, LOW_PRIORITY)
-    )
+def one_thread(name: str, *, low_priority: bool) -> ThreadPoolExecutor:
+    """An executor of one thread; Linux keeps a niceness for each, and lets no thread lower it."""
+    lower = partial(os.nice, LOW_PRIORITY) if low_priority else None
+    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=lower)
