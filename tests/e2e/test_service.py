@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
@@ -239,7 +240,7 @@ def test_requests_are_recorded_counted_and_logged(service: Any, examples: Any) -
     def stored() -> int:
         return int(service.control("status")["recording"]["stored"])
 
-    before = eventually(stored)
+    before = stored()
     summary = service.json("traffic", "--requests", "200", "--clients", "4")
     assert summary["failed"] == 0
     eventually(lambda: stored() >= before + 200)  # what was sent before may be on its way
@@ -264,12 +265,14 @@ def counted_classifications() -> float:
 
 
 def settled_classifications(service: Any, examples: Any) -> int:
-    """How many the log has, once the metrics have as many; at least one."""
-    service.classify(examples["cat"])
+    """How many the log has, once it has the last one sent and the metrics have as many."""
+    request_id = f"last-{uuid.uuid4()}"
+    service.classify(examples["cat"], X_Request_Id=request_id)
+    eventually(lambda: logged_with(request_id))
 
     def settled() -> int | None:
         logged = logged_classifications()
-        return logged if logged and counted_classifications() == logged else None
+        return logged if counted_classifications() == logged else None
 
     return int(eventually(settled))
 
