@@ -5,7 +5,7 @@
 # make bench    what a request costs, beside what else one could pick, and what each rule adds;
 #               QUICK=1 in five minutes
 # make train DATA=DIR    trains and publishes the shipped versions again; NOTICE=FILE says whose
-#               the pictures are
+#               the images are
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -59,7 +59,7 @@ bench: install
 	$(PYTHON) -m benchmarks $(if $(QUICK),--quick)
 
 train: install
-	@test -d "$(DATA)" || { echo "Name the pictures: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }
+	@test -d "$(DATA)" || { echo "Name the images: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }
 	@for version in v1 v2; do \
 	  $(PYTHON) -m training fit training/configs/$$version.yaml --data "$(DATA)" && \
 	  $(PYTHON) -m training publish training/configs/$$version.yaml --data "$(DATA)" \

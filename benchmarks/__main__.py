@@ -4,7 +4,7 @@ Mosec and MLServer; then its rules with one another, which `benchmarks.rules` de
     python -m benchmarks [--quick] [--json FILE] [--only NAME ...]
 
 All of them serve the same version with the same code for pixels and network, on one machine, and
-are asked about the same pictures.  What is done to keep the comparison honest:
+are asked about the same images.  What is done to keep the comparison honest:
 
 - One system is up at a time: an idle Ray cluster or a polling worker takes CPU from whoever is
   measured, and the systems on Ray need the same ports.  So each system is started anew in every
@@ -37,12 +37,12 @@ from typing import Any, NoReturn
 import psutil
 from rich.console import Console
 
-from benchmarks import environments, inprocess, pictures, processes, report, rules
+from benchmarks import environments, images, inprocess, processes, report, rules
 from benchmarks.claims import check
 from benchmarks.environments import CACHE, ROOT
+from benchmarks.images import BenchmarkImage
 from benchmarks.measurement import Demand, measure, measure_idle
 from benchmarks.peers import VERSION
-from benchmarks.pictures import Picture
 from benchmarks.results import Limit, Results, Start
 from benchmarks.server import NotRunning, running
 from benchmarks.systems import QUICK, SYSTEMS, System
@@ -84,7 +84,7 @@ def main() -> None:
     for peer in dict.fromkeys([*peers, environments.SERVING]):
         console.print(f"[dim]the environment of {peer}, in {CACHE / peer}")
         environments.prepare(peer, CACHE)
-    made = pictures.make(CACHE / "pictures", classifier.load(VERSION))
+    made = images.make(CACHE / "images", classifier.load(VERSION))
     results = Results()
     try:
         for round_ in range(pace.rounds if systems else 0):
@@ -105,7 +105,7 @@ def _round(
     results: Results,
     round_: int,
     system: System,
-    made: tuple[Picture, ...],
+    made: tuple[BenchmarkImage, ...],
     pace: Pace,
     console: Console,
 ) -> None:
@@ -114,14 +114,14 @@ def _round(
         with running(system, made[0], CACHE) as server:
             idle = measure_idle(pace.idle_s)
             for clients in CLIENTS:
-                for picture in made:
+                for image in made:
                     warm_up_s = pace.warm_up_s
-                    if clients == CLIENTS[-1] and picture == made[0]:
+                    if clients == CLIENTS[-1] and image == made[0]:
                         warm_up_s = max(warm_up_s, system.settle_s)
                     demand = Demand(clients, warm_up_s, pace.block_s)
-                    block = measure(system, round_, picture, demand)
+                    block = measure(system, round_, image, demand)
                     results.blocks.append(block)
-                    what = f"{system.name:<18}{clients:>3} x {picture.name}"
+                    what = f"{system.name:<18}{clients:>3} x {image.name}"
                     console.print(report.line(block, what))
             memory = processes.memory_by_role(processes.descendants())
     except NotRunning as exc:
@@ -135,19 +135,21 @@ def _round(
     )
 
 
-def _in_process(results: Results, round_: int, made: tuple[Picture, ...], pace: Pace) -> None:
-    for picture in made:
+def _in_process(
+    results: Results, round_: int, made: tuple[BenchmarkImage, ...], pace: Pace
+) -> None:
+    for image in made:
         for batch in BATCHES:
             command = [
-                *(sys.executable, "-m", "benchmarks.inprocess", str(picture.path)),
+                *(sys.executable, "-m", "benchmarks.inprocess", str(image.path)),
                 *("--batch", str(batch), "--seconds", str(pace.in_process_s)),
             ]
             said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
             limit = inprocess.InProcess(**json.loads(said))
-            results.limits.append(Limit(round_, picture.name, limit.batch, limit.cpu_ms, limit.ms))
+            results.limits.append(Limit(round_, image.name, limit.batch, limit.cpu_ms, limit.ms))
 
 
-def _document(results: Results, made: tuple[Picture, ...], pace: Pace) -> dict[str, Any]:
+def _document(results: Results, made: tuple[BenchmarkImage, ...], pace: Pace) -> dict[str, Any]:
     return {
         "machine": {
             "cpus": psutil.cpu_count(),
@@ -157,7 +159,7 @@ def _document(results: Results, made: tuple[Picture, ...], pace: Pace) -> dict[s
             **{name: version(name) for name in ("ray", *environments.SHARED)},
         },
         "pace": pace,
-        "pictures": made,
+        "images": made,
         "claims": list(check(results)),
         "summary": results.summary(),
         "in_process": results.limits,

@@ -26,7 +26,7 @@ REPLICA_MB = 280.0
 READY_S = 25.0
 IDLE_PERCENT = 1.0  # of a core
 POOL = "StablePool"
-OUR_ROLES = ("Ingress", POOL, "Controller", "Console")
+OUR_ROLES = ("Ingress", POOL, "Controller", "ControlApi")
 RULE_PERCENT = 2.0
 SHADOW_P99 = 1.1  # times
 RECORDING_PERCENT = 5.0
@@ -44,7 +44,7 @@ class Claim:
 def check(results: Results) -> Iterator[Claim]:
     """Hold every claim against the medians of a run."""
     for case, peer, least in RATIOS:
-        text = f"{case.clients} clients, {case.picture}: at least {least:g} x {peer}"
+        text = f"{case.clients} clients, {case.image}: at least {least:g} x {peer}"
         if peer in results.systems() and (
             errors := results.errors(peer, case) | results.errors(OURS, case)
         ):
@@ -52,14 +52,14 @@ def check(results: Results) -> Iterator[Claim]:
         else:
             yield _claim(text, results.ratio(peer, case), "x", at_least=least)
     yield _claim(
-        f"{BUSY.clients} clients, {BUSY.picture}: CPU of a request at most {OVERHEAD_MS:g} ms"
+        f"{BUSY.clients} clients, {BUSY.image}: CPU of a request at most {OVERHEAD_MS:g} ms"
         " above the same work in process",
         results.overhead_cpu_ms(OURS, BUSY),
         "ms",
         at_most=OVERHEAD_MS,
     )
     yield _claim(
-        f"{LONE.clients} client, {LONE.picture}: p50 at most {P50_MS:g} ms",
+        f"{LONE.clients} client, {LONE.image}: p50 at most {P50_MS:g} ms",
         results.spread(OURS, LONE, lambda block: block.load.p50_ms),
         "ms",
         at_most=P50_MS,

@@ -1,6 +1,6 @@
 """The limit of any server: decode, prepare and classify, in one process, nothing around it.
 
-    python -m benchmarks.inprocess photo.jpg --batch 16 --seconds 1
+    python -m benchmarks.inprocess image.jpg --batch 16 --seconds 1
 
 Prints an `InProcess` as JSON.
 """
@@ -22,11 +22,11 @@ from models.preprocess import to_pixels
 
 @dataclass(frozen=True)
 class InProcess:
-    """What one picture costs.
+    """What one image costs.
 
     Attributes:
-        batch: Pictures that the network gets at once.
-        cpu_ms, ms: CPU time and time of one picture.
+        batch: Images that the network gets at once.
+        cpu_ms, ms: CPU time and time of one image.
     """
 
     batch: int
@@ -35,7 +35,7 @@ class InProcess:
 
 
 def measure(data: bytes, batch: int, seconds: float) -> InProcess:
-    """Classify the picture for about `seconds`, once it is warm."""
+    """Classify the image for about `seconds`, once it is warm."""
     model = classifier.load(VERSION)
     side = model.card.input.side
 
@@ -48,21 +48,21 @@ def measure(data: bytes, batch: int, seconds: float) -> InProcess:
     while time.perf_counter() - began < seconds:
         classify()
         batches += 1
-    pictures = batches * batch
+    images = batches * batch
     return InProcess(
         batch,
-        cpu_ms=1e3 * (time.process_time() - cpu) / pictures,
-        ms=1e3 * (time.perf_counter() - began) / pictures,
+        cpu_ms=1e3 * (time.process_time() - cpu) / images,
+        ms=1e3 * (time.perf_counter() - began) / images,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0)
     told = parser.parse_args()
-    print(json.dumps(asdict(measure(told.picture.read_bytes(), told.batch, told.seconds))))
+    print(json.dumps(asdict(measure(told.image.read_bytes(), told.batch, told.seconds))))
 
 
 if __name__ == "__main__":

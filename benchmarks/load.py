@@ -1,6 +1,6 @@
 """Clients, in a process of their own so that their work can be told apart.
 
-    python -m benchmarks.load http://127.0.0.1:8000/v1/classify photo.jpg cat --clients 32
+    python -m benchmarks.load http://127.0.0.1:8000/v1/classify image.jpg cat --clients 32
 
 Every client keeps one connection and asks again as soon as it has its answer: a closed loop.  With
 a rate, requests are planned at even distances whatever becomes of those before, and the latency of

@@ -11,8 +11,8 @@ from typing import IO
 
 from benchmarks import processes
 from benchmarks.environments import ROOT
+from benchmarks.images import BenchmarkImage
 from benchmarks.load import Load
-from benchmarks.pictures import Picture
 from benchmarks.systems import System
 
 
@@ -42,7 +42,7 @@ class Block:
     system: str
     round: int
     clients: int
-    picture: str
+    image: str
     load: Load
     cpu_s: dict[str, float]
     elsewhere: float
@@ -59,11 +59,11 @@ class Block:
         return {role: 1e3 * s / answers for role, s in self.cpu_s.items()} if answers else {}
 
 
-def measure(system: System, round_: int, picture: Picture, demand: Demand) -> Block:
+def measure(system: System, round_: int, image: BenchmarkImage, demand: Demand) -> Block:
     """Load a running system; RuntimeError if the load generator fails."""
-    body = picture.body(system.sends)
+    body = image.body(system.sends)
     command = [
-        *(sys.executable, "-m", "benchmarks.load", system.url, str(body.path), picture.label),
+        *(sys.executable, "-m", "benchmarks.load", system.url, str(body.path), image.label),
         *("--content-type", body.content_type, "--clients", str(demand.clients)),
         *("--warm-up", str(demand.warm_up_s), "--seconds", str(demand.seconds)),
         *(() if demand.rate is None else ("--rate", str(demand.rate))),
@@ -88,7 +88,7 @@ def measure(system: System, round_: int, picture: Picture, demand: Demand) -> Bl
         system=system.name,
         round=round_,
         clients=demand.clients,
-        picture=picture.name,
+        image=image.name,
         load=load,
         cpu_s=cpu_s,
         elsewhere=max(0.0, elsewhere),

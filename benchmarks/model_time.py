@@ -2,7 +2,7 @@
 
     python -m benchmarks.model_time
 
-One client asks for the small picture. The network takes longer by some milliseconds, in which the
+One client asks for the small image. The network takes longer by some milliseconds, in which the
 processor is idle, as while a GPU computes. What the request takes above decoding and network is the
 overhead of the service.
 """
@@ -17,7 +17,7 @@ from ray.serve import Application
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import environments, inprocess, pictures, processes
+from benchmarks import environments, images, inprocess, processes
 from benchmarks.environments import CACHE, ROOT
 from benchmarks.measurement import Demand, measure
 from benchmarks.peers import VERSION
@@ -25,7 +25,7 @@ from benchmarks.server import running
 from benchmarks.systems import OURS, SYSTEMS
 from models import classifier
 from models.preprocess import Pixels
-from serve_app.data_plane.pools import Reply
+from serve_app.data_plane.pools import PoolResponse
 from serve_app.deployment.args import AnimalsArgs
 from serve_app.home import open_home
 from serve_app.serving.app import data_plane
@@ -41,7 +41,7 @@ WARM_UP_S, BLOCK_S = 1.0, 4.0
 class Slower(Classifier):
     """Its networks take longer."""
 
-    async def classify(self, pixels: Pixels) -> Reply:
+    async def classify(self, pixels: Pixels) -> PoolResponse:
         reply = await super().classify(pixels)
         file = open_home().path / FILE
         if file.exists():
@@ -58,17 +58,17 @@ def main() -> None:
     console = Console()
     processes.adopt_orphans()
     environments.prepare(environments.SERVING, CACHE)
-    picture, _ = pictures.make(CACHE / "pictures", classifier.load(VERSION))
-    alone_ms = inprocess.measure(picture.path.read_bytes(), batch=1, seconds=2.0).ms
+    image, _ = images.make(CACHE / "images", classifier.load(VERSION))
+    alone_ms = inprocess.measure(image.path.read_bytes(), batch=1, seconds=2.0).ms
     file = CACHE / "model_time.yaml"
     file.write_text(BASE.read_text().replace("serve_app.serving.app:animals", OURS_SLOWER))
     ours = next(system for system in SYSTEMS if system.name == OURS)
     system = replace(ours, command=(*ours.command[:-1], str(file)))
     table = Table("network, ms more", "p50, ms", "overhead, ms", "of the request")
-    with running(system, picture, CACHE) as server:
+    with running(system, image, CACHE) as server:
         for extra_ms in EXTRA_MS:
             (server.home / FILE).write_text(str(extra_ms))
-            block = measure(system, 0, picture, Demand(1, WARM_UP_S, BLOCK_S))
+            block = measure(system, 0, image, Demand(1, WARM_UP_S, BLOCK_S))
             p50_ms = block.load.p50_ms or float("nan")
             overhead_ms = p50_ms - alone_ms - extra_ms
             table.add_row(
@@ -77,7 +77,7 @@ def main() -> None:
                 f"{overhead_ms:.1f}",
                 f"{100 * overhead_ms / p50_ms:.0f} %",
             )
-    console.print(f"In process, alone: {alone_ms:.2f} ms a picture")
+    console.print(f"In process, alone: {alone_ms:.2f} ms an image")
     console.print(table)
 
 

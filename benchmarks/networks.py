@@ -1,4 +1,4 @@
-"""What candidate networks cost: one picture in ONNX Runtime and in torch, and training.
+"""What candidate networks cost: one image in ONNX Runtime and in torch, and training.
 
     python -m benchmarks.networks
 
@@ -42,19 +42,19 @@ def main() -> None:
     table = Table("network", "parameters, M", "MAC, M", "ONNX, ms", "torch, ms", "training, ms")
     networks = {name: build().eval() for name, build in NETWORKS.items()}
     sessions = {name: _session(network) for name, network in networks.items()}
-    picture = torch.rand(1, 3, SIDE, SIDE)
+    image = torch.rand(1, 3, SIDE, SIDE)
     onnx_ms: dict[str, list[float]] = {name: [] for name in networks}
     torch_ms: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(ROUNDS):
         for name, network in networks.items():
-            onnx_ms[name].append(_ms(partial(sessions[name].run, None, {"x": picture.numpy()})))
+            onnx_ms[name].append(_ms(partial(sessions[name].run, None, {"x": image.numpy()})))
             with torch.inference_mode():
-                torch_ms[name].append(_ms(partial(network, picture)))
+                torch_ms[name].append(_ms(partial(network, image)))
     for name, network in networks.items():
         table.add_row(
             name,
             f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}",
-            f"{_macs(network, picture) / 1e6:.0f}",
+            f"{_macs(network, image) / 1e6:.0f}",
             f"{median(onnx_ms[name]):.2f}",
             f"{median(torch_ms[name]):.2f}",
             f"{_training_ms(network):.2f}",
@@ -82,8 +82,8 @@ def _session(network: nn.Module) -> onnxruntime.InferenceSession:
     return session
 
 
-def _macs(network: nn.Module, picture: Tensor) -> float:
-    """Multiplications of the convolutions for one picture."""
+def _macs(network: nn.Module, image: Tensor) -> float:
+    """Multiplications of the convolutions for one image."""
     total = 0
 
     def count(layer: nn.Module, _: object, output: Tensor) -> None:
@@ -97,14 +97,14 @@ def _macs(network: nn.Module, picture: Tensor) -> float:
         if isinstance(layer, nn.Conv2d)
     ]
     with torch.inference_mode():
-        network(picture)
+        network(image)
     for hook in hooks:
         hook.remove()
     return total
 
 
 def _training_ms(network: nn.Module, steps: int = 6) -> float:
-    """One picture forward and backward in a batch, the fastest of a few steps."""
+    """One image forward and backward in a batch, the fastest of a few steps."""
     network.train().to(memory_format=torch.channels_last)
     batch = torch.rand(TRAINING_BATCH, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
     targets = torch.randint(0, CLASSES, (TRAINING_BATCH,))

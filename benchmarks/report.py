@@ -46,7 +46,7 @@ def line(block: Block, what: str) -> str:
 
 def _loads(results: Results, case: Case) -> Table:
     many = "clients" if case.clients > 1 else "client"
-    table = Table(title=f"{case.clients} {many}, {case.picture}", title_justify="left")
+    table = Table(title=f"{case.clients} {many}, {case.image}", title_justify="left")
     table.add_column("system")
     for name in ("req/s", "p50, ms", "p99, ms", "errors", "CPU, ms a request", f"{OURS} / it"):
         table.add_column(name, justify="right")
@@ -66,13 +66,13 @@ def _loads(results: Results, case: Case) -> Table:
 
 
 def _limits(results: Results) -> Table:
-    table = Table("picture", "batch", title="In process, nothing around it", title_justify="left")
-    table.add_column("CPU, ms a picture", justify="right")
-    table.add_column("pictures/s of one process", justify="right")
-    for picture, batch in dict.fromkeys((limit.picture, limit.batch) for limit in results.limits):
-        here = [x for x in results.limits if (x.picture, x.batch) == (picture, batch)]
+    table = Table("image", "batch", title="In process, nothing around it", title_justify="left")
+    table.add_column("CPU, ms an image", justify="right")
+    table.add_column("images/s of one process", justify="right")
+    for image, batch in dict.fromkeys((limit.image, limit.batch) for limit in results.limits):
+        here = [x for x in results.limits if (x.image, x.batch) == (image, batch)]
         table.add_row(
-            picture,
+            image,
             str(batch),
             _spread(Spread.of([limit.cpu_ms for limit in here]), 2),
             _median(Spread.of([1e3 / limit.ms for limit in here]), 0),
@@ -81,7 +81,7 @@ def _limits(results: Results) -> Table:
 
 
 def _costs(results: Results) -> Table:
-    title = f"Where a request's CPU goes, ms ({BUSY.clients} clients, {BUSY.picture})"
+    title = f"Where a request's CPU goes, ms ({BUSY.clients} clients, {BUSY.image})"
     table = Table("system", "by role", title=title, title_justify="left")
     for system in results.systems():
         roles = results.cpu_ms(system, BUSY)
@@ -194,7 +194,7 @@ def _problems(results: Results, console: Console) -> None:
     for system in results.systems():
         for case in results.cases():
             for what, count in list(results.errors(system, case).items())[:KINDS]:
-                where = f"{case.clients} x {case.picture}"
+                where = f"{case.clients} x {case.image}"
                 console.print(f"[red]{system}, {where}: {count} x {what}", highlight=False)
     for comparison in (*SPLITS, SHADOW.kind):
         for what, count in list(results.rules.errors(comparison).items())[:KINDS]:
@@ -215,7 +215,7 @@ def _claims(results: Results) -> Table:
     words = {
         True: "[green]reached",
         False: "[red]not reached",
-        None: "[yellow]not judged",
+        None: "[yellow]not labelled_feedback",
     }
     for claim in check(results):
         table.add_row(claim.text, claim.figure, words[claim.is_reached])

@@ -30,7 +30,7 @@ from serve_app.reports.period import Period
 from serve_app.rules.parse import parse_rule
 from serve_app.store import schema
 from serve_app.store.store import Store, open_store
-from tests.contract.store.crowd import DAY_MS, RULE_ID, START_MS, Crowd
+from tests.contract.store.population import DAY_MS, RULE_ID, START_MS, Population
 
 ROUNDS = 3
 DAY = Period(START_MS, START_MS + DAY_MS)
@@ -63,7 +63,7 @@ def main() -> None:
     with _database(options.url) as url:
         store = open_store(url)
         if not store.recording().stored:
-            _fill(store, Crowd(options.exposures, options.users, options.feedback, pairs=1.0))
+            _fill(store, Population(options.exposures, options.users, options.feedback, pairs=1.0))
         print(f"{store.recording().stored:,} exposures, {options.users:,} users")
         for name, (rule, make) in REPORTS.items():
             _put_in_force(url, rule)
@@ -81,7 +81,7 @@ def _database(url: str | None) -> Iterator[str]:
         yield f"sqlite:///{folder}/store.db"
 
 
-def _fill(store: Store, crowd: Crowd) -> None:
+def _fill(store: Store, crowd: Population) -> None:
     rule = _canonical(TEST | {"unit": "user"})
     for batch in crowd.batches():
         adoptions = tuple(Adoption(a.at_ms, RULE_ID, rule) for a in batch.adoptions)

@@ -37,10 +37,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Limit:
-    """One measurement in process, ms a picture; see `benchmarks.inprocess`."""
+    """One measurement in process, ms an image; see `benchmarks.inprocess`."""
 
     round: int
-    picture: str
+    image: str
     batch: int
     cpu_ms: float
     ms: float
@@ -51,7 +51,7 @@ class Case:
     """A load that every system gets."""
 
     clients: int
-    picture: str
+    image: str
 
 
 @dataclass
@@ -65,11 +65,11 @@ class Results:
         return list(dict.fromkeys(start.system for start in self.starts))
 
     def cases(self) -> list[Case]:
-        return list(dict.fromkeys(Case(b.clients, b.picture) for b in self.blocks))
+        return list(dict.fromkeys(Case(b.clients, b.image) for b in self.blocks))
 
     def of(self, system: str, case: Case) -> list[Block]:
         """The blocks of a system under a load."""
-        return [b for b in self.blocks if b.system == system and Case(b.clients, b.picture) == case]
+        return [b for b in self.blocks if b.system == system and Case(b.clients, b.image) == case]
 
     def starts_of(self, system: str) -> list[Start]:
         return [start for start in self.starts if start.system == system]
@@ -106,17 +106,17 @@ class Results:
             [b.rate / theirs[b.round] for b in self.of(OURS, case) if b.round in theirs]
         )
 
-    def limit_cpu_ms(self, picture: str) -> dict[int, float]:
-        """CPU time of a picture in process, ms, in each round: of the cheapest batch."""
+    def limit_cpu_ms(self, image: str) -> dict[int, float]:
+        """CPU time of an image in process, ms, in each round: of the cheapest batch."""
         found: dict[int, float] = {}
         for limit in self.limits:
-            if limit.picture == picture:
+            if limit.image == image:
                 found[limit.round] = min(limit.cpu_ms, found.get(limit.round, limit.cpu_ms))
         return found
 
     def overhead_cpu_ms(self, system: str, case: Case) -> Spread | None:
         """CPU time of a request above that in process, ms, in each round."""
-        limits = self.limit_cpu_ms(case.picture)
+        limits = self.limit_cpu_ms(case.image)
         return Spread.of(
             [
                 sum(block.cpu_ms.values()) - limits[block.round]
@@ -146,7 +146,7 @@ class Results:
             {
                 "system": system,
                 "clients": case.clients,
-                "picture": case.picture,
+                "image": case.image,
                 "rate": self.spread(system, case, lambda block: block.rate),
                 "p50_ms": self.spread(system, case, lambda block: block.load.p50_ms),
                 "p99_ms": self.spread(system, case, lambda block: block.load.p99_ms),

@@ -47,13 +47,13 @@ import yaml
 from rich.console import Console
 
 from benchmarks.environments import ROOT
+from benchmarks.images import BenchmarkImage
 from benchmarks.measurement import Demand, measure
-from benchmarks.pictures import Picture
 from benchmarks.recording import ExposureCost
 from benchmarks.report import line
 from benchmarks.rule_costs import RuleBlock, RuleCosts
+from benchmarks.rule_switcher import NotInForce, RuleSwitcher
 from benchmarks.server import NotRunning, running
-from benchmarks.steering import NotInForce, Wheel
 from benchmarks.strategies import (
     AB_TEST,
     MACHINERY,
@@ -98,15 +98,15 @@ FULL = Pace(rounds=10, warm_up_s=1.0, block_s=4.0, shadow_block_s=8.0, recording
 SHORT = Pace(rounds=1, warm_up_s=0.7, block_s=2.0, shadow_block_s=4.0, recording_s=0.7)
 
 
-def run(costs: RuleCosts, picture: Picture, pace: Pace, cache: Path, console: Console) -> None:
+def run(costs: RuleCosts, image: BenchmarkImage, pace: Pace, cache: Path, console: Console) -> None:
     """Start the service, measure every rule, end it; what goes wrong is told in `costs`."""
     system = _system(cache)
     try:
         with (
-            running(system, picture, cache) as server,
+            running(system, image, cache) as server,
             Client(system.host, Home(server.home).token) as client,
         ):
-            _Measuring(costs, picture, pace, Wheel(client), system, console).run()
+            _Measuring(costs, image, pace, RuleSwitcher(client), system, console).run()
     except (NotRunning, NotInForce, ServeAppError) as exc:
         costs.problem = str(exc)
         console.print(f"[red]rules: {exc}", highlight=False)
@@ -126,14 +126,14 @@ class _Measuring:
     def __init__(
         self,
         costs: RuleCosts,
-        picture: Picture,
+        image: BenchmarkImage,
         pace: Pace,
-        wheel: Wheel,
+        wheel: RuleSwitcher,
         system: System,
         console: Console,
     ) -> None:
         self._costs = costs
-        self._picture = picture
+        self._image = image
         self._pace = pace
         self._wheel = wheel
         self._system = system
@@ -175,7 +175,7 @@ class _Measuring:
         self, comparison: str, strategy: Strategy, round_: int, demand: Demand, stable: int
     ) -> None:
         self._wheel.turn(strategy, stable)
-        block = measure(self._system, round_, self._picture, demand)
+        block = measure(self._system, round_, self._image, demand)
         self._costs.blocks.append(RuleBlock(comparison, strategy, block))
         self._console.print(line(block, f"{strategy.name:<28}"))
 

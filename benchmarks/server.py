@@ -17,7 +17,7 @@ import httpx
 
 from benchmarks import processes
 from benchmarks.environments import ROOT, executables
-from benchmarks.pictures import Picture
+from benchmarks.images import BenchmarkImage
 from benchmarks.systems import System
 from serve_app.home import HOME_VARIABLE
 
@@ -52,7 +52,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(system: System, picture: Picture, cache: Path) -> Iterator[Server]:
+def running(system: System, image: BenchmarkImage, cache: Path) -> Iterator[Server]:
     """A started system, ready to answer; ended when the block is left.
 
     Args:
@@ -73,7 +73,7 @@ def running(system: System, picture: Picture, cache: Path) -> Iterator[Server]:
             _started(system, cache, Path(home), output.fileno()), Path(home) / SERVE_APP
         )
         try:
-            _await_answer(system, server, picture, log)
+            _await_answer(system, server, image, log)
             server.ready_s = time.perf_counter() - began
             yield server
         finally:
@@ -100,8 +100,8 @@ def _started(system: System, cache: Path, home: Path, output: int) -> subprocess
     )
 
 
-def _await_answer(system: System, server: Server, picture: Picture, log: Path) -> None:
-    body = picture.body(system.sends)
+def _await_answer(system: System, server: Server, image: BenchmarkImage, log: Path) -> None:
+    body = image.body(system.sends)
     ask = httpx.Request(
         "POST",
         system.url,

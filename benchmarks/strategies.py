@@ -13,7 +13,7 @@ from typing import Any, Final
 from benchmarks.environments import ROOT
 from models import registry
 from serve_app.deployment import config
-from serve_app.deployment.composition import deployment, with_rule
+from serve_app.deployment.apply_rule import deployment, with_rule
 from serve_app.deployment.scaling import ingress_scaling
 from serve_app.domain import INGRESS, Pool
 from serve_app.rules.parse import parse_rule

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.environments import SERVING
-from benchmarks.pictures import Sends
+from benchmarks.images import Sends
 from serve_app.lifecycle.environment import FAST
 
 OURS: Final = "serve-app"
@@ -40,7 +40,7 @@ class System:
         environment: Set for it beside the inherited one, from which every RAY_ variable is taken.
         ready_path: Answers 200 to GET when the system says that it is ready; None: it does not say.
         path: Takes the requests.
-        sends: The picture itself, a form with the picture as its file `images`, or an inference
+        sends: The image itself, a form with the image as its file `images`, or an inference
             request with it as base64.
         settle_s: Seconds under full load before it is measured there: for what scales with load.
     """
@@ -52,7 +52,7 @@ class System:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_path: str | None = None
     path: str = "/v1/classify"
-    sends: Sends = "picture"
+    sends: Sends = "image"
     settle_s: float = 0.0
 
     @property

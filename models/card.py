@@ -63,17 +63,17 @@ class Calibration(_Part):
 class LabelScore(_Part):
     """One label's share of the metrics; recall with its 95 % Wilson interval."""
 
-    pictures: int
-    recall: Share | None  # None: there was no picture of the label
+    images: int
+    recall: Share | None  # None: there was no image of the label
     recall_interval: tuple[Share, Share]
     precision: Share | None  # None: the label was never given
     f1: Share
 
 
 class ForeignLabel(_Part):
-    """How a version answers pictures of a label that it does not know: always wrong."""
+    """How a version answers images of a label that it does not know: always wrong."""
 
-    pictures: int
+    images: int
     answers: dict[str, int]  # how often it gave each of its own labels
     mean_confidence: Share
 
@@ -82,7 +82,7 @@ class Metrics(_Part):
     """What a version answered on named data; `models.evaluation` computes it.
 
     Attributes:
-        pictures: Those of labels that the version knows; all figures but `foreign` are of them.
+        images: Those of labels that the version knows; all figures but `foreign` are of them.
         accuracy_interval: 95 % Wilson interval.
         calibration_error: Expected calibration error, 15 bins of equal width.
         confusion: [truth][answer], in the order of the card's labels.
@@ -90,7 +90,7 @@ class Metrics(_Part):
     """
 
     data: str
-    pictures: int
+    images: int
     accuracy: Share
     accuracy_interval: tuple[Share, Share]
     macro_f1: Share
@@ -108,9 +108,9 @@ class Training(_Part):
     date: str  # ISO 8601, of the day it was published
     seed: int
     epochs: int
-    pictures: dict[str, int]  # photographs by label
+    images: dict[str, int]  # photographs by label
     balance: Share  # a class was drawn in proportion to its size to the power of this
-    drawings_share: Share  # of every epoch's pictures
+    synthetic_share: Share  # of every epoch's images
     libraries: dict[str, str]  # name -> version
     notice: str  # whose the training data is, and what follows
 
@@ -140,7 +140,7 @@ class Card(_Part):
             raise ValueError(f"labels repeat: {', '.join(self.labels)}")
         return self
 
-    def sealed(self) -> Card:
+    def with_digest(self) -> Card:
         """The same card with the digest of its own content."""
         return self.model_copy(update={"digest": self._content_digest()})
 
@@ -163,7 +163,7 @@ def parse(data: bytes) -> Card:
         card = Card.model_validate_json(data)
     except ValidationError as exc:
         raise ValueError(sentence(exc, "JSON")) from exc
-    if card.sealed().text().encode() != data:
+    if card.with_digest().text().encode() != data:
         raise ValueError("its content does not fit its digest: it was changed after publication")
     return card
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 
 def _standardised(pixels: Tensor) -> Tensor:
-    """Each picture with mean 0 and deviation 1, so that brightness and contrast do not matter."""
+    """Each image with mean 0 and deviation 1, so that brightness and contrast do not matter."""
     centred = pixels - pixels.mean(dim=(1, 2, 3), keepdim=True)
     variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
-    return centred / (variance + 1.0).sqrt()  # 1.0: a picture of one colour stays near 0
+    return centred / (variance + 1.0).sqrt()  # 1.0: an image of one colour stays near 0
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -30,7 +30,7 @@ def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
 class Residual(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016).
 
-    Where the block halves the picture, the shortcut averages before its 1x1 convolution, so that
+    Where the block halves the image, the shortcut averages before its 1x1 convolution, so that
     no pixel is dropped ("ResNet-D", He et al., CVPR 2019).
     """
 
@@ -51,11 +51,11 @@ class Residual(nn.Module):
 
 
 class SmallCNN(nn.Module):
-    """A residual classifier of square RGB pictures of any side from 32 px.
+    """A residual classifier of square RGB images of any side from 32 px.
 
     Args:
         classes: Number of labels, the length of the logits.
-        widths: Channels of each stage; every stage but the first halves the picture.
+        widths: Channels of each stage; every stage but the first halves the image.
         depths: Residual blocks of each stage, as many entries as `widths`.
         dropout: Share of the pooled features dropped in training, 0 .. 1.
     """
@@ -107,7 +107,7 @@ class SmallCNN(nn.Module):
 
 
 class PixelsToLogits(nn.Module):
-    """The network behind the input that every backend takes: pixels as pictures store them."""
+    """The network behind the input that every backend takes: pixels as images store them."""
 
     def __init__(self, network: SmallCNN) -> None:
         super().__init__()

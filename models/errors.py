@@ -1,7 +1,7 @@
-"""What can go wrong with pictures and versions.
+"""What can go wrong with images and versions.
 
     ModelsError
-    ├── BadImage              the bytes are not a picture that we read
+    ├── BadImage              the bytes are not an image that we read
     │   ├── EmptyImage        nothing came
     │   ├── UnsupportedImage  not one of the formats that we read
     │   ├── TooManyPixels     the header declares more pixels than the limit
@@ -20,7 +20,7 @@ class ModelsError(Exception):
 
 
 class BadImage(ModelsError, ValueError):
-    """The bytes are not a picture that we read; `code` is stable, for programs."""
+    """The bytes are not an image that we read; `code` is stable, for programs."""
 
     code = "bad_image"
 
@@ -44,13 +44,13 @@ class TooManyPixels(BadImage):
 
 
 class BrokenImage(BadImage):
-    """The header is that of a picture, the rest is truncated or damaged."""
+    """The header is that of an image, the rest is truncated or damaged."""
 
     code = "broken_image"
 
 
 class BadData(ModelsError, ValueError):
-    """A folder per class cannot be used: a class is missing or empty, a file is no picture."""
+    """A folder per class cannot be used: a class is missing or empty, a file is no image."""
 
 
 class UnknownVersion(ModelsError, LookupError):

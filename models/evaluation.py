@@ -1,4 +1,4 @@
-"""How well a version does on labelled pictures. Pure, but for `answers`, which asks the network."""
+"""How well a version does on labelled images. Pure, but for `answers`, which asks the network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def evaluate(classifier: Classifier, sample: Sample, data: str) -> Metrics:
 
 
 def answers(classifier: Classifier, sample: Sample) -> Floats:
-    """float32 [n, labels]: the probabilities of each picture, a batch at a time."""
+    """float32 [n, labels]: the probabilities of each image, a batch at a time."""
     parts = [
         classifier.probabilities(sample.pixels[start : start + BATCH])
         for start in range(0, len(sample.pixels), BATCH)
@@ -37,7 +37,7 @@ def answers(classifier: Classifier, sample: Sample) -> Floats:
 def metrics(
     probabilities: Floats, truths: Sequence[str], labels: Sequence[str], data: str
 ) -> Metrics:
-    """The metrics of answers to pictures whose truth is known.
+    """The metrics of answers to images whose truth is known.
 
     Args:
         probabilities: [n, labels], rows sum to 1.
@@ -45,12 +45,12 @@ def metrics(
         labels: The version's own, in the order of the columns.
 
     Raises:
-        BadData: There is no picture of a label that the version knows.
+        BadData: There is no image of a label that the version knows.
     """
     known = np.array([truth in labels for truth in truths], dtype=bool)
     if not known.any():
         raise BadData(
-            f"no picture is of a label that the version knows ({', '.join(labels)});"
+            f"no image is of a label that the version knows ({', '.join(labels)});"
             f" the data has {', '.join(sorted(set(truths))) or 'nothing'}"
         )
     given = probabilities.argmax(axis=1)
@@ -62,10 +62,10 @@ def metrics(
     right = given[known] == meant
     return Metrics(
         data=data,
-        pictures=len(meant),
+        images=len(meant),
         accuracy=float(right.mean()),
         accuracy_interval=wilson_interval(int(right.sum()), len(right)),
-        macro_f1=float(np.mean([s.f1 for s in scores.values() if s.pictures])),
+        macro_f1=float(np.mean([s.f1 for s in scores.values() if s.images])),
         calibration_error=calibration_error(confidence[known], right),
         mean_confidence=float(confidence[known].mean()),
         labels=scores,
@@ -83,7 +83,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
-    """Expected calibration error: |accuracy - confidence| averaged over the pictures of
+    """Expected calibration error: |accuracy - confidence| averaged over the images of
     `CALIBRATION_BINS` bins of equal width (Naeini et al., AAAI 2015).
 
     Args:
@@ -97,13 +97,13 @@ def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
 
 def _label_score(confusion: NDArray[np.int64], row: int) -> LabelScore:
     hits = int(confusion[row, row])
-    pictures, given = int(confusion[row].sum()), int(confusion[:, row].sum())
+    images, given = int(confusion[row].sum()), int(confusion[:, row].sum())
     return LabelScore(
-        pictures=pictures,
-        recall=hits / pictures if pictures else None,
-        recall_interval=wilson_interval(hits, pictures),
+        images=images,
+        recall=hits / images if images else None,
+        recall_interval=wilson_interval(hits, images),
         precision=hits / given if given else None,
-        f1=2 * hits / (pictures + given) if pictures + given else 0.0,
+        f1=2 * hits / (images + given) if images + given else 0.0,
     )
 
 
@@ -115,7 +115,7 @@ def _foreign(
         rows = np.array([t == truth for t in truths])
         counts = Counter(labels[int(answer)] for answer in given[rows])
         found[truth] = ForeignLabel(
-            pictures=int(rows.sum()),
+            images=int(rows.sum()),
             answers={label: counts[label] for label in labels},
             mean_confidence=float(confidence[rows].mean()),
         )

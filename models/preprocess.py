@@ -1,4 +1,4 @@
-"""From the bytes of a picture to the pixels that a network sees: the one way, for training's
+"""From the bytes of an image to the pixels that a network sees: the one way, for training's
 evaluation and for serving."""
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # width x height as the header declares them
 NAME: Final = "square-crop/v1"  # written into every card; a change of pixels needs another name
 
-MAX_SCANS = 32  # of a progressive JPEG; encoders make 10, and each goes over the whole picture
+MAX_SCANS = 32  # of a progressive JPEG; encoders make 10, and each goes over the whole image
 MAX_SEGMENTS = 10_000  # of a JPEG, such as metadata of 64 KiB each
 MAX_TEXT_BYTES = 2**20  # of a PNG, decompressed
 
 Pixels = NDArray[np.uint8]
 
 # Pillow warns of sizes, where our own limit holds, and of metadata, which do no harm.  Set once
-# for the process: `warnings.catch_warnings` around each picture would not be safe in threads.
+# for the process: `warnings.catch_warnings` around each image would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
 
@@ -56,7 +56,7 @@ _TURNS = {
 
 
 def to_pixels(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode a picture, turn it upright, crop its central square and shrink it.
+    """Decode an image, turn it upright, crop its central square and shrink it.
 
     Args:
         data: An encoded JPEG, PNG, WebP, GIF or BMP of any mode; the first frame of several.
@@ -73,19 +73,19 @@ def to_pixels(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Pixels
     return square(upright(data, around=side, max_pixels=max_pixels), side)
 
 
-def square(picture: Image.Image, side: int) -> Pixels:
-    """Crop an RGB picture's central square and shrink it; uint8 [side, side, 3]."""
-    edge = min(picture.size)
-    left, top = (picture.width - edge) / 2, (picture.height - edge) / 2
+def square(image: Image.Image, side: int) -> Pixels:
+    """Crop an RGB image's central square and shrink it; uint8 [side, side, 3]."""
+    edge = min(image.size)
+    left, top = (image.width - edge) / 2, (image.height - edge) / 2
     return np.asarray(
-        picture.resize(
+        image.resize(
             (side, side), Image.Resampling.BILINEAR, box=(left, top, left + edge, top + edge)
         )
     )
 
 
 def upright(data: bytes, around: int, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode a picture as RGB, turned as its EXIF orientation says; damaged EXIF turns nothing.
+    """Decode an image as RGB, turned as its EXIF orientation says; damaged EXIF turns nothing.
 
     A JPEG may come out smaller than it was stored, but with no edge below 2 x `around` px unless
     it had one: its decoder scales by 1/2, 1/4 or 1/8 for a fraction of the work.
@@ -97,40 +97,40 @@ def upright(data: bytes, around: int, *, max_pixels: int = MAX_PIXELS) -> Image.
 
 
 def opened(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read a picture's header; nothing is decoded yet.
+    """Read an image's header; nothing is decoded yet.
 
     Raises:
         BadImage: One of its kinds; see `models.errors`.
     """
     if not data:
-        raise EmptyImage(f"no bytes came; send the picture itself ({', '.join(FORMATS)})")
+        raise EmptyImage(f"no bytes came; send the image itself ({', '.join(FORMATS)})")
     try:
-        picture = Image.open(BytesIO(data), formats=FORMATS)
+        image = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as exc:
         raise TooManyPixels(
             f"the header declares more pixels than the {max_pixels} that are read:"
-            " send a smaller picture"
+            " send a smaller image"
         ) from exc
     except UnidentifiedImageError as exc:
         raise UnsupportedImage(
             f"{len(data)} bytes that begin with {data[:8]!r} cannot be read as any of"
-            f" {', '.join(FORMATS)}: convert the picture to one of them, or send all of it"
+            f" {', '.join(FORMATS)}: convert the image to one of them, or send all of it"
         ) from exc
     except _DAMAGE as exc:
         raise BrokenImage(
             f"the header of {len(data)} bytes is damaged ({type(exc).__name__}: {exc}):"
-            " save the picture anew and send all of it"
+            " save the image anew and send all of it"
         ) from exc
 
-    if picture.format in ("JPEG", "MPO"):  # the latter has more pictures behind it
+    if image.format in ("JPEG", "MPO"):  # the latter has more images behind it
         _check_segments(data)
-    width, height = picture.size
+    width, height = image.size
     if width * height > max_pixels:
         raise TooManyPixels(
             f"{width} x {height} = {width * height} pixels; at most {max_pixels} are read:"
-            " send a smaller picture"
+            " send a smaller image"
         )
-    return picture
+    return image
 
 
 def _check_segments(data: bytes) -> None:
@@ -145,43 +145,43 @@ def _check_segments(data: bytes) -> None:
         if scans > MAX_SCANS or segments > MAX_SEGMENTS:
             raise BrokenImage(
                 f"the JPEG has more than {MAX_SCANS} scans or {MAX_SEGMENTS} segments:"
-                " save the picture anew"
+                " save the image anew"
             )
 
 
-def decoded(picture: Image.Image, around: int) -> Image.Image:
+def decoded(image: Image.Image, around: int) -> Image.Image:
     """Decode what `opened` gave; see `upright`.
 
     Raises:
         BrokenImage: It is truncated or damaged.
     """
-    width, height = picture.size
+    width, height = image.size
     try:
-        picture.draft(picture.mode, (2 * around, 2 * around))
-        picture.load()
-        return _rgb(_turned(picture))
+        image.draft(image.mode, (2 * around, 2 * around))
+        image.load()
+        return _rgb(_turned(image))
     except _DAMAGE as exc:
         raise BrokenImage(
-            f"the {picture.format} of {width} x {height} px cannot be decoded"
-            f" ({type(exc).__name__}: {exc}): save the picture anew and send all of it"
+            f"the {image.format} of {width} x {height} px cannot be decoded"
+            f" ({type(exc).__name__}: {exc}): save the image anew and send all of it"
         ) from exc
 
 
-def _turned(picture: Image.Image) -> Image.Image:
+def _turned(image: Image.Image) -> Image.Image:
     try:
-        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DAMAGE:
-        return picture
-    return picture if turn is None else picture.transpose(turn)
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
         # Pillow's own conversion clips 16 bits at 255 instead of scaling them.
-        values = np.asarray(picture, dtype=np.float32) / 257.0
-        picture = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        paper = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(paper, picture)
-    return picture.convert("RGB")
+        values = np.asarray(image, dtype=np.float32) / 257.0
+        image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return image.convert("RGB")

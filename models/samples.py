@@ -1,4 +1,4 @@
-"""Labelled pictures, prepared as serving prepares them: folders of photographs, and drawings."""
+"""Labelled images, prepared as for serving: folders of photographs, and synthetic images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from models.drawings import draw
 from models.errors import BadData, BadImage
 from models.preprocess import Pixels, to_pixels
+from models.synthetic import draw
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Pictures and what they show.
+    """Images and what they show.
 
     Attributes:
         pixels: uint8 [n, side, side, 3].
@@ -55,11 +55,11 @@ def labelled_files(folder: Path, labels: Sequence[str]) -> list[tuple[Path, str]
     for label in labels:
         if label not in found:
             raise BadData(
-                f"{folder} has no folder '{label}'; it has {', '.join(found)}: add pictures of it"
+                f"{folder} has no folder '{label}'; it has {', '.join(found)}: add images of it"
             )
         here = sorted(p for p in (folder / label).iterdir() if p.is_file() and not _is_hidden(p))
         if not here:
-            raise BadData(f"class '{label}' is empty: expected pictures in {folder / label}")
+            raise BadData(f"class '{label}' is empty: expected images in {folder / label}")
         files += [(path, label) for path in here]
     return files
 
@@ -76,7 +76,7 @@ def from_folder(folder: Path, labels: Sequence[str], side: int, progress: bool =
     """Read a folder per class at `side` x `side` px.
 
     Raises:
-        BadData: A class is missing or empty, or a file is no picture; the text names it.
+        BadData: A class is missing or empty, or a file is no image; the text names it.
     """
     files = labelled_files(folder, labels)
     return _sample(
@@ -87,8 +87,10 @@ def from_folder(folder: Path, labels: Sequence[str], side: int, progress: bool =
     )
 
 
-def from_drawings(labels: Sequence[str], seeds: range, side: int, progress: bool = False) -> Sample:
-    """One drawing a label and seed at `side` x `side` px, by way of an encoded PNG."""
+def from_synthetic(
+    labels: Sequence[str], seeds: range, side: int, progress: bool = False
+) -> Sample:
+    """One synthetic image a label and seed at `side` x `side` px, by way of an encoded PNG."""
     jobs = [(label, seed) for label in labels for seed in seeds]
     return _sample(
         ((f"{label}-{seed:06d}.png", _png(label, seed), label) for label, seed in jobs),
@@ -99,16 +101,16 @@ def from_drawings(labels: Sequence[str], seeds: range, side: int, progress: bool
 
 
 def _sample(
-    pictures: Iterable[tuple[str, bytes, str]], count: int, side: int, progress: bool
+    images: Iterable[tuple[str, bytes, str]], count: int, side: int, progress: bool
 ) -> Sample:
     pixels = np.empty((count, side, side, 3), np.uint8)
     names, truths = [], []
-    bar = tqdm(pictures, "reading", count, leave=False, unit="img", disable=not progress)
+    bar = tqdm(images, "reading", count, leave=False, unit="img", disable=not progress)
     for row, (name, data, label) in enumerate(bar):
         try:
             pixels[row] = to_pixels(data, side)
         except BadImage as exc:
-            raise BadData(f"{name} is no picture that we read: {exc}") from exc
+            raise BadData(f"{name} is no image that we read: {exc}") from exc
         names.append(name)
         truths.append(label)
     return Sample(pixels, tuple(truths), tuple(names))

@@ -25,9 +25,9 @@ def service_url() -> str:
     return (os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
 
 
-def media_type(photo: Path) -> str:
-    """The media type of a picture, by its name; JPEG when the name does not tell."""
-    return mimetypes.guess_type(photo.name)[0] or "image/jpeg"
+def media_type(image: Path) -> str:
+    """The media type of an image, by its name; JPEG when the name does not tell."""
+    return mimetypes.guess_type(image.name)[0] or "image/jpeg"
 
 
 class Content(dict[str, Any]):
@@ -60,13 +60,13 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def classify(self, picture: bytes, media_type: str, headers: dict[str, str]) -> dict[str, Any]:
+    def classify(self, image: bytes, media_type: str, headers: dict[str, str]) -> dict[str, Any]:
         """`POST /v1/classify`."""
         encoded = {name: value.encode() for name, value in headers.items()}
         return self._ask(
             "POST",
             "/v1/classify",
-            content=picture,
+            content=image,
             headers={**encoded, "Content-Type": media_type.encode()},
         )
 
@@ -166,16 +166,16 @@ class Client:
                 draft.unlink(missing_ok=True)
 
     def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
-        """`GET /control/disagreements`: pictures that wait for a review, or have one."""
+        """`GET /control/disagreements`: images that wait for a review, or have one."""
         return self._ask(
             "GET",
             f"/{CONTROL_PLANE}/disagreements",
             params={"limit": limit, "reviewed": reviewed},
         )
 
-    def review(self, picture_id: str, answer: str, actor: str, reason: str) -> dict[str, Any]:
+    def review(self, image_id: str, answer: str, actor: str, reason: str) -> dict[str, Any]:
         """`POST /control/disagreements/{id}/review`; what the versions had said of it."""
-        path = f"/{CONTROL_PLANE}/disagreements/{picture_id}/review"
+        path = f"/{CONTROL_PLANE}/disagreements/{image_id}/review"
         body = {"answer": answer, "actor": actor, "reason": reason}
         return self._ask("POST", path, json=body)
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 DATA_PLANE, CONTROL_PLANE = "animals", "control"  # Serve's names of the two applications
 INGRESS = "Ingress"  # and of the deployment that answers; its user_config is the rule
-CONTROLLER, CONSOLE = "Controller", "Console"  # of the deployments of the control plane
+CONTROLLER, CONTROL_API = "Controller", "ControlApi"  # of the deployments of the control plane
 ROWS_KEPT_DAYS = 30  # exposures, shadow pairs, feedback; see `serve_app.store.retention`
 
 
@@ -36,12 +36,12 @@ class Context:
     """Who asks, as the request's headers tell.
 
     Attributes:
-        user, session: Keyed hashes; see `serve_app.identity`.
+        user, session: Keyed hashes; see `serve_app.privacy`.
         region: ISO 3166-1 alpha-2, upper case.
         tag: What `X-Canary` says: True for always, False for never.
         pin: The version that `X-Model-Version` names.
         draw: Uniform in [0, 1), drawn for this request alone; None if it cannot be a unit by
-            itself, because it is of several pictures.
+            itself, because it is of several images.
     """
 
     request_id: str
@@ -81,7 +81,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What one picture of one request met; a row of the store.
+    """What one image of one request met; a row of the store.
 
     Attributes:
         writer, sequence: The ingress process and its count, from 1; together the primary key.
@@ -123,7 +123,7 @@ class Exposure:
         return self.model_ms if self.error is None else None
 
 
-class Outcome(StrEnum):
+class CopyOutcome(StrEnum):
     """What became of the copy of a request."""
 
     COPIED = "copied"  # the candidate answered
@@ -133,16 +133,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShadowPair:
-    """What the candidate said of one picture that stable answered; a row of the store.
+    """What the candidate said of one image that stable answered; a row of the store.
 
     Attributes:
-        writer, sequence: Those of the picture's exposure.
+        writer, sequence: Those of the image's exposure.
         at_ms: That of the exposure, so that a minute's pairs are of that minute's answers.
         region: Where the live request came from, as in its exposure.
         live_version, live_label, live_model_ms, live_latency_ms: What `served`, `label`,
             `model_ms` and `latency_ms` of the exposure say of the live answer.
         candidate: The version that was asked.
-        probability: With which this picture was to be copied, above 0 to 1.
+        probability: With which this image was to be copied, above 0 to 1.
         label, confidence: As in an exposure; None unless it was copied.
         latency_ms: From the call to the candidate until its answer; None if it was shed.
         model_ms: The network's share of that.
@@ -171,20 +171,20 @@ class ShadowPair:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPicture:
-    """A picture that both versions answered, kept so that people may say what it shows.
+class KeptImage:
+    """An image that both versions answered, kept so that people may say what it shows.
 
     Attributes:
         writer, sequence, at_ms, rule_id, region: Those of its shadow pair.
         expires_at_ms: When it is to be gone, milliseconds since 1970 UTC.
-        room: How many pictures there may be at once, says its rule.
-        probability: With which a copied picture of its kind, agreement or disagreement, was to
+        room: How many images there may be at once, says its rule.
+        probability: With which a copied image of its kind, agreement or disagreement, was to
             be kept; above 0 to 1. With which it was to be copied, its pair says.
-        digest: Of the picture as it came, 64 hex digits; see `serve_app.seal`.
+        digest: Of the image as it came, 64 hex digits; see `serve_app.privacy.image_cipher`.
         stable, live_label: The version that answered, and its answer.
         candidate, label: The version that got the copy, and what it said.
         labels: Those that either version knows, sorted.
-        sealed: A small JPEG; see `serve_app.seal`.
+        encrypted: A small JPEG; see `serve_app.privacy.image_cipher`.
     """
 
     writer: str
@@ -201,7 +201,7 @@ class KeptPicture:
     candidate: str
     label: str
     labels: tuple[str, ...]
-    sealed: bytes
+    encrypted: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ class Feedback:
         at_ms: When it came, milliseconds since 1970 UTC.
         answered_at_ms, rule_id, assigned, answered: What the prediction id says of the answer:
             when, by which rule, the assigned version, the label.
-        label: What the picture shows, says the user.
+        label: What the image shows, says the user.
         rating: 1 to 5.
     """
 

@@ -4,7 +4,7 @@
     ├── BadHome               the home directory cannot be used
     ├── BadConfig             a rule or another part of a configuration is refused
     ├── NotRunning            no service answers
-    ├── InTheWay              a start finds its ports or another start's processes
+    ├── StartBlocked              a start finds its ports or another start's processes
     ├── StartFailed           the service did not get ready
     ├── Refused               the service refused what a command asked
     ├── DeployFailed          what was deployed did not come into force
@@ -19,7 +19,7 @@
         ├── BodyTooSlow       408
         ├── BodyTooLarge      413
         ├── UnsupportedMedia  415
-        ├── BadPicture        422  the bytes are no picture that we read
+        ├── UnusableImage        422  the bytes are no image that we read
         ├── BadTensor         422  an inference request that does not fit the model
         ├── BadFeedback       422  feedback that says nothing, or two things
         ├── BadReview         422  what nobody was asked
@@ -27,10 +27,10 @@
         ├── RefusedConfig     422  a configuration that was sent is refused
         ├── BadPeriod         422  no time, or no region
         ├── NoSuchRevision    404
-        ├── NoSuchPicture     404  a picture that is not kept, or not any more
+        ├── NoSuchImage     404  an image that is not kept, or not any more
         ├── NothingToReport   404  no rule of the kind was in force
         ├── UpdateInProgress  409  the data plane is being rebuilt
-        ├── AlreadyReviewed   409  somebody has said what the picture shows
+        ├── AlreadyReviewed   409  somebody has said what the image shows
         ├── KeyInUse          409  what an idempotency key names has not ended
         ├── Busy              429  too many requests wait
         ├── NotReady          503  no replica can answer
@@ -67,7 +67,7 @@ class NotRunning(ServeAppError):
     """No service answers."""
 
 
-class InTheWay(ServeAppError):
+class StartBlocked(ServeAppError):
     """A port is taken, or what an earlier start left is still alive."""
 
 
@@ -139,10 +139,10 @@ class UnsupportedMedia(Problem):
     status, code, title = 415, "unsupported_media", "Not a type that is read"
 
 
-class BadPicture(Problem):
+class UnusableImage(Problem):
     """`code` is that of the `models.errors.BadImage` behind it."""
 
-    status, title = 422, "Not a picture that is read"
+    status, title = 422, "Not an image that is read"
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -177,12 +177,12 @@ class NoSuchRevision(Problem):
     status, code, title = 404, "unknown_revision", "No such revision"
 
 
-class NoSuchPicture(Problem):
-    status, code, title = 404, "unknown_picture", "No such picture"
+class NoSuchImage(Problem):
+    status, code, title = 404, "unknown_image", "No such image"
 
 
 class AlreadyReviewed(Problem):
-    status, code, title = 409, "already_reviewed", "The picture was reviewed"
+    status, code, title = 409, "already_reviewed", "The image was reviewed"
 
 
 class UpdateInProgress(Problem):

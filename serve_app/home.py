@@ -2,7 +2,7 @@
 
 token            what changes state is behind it; the console signs in with it
 hash.key         keys the hashes of users and sessions, and the prediction ids
-picture.key      seals the pictures that a shadow keeps; without it nobody can see them
+image.key      seals the images that a shadow keeps; without it nobody can see them
 serve-app.db     the store, unless SERVE_APP_DATABASE_URL names another
 accepted/        the last configuration that each deployment accepted
 experiments/     the terms of each experiment that was ever used
@@ -49,9 +49,9 @@ class Home:
         return bytes.fromhex(self._secret(self.path / "hash.key"))
 
     @property
-    def picture_key(self) -> bytes:
+    def image_key(self) -> bytes:
         """32 bytes."""
-        return bytes.fromhex(self._secret(self.path / "picture.key"))
+        return bytes.fromhex(self._secret(self.path / "image.key"))
 
     def folder(self, name: str) -> Path:
         """A folder of the home, created when missing, mode 0700."""

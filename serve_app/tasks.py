@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 
-def is_to_end() -> bool:
+def was_cancelled() -> bool:
     """Whether the present task was cancelled.
 
     A CancelledError alone does not say so: a remote call raises one too when the other side

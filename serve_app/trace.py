@@ -15,7 +15,7 @@ class Trace:
     Attributes:
         route: The path's template, such as `/v1/models/{version}`; empty if there is none.
         error: The code of the problem that it was answered with.
-        pictures: How many it held.
+        images: How many it held.
     """
 
     request_id: str
@@ -32,7 +32,7 @@ class Trace:
     served: str | None = None
     user: str | None = None
     region: str | None = None
-    pictures: int = 0
+    images: int = 0
     model_ms: float | None = None
 
     def fields(self) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def server() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="serve-app-pg-"))
     if os.geteuid() == 0:
         os.chown(folder, NOBODY, NOBODY)
-    with _keeper(folder):
+    with _review_sampler(folder):
         one = Server(programs, folder)
         one.create()
         try:
@@ -133,16 +133,16 @@ def server() -> Iterator[Server]:
 
 
 @contextmanager
-def _keeper(folder: Path) -> Iterator[None]:
+def _review_sampler(folder: Path) -> Iterator[None]:
     """Removes the folder, and ends what still runs there, also where we are killed."""
-    keeper = subprocess.Popen(
-        ["/bin/sh", "-c", KEEPER, "keeper", folder], stdin=subprocess.PIPE, cwd="/",
+    review_sampler = subprocess.Popen(
+        ["/bin/sh", "-c", KEEPER, "review_sampler", folder], stdin=subprocess.PIPE, cwd="/",
         start_new_session=True, user=_user(), group=_user(), extra_groups=_no_groups(),
     )  # fmt: skip
     try:
         yield
     finally:
-        keeper.communicate(timeout=PATIENCE_S)
+        review_sampler.communicate(timeout=PATIENCE_S)
 
 
 def _programs() -> Path:

@@ -16,14 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.domain import Context, Exposure, Feedback, Outcome, Plan, ShadowPair
+from serve_app.domain import Context, CopyOutcome, Exposure, Feedback, Plan, ShadowPair
 from serve_app.errors import Problem
-from serve_app.identity import Identity
+from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.regions import members
 from serve_app.rules.rule import Rule
 from serve_app.rules.shadow import Shadow
-from serve_app.traffic.crowd import Crowd, draw_crowd, is_lost, photograph_shares, said_of
+from serve_app.traffic.population import (
+    Population,
+    draw_feedback,
+    draw_population,
+    is_lost,
+    photograph_shares,
+)
 from serve_app.traffic.scenario import Latency, Scenario
 
 WRITER = "51a1a7e00001"
@@ -73,7 +79,7 @@ def simulate(
     """
     if scenario.lost and getattr(rule, "unit", None) != "user":
         raise ValueError(f"{scenario.name} loses users: {rule.kind} needs unit: user")
-    crowd = draw_crowd(scenario, seed)
+    crowd = draw_population(scenario, seed)
     rng = np.random.default_rng((seed, 1))
     answers = {
         version: _answers(scenario, crowd, version, rng) for version in rule.versions.values()
@@ -125,7 +131,7 @@ class _Entries:
         self,
         scenario: Scenario,
         rule: Rule,
-        crowd: Crowd,
+        crowd: Population,
         answers: Mapping[str, _Answers],
         rng: np.random.Generator,
         start_ms: int,
@@ -141,7 +147,7 @@ class _Entries:
         self._draw, self._copied = rng.random(n).tolist(), rng.random(n).tolist()
         self._pause_ms = rng.integers(*FEEDBACK_MS, n).tolist()
         self._stable = next(iter(rule.versions.values()))
-        self._name = cache(Identity(bytes(32)).unit)
+        self._name = cache(Pseudonymizer(bytes(32)).pseudonym)
 
     def arrived(self) -> list[tuple[int, Plan]]:
         """The requests that are sent, in their order, and who shall answer them."""
@@ -219,7 +225,7 @@ class _Entries:
             at_ms=live.at_ms,
             rule_id=rule.rule_id,
             candidate=rule.candidate,
-            outcome=(Outcome.FAILED if fails else Outcome.COPIED).value,
+            outcome=(CopyOutcome.FAILED if fails else CopyOutcome.COPIED).value,
             probability=rule.sample,
             label=None if fails else answers.label[request],
             confidence=None if fails else answers.confidence[request],
@@ -239,7 +245,7 @@ class _Entries:
         habits = self._scenario.feedback
         if habits is None or exposure.label is None:
             return None
-        said: dict[str, Any] | None = said_of(
+        said: dict[str, Any] | None = draw_feedback(
             habits,
             self._truth[request],
             exposure.label,
@@ -264,7 +270,9 @@ class _Entries:
         )
 
 
-def _answers(scenario: Scenario, crowd: Crowd, version: str, rng: np.random.Generator) -> _Answers:
+def _answers(
+    scenario: Scenario, crowd: Population, version: str, rng: np.random.Generator
+) -> _Answers:
     n, simulated = scenario.requests, scenario.simulated
     latency = simulated.latency_ms.get(version, LATENCY)
     says = np.array(KNOWS[version])

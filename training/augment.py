@@ -1,7 +1,7 @@
-"""Random views of training pictures, a whole batch at a time.
+"""Random views of training images, a whole batch at a time.
 
 All chance comes from the generator that is passed in. One affine grid does cropping, scaling,
-stretching, turning and mirroring, so that a picture is resampled once.
+stretching, turning and mirroring, so that an image is resampled once.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from training.data import Pictures
+from training.data import Images
 
-CROP_AREA = (0.35, 1.0)  # share of the picture's largest square
+CROP_AREA = (0.35, 1.0)  # share of the image's largest square
 STRETCH = (0.80, 1.25)  # width / height of the crop
 TURN_DEG = 15.0
 LIGHT = 0.3  # brightness, contrast and saturation are multiplied by 1 - LIGHT .. 1 + LIGHT
@@ -26,17 +26,17 @@ ERASED_SIDE = (0.15, 0.4)  # share of the side
 MIXED_SHARE = 0.4  # of batches: half of them mixup, half cutmix
 
 
-def views(pictures: Pictures, rows: Tensor, side: int, chance: Generator) -> Tensor:
-    """Random crops of the pictures `rows`, recoloured, some blurred or partly erased.
+def views(images: Images, rows: Tensor, side: int, chance: Generator) -> Tensor:
+    """Random crops of the images `rows`, recoloured, some blurred or partly erased.
 
     Returns:
         float32 [len(rows), 3, side, side], 0 .. 255, channels last in memory.
     """
-    pixels = pictures.pixels[rows].float().contiguous(memory_format=torch.channels_last)
+    pixels = images.pixels[rows].float().contiguous(memory_format=torch.channels_last)
     if pixels.shape[-1] >= 2 * side:
         pixels = functional.avg_pool2d(pixels, 2)  # else the grid would skip pixels
     grid = functional.affine_grid(
-        _crops(pictures.aspects[rows], chance), [len(rows), 3, side, side], align_corners=False
+        _crops(images.aspects[rows], chance), [len(rows), 3, side, side], align_corners=False
     )
     batch = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
     batch = _recolour(batch, chance)
@@ -57,7 +57,7 @@ def mix(batch: Tensor, targets: Tensor, chance: Generator) -> tuple[Tensor, Tens
     if draw >= MIXED_SHARE:
         return batch, targets
     order = torch.randperm(len(batch), generator=chance)
-    kept = float(_uniform(1, (0.5, 1), chance))  # share of the first picture
+    kept = float(_uniform(1, (0.5, 1), chance))  # share of the first image
     if draw < MIXED_SHARE / 2:
         blended = batch * kept + batch[order] * (1 - kept)
     else:
@@ -77,16 +77,16 @@ def _uniform(count: int, bounds: tuple[float, float], chance: Generator) -> Tens
 
 
 def _crops(aspects: Tensor, chance: Generator) -> Tensor:
-    """[n, 2, 3] affine maps from the crop to the squeezed picture, both in -1 .. 1."""
+    """[n, 2, 3] affine maps from the crop to the squeezed image, both in -1 .. 1."""
     n = len(aspects)
     edge = _uniform(n, CROP_AREA, chance).sqrt()
     stretch = _uniform(n, (math.log(STRETCH[0]), math.log(STRETCH[1])), chance).mul(0.5).exp()
-    width, height = edge * stretch, edge / stretch  # shares of the picture's shorter side
+    width, height = edge * stretch, edge / stretch  # shares of the image's shorter side
     mirrored = torch.randint(0, 2, (n,), generator=chance) * 2 - 1
     turn = torch.deg2rad(_uniform(n, (-TURN_DEG, TURN_DEG), chance))
-    # The squeeze: how much of the picture's width and height its shorter side is.
+    # The squeeze: how much of the image's width and height its shorter side is.
     squeeze_x, squeeze_y = 1 / aspects.clamp(min=1), aspects.clamp(max=1)
-    # How far the crop may move without leaving the picture.
+    # How far the crop may move without leaving the image.
     x = _uniform(n, (-1, 1), chance) * (1 - width * squeeze_x).clamp(min=0)
     y = _uniform(n, (-1, 1), chance) * (1 - height * squeeze_y).clamp(min=0)
     across = [turn.cos() * width * mirrored * squeeze_x, -turn.sin() * height * squeeze_x, x]

@@ -1,7 +1,7 @@
 """Bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar, ICML 2020).
 
 A temperature corrects how sure a network is (Guo et al., ICML 2017), a bias a label how often it
-gives that label: training on few koalas and mixed pictures leaves it shy of saying koala.
+gives that label: training on few koalas and mixed images leaves it shy of saying koala.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def calibrate(logits: Floats, targets: NDArray[np.int64]) -> tuple[float, tuple[
     """The temperature and the biases under which the targets are likeliest.
 
     Args:
-        logits: [n, classes], of pictures that were not trained on.
+        logits: [n, classes], of images that were not trained on.
         targets: [n], index of the true class.
 
     Returns:

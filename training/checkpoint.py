@@ -26,9 +26,9 @@ class EpochRecord:
 
     Attributes:
         epoch: Counted from 1.
-        side: Of the training pictures, px.
+        side: Of the training images, px.
         loss: Mean training loss, nats, of the augmented and mixed batches.
-        accuracy: Of the averaged weights, on the validation pictures by domain.
+        accuracy: Of the averaged weights, on the validation images by domain.
         seconds: Wall clock.
     """
 

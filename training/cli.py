@@ -1,4 +1,4 @@
-"""The commands of `python -m training`: train a version, publish it, draw pictures."""
+"""The commands of `python -m training`: train a version, publish it, draw images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 import typer
 
 from models import registry as registries
-from models.drawings import write_folder
 from models.errors import ModelsError
+from models.synthetic import write_folder
 from training.config import load
 from training.errors import TrainingError
 from training.publish import publish as publish_run
@@ -31,7 +31,7 @@ Runs = Annotated[Path, typer.Option(help="Where runs keep their checkpoints.")]
 Registry = Annotated[Path, typer.Option(help="Where versions are read from and written to.")]
 
 UNSAID = (
-    "Whose the training pictures are was not said."
+    "Whose the training images are was not said."
     " Ask who trained this version before you rely on it."
 )
 
@@ -63,7 +63,7 @@ def publish(
     runs: Runs = Path("runs"),
     registry: Registry = registries.SHIPPED,
     notice: Annotated[
-        Path | None, typer.Option(help="A text for the card: whose the pictures are.")
+        Path | None, typer.Option(help="A text for the card: whose the images are.")
     ] = None,
 ) -> None:
     """Calibrate, evaluate and export a finished run into the registry."""
@@ -76,7 +76,7 @@ def publish(
     version = publish_run(runs / config.version, data, registry, command, said, today)
     typer.echo(f"{version.folder}: {version.size_bytes / 2**20:.1f} MiB, {version.card.digest}")
     for metrics in version.card.metrics:
-        typer.echo(f"  {metrics.data}: {metrics.accuracy:.4f} of {metrics.pictures}")
+        typer.echo(f"  {metrics.data}: {metrics.accuracy:.4f} of {metrics.images}")
 
 
 @app.command()
@@ -84,11 +84,11 @@ def draw(
     target: Annotated[Path, typer.Argument(help="A folder per animal is made in it.")],
     per_class: Annotated[int, typer.Option(min=1)] = 100,
     first_seed: Annotated[int, typer.Option(min=0)] = 0,
-    size: Annotated[int, typer.Option(min=16, help="Side of the pictures, px.")] = 192,
+    size: Annotated[int, typer.Option(min=16, help="Side of the images, px.")] = 192,
 ) -> None:
     """Draw cats, dogs and koalas."""
     count = write_folder(target, per_class, first_seed, size=size)
-    typer.echo(f"{count} drawings in {target}")
+    typer.echo(f"{count} synthetic images in {target}")
 
 
 def main() -> None:

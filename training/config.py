@@ -17,7 +17,7 @@ Depth = Annotated[int, Field(ge=1)]
 
 
 class Phase(BaseModel):
-    """Consecutive epochs on pictures of one size: small ones first save most of the time."""
+    """Consecutive epochs on images of one size: small ones first save most of the time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,13 +49,13 @@ class Config(BaseModel):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998  # of the averaged weights, a step
 
-    # Pictures of class c are drawn in proportion to count(c) ** balance:
+    # Images of class c are drawn in proportion to count(c) ** balance:
     # 1 leaves the imbalance as it is, 0 evens it out.
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
-    drawings_per_class: Annotated[int, Field(ge=0)] = 1000
-    drawings_share: Annotated[float, Field(ge=0, lt=1)] = 0.12  # beside photographs
-    photographs: bool = True  # False: learn from drawings alone
-    pictures_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: as many as there are
+    synthetic_per_class: Annotated[int, Field(ge=0)] = 1000
+    synthetic_share: Annotated[float, Field(ge=0, lt=1)] = 0.12  # beside photographs
+    photographs: bool = True  # False: learn from synthetic images alone
+    images_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: as many as there are
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Config:
@@ -63,23 +63,25 @@ class Config(BaseModel):
             raise ValueError(f"widths has {len(self.widths)} stages, depths {len(self.depths)}")
         if len({*self.labels, *self.ignored_labels}) < len(self.labels + self.ignored_labels):
             raise ValueError("a label comes twice in labels and ignored_labels")
-        if not self.photographs and self.drawings_per_class == 0:
-            raise ValueError("photographs is false and drawings_per_class 0: nothing to learn from")
+        if not self.photographs and self.synthetic_per_class == 0:
+            raise ValueError(
+                "photographs is false and synthetic_per_class 0: nothing to learn from"
+            )
         return self
 
     @property
-    def drawn_share(self) -> float:
-        """Share of every epoch's pictures that are drawings."""
+    def effective_synthetic_share(self) -> float:
+        """Share of every epoch's images that are synthetic images."""
         if not self.photographs:
             return 1.0
-        return self.drawings_share if self.drawings_per_class else 0.0
+        return self.synthetic_share if self.synthetic_per_class else 0.0
 
     @property
     def epochs(self) -> int:
         return sum(phase.epochs for phase in self.phases)
 
     def side_at(self, epoch: int) -> int:
-        """Side in px of the training pictures of an epoch, counted from 0."""
+        """Side in px of the training images of an epoch, counted from 0."""
         sides = [phase.side for phase in self.phases for _ in range(phase.epochs)]
         return sides[epoch]
 

@@ -1,4 +1,4 @@
-"""The training loop: AdamW on augmented pictures, averaged weights, a checkpoint every epoch.
+"""The training loop: AdamW on augmented images, averaged weights, a checkpoint every epoch.
 
 All chance of an epoch follows from the seed and the epoch's number, so that a run that was
 interrupted and resumed ends with the same weights, bit for bit, as one that was not (on the same
@@ -24,7 +24,7 @@ from models.samples import Sample
 from training import augment, checkpoint
 from training.checkpoint import EpochRecord
 from training.config import Config
-from training.data import Pictures
+from training.data import Images
 from training.errors import TrainingError
 from training.origin import Origin
 from training.sampling import epoch_rows
@@ -35,7 +35,7 @@ EVALUATION_BATCH = 64
 def fit(
     config: Config,
     source: Origin,
-    sources: list[tuple[Pictures, float]],
+    sources: list[tuple[Images, float]],
     validation: dict[str, Sample],
     start: dict[str, Tensor] | None,
     folder: Path,
@@ -44,7 +44,7 @@ def fit(
 
     Args:
         source: What `sources` and `start` come from, for the checkpoint.
-        sources: Pictures to learn from, each with its share of an epoch; the shares sum to 1.
+        sources: Images to learn from, each with its share of an epoch; the shares sum to 1.
         validation: Ready pixels by domain; looked at after every epoch, never learnt from.
         start: Weights to start from, for a network of `config.labels`; None: random ones.
         folder: Where the checkpoint lives; created.
@@ -53,7 +53,7 @@ def fit(
         The learning curves.
 
     Raises:
-        TrainingError: The checkpoint belongs to another run, or the pictures do not fill a batch.
+        TrainingError: The checkpoint belongs to another run, or the images do not fill a batch.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.use_deterministic_algorithms(True)
@@ -86,7 +86,7 @@ def fit(
 def _one_epoch(
     config: Config,
     epoch: int,
-    sources: list[tuple[Pictures, float]],
+    sources: list[tuple[Images, float]],
     network: nn.Module,
     average: AveragedModel,
     optimizer: AdamW,
@@ -131,39 +131,37 @@ def learning_rate(config: Config, progress: float) -> float:
 
 
 def _batches(
-    config: Config, sources: list[tuple[Pictures, float]], chance: Generator
+    config: Config, sources: list[tuple[Images, float]], chance: Generator
 ) -> list[list[Tensor]]:
-    """For every batch the rows of each source; pictures are spread evenly over full batches.
+    """For every batch the rows of each source; images are spread evenly over full batches.
 
     Raises:
-        TrainingError: There are fewer pictures than a batch takes.
+        TrainingError: There are fewer images than a batch takes.
     """
-    count = config.pictures_per_epoch or max(len(pictures) for pictures, _ in sources)
+    count = config.images_per_epoch or max(len(images) for images, _ in sources)
     rows = [
-        epoch_rows(pictures, round(count * share), config.balance, chance)
-        for pictures, share in sources
+        epoch_rows(images, round(count * share), config.balance, chance)
+        for images, share in sources
     ]
     number = count // config.batch
     if not number:
-        raise TrainingError(
-            f"{count} pictures do not fill a batch of {config.batch}: lower `batch`"
-        )
+        raise TrainingError(f"{count} images do not fill a batch of {config.batch}: lower `batch`")
     return [list(parts) for parts in zip(*(r.tensor_split(number) for r in rows), strict=True)]
 
 
 def _batch(
     config: Config,
-    sources: list[tuple[Pictures, float]],
+    sources: list[tuple[Images, float]],
     batch_rows: list[Tensor],
     side: int,
     chance: Generator,
 ) -> tuple[Tensor, Tensor]:
     pixels, targets = [], []
-    for (pictures, _), rows in zip(sources, batch_rows, strict=True):
+    for (images, _), rows in zip(sources, batch_rows, strict=True):
         if not len(rows):
             continue
-        pixels.append(augment.views(pictures, rows, side, chance))
-        targets.append(pictures.targets[rows])
+        pixels.append(augment.views(images, rows, side, chance))
+        targets.append(images.targets[rows])
     classes = functional.one_hot(torch.cat(targets), len(config.labels)).float()
     batch, classes = augment.mix(torch.cat(pixels), classes, chance)
     return batch.contiguous(memory_format=torch.channels_last), classes
@@ -179,7 +177,7 @@ def _decayed_and_not(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def accuracy(network: nn.Module, sample: Sample, labels: Sequence[str]) -> float:
-    """Share of a sample's pictures that the network names right, 0 .. 1."""
+    """Share of a sample's images that the network names right, 0 .. 1."""
     network.eval()
     truths = torch.tensor([labels.index(truth) for truth in sample.truths])
     pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)

@@ -15,9 +15,9 @@ def markdown(card: Card) -> str:
         else "none"
     )
     training = card.training
-    pictures = ", ".join(f"{count:,} of {label}" for label, count in training.pictures.items())
-    drawings = f"drawings made up {training.drawings_share:.0%} of every epoch"
-    seen = f"{pictures}; {drawings}" if pictures else "drawings alone"
+    images = ", ".join(f"{count:,} of {label}" for label, count in training.images.items())
+    synthetic_images = f"synthetic images made up {training.synthetic_share:.0%} of every epoch"
+    seen = f"{images}; {synthetic_images}" if images else "synthetic images alone"
     libraries = ", ".join(f"{name} {version}" for name, version in training.libraries.items())
     return f"""# Model card: {card.version}
 
@@ -55,7 +55,7 @@ Shares with 95 % Wilson intervals; calibration error is the expected one over 15
 
 An example for trying out how a new version reaches its users; no safety-relevant decision should
 rest on it. It was never shown other animals, people or empty scenes, and is sure of itself on
-those too. Expect it to do worse on pictures from other sources than those it was trained on.
+those too. Expect it to do worse on images from other sources than those it was trained on.
 Measure it on your own: `serve-app models evaluate {card.version} --data DIR`.
 """
 
@@ -63,22 +63,22 @@ Measure it on your own: `serve-app models evaluate {card.version} --data DIR`.
 def _metrics(metrics: Metrics) -> str:
     low, high = metrics.accuracy_interval
     rows = "".join(
-        f"| {label} | {score.pictures} | {_optional(score.recall)}"
+        f"| {label} | {score.images} | {_optional(score.recall)}"
         f" ({score.recall_interval[0]:.3f} to {score.recall_interval[1]:.3f})"
         f" | {_optional(score.precision)} | {score.f1:.3f} |\n"
         for label, score in metrics.labels.items()
     )
     foreign = "".join(
-        f"Shown {answer.pictures} pictures of {label}, which it does not know, it was always wrong,"
+        f"Shown {answer.images} images of {label}, which it does not know, it was always wrong,"
         f" with a mean confidence of {answer.mean_confidence:.2f}.\n\n"
         for label, answer in metrics.foreign.items()
     )
     return f"""### {metrics.data}
 
-Accuracy **{metrics.accuracy:.3f}** ({low:.3f} to {high:.3f}) on {metrics.pictures:,} pictures, \
+Accuracy **{metrics.accuracy:.3f}** ({low:.3f} to {high:.3f}) on {metrics.images:,} images, \
 macro F1 {metrics.macro_f1:.3f}, calibration error {metrics.calibration_error:.3f}.
 
-| label | pictures | recall | precision | F1 |
+| label | images | recall | precision | F1 |
 |---|---|---|---|---|
 {rows}
 {foreign}"""
@@ -90,9 +90,9 @@ def _biases(card: Card) -> str:
 
 
 def _balance(training: Training) -> str:
-    if not training.pictures:
+    if not training.images:
         return "none"
-    most, least = max(training.pictures.values()), min(training.pictures.values())
+    most, least = max(training.images.values()), min(training.images.values())
     return (
         f"1 to {most / least:.0f} between the rarest and the commonest label; a label was drawn in"
         f" proportion to its size to the power of {training.balance}"

@@ -14,10 +14,10 @@ from models.samples import labelled_files
 
 
 class Origin(BaseModel):
-    """The pictures and the parent of a run.
+    """The images and the parent of a run.
 
     Attributes:
-        photographs: How many of each label were trained on; none for drawings alone.
+        photographs: How many of each label were trained on; none for synthetic images alone.
         photographs_digest: SHA-256 of their listing: label, name and size of each file.
         parent: The version whose weights it started from.
     """
@@ -30,7 +30,7 @@ class Origin(BaseModel):
 
 
 def origin(train: Path | None, labels: Sequence[str], parent: Parent | None) -> Origin:
-    """Describe a run on the folder per class `train`; None for drawings alone.
+    """Describe a run on the folder per class `train`; None for synthetic images alone.
 
     Raises:
         BadData: A class of `labels` is missing or empty.

@@ -14,10 +14,10 @@ from safetensors.torch import save as safetensors_bytes
 from models import card as cards
 from models.card import Architecture, Calibration, Card, Input, Training
 from models.classifier import Backend, open_version
-from models.drawings import LABELS as DRAWN_LABELS
 from models.evaluation import answers, evaluate
 from models.registry import MODEL_CARD_FILE, ONNX_FILE, WEIGHTS_FILE, Version
-from models.samples import Sample, class_folders, from_drawings, from_folder
+from models.samples import Sample, class_folders, from_folder, from_synthetic
+from models.synthetic import LABELS as SYNTHETIC_LABELS
 from training import plots
 from training.calibrate import calibrate
 from training.checkpoint import Run, finished
@@ -31,7 +31,7 @@ from training.export import (
     to_onnx,
 )
 from training.model_card import markdown
-from training.run import TEST_SEEDS, VALIDATION_SEEDS, drawn_labels, photographs_folder
+from training.run import TEST_SEEDS, VALIDATION_SEEDS, photographs_folder, synthetic_labels
 
 MAX_BYTES = 16 * 2**20
 LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pillow")
@@ -44,7 +44,7 @@ def publish(
 
     Args:
         run_folder: Where the run's checkpoint lies.
-        data: The folder that the run learnt from, with `val/` and `test/`; None for drawings.
+        data: The folder that the run learnt from, with `val/` and `test/`; None: synthetic.
         command: What trains the version again.
         notice: Whose the training data is, and what follows.
         date: ISO 8601 day.
@@ -93,20 +93,22 @@ def publish(
 def _calibration_sample(config: Config, data: Path | None) -> tuple[Sample, str]:
     if data is not None:
         return from_folder(data / "val", config.labels, config.serving_side), "photographs, val"
-    drawings = from_drawings(drawn_labels(config), VALIDATION_SEEDS, config.serving_side)
-    return drawings, "drawings, val"
+    synthetic_images = from_synthetic(
+        synthetic_labels(config), VALIDATION_SEEDS, config.serving_side
+    )
+    return synthetic_images, "synthetic, val"
 
 
 def _test_samples(config: Config, data: Path | None) -> dict[str, Sample]:
-    """The pictures of the card's metrics by name; foreign labels are among them on purpose."""
+    """The images of the card's metrics by name; foreign labels are among them on purpose."""
     samples: dict[str, Sample] = {}
     if data is not None:
         test = data / "test"
         samples["photographs, test"] = from_folder(test, class_folders(test), config.serving_side)
-    if config.drawn_share:
-        foreign = [label for label in config.ignored_labels if label in DRAWN_LABELS]
-        drawn = (*drawn_labels(config), *foreign)
-        samples["drawings, test"] = from_drawings(drawn, TEST_SEEDS, config.serving_side)
+    if config.effective_synthetic_share:
+        foreign = [label for label in config.ignored_labels if label in SYNTHETIC_LABELS]
+        drawn = (*synthetic_labels(config), *foreign)
+        samples["synthetic, test"] = from_synthetic(drawn, TEST_SEEDS, config.serving_side)
     return samples
 
 
@@ -128,9 +130,9 @@ def _training(run: Run, command: str, notice: str, date: str) -> Training:
         date=date,
         seed=config.seed,
         epochs=config.epochs,
-        pictures=run.origin.photographs,
+        images=run.origin.photographs,
         balance=config.balance,
-        drawings_share=config.drawn_share,
+        synthetic_share=config.effective_synthetic_share,
         libraries={
             "python": ".".join(str(part) for part in sys.version_info[:3]),
             **{name: library_version(name) for name in LIBRARIES},
@@ -141,7 +143,7 @@ def _training(run: Run, command: str, notice: str, date: str) -> Training:
 
 def _write(card: Card, files: dict[str, bytes], registry: Path) -> Version:
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    sealed = card.model_copy(update={"files": digests}).sealed()
+    finished = card.model_copy(update={"files": digests}).with_digest()
     size = sum(len(data) for data in files.values())
     if size > MAX_BYTES:
         raise TrainingError(f"{card.version} has {size} bytes; at most {MAX_BYTES} are allowed")
@@ -150,10 +152,10 @@ def _write(card: Card, files: dict[str, bytes], registry: Path) -> Version:
     for leftover in (unfinished, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    for name, data in (files | {cards.FILE: sealed.text().encode()}).items():
+    for name, data in (files | {cards.FILE: finished.text().encode()}).items():
         (unfinished / name).write_bytes(data)
     if folder.exists():
         folder.rename(replaced)
     unfinished.rename(folder)
     shutil.rmtree(replaced, ignore_errors=True)
-    return Version(folder, sealed, files)
+    return Version(folder, finished, files)

@@ -7,19 +7,19 @@ from pathlib import Path
 from torch import Tensor
 
 from models.card import Parent
-from models.drawings import LABELS as DRAWN_LABELS
 from models.registry import Version
-from models.samples import Sample, from_drawings, from_folder
+from models.samples import Sample, from_folder, from_synthetic
+from models.synthetic import LABELS as SYNTHETIC_LABELS
 from models.torch_backend import weights
 from training.checkpoint import EpochRecord
 from training.config import Config
-from training.data import Pictures, load_drawings, load_photographs, refuse_unknown_classes
+from training.data import Images, load_photographs, load_synthetic, refuse_unknown_classes
 from training.errors import TrainingError
 from training.fit import fit
 from training.lineage import grown
 from training.origin import origin
 
-# Seeds of the drawings: those of training never meet the others.
+# Seeds of the synthetic images: those of training never meet the others.
 TRAINING_SEED = 1_000_000
 VALIDATION_SEEDS = range(2_000_000, 2_000_150)
 TEST_SEEDS = range(3_000_000, 3_000_200)
@@ -32,7 +32,7 @@ def train(
 
     Args:
         data: Holds `train/`, `val/` and `test/`, each with a folder per class; None for a
-            configuration that learns from drawings alone.
+            configuration that learns from synthetic images alone.
         parent: The version that the configuration names as its parent.
 
     Raises:
@@ -63,13 +63,13 @@ def photographs_folder(config: Config, data: Path | None) -> Path | None:
     return data
 
 
-def drawn_labels(config: Config) -> tuple[str, ...]:
-    """The labels of a configuration, all of which must be known to `models.drawings`."""
-    unknown = [label for label in config.labels if label not in DRAWN_LABELS]
+def synthetic_labels(config: Config) -> tuple[str, ...]:
+    """The labels of a configuration, all of which must be known to `models.synthetic`."""
+    unknown = [label for label in config.labels if label not in SYNTHETIC_LABELS]
     if unknown:
         raise TrainingError(
-            f"nobody can draw {', '.join(unknown)}: set drawings_per_class to 0,"
-            f" or use labels among {', '.join(DRAWN_LABELS)}"
+            f"nobody can draw {', '.join(unknown)}: set synthetic_per_class to 0,"
+            f" or use labels among {', '.join(SYNTHETIC_LABELS)}"
         )
     return config.labels
 
@@ -88,19 +88,21 @@ def _validation(config: Config, data: Path | None) -> dict[str, Sample]:
     samples: dict[str, Sample] = {}
     if data is not None:
         samples["photographs"] = from_folder(data / "val", config.labels, config.serving_side)
-    if config.drawn_share:
-        samples["drawings"] = from_drawings(
-            drawn_labels(config), VALIDATION_SEEDS, config.serving_side
+    if config.effective_synthetic_share:
+        samples["synthetic"] = from_synthetic(
+            synthetic_labels(config), VALIDATION_SEEDS, config.serving_side
         )
     return samples
 
 
-def _sources(config: Config, data: Path | None) -> list[tuple[Pictures, float]]:
-    sources: list[tuple[Pictures, float]] = []
+def _sources(config: Config, data: Path | None) -> list[tuple[Images, float]]:
+    sources: list[tuple[Images, float]] = []
     if data is not None:
         photographs = load_photographs(data / "train", config.labels)
-        sources.append((photographs, 1 - config.drawn_share))
-    if config.drawn_share:
-        drawings = load_drawings(drawn_labels(config), config.drawings_per_class, TRAINING_SEED)
-        sources.append((drawings, config.drawn_share))
+        sources.append((photographs, 1 - config.effective_synthetic_share))
+    if config.effective_synthetic_share:
+        synthetic_images = load_synthetic(
+            synthetic_labels(config), config.synthetic_per_class, TRAINING_SEED
+        )
+        sources.append((synthetic_images, config.effective_synthetic_share))
     return sources

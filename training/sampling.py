@@ -1,26 +1,26 @@
-"""Which pictures an epoch shows, and in what order."""
+"""Which images an epoch shows, and in what order."""
 
 from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
 
-from training.data import Pictures
+from training.data import Images
 
 
-def epoch_rows(pictures: Pictures, count: int, balance: float, chance: Generator) -> Tensor:
+def epoch_rows(images: Images, count: int, balance: float, chance: Generator) -> Tensor:
     """Draw about `count` rows so that class c comes up in proportion to size(c) ** balance.
 
-    Within a class every picture is shown once before any is shown again.
+    Within a class every image is shown once before any is shown again.
 
     Returns:
         int64 [n], in random order; n differs from `count` by rounding.
     """
-    sizes = torch.bincount(pictures.targets)
+    sizes = torch.bincount(images.targets)
     shares = torch.where(sizes > 0, sizes.double() ** balance, 0.0)
     quotas = (count * shares / shares.sum()).round().long()
     rows = [
-        _cycled(torch.nonzero(pictures.targets == target).flatten(), int(quota), chance)
+        _cycled(torch.nonzero(images.targets == target).flatten(), int(quota), chance)
         for target, quota in enumerate(quotas)
         if quota
     ]

@@ -30,7 +30,7 @@ MODULES = {
     "revision": "revision",
     "report": "report",
     "review": "review",
-    "models": "versions",
+    "models": "models",
 }
 
 

@@ -27,12 +27,12 @@ from serve_app.errors import Refused
 
 app = typer.Typer(add_completion=False)
 
-Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Pictures to classify.")]
+Images = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Images to classify.")]
 
 
 @app.command()
 def classify(
-    photos: Photos,
+    images: Images,
     user: User = None,
     session: Session = None,
     region: Region = None,
@@ -41,16 +41,16 @@ def classify(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the service what pictures show; exit 1 if one was not answered."""
+    """Ask the service what images show; exit 1 if one was not answered."""
     headers = request_headers(user, session, region, canary, version)
     answers: list[dict[str, Any]] = []
     with Client(url or service_url()) as client:
-        for photo in photos:
+        for image in images:
             try:
-                answer = client.classify(photo.read_bytes(), media_type(photo), headers)
+                answer = client.classify(image.read_bytes(), media_type(image), headers)
             except (Refused, OSError) as exc:
                 answer = {"error": str(exc)}
-            answers.append({"photo": str(photo), **answer})
+            answers.append({"image": str(image), **answer})
     if as_json:
         print_json(answers)
     else:
@@ -60,13 +60,13 @@ def classify(
 
 
 def _print(answers: list[dict[str, Any]]) -> None:
-    table = Table("photo", "label", "confidence", "version", "reason", "ms", box=None)
+    table = Table("image", "label", "confidence", "version", "reason", "ms", box=None)
     for answer in answers:
         if "error" in answer:
-            typer.echo(f"{answer['photo']}: {answer['error']}", err=True)
+            typer.echo(f"{answer['image']}: {answer['error']}", err=True)
         else:
             table.add_row(
-                escape(answer["photo"]),
+                escape(answer["image"]),
                 answer["label"],
                 f"{answer['confidence']:.3f}",
                 answer.get("version", "-"),

@@ -19,8 +19,8 @@ from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
 from serve_app.regions import members
-from serve_app.traffic.pictures import Picture, drawings
-from serve_app.traffic.player import Outcome, play
+from serve_app.traffic.images import TrafficImage, synthetic_images
+from serve_app.traffic.player import TrafficResult, play
 from serve_app.traffic.scenario import plain
 
 app = typer.Typer(add_completion=False)
@@ -47,19 +47,19 @@ class Stage:
 
     client: Client
     url: str
-    pictures: list[Picture]
+    images: list[TrafficImage]
     copies: dict[str, int]
     canary: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, requests: int) -> list[Outcome]:
+    def ask(self, requests: int) -> list[TrafficResult]:
         """The outcomes of requests from `user-0` and the others."""
-        labels = [picture.truth for picture in self.pictures]
+        labels = [image.truth for image in self.images]
         scenario = plain(requests, USERS, REGIONS, labels)
         played = asyncio.run(
             play(
                 self.url,
                 scenario,
-                self.pictures,
+                self.images,
                 clients=CLIENTS,
                 seed=1,
                 progress=lambda: None,
@@ -69,16 +69,14 @@ class Stage:
 
     def versions(self) -> dict[str, str]:
         """Which version answers each of these users."""
-        picture = self.pictures[0]
+        image = self.images[0]
         return {
-            user: self.client.classify(picture.data, picture.media_type, {"X-User-Id": user})[
-                "version"
-            ]
+            user: self.client.classify(image.data, image.media_type, {"X-User-Id": user})["version"]
             for user in (f"user-{number}" for number in range(USERS))
         }
 
 
-Show = Callable[[Stage, list[Outcome]], Iterator[str]]
+Show = Callable[[Stage, list[TrafficResult]], Iterator[str]]
 
 
 @dataclass(frozen=True)
@@ -97,14 +95,14 @@ class Act:
 
 @app.command()
 def demo(url: Url = None) -> None:
-    """Play shadow, canary, A/B test and rolling updates on the service that runs, with drawings.
+    """Play shadow, canary, A/B test and rolling update on the running service.
 
     It changes who answers, and ends with v1 for everybody; exit 1 if a request failed.
     """
     target = url or service_url()
     with Client(target, open_home().token) as client:
         copies = client.status()["recording"]["shadow"]
-        stage = Stage(client, target, drawings(seed=1), copies)
+        stage = Stage(client, target, synthetic_images(seed=1), copies)
         failed = 0
         for number, act in enumerate(ACTS, 1):
             typer.secho(f"\n{number}. {act.title}", bold=True)
@@ -116,11 +114,11 @@ def demo(url: Url = None) -> None:
 def _play(stage: Stage, act: Act) -> int:
     """How many requests failed."""
     if isinstance(act.change, str):
-        _obey(stage, {"kind": "single", "stable": V1 if act.change == V2 else V2})
+        _apply_rule(stage, {"kind": "single", "stable": V1 if act.change == V2 else V2})
         started = time.perf_counter()
         outcomes = _during_update(stage, act.change)
     else:
-        _obey(stage, act.change)
+        _apply_rule(stage, act.change)
         started = time.perf_counter()
         outcomes = stage.ask(REQUESTS)
     summary = summarize(outcomes, time.perf_counter() - started)
@@ -132,12 +130,12 @@ def _play(stage: Stage, act: Act) -> int:
     return failed
 
 
-def _obey(stage: Stage, rule: dict[str, Any]) -> None:
+def _apply_rule(stage: Stage, rule: dict[str, Any]) -> None:
     answer = stage.client.set_rule(rule, actor(), f"demo: {rule['kind']}")
     until_in_force(stage.client, answer["revision"])
 
 
-def _during_update(stage: Stage, version: str) -> list[Outcome]:
+def _during_update(stage: Stage, version: str) -> list[TrafficResult]:
     """The outcomes of requests before, during and after an update."""
 
     def update() -> None:
@@ -154,7 +152,7 @@ def _during_update(stage: Stage, version: str) -> list[Outcome]:
     return outcomes + stage.ask(A_ROUND)
 
 
-def _shadow(stage: Stage, outcomes: list[Outcome]) -> Iterator[str]:
+def _shadow(stage: Stage, outcomes: list[TrafficResult]) -> Iterator[str]:
     yield f"answered by {_by_version(outcomes)}; what {V2} said of the copies is stored"
     deadline = time.monotonic() + RECORDED_S
     while True:
@@ -166,7 +164,7 @@ def _shadow(stage: Stage, outcomes: list[Outcome]) -> Iterator[str]:
     yield "copies: " + ", ".join(f"{count:,} {outcome}" for outcome, count in copies.items())
 
 
-def _canary(stage: Stage, outcomes: list[Outcome]) -> Iterator[str]:
+def _canary(stage: Stage, outcomes: list[TrafficResult]) -> Iterator[str]:
     before, stage.canary = stage.canary, stage.versions()
     again = stage.versions()
     weight = stage.client.rule()["effective_weight"]
@@ -182,14 +180,14 @@ def _canary(stage: Stage, outcomes: list[Outcome]) -> Iterator[str]:
         yield f"of the {len(had)} whom {V2} answered before, it answers {len(had & chosen)} still"
 
 
-def _ab_test(_: Stage, outcomes: list[Outcome]) -> Iterator[str]:
+def _ab_test(_: Stage, outcomes: list[TrafficResult]) -> Iterator[str]:
     inside = members(TARGETED) or frozenset()
     for region in REGIONS:
         there = [outcome for outcome in outcomes if outcome.region == region]
         yield f"{region}{'' if region in inside else ', not targeted'}: {_by_version(there)}"
 
 
-def _rolling(_: Stage, outcomes: list[Outcome]) -> Iterator[str]:
+def _rolling(_: Stage, outcomes: list[TrafficResult]) -> Iterator[str]:
     failed = sum(outcome.status != 200 for outcome in outcomes)
     yield (
         f"while the replicas took the version, {failed} of {len(outcomes):,} requests failed;"
@@ -197,7 +195,7 @@ def _rolling(_: Stage, outcomes: list[Outcome]) -> Iterator[str]:
     )
 
 
-def _by_version(outcomes: list[Outcome]) -> str:
+def _by_version(outcomes: list[TrafficResult]) -> str:
     return tally(Counter(o.answer["version"] for o in outcomes if o.status == 200)) or "nobody"
 
 

@@ -1,4 +1,4 @@
-"""`serve-app review`: what do the pictures show on which the versions disagree?"""
+"""`serve-app review`: what do the images show on which the versions disagree?"""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ app = typer.Typer(
     name="review",
     add_completion=False,
     no_args_is_help=True,
-    help="What do the pictures show on which the versions disagree?",
+    help="What do the images show on which the versions disagree?",
 )
 
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
 Done = Annotated[
     bool, typer.Option("--reviewed", help="Those that were reviewed, with what was said of them.")
 ]
-Picture = Annotated[str, typer.Argument(metavar="ID", help="As review list says.")]
+InputImage = Annotated[str, typer.Argument(metavar="ID", help="As review list says.")]
 Label = Annotated[
     str, typer.Argument(metavar="LABEL", help="A label of either version, other, or cannot_tell.")
 ]
 
 
 @app.command("list")
-def list_pictures(
+def list_images(
     limit: Limit = 20, reviewed: Done = False, url: Url = None, as_json: AsJson = False
 ) -> None:
-    """List pictures that wait for a review; what the versions said is told after it."""
+    """List images that wait for a review; what the versions said is told after it."""
     service = url or service_url()
     with Client(service, open_home().token) as client:
         answer = client.disagreements(limit, reviewed)
     if as_json:
         print_json(answer)
         return
-    table = Table("picture", "when", "region", box=None)
+    table = Table("image", "when", "region", box=None)
     for column in ("kind", "stable", "candidate", "it shows", "says") if reviewed else ():
         table.add_column(column)
-    for picture in answer["disagreements"]:
-        when = datetime.fromtimestamp(picture["at_ms"] / 1000).astimezone()
+    for image in answer["disagreements"]:
+        when = datetime.fromtimestamp(image["at_ms"] / 1000).astimezone()
         told = (
             (
-                picture["kind"],
-                *(" ".join(picture[role].values()) for role in ("stable", "candidate")),
-                picture["review"]["answer"],
-                picture["review"]["actor"],
+                image["kind"],
+                *(" ".join(image[role].values()) for role in ("stable", "candidate")),
+                image["review"]["answer"],
+                image["review"]["actor"],
             )
             if reviewed
             else ()
         )
-        row = (picture["id"], when.isoformat(" ", "seconds"), picture.get("region") or "-", *told)
+        row = (image["id"], when.isoformat(" ", "seconds"), image.get("region") or "-", *told)
         table.add_row(*map(escape, row))
     console().print(table)
     typer.echo(f"{answer['waiting']:,} wait; {service}/{CONTROL_PLANE}/review shows them")
 
 
 @app.command("answer")
-def answer_picture(
-    picture: Picture, label: Label, reason: Reason = "", url: Url = None, as_json: AsJson = False
+def answer_image(
+    image: InputImage, label: Label, reason: Reason = "", url: Url = None, as_json: AsJson = False
 ) -> None:
-    """Say what a picture shows, once; then what the versions said of it is told."""
+    """Say what an image shows, once; then what the versions said of it is told."""
     with Client(url or service_url(), open_home().token) as client:
-        told = client.review(picture, label, actor(), reason)
+        told = client.review(image, label, actor(), reason)
     if as_json:
         print_json(told)
         return

@@ -12,7 +12,7 @@ from serve_app.home import open_home
 from serve_app.lifecycle import down as ending
 from serve_app.lifecycle import environment
 from serve_app.lifecycle import up as starting
-from serve_app.lifecycle.voice import Voice
+from serve_app.lifecycle.terminal import Terminal
 
 app = typer.Typer(add_completion=False)
 
@@ -32,10 +32,10 @@ def up(
     ] = False,
 ) -> None:
     """Start Ray and the service, wait until it is ready, and end all of it on Ctrl-C."""
-    starting.up(file, open_home(), Voice(), detach)
+    starting.up(file, open_home(), Terminal(), detach)
 
 
 @app.command()
 def down() -> None:
     """End the service of this home, also what a killed start left of it."""
-    ending.down(open_home(), Voice())
+    ending.down(open_home(), Terminal())

@@ -91,6 +91,6 @@ def _lines(control: dict[str, Any]) -> Iterator[str]:
 def _recreation(progress: dict[str, Any]) -> str:
     text = f"recreation of {progress['version']}, revision {progress['revision']}"
     text += f": {progress['state']}"
-    if progress["gap_s"] is not None:
-        text += f", nobody was answered for {progress['gap_s']:.1f} s"
+    if progress["downtime_s"] is not None:
+        text += f", nobody was answered for {progress['downtime_s']:.1f} s"
     return f"{text}: {progress['message']}" if progress["message"] else text

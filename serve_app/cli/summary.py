@@ -13,11 +13,13 @@ import typer
 from rich.table import Table
 
 from serve_app.cli.options import console
-from serve_app.traffic.player import Lost, Outcome, Reply
+from serve_app.traffic.player import HttpReply, Lost, TrafficResult
 
 
 def summarize(
-    outcomes: Sequence[Outcome], seconds: float, lost: Mapping[str, Lost] = MappingProxyType({})
+    outcomes: Sequence[TrafficResult],
+    seconds: float,
+    lost: Mapping[str, Lost] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """How many were answered, by whom, how fast, and how rightly, and what became of feedback.
 
@@ -27,9 +29,9 @@ def summarize(
     """
     answered = [outcome for outcome in outcomes if outcome.status == 200]
     latencies = [outcome.latency_ms for outcome in answered]
-    failures = _failures([Reply(outcome.status, outcome.answer) for outcome in outcomes])
+    failures = _failures([HttpReply(outcome.status, outcome.answer) for outcome in outcomes])
     words = [outcome.feedback for outcome in outcomes if outcome.feedback]
-    groups: dict[tuple[str, str], list[Outcome]] = {}
+    groups: dict[tuple[str, str], list[TrafficResult]] = {}
     for outcome in answered:
         key = (outcome.answer.get("version", "hidden"), outcome.answer["reason"])
         groups.setdefault(key, []).append(outcome)
@@ -105,7 +107,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         typer.echo(f"{count} x feedback, {text}", err=True)
 
 
-def _failures(replies: Sequence[Reply]) -> Counter[str]:
+def _failures(replies: Sequence[HttpReply]) -> Counter[str]:
     return Counter(
         f"{reply.status or 'no answer'}: {reply.content.get('detail', '')}"
         for reply in replies

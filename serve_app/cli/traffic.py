@@ -16,8 +16,8 @@ from serve_app.cli.options import AsJson, Url, print_json, warn
 from serve_app.cli.summary import is_complete, print_summary, summarize
 from serve_app.client import Client, service_url
 from serve_app.regions import country
-from serve_app.traffic.pictures import Picture, drawings, photographs
-from serve_app.traffic.player import left_out, play
+from serve_app.traffic.images import TrafficImage, photographs, synthetic_images
+from serve_app.traffic.player import play, unsupported
 from serve_app.traffic.scenario import (
     MAX_REQUESTS,
     MAX_USERS,
@@ -52,8 +52,10 @@ Regions = Annotated[
     str | None,
     typer.Option(help=f"Where users live, by ISO 3166-1 alpha-2; else {REGIONS}."),
 ]
-Photos = Annotated[Path | None, typer.Option(help="A folder per class; without it, drawings.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed, the same users and pictures.")]
+Images = Annotated[
+    Path | None, typer.Option(help="A folder per class; without it, synthetic images.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed, the same users and images.")]
 
 
 @app.command()
@@ -63,7 +65,7 @@ def traffic(
     clients: Clients = 8,
     users: Users = None,
     regions: Regions = None,
-    photos: Photos = None,
+    images: Images = None,
     seed: Seed = 1,
     url: Url = None,
     as_json: AsJson = False,
@@ -80,16 +82,16 @@ def traffic(
     target = url or service_url()
     with Client(target) as client:
         client.rule()
-    pictures = photographs(photos) if photos else drawings(seed)
-    if not pictures:
-        raise BadData(f"{photos} holds no pictures")
+    sample = photographs(images) if images else synthetic_images(seed)
+    if not sample:
+        raise BadData(f"{images} holds no images")
     if wanted is None:
-        labels = [picture.truth for picture in pictures]
+        labels = [image.truth for image in sample]
         wanted = plain(requests or REQUESTS, users or USERS, played_regions, labels)
     elif requests:
         wanted = wanted.scaled(requests)
-    warn(f"left out: {sentence}" for sentence in left_out(wanted))
-    summary = _play(target, wanted, pictures, clients, seed)
+    warn(f"left out: {sentence}" for sentence in unsupported(wanted))
+    summary = _play(target, wanted, sample, clients, seed)
     if as_json:
         print_json(summary)
     else:
@@ -111,16 +113,16 @@ def _countries(regions: str) -> list[str]:
 
 
 def _play(
-    url: str, scenario: Scenario, pictures: list[Picture], clients: int, seed: int
+    url: str, scenario: Scenario, images: list[TrafficImage], clients: int, seed: int
 ) -> dict[str, object]:
     started = time.perf_counter()
     with tqdm(total=scenario.requests, unit="request", disable=not sys.stderr.isatty()) as bar:
         played = asyncio.run(
-            play(url, scenario, pictures, clients=clients, seed=seed, progress=bar.update)
+            play(url, scenario, images, clients=clients, seed=seed, progress=bar.update)
         )
     seconds = time.perf_counter() - started
     return {
         "scenario": scenario.name,
         **summarize(played.outcomes, seconds, played.lost),
-        "left_out": left_out(scenario),
+        "unsupported": unsupported(scenario),
     }

@@ -51,9 +51,9 @@ def update(
         else:
             typer.echo(f"revision {revision} is being built")
             if wait:
-                gap_s = until_recreated(client, revision)
+                downtime_s = until_recreated(client, revision)
                 until_in_force(client, revision)
-                typer.echo(f"{version} serves; {_gap(gap_s)}")
+                typer.echo(f"{version} serves; {_gap(downtime_s)}")
 
 
 def _gap(seconds: float | None) -> str:

@@ -106,7 +106,7 @@ def until_recreated(client: Client, revision: int) -> float | None:
                 if time.monotonic() > begun:
                     return None
             elif recreation["state"] == "done":
-                return float(recreation["gap_s"])
+                return float(recreation["downtime_s"])
             elif recreation["state"] == "failed":
                 raise DeployFailed(
                     f"the data plane could not be recreated: {recreation['message']}"

@@ -26,11 +26,11 @@ class Governor:
         self._usual_ms: float | None = None
         self._lagged = False
 
-    def answered(self, latency_ms: float) -> None:
+    def record_latency(self, latency_ms: float) -> None:
         """A live request was answered."""
         self._live_ms.append(latency_ms)
 
-    def lagged(self) -> None:
+    def record_lag(self) -> None:
         """The candidate owed too much, or did not answer in time."""
         self._lagged = True
 

@@ -12,19 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serve_app.clock import now_ms
-from serve_app.data_plane.asking import Asker
-from serve_app.data_plane.keeping import Keeper
-from serve_app.data_plane.pictures import Picture, Prepared
-from serve_app.data_plane.pools import Answer, Pools
-from serve_app.data_plane.shadowing import Shadower
-from serve_app.data_plane.versions import Versions
-from serve_app.data_plane.watch import CandidateWatch
+from serve_app.data_plane.card_cache import CardCache
+from serve_app.data_plane.circuit_breaker import CandidateBreaker
+from serve_app.data_plane.images import InputImage, PreparedImages
+from serve_app.data_plane.mirror import Mirror
+from serve_app.data_plane.pool_client import PoolClient
+from serve_app.data_plane.pools import Pools, Prediction
+from serve_app.data_plane.review_sampling import ReviewSampler
 from serve_app.domain import Context, Exposure, Plan, Pool, Reason
 from serve_app.errors import BadConfig, Busy, NotReady, Problem, TooSlow
-from serve_app.identity import Identity, PredictionId
+from serve_app.privacy.image_cipher import ImageCipher
+from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
+from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.rule import Rule
-from serve_app.seal import Seal
 from serve_app.trace import CLIENT_GONE, Trace
 
 MAX_IN_PROGRESS = 256  # requests of one ingress
@@ -34,15 +35,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """The answer to one request; `prediction_ids` has one id a picture.
+class ClassifyResult:
+    """The answer to one request; `prediction_ids` has one id an image.
 
     Attributes:
         plan: The one that was answered by; a fallback's, where the first failed.
     """
 
     plan: Plan
-    answer: Answer
+    answer: Prediction
     rule: Rule
     prediction_ids: tuple[str, ...]
     latency_ms: float
@@ -53,26 +54,28 @@ class DataPlane:
 
     Attributes:
         watch: Of the candidate that the rule tries.
-        shadower: Copies requests, where the rule is a shadow.
+        mirror: Copies requests, where the rule is a shadow.
     """
 
     def __init__(
         self,
         pools: Pools,
         recorder: Recorder,
-        identity: Identity,
-        seal: Seal,
-        versions: Versions,
+        pseudonymizer: Pseudonymizer,
+        id_codec: PredictionIdCodec,
+        image_cipher: ImageCipher,
+        versions: CardCache,
     ) -> None:
         self.pools = pools
         self.recorder = recorder
-        self.identity = identity
+        self.pseudonymizer = pseudonymizer
+        self.id_codec = id_codec
         self.versions = versions
         self.rejected: BadConfig | None = None
-        self.watch = CandidateWatch(pools)
-        self._asker = Asker(pools, versions)
-        keeper = Keeper(recorder, seal, versions)
-        self.shadower = Shadower(self._asker, self.watch, recorder, keeper)
+        self.breaker = CandidateBreaker(pools)
+        self._pool_client = PoolClient(pools, versions)
+        review_sampler = ReviewSampler(recorder, image_cipher, versions)
+        self.mirror = Mirror(self._pool_client, self.breaker, recorder, review_sampler)
         self._rule: Rule | None = None
         self._in_progress = 0
 
@@ -89,16 +92,16 @@ class DataPlane:
         return self._rule
 
     @property
-    def is_ruled(self) -> bool:
+    def has_rule(self) -> bool:
         """Whether any rule was ever accepted."""
         return self._rule is not None
 
-    def obey(self, rule: Rule) -> None:
+    def apply_rule(self, rule: Rule) -> None:
         """Put a rule in force."""
         if self._rule is None or rule.rule_id != self._rule.rule_id:
             self.recorder.adopted(rule.rule_id, rule.canonical(), now_ms())
         self._rule = rule
-        self.watch.follow(rule.candidate_replicas)
+        self.breaker.set_candidate(rule.candidate_replicas)
         self.rejected = None
 
     def refuse(self, refusal: BadConfig) -> None:
@@ -128,16 +131,16 @@ class DataPlane:
 
         Raises:
             PinRefused: The rule allows none.
-            NoSuchVersion, NotReady: See `Versions.card`.
+            NoSuchVersion, NotReady: See `CardCache.card`.
         """
         if context.pin:
             self.plan(context)
             self.versions.card(context.pin)
 
     async def classify(
-        self, pictures: Sequence[Picture], context: Context, trace: Trace, started: float
-    ) -> Prediction:
-        """Answer one request of one picture or more; one plan for all of them.
+        self, images: Sequence[InputImage], context: Context, trace: Trace, started: float
+    ) -> ClassifyResult:
+        """Prediction one request of one image or more; one plan for all of them.
 
         Args:
             started: When the request came, by `time.perf_counter`.
@@ -147,13 +150,15 @@ class DataPlane:
         """
         rule = self.rule
         trace.rule_id, trace.rule = rule.rule_id, rule.kind
-        trace.user, trace.region, trace.pictures = context.user, context.region, len(pictures)
-        if len(pictures) > 1:  # one draw for all would count as many
+        trace.user, trace.region, trace.images = context.user, context.region, len(images)
+        if len(images) > 1:  # one draw for all would count as many
             context = replace(context, draw=None)
         plan = self.plan(context)
         trace.reason, trace.assigned = plan.reason, plan.assigned
-        prepared = Prepared(pictures)
-        await prepared.at(self._asker.side(plan.pool, plan.version, self._expected(plan)))
+        prepared = PreparedImages(images)
+        await prepared.at(
+            self._pool_client.input_side(plan.pool, plan.version, self._expected(plan))
+        )
         try:
             answered_by, answer, failure = await self._answer(rule, plan, prepared)
         except (Exception, asyncio.CancelledError) as exc:
@@ -161,23 +166,23 @@ class DataPlane:
             gone = isinstance(exc, asyncio.CancelledError)
             error = CLIENT_GONE if gone else getattr(exc, "code", Problem.code)
             failed = [
-                self._record(rule, plan, context, started, None, picture, error)
-                for picture in range(len(pictures))
+                self._record(rule, plan, context, started, None, image, error)
+                for image in range(len(images))
             ]
-            self.shadower.copy(rule, failed, prepared)
+            self.mirror.copy(rule, failed, prepared)
             raise
         trace.reason, trace.error = answered_by.reason, failure
         trace.assigned = plan.assigned or answer.version
         trace.served, trace.model_ms = answer.version, answer.model_ms
         records = [
-            self._record(rule, plan, context, started, answer, picture, failure)
-            for picture in range(len(pictures))
+            self._record(rule, plan, context, started, answer, image, failure)
+            for image in range(len(images))
         ]
-        self.shadower.copy(rule, records, prepared)
+        self.mirror.copy(rule, records, prepared)
         latency_ms = 1000 * (time.perf_counter() - started)
-        self.shadower.governor.answered(latency_ms)
-        ids = tuple(self.identity.seal(_id_of(record)) for record in records)
-        return Prediction(answered_by, answer, rule, ids, latency_ms)
+        self.mirror.governor.record_latency(latency_ms)
+        ids = tuple(self.id_codec.encode(_id_of(record)) for record in records)
+        return ClassifyResult(answered_by, answer, rule, ids, latency_ms)
 
     def plan(self, context: Context) -> Plan:
         """Who answers a request, by the rule in force.
@@ -185,31 +190,31 @@ class DataPlane:
         Raises:
             PinRefused: See `Rule.plan`.
         """
-        return self.rule.plan(context, ready=self.watch.ready)
+        return self.rule.plan(context, ready=self.breaker.ready)
 
     @property
     def effective_weight(self) -> float:
         """The share that the candidate gets now: none until its replicas are ready."""
-        return self.rule.share if self.watch.ready else 0.0
+        return self.rule.share if self.breaker.ready else 0.0
 
     @contextlib.asynccontextmanager
-    async def beside(self) -> AsyncIterator[None]:
+    async def background_tasks(self) -> AsyncIterator[None]:
         """What runs beside the requests: recording, watching, shadowing."""
         self.recorder.start()
-        tasks = [asyncio.create_task(work()) for work in (self.watch.run, self.shadower.run)]
+        tasks = [asyncio.create_task(work()) for work in (self.breaker.run, self.mirror.run)]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
-            await self.shadower.close()
+            await self.mirror.close()
 
     async def warm_up(self) -> None:
         """Ask the stable pool about nothing, so that no user pays for what first use loads."""
-        while not self.is_ruled:
+        while not self.has_rule:
             await asyncio.sleep(WARM_UP_POLL_S)
         plan = Plan(Reason.STATIC)
-        side = self._asker.side(plan.pool, plan.version, self._expected(plan))
+        side = self._pool_client.input_side(plan.pool, plan.version, self._expected(plan))
         with contextlib.suppress(Problem):
             blank = np.zeros((1, side, side, 3), np.uint8)
             await self.pools.classify(plan.pool, plan.version, blank)
@@ -236,17 +241,17 @@ class DataPlane:
             )
 
     async def _answer(
-        self, rule: Rule, plan: Plan, pictures: Prepared
-    ) -> tuple[Plan, Answer, str | None]:
+        self, rule: Rule, plan: Plan, images: PreparedImages
+    ) -> tuple[Plan, Prediction, str | None]:
         """The plan that was answered by, its answer, and the code of the assigned version's
         failure."""
         if plan.fallback is None:
-            answer = await self._ask(plan, pictures)
+            answer = await self._ask(plan, images)
             # While the pool is changed, or because it refused to be.
             is_other = plan.assigned is not None and answer.version != plan.assigned
             return plan, answer, NotReady.code if is_other else None
         try:
-            return plan, await self._try(rule, plan, pictures), None
+            return plan, await self._try(rule, plan, images), None
         except Problem as exc:
             if exc.status < 500 and not isinstance(exc, Busy):  # the request's own fault
                 raise
@@ -254,32 +259,34 @@ class DataPlane:
         except Exception:
             logger.exception("candidate.failed")
             failure = Problem.code
-        return plan.fallback, await self._ask(plan.fallback, pictures), failure
+        return plan.fallback, await self._ask(plan.fallback, images), failure
 
-    async def _try(self, rule: Rule, plan: Plan, pictures: Prepared) -> Answer:
+    async def _try(self, rule: Rule, plan: Plan, images: PreparedImages) -> Prediction:
         """The candidate's answer, if it comes in time.
 
         Whether it can be asked is known under the rule in force: a request of the one before asks.
         """
-        if self._rule is rule and not self.watch.up:
+        if self._rule is rule and not self.breaker.is_closed:
             raise NotReady("the candidate has no replica that can answer")
         candidate = rule.candidate_replicas
         try:
-            async with self.watch.waiting(candidate, plan.timeout_s):
-                answer = await self._ask(plan, pictures)
+            async with self.breaker.deadline(candidate, plan.timeout_s):
+                answer = await self._ask(plan, images)
         except TooSlow:
-            self.watch.was_slow(candidate)
+            self.breaker.record_timeout(candidate)
             raise
         except NotReady:
-            self.watch.was_unreachable(candidate)
+            self.breaker.record_unreachable(candidate)
             raise
         if answer.version != plan.assigned:
             raise NotReady(f"{plan.pool.value} holds {answer.version}, not {plan.assigned}")
-        self.watch.answered(candidate)
+        self.breaker.record_success(candidate)
         return answer
 
-    async def _ask(self, plan: Plan, pictures: Prepared) -> Answer:
-        return await self._asker.ask(plan.pool, plan.version, self._expected(plan), pictures)
+    async def _ask(self, plan: Plan, images: PreparedImages) -> Prediction:
+        return await self._pool_client.classify(
+            plan.pool, plan.version, self._expected(plan), images
+        )
 
     def _expected(self, plan: Plan) -> str:
         return plan.assigned or next(iter(self.rule.versions.values()))
@@ -290,13 +297,13 @@ class DataPlane:
         plan: Plan,
         context: Context,
         started: float,
-        answer: Answer | None,
-        picture: int,
+        answer: Prediction | None,
+        image: int,
         error: str | None,
     ) -> Exposure:
-        """Record what one picture met."""
+        """Record what one image met."""
         served = answer.version if answer else None
-        label, confidence = answer.best(picture) if answer else (None, None)
+        label, confidence = answer.best(image) if answer else (None, None)
         exposure = Exposure(
             writer=self.recorder.writer,
             sequence=self.recorder.next_sequence(),

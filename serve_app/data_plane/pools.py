@@ -13,11 +13,11 @@ LATE_S = 0.5  # of a reply: after as long its replica may be frozen or gone, and
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a version said of some pictures.
+class Prediction:
+    """What a version said of some images.
 
     Attributes:
-        probabilities: float32 [pictures, labels].
+        probabilities: float32 [images, labels].
         model_ms: The network's time for the whole call.
     """
 
@@ -26,32 +26,32 @@ class Answer:
     probabilities: Floats
     model_ms: float
 
-    def best(self, picture: int) -> tuple[str, float]:
-        """The most probable label of a picture, and its probability."""
-        place = int(self.probabilities[picture].argmax())
-        return self.labels[place], float(self.probabilities[picture, place])
+    def best(self, image: int) -> tuple[str, float]:
+        """The most probable label of an image, and its probability."""
+        place = int(self.probabilities[image].argmax())
+        return self.labels[place], float(self.probabilities[image, place])
 
-    def part(self, start: int, stop: int) -> Answer:
-        """The answer to pictures start to stop of the call."""
-        return Answer(self.version, self.labels, self.probabilities[start:stop], self.model_ms)
+    def part(self, start: int, stop: int) -> Prediction:
+        """The answer to images start to stop of the call."""
+        return Prediction(self.version, self.labels, self.probabilities[start:stop], self.model_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class OtherSide:
-    """The replica's version takes pictures of another size, `side` px."""
+class WrongInputSize:
+    """The replica's version takes images of another size, `side` px."""
 
     version: str
     side: int
 
 
 @dataclass(frozen=True, slots=True)
-class CannotAnswer:
+class Unavailable:
     """The replica holds no version that can answer; `why` is for people."""
 
     why: str
 
 
-Reply = Answer | OtherSide | CannotAnswer
+PoolResponse = Prediction | WrongInputSize | Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Replica:
         warm: The versions that it holds, the assigned among them.
         rejected: The last configuration that it refused: path and message.
         libraries: Name to version, of what runs its networks.
-        answered: Version to how many pictures it has classified with it.
+        answered: Version to how many images it has classified with it.
     """
 
     pool: Pool
@@ -79,14 +79,14 @@ class Replica:
 class Pools(Protocol):
     """The pools of one application."""
 
-    async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> Reply:
+    async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> PoolResponse:
         """Ask a pool about uint8 [n, side, side, 3].
 
         Args:
             version: The version that shall answer; None for the one a replica is assigned.
 
         Raises:
-            Busy: Too many pictures wait.
+            Busy: Too many images wait.
             TooSlow: No reply in time.
             NotReady: The pool cannot be reached.
         """

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
-from serve_app.deployment import agreement
-from serve_app.domain import CONSOLE, CONTROL_PLANE, CONTROLLER, DATA_PLANE, INGRESS, Pool
+from serve_app.deployment import pool_requirements
+from serve_app.domain import CONTROL_API, CONTROL_PLANE, CONTROLLER, DATA_PLANE, INGRESS, Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import PoolConfig, ingress_config, pool_config
 from serve_app.rules.rule import Rule
@@ -29,13 +29,13 @@ IN_PLACE = (
     "max_ongoing_requests",
     "max_queued_requests",
     "max_surge_percent",
-    "num_replicas",  # of what is not autoscaled: the Console
+    "num_replicas",  # of what is not autoscaled: ControlApi
     "rolling_update_percentage",
     "user_config",
 )
 
 ROUTES = {DATA_PLANE: "/", CONTROL_PLANE: f"/{CONTROL_PLANE}"}
-DEPLOYMENTS = {DATA_PLANE: (INGRESS, *Pool), CONTROL_PLANE: (CONTROLLER, CONSOLE)}
+DEPLOYMENTS = {DATA_PLANE: (INGRESS, *Pool), CONTROL_PLANE: (CONTROLLER, CONTROL_API)}
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def check(document: dict[str, Any], known: Collection[str]) -> Rule:
             )
     rule = ingress_config(entries[INGRESS]["user_config"], known)
     configs = {pool: _assignment(pool, entries[pool]["user_config"], known) for pool in Pool}
-    agreement.check(rule, {pool: entries[pool] for pool in Pool}, configs)
+    pool_requirements.check(rule, {pool: entries[pool] for pool in Pool}, configs)
     return rule
 
 

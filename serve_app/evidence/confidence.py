@@ -96,7 +96,7 @@ def confidence_sequence(
 
     Args:
         variance: Of the estimate. 0 and infinite mean that nothing is known: where no unit
-            differs from another, chance cannot be judged (see `share_difference`).
+            differs from another, chance cannot be labelled_feedback (see `share_difference`).
         units: Distinct ones. They are the clock: units that come back make the variance smaller,
             not the number larger.
     """

@@ -11,8 +11,8 @@ from scipy.stats import chi2
 
 from serve_app.evidence.units import Floats, check_columns
 
-ALPHA = 0.001  # of one look; many are taken
-LEAST_EXPECTED = 10  # pictures of a class, below which chi-square is no guide
+DRIFT_ALPHA = 0.001  # of one look; many are taken
+LEAST_EXPECTED = 10  # images of a class, below which chi-square is no guide
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ def divergence(one: Floats, other: Floats) -> float:
     return max(0.0, (entropies[0] - (entropies[1] + entropies[2]) / 2) / math.log(2))
 
 
-def drift(before: Floats, now: Floats, each: float = 1.0, alpha: float = ALPHA) -> Drift | None:
+def drift(
+    before: Floats, now: Floats, each: float = 1.0, alpha: float = DRIFT_ALPHA
+) -> Drift | None:
     """Compare counts of the same classes at two times, or of two versions.
 
     For equal distributions the divergence is about (1/n + 1/m) / (8 ln 2) times chi-square with
@@ -55,12 +57,12 @@ def drift(before: Floats, now: Floats, each: float = 1.0, alpha: float = ALPHA) 
     quantile is the noise. Classes of which the smaller sample would have less than 10 are taken
     together; rare ones still alarm up to three times as often as alpha says.
 
-    Pictures of one user resemble one another: the noise is multiplied by their number, which is
+    Images of one user resemble one another: the noise is multiplied by their number, which is
     what it comes to if all of a user's get the same label.
 
     Args:
         before, now: [k], counts.
-        each: See `clusters.pictures_per_unit`; 1 if pictures are independent.
+        each: See `clusters.images_per_unit`; 1 if images are independent.
 
     Returns:
         None if nothing came at one of the times: not known.

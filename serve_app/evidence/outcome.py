@@ -5,7 +5,7 @@ that were *assigned*, whether they spoke or not: those with at least one complai
 randomised, silence included. What it cannot tell apart is fewer failures from fewer words; hence
 coverage is shown beside it, and asked for SRM.
 
-Versions that do not know the same labels are compared in two lines, by the truth: pictures of
+Versions that do not know the same labels are compared in two lines, by the truth: images of
 labels that are new with treatment, and all others. The truth of an event is
 
 - the label that was told, or the answer, if that was said to be correct;
@@ -41,7 +41,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Truth(IntEnum):
-    """What the picture of an answer shows, as far as it was told."""
+    """What the image of an answer shows, as far as it was told."""
 
     UNTOLD = 0
     SHARED = 1  # no new label
@@ -96,13 +96,13 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Words:
+class FeedbackRows:
     """The last word on each answer that has one; what it leaves out is nan, or an empty label.
 
     Attributes:
         unit: int64 [n].
         answered: str [n], the answer's label.
-        label: str [n], what the picture shows.
+        label: str [n], what the image shows.
         correct, complaint: float64 [n], 1 or 0.
         rating: float64 [n], 1 to 5.
         delay_s: float64 [n], from the answer to the word.
@@ -127,17 +127,17 @@ class Words:
             delay_s=self.delay_s,
         )
 
-    def within(self, seconds: float) -> Words:
+    def within(self, seconds: float) -> FeedbackRows:
         """Those that came in time."""
         return self.only(self.delay_s <= seconds)
 
-    def of(self, units: Ints) -> Words:
+    def of(self, units: Ints) -> FeedbackRows:
         """Those of some units."""
         return self.only(np.isin(self.unit, units))
 
-    def only(self, rows: Flags) -> Words:
+    def only(self, rows: Flags) -> FeedbackRows:
         """Those of some rows."""
-        return Words(
+        return FeedbackRows(
             self.unit[rows],
             self.answered[rows],
             self.label[rows],

@@ -1,4 +1,4 @@
-"""Two versions on the same pictures: who is right where they disagree?"""
+"""Two versions on the same images: who is right where they disagree?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serve_app.evidence.confidence import ALPHA, Rate, log_evidence, rate
 @dataclass(frozen=True, slots=True)
 class Paired:
     """Attributes:
-    share: Of the pictures on which exactly one was right, those on which the candidate was.
+    share: Of the images on which exactly one was right, those on which the candidate was.
     p: That they are equally often right; always valid, a look after every review is free.
     better: Which one is, if p is below alpha.
     """
@@ -31,7 +31,7 @@ def paired(only_stable: int, only_candidate: int, alpha: float = ALPHA) -> Paire
     What was reviewed must have been drawn at random from the disagreements, or all of them.
 
     Args:
-        only_stable, only_candidate: Pictures on which it alone was right.
+        only_stable, only_candidate: Images on which it alone was right.
     """
     share = rate(only_candidate, only_stable + only_candidate, alpha)
     p = min(1.0, math.exp(-log_evidence(only_candidate, only_stable + only_candidate, 0.5)))

@@ -10,7 +10,7 @@ import numpy as np
 from serve_app.evidence.comparison import Comparison
 from serve_app.evidence.confidence import ALPHA, Interval, interval, no_event_difference
 from serve_app.evidence.means import Groups
-from serve_app.evidence.outcome import RANGE, Assigned, Metric, Truth, Words
+from serve_app.evidence.outcome import RANGE, Assigned, FeedbackRows, Metric, Truth
 from serve_app.evidence.srm import Srm
 from serve_app.evidence.units import Flags, Ints, totals
 from serve_app.evidence.verdict import Direction, Finding, Measure, Verdict, decide, mismatch
@@ -103,7 +103,7 @@ def responders_measure(metric: Metric) -> str:
 
 def prefer(
     assigned: Assigned,
-    words: Words,
+    words: FeedbackRows,
     metric: Metric,
     new: Collection[str],
     alpha: float = ALPHA,
@@ -140,7 +140,9 @@ def prefer(
     )
 
 
-def prefer_overall(assigned: Assigned, words: Words, metric: Metric, alpha: float = ALPHA) -> Line:
+def prefer_overall(
+    assigned: Assigned, words: FeedbackRows, metric: Metric, alpha: float = ALPHA
+) -> Line:
     """The line of all events alone; see `Preference`."""
     row = assigned.rows(words.unit)
     if metric == "rating":
@@ -211,7 +213,7 @@ def _line_of(groups: Groups, events: Flags, alpha: float) -> Line:
 
 
 def _responders(
-    assigned: Assigned, words: Words, row: Ints, metric: Metric, alpha: float
+    assigned: Assigned, words: FeedbackRows, row: Ints, metric: Metric, alpha: float
 ) -> Responders:
     """`row` is that of each word's unit."""
     values = words.values(metric)

@@ -1,8 +1,8 @@
-"""What people say of kept pictures: who is right where the versions disagree, and are they right
+"""What people say of kept images: who is right where the versions disagree, and are they right
 where they agree?
 
-A copied picture is kept with a probability that its rule gives to disagreements, and another that
-it gives to agreements. Each estimate is of pictures that were drawn with one probability. Where a
+A copied image is kept with a probability that its rule gives to disagreements, and another that
+it gives to agreements. Each estimate is of images that were drawn with one probability. Where a
 rule has changed it, those count that were drawn with the one of most reviews, and the others are
 left out: how many were reviewed decides, and never what they showed.
 """
@@ -20,7 +20,7 @@ from serve_app.evidence.shadow import hijack_rate
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """A picture that somebody has reviewed.
+    """An image that somebody has reviewed.
 
     Attributes:
         stable, candidate: The labels that they said.
@@ -36,7 +36,7 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Disagreements:
-    """Reviewed pictures of which the versions said different labels.
+    """Reviewed images of which the versions said different labels.
 
     Attributes:
         only_stable, only_candidate, both_wrong: By who was right.
@@ -60,7 +60,7 @@ class Disagreements:
 
 @dataclass(frozen=True, slots=True)
 class Agreements:
-    """Reviewed pictures of which both versions said the same.
+    """Reviewed images of which both versions said the same.
 
     Attributes:
         both_wrong: The share of which that was wrong.

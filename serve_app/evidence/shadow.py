@@ -1,11 +1,11 @@
-"""What the candidate says of the pictures that stable answers.
+"""What the candidate says of the images that stable answers.
 
-Not every picture is copied: under load copies are shed, and a rule may take a sample. A minute in
-which one in ten was copied would count too little. So each copied picture is weighted by the
+Not every image is copied: under load copies are shed, and a rule may take a sample. A minute in
+which one in ten was copied would count too little. So each copied image is weighted by the
 inverse of the share that was copied in its minute (Horvitz-Thompson, the share taken from the
 counts), and rates divide by the sum of weights (Hajek). Minutes without a copy are not seen.
 
-How sure a rate is depends on its weights, and on how alike the pictures of one unit are: design
+How sure a rate is depends on its weights, and on how alike the images of one unit are: design
 effects, which multiply (Gabler, Haeder, Lahiri, Survey Methodology 1999).
 """
 
@@ -29,26 +29,26 @@ from serve_app.evidence.confidence import (
 )
 from serve_app.evidence.units import Flags, Floats, Ints, Labels, check_columns, totals
 
-ESTABLISHED = 0.95  # of the pictures of the peak minute that were copied
+ESTABLISHED = 0.95  # of the images of the peak minute that were copied
 MINUTES_PER_HOUR = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Copies:
-    """Pictures that were copied: counts by minute, region and pair of labels; rows add up.
+    """Images that were copied: counts by minute, region and pair of labels; rows add up.
 
     Attributes:
         minute: int64 [n], minutes since 1970 UTC.
         region: str [n], ISO 3166-1 alpha-2; empty if it was not told.
         stable, candidate: str [n], the labels; stable's is empty if it failed.
-        pictures: float64 [n], 0 or more.
+        images: float64 [n], 0 or more.
     """
 
     minute: Ints
     region: Labels
     stable: Labels
     candidate: Labels
-    pictures: Floats
+    images: Floats
 
     def __post_init__(self) -> None:
         check_columns(
@@ -56,18 +56,18 @@ class Copies:
             region=self.region,
             stable=self.stable,
             candidate=self.candidate,
-            pictures=self.pictures,
+            images=self.images,
         )
-        _check_counts(pictures=self.pictures)
+        _check_counts(images=self.images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Load:
-    """What became of all pictures that stable answered; rows of a minute, such as regions, add up.
+    """What became of all images that stable answered; rows of a minute, such as regions, add up.
 
     Attributes:
         minute: int64 [n], minutes since 1970 UTC.
-        answered: float64 [n], pictures that stable answered; those outside of the sample as well.
+        answered: float64 [n], images that stable answered; those outside of the sample as well.
         copied, shed, failed: float64 [n], of these.
     """
 
@@ -87,19 +87,19 @@ class Load:
         check_columns(minute=self.minute, **counts)
         _check_counts(**counts)
         if (self.copied + self.shed + self.failed > self.answered).any():
-            raise ValueError("more pictures were copied, shed or failed than answered in some row")
+            raise ValueError("more images were copied, shed or failed than answered in some row")
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedRate:
-    """A weighted share of copied pictures.
+    """A weighted share of copied images.
 
     Attributes:
-        pictures: Copied ones that it is about, unweighted.
+        images: Copied ones that it is about, unweighted.
         rate: Its successes and trials are those of an equally certain unweighted sample.
     """
 
-    pictures: float
+    images: float
     rate: Rate
 
 
@@ -109,7 +109,7 @@ class Transitions:
 
     Attributes:
         stable, candidate: The labels of the rows and columns of `shares`.
-        shares: [stable, candidate], weighted, of all pictures; they sum to 1, or to 0 if there is
+        shares: [stable, candidate], weighted, of all images; they sum to 1, or to 0 if there is
             none.
     """
 
@@ -123,10 +123,10 @@ class LoadReport:
     """What the candidate has carried.
 
     Attributes:
-        minutes: With at least one picture answered.
+        minutes: With at least one image answered.
         copies_per_minute: Mean of these.
-        peak_minute: That with most pictures; None if there was none.
-        peak_answered: Pictures in it.
+        peak_minute: That with most images; None if there was none.
+        peak_answered: Images in it.
         peak_copied: The share of them that was copied, 0 to 1.
     """
 
@@ -144,10 +144,10 @@ class LoadReport:
     @property
     def sentence(self) -> str:
         if self.peak_minute is None:
-            return "Not established: there was no picture to copy."
+            return "Not established: there was no image to copy."
         verdict = "Established" if self.is_established else "Not established"
         return (
-            f"{verdict}: in the peak minute, of {self.peak_answered:,.0f} pictures,"
+            f"{verdict}: in the peak minute, of {self.peak_answered:,.0f} images,"
             f" {100 * self.peak_copied:.1f} % were copied; {100 * ESTABLISHED:.0f} % are needed to"
             " say that the candidate carries the load."
         )
@@ -163,7 +163,7 @@ def agreement(
 
     Args:
         shared: The labels that both versions know.
-        effect: See `clusters.design_effect`; 1 if pictures are independent.
+        effect: See `clusters.design_effect`; 1 if images are independent.
     """
     known = np.isin(copies.candidate, list(shared)) & (copies.stable != "")
     return _sample(copies, load).share(copies.stable == copies.candidate, known, effect, alpha)
@@ -201,7 +201,7 @@ def new_label_rate_by_hour(
     """`new_label_rate` when, by hours since 1970 UTC; the intervals hold together (Bonferroni).
 
     Args:
-        effect: Of all hours together; that of one is smaller, for a unit has fewer pictures in it.
+        effect: Of all hours together; that of one is smaller, for a unit has fewer images in it.
     """
     hours, code = np.unique(copies.minute // MINUTES_PER_HOUR, return_inverse=True)
     found = _new_by(copies, load, shared, code, [effect] * len(hours), alpha)
@@ -212,7 +212,7 @@ def hijack_rate(reviewed: int, hijacked: int, alpha: float = ALPHA) -> Rate:
     """P(the truth is a label that both know | the candidate says a new label).
 
     Args:
-        reviewed: Pictures on which the candidate said a new label and whose truth was told, by a
+        reviewed: Images on which the candidate said a new label and whose truth was told, by a
             review or by feedback; drawn at random, or all of them. 0 leaves the rate not known.
         hijacked: Those whose truth is a label that both know.
     """
@@ -221,7 +221,7 @@ def hijack_rate(reviewed: int, hijacked: int, alpha: float = ALPHA) -> Rate:
 
 def transitions(copies: Copies, load: Load) -> Transitions:
     """The weighted matrix of what stable and the candidate say."""
-    weights = copies.pictures * _sample(copies, load).weight
+    weights = copies.images * _sample(copies, load).weight
     stable, row = np.unique(copies.stable, return_inverse=True)
     candidate, column = np.unique(copies.candidate, return_inverse=True)
     size = len(stable) * len(candidate)
@@ -237,13 +237,13 @@ def transitions(copies: Copies, load: Load) -> Transitions:
 def latency_difference(
     unit: Ints, pairs: Floats, total: Floats, squares: Floats, alpha: float = ALPHA
 ) -> tuple[float | None, Interval]:
-    """Mean of d, the candidate's latency less stable's on the same picture, and where it lies.
+    """Mean of d, the candidate's latency less stable's on the same image, and where it lies.
 
     Always valid; the variance is linearised and clustered by unit, and units are the clock.
 
     Args:
         unit: int64 [n]; rows of one unit add up.
-        pairs: [n], copied pictures.
+        pairs: [n], copied images.
         total, squares: [n], the sums of d, in ms, and of d squared.
     """
     every = float(pairs.sum())
@@ -293,14 +293,14 @@ def _new_by(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sample:
-    """Copied pictures.
+    """Copied images.
 
     Attributes:
-        pictures: float64 [n].
-        weight: float64 [n], of each of the pictures of a row: how many it stands for.
+        images: float64 [n].
+        weight: float64 [n], of each of the images of a row: how many it stands for.
     """
 
-    pictures: Floats
+    images: Floats
     weight: Floats
 
     def share(self, successes: Flags, trials: Flags, effect: float, alpha: float) -> WeightedRate:
@@ -310,28 +310,28 @@ class _Sample:
         Graubard, Survey Methodology 1998): Kish's (sum of weights)^2 / sum of squared weights, by
         the effect of units.
         """
-        weights = (self.pictures * self.weight)[trials]
-        pictures = float(self.pictures[trials].sum())
-        if not pictures:
+        weights = (self.images * self.weight)[trials]
+        images = float(self.images[trials].sum())
+        if not images:
             return WeightedRate(0.0, rate(0, 0, alpha))
         every = float(weights.sum())
         share = min(1.0, float(weights[successes[trials]].sum()) / every)
         effective = every**2 / float(weights @ self.weight[trials]) / effect
         found = proportion_sequence(share * effective, effective, alpha)
-        return WeightedRate(pictures, Rate(share * effective, effective, found))
+        return WeightedRate(images, Rate(share * effective, effective, found))
 
 
 def _sample(copies: Copies, load: Load) -> _Sample:
-    """Each copied picture stands for as many as were answered in its minute for each copied."""
+    """Each copied image stands for as many as were answered in its minute for each copied."""
     minutes, row = np.unique(np.concatenate([load.minute, copies.minute]), return_inverse=True)
     of_load, of_copies = row[: len(load.minute)], row[len(load.minute) :]
     answered = totals(of_load, load.answered, len(minutes))
-    copied = totals(of_copies, copies.pictures, len(minutes))
+    copied = totals(of_copies, copies.images, len(minutes))
     if (copied > answered).any():
         worst = int(minutes[(copied - answered).argmax()])
-        raise ValueError(f"minute {worst} has more copies than pictures that stable answered")
+        raise ValueError(f"minute {worst} has more copies than images that stable answered")
     weight = np.divide(answered, copied, out=np.zeros(len(minutes)), where=copied > 0)
-    return _Sample(copies.pictures, weight[of_copies])
+    return _Sample(copies.images, weight[of_copies])
 
 
 def _check_counts(**columns: Floats) -> None:

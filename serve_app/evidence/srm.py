@@ -15,7 +15,7 @@ from scipy.special import betaln, logsumexp, xlog1py, xlogy
 from serve_app.evidence.units import Floats
 
 # Always valid, so there is no need for the 0.001 that makes up for looking at chi-square daily.
-ALPHA = 0.01
+SRM_ALPHA = 0.01
 # How close to the weight a mismatch is expected, in units that the expectation is worth: with 10 a
 # gross one is found within 100 units, with 1,000 one of two points within 10,000.
 CONCENTRATIONS = (10.0, 1000.0)
@@ -57,7 +57,7 @@ class Srm:
     @property
     def is_invalid(self) -> bool:
         """Whether no comparison may be read."""
-        return self.p < ALPHA
+        return self.p < SRM_ALPHA
 
 
 def check(epochs: Iterable[SrmCounts]) -> Srm:

@@ -1,4 +1,4 @@
-"""`POST /v1/classify`: one picture, one answer."""
+"""`POST /v1/classify`: one image, one answer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from serve_app.data_plane.pictures import EncodedPicture
-from serve_app.data_plane.plane import DataPlane, Prediction
+from serve_app.data_plane.images import EncodedImage
+from serve_app.data_plane.plane import ClassifyResult, DataPlane
 from serve_app.http import documentation
-from serve_app.http.bodies import FORM_FIELD, FORM_TYPE, PICTURE_TYPES, read_picture
+from serve_app.http.body_limits import FORM_FIELD, FORM_TYPE, IMAGE_TYPES, read_image
 from serve_app.http.disconnects import cancelled_on_disconnect
 from serve_app.http.headers import read_context
 from serve_app.http.problems import trace_of
@@ -22,7 +22,7 @@ def router(plane: DataPlane) -> APIRouter:
 
     @routes.post(
         "/v1/classify",
-        summary="Classify a picture",
+        summary="Classify an image",
         openapi_extra={
             "parameters": documentation.CONTEXT_HEADERS,
             "requestBody": {"required": True, "content": _CONTENT},
@@ -36,21 +36,21 @@ def router(plane: DataPlane) -> APIRouter:
     async def classify(request: Request) -> Response:
         trace = trace_of(request)
         context = read_context(
-            request.headers, trace.request_id, plane.identity, trusted=plane.rule.trust_headers
+            request.headers, trace.request_id, plane.pseudonymizer, trusted=plane.rule.trust_headers
         )
         plane.check_pin(context)
         with plane.admission():
-            picture = await read_picture(request)
+            image = await read_image(request)
             async with cancelled_on_disconnect(request.receive):
                 prediction = await plane.classify(
-                    [EncodedPicture(picture)], context, trace, request.scope["started"]
+                    [EncodedImage(image)], context, trace, request.scope["started"]
                 )
         return _response(prediction)
 
     return routes
 
 
-def _response(prediction: Prediction) -> Response:
+def _response(prediction: ClassifyResult) -> Response:
     answer, rule = prediction.answer, prediction.rule
     shares = answer.probabilities[0].tolist()
     best = shares.index(max(shares))
@@ -76,12 +76,12 @@ def _response(prediction: Prediction) -> Response:
     return Response(json.dumps(content), headers=headers, media_type="application/json")
 
 
-_PICTURE = {"type": "string", "contentMediaType": "application/octet-stream"}
-_CONTENT: dict[str, Any] = {media_type: {"schema": _PICTURE} for media_type in PICTURE_TYPES} | {
+_IMAGE = {"type": "string", "contentMediaType": "application/octet-stream"}
+_CONTENT: dict[str, Any] = {media_type: {"schema": _IMAGE} for media_type in IMAGE_TYPES} | {
     FORM_TYPE: {
         "schema": {
             "type": "object",
-            "properties": {FORM_FIELD: _PICTURE},
+            "properties": {FORM_FIELD: _IMAGE},
             "required": [FORM_FIELD],
         }
     }

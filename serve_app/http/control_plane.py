@@ -17,13 +17,13 @@ from starlette.types import Lifespan
 
 from serve_app import __version__
 from serve_app.errors import Unauthorized
-from serve_app.http import disagreements, documentation
-from serve_app.http.bodies import BodyLimit
-from serve_app.http.changes import Change, Key
-from serve_app.http.disagreements import Reviews
-from serve_app.http.envelope import Envelope
+from serve_app.http import documentation, reviews
+from serve_app.http.audit_fields import AuditFields, Key
+from serve_app.http.body_limits import BodyLimit
 from serve_app.http.problems import explain_errors, json_response
-from serve_app.http.session import Doorkeeper
+from serve_app.http.request_tracing import RequestTracing
+from serve_app.http.reviews import Reviews
+from serve_app.http.session import Authenticator
 from serve_app.trace import Trace
 
 PAGES = files("serve_app") / "pages"
@@ -64,19 +64,19 @@ class SignIn(BaseModel):
     token: str = Field(max_length=200)
 
 
-class Deployment(Change):
+class Deployment(AuditFields):
     """A deployment file."""
 
     document: dict[str, Any]
 
 
-class NewRule(Change):
+class NewRule(AuditFields):
     """A rule, as in the YAML."""
 
     rule: dict[str, Any]
 
 
-class Update(Change):
+class Update(AuditFields):
     """Another version for everybody; a runtime environment only with `recreate`."""
 
     version: str = Field(pattern="^v[0-9]+$")
@@ -118,7 +118,7 @@ Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 def application(
     plane: ControlPlane,
-    doorkeeper: Doorkeeper,
+    authenticator: Authenticator,
     answered: Callable[[Trace], None],
     lifespan: Lifespan[FastAPI],
 ) -> FastAPI:
@@ -127,9 +127,9 @@ def application(
         title="serve-app control plane",
         version=__version__,
         lifespan=lifespan,
-        responses=documentation.problems(400, 500),  # see `Envelope`
+        responses=documentation.problems(400, 500),  # see `RequestTracing`
     )
-    admitted = [Depends(doorkeeper.admit)]
+    admitted = [Depends(authenticator.admit)]
     may_fail = documentation.problems(401, 422, 503, 504)
     may_read = documentation.problems(401, 422, 429, 503, 504)
     may_have_none = documentation.problems(401, 404, 422, 429, 503, 504)
@@ -145,16 +145,16 @@ def application(
 
     @app.post("/session", status_code=204, responses=documentation.problems(401, 408, 413, 422))
     async def sign_in(request: Request, body: SignIn) -> Response:
-        if not doorkeeper.knows(body.token.strip()):
+        if not authenticator.knows(body.token.strip()):
             raise Unauthorized("this is not the token of the home directory")
         response = Response(status_code=204)
-        doorkeeper.sign_in(response, secure=request.url.scheme == "https")
+        authenticator.sign_in(response, secure=request.url.scheme == "https")
         return response
 
     @app.delete("/session", status_code=204)
     async def sign_out() -> Response:
         response = Response(status_code=204)
-        doorkeeper.sign_out(response)
+        authenticator.sign_out(response)
         return response
 
     @app.get("/status", dependencies=admitted, responses=may_fail)
@@ -182,7 +182,7 @@ def application(
         return json_response({"revision": number}, 202)
 
     @app.post("/revisions/{number}/restore", dependencies=admitted, responses=may_change)
-    async def restore(number: Number, body: Change, key: Key = None) -> Response:
+    async def restore(number: Number, body: AuditFields, key: Key = None) -> Response:
         revision = await plane.restore(number, body.actor, body.reason, key)
         return json_response({"revision": revision})
 
@@ -233,11 +233,11 @@ def application(
             background=BackgroundTask(file.close),
         )
 
-    app.include_router(disagreements.routes(plane), dependencies=admitted)
+    app.include_router(reviews.routes(plane), dependencies=admitted)
     app.mount("/static", StaticFiles(packages=[("serve_app", "pages/static")]))
     explain_errors(app)
     app.add_middleware(BodyLimit, most_bytes=MAX_BODY_BYTES)
-    app.add_middleware(Envelope, answered=answered)
+    app.add_middleware(RequestTracing, answered=answered)
     return app
 
 

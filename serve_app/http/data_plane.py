@@ -9,17 +9,17 @@ from starlette.types import Lifespan
 
 from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
-from serve_app.http import classify, discovery, documentation, feedback, inference
+from serve_app.http import classify, documentation, feedback, health, inference, models, rule
 from serve_app.http.direct_routes import DirectRoutes, posts
-from serve_app.http.envelope import Envelope
 from serve_app.http.problems import explain_errors
-from serve_app.recording.feedback import FeedbackDesk
+from serve_app.http.request_tracing import RequestTracing
+from serve_app.recording.feedback import FeedbackSink
 from serve_app.trace import Trace
 
 
 def application(
     plane: DataPlane,
-    desk: FeedbackDesk,
+    desk: FeedbackSink,
     model: str,
     answered: Callable[[Trace], None],
     lifespan: Lifespan[FastAPI],
@@ -35,17 +35,19 @@ def application(
     app = FastAPI(
         title="serve-app",
         version=__version__,
-        summary="Classifies pictures; the rule in force says which version answers.",
+        summary="Classifies images; the rule in force says which version answers.",
         license_info={"name": "Apache-2.0"},
         lifespan=lifespan,
-        responses=documentation.problems(400, 500),  # see `Envelope`
+        responses=documentation.problems(400, 500),  # see `RequestTracing`
     )
     classifying, inferring = classify.router(plane), inference.router(plane, model)
     app.include_router(classifying)
-    app.include_router(feedback.router(plane.identity, desk))
+    app.include_router(feedback.router(plane.id_codec, desk))
     app.include_router(inferring)
-    app.include_router(discovery.router(plane))
+    app.include_router(health.router(plane))
+    app.include_router(rule.router(plane))
+    app.include_router(models.router(plane))
     explain_errors(app)
     app.add_middleware(DirectRoutes, routes=posts([*classifying.routes, *inferring.routes]))
-    app.add_middleware(Envelope, answered=answered)
+    app.add_middleware(RequestTracing, answered=answered)
     return app

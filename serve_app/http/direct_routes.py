@@ -19,7 +19,7 @@ from serve_app.http.problems import respond, trace_of
 
 
 class DirectRoutes:
-    """Middleware, within `Envelope`: answers requests for some routes, passes on all others."""
+    """Middleware inside `RequestTracing`: serves some routes itself, passes on all others."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[APIRoute]) -> None:
         """Route the application's requests.

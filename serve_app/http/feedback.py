@@ -14,11 +14,11 @@ from serve_app.clock import now_ms
 from serve_app.domain import ROWS_KEPT_DAYS, Feedback
 from serve_app.errors import BadBody, BadFeedback, NotReady
 from serve_app.http import documentation
-from serve_app.http.bodies import read_body
+from serve_app.http.body_limits import read_body
 from serve_app.http.documentation import TEXT, fields
 from serve_app.http.problems import json_response
-from serve_app.identity import Identity, PredictionId
-from serve_app.recording.feedback import FeedbackDesk
+from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
+from serve_app.recording.feedback import FeedbackSink
 
 MAX_FEEDBACK_BYTES = 16 * 2**10
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL keeps no NUL
@@ -31,7 +31,7 @@ class FeedbackBody(BaseModel):
 
     Attributes:
         prediction_id: Of the answer.
-        label: What the picture shows.
+        label: What the image shows.
         correct: Whether the answer was right.
         rating: From 1, bad, to 5, good.
         complaint: Whether the user complained.
@@ -46,7 +46,7 @@ class FeedbackBody(BaseModel):
     complaint: bool | None = None
 
 
-def router(identity: Identity, desk: FeedbackDesk) -> APIRouter:
+def router(id_codec: PredictionIdCodec, desk: FeedbackSink) -> APIRouter:
     """The route."""
     routes = APIRouter(tags=["feedback"])
 
@@ -67,7 +67,7 @@ def router(identity: Identity, desk: FeedbackDesk) -> APIRouter:
     )
     async def feedback(request: Request) -> Response:
         body = _parsed(await read_body(request, MAX_FEEDBACK_BYTES))
-        prediction = identity.open(body.prediction_id)
+        prediction = id_codec.decode(body.prediction_id)
         _refuse_old(prediction)
         _refuse_contradictions(body, prediction)
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from serve_app.domain import Context
 from serve_app.errors import BadHeader
-from serve_app.identity import Identity
+from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.regions import country
 
 MAX_UNIT_CHARACTERS = 200
@@ -16,7 +16,7 @@ _TAGS = {"always": True, "never": False}
 
 
 def read_context(
-    headers: Mapping[str, str], request_id: str, identity: Identity, *, trusted: bool
+    headers: Mapping[str, str], request_id: str, pseudonymizer: Pseudonymizer, *, trusted: bool
 ) -> Context:
     """The context of a request.
 
@@ -27,7 +27,10 @@ def read_context(
     Raises:
         BadHeader: A user or a session is too long, or the tag is neither always nor never.
     """
-    user, session = _unit("x-user-id", headers, identity), _unit("x-session-id", headers, identity)
+    user, session = (
+        _unit("x-user-id", headers, pseudonymizer),
+        _unit("x-session-id", headers, pseudonymizer),
+    )
     draw = random.random()  # noqa: S311 no secret
     if not trusted:
         return Context(request_id, user, session, draw=draw)
@@ -35,7 +38,7 @@ def read_context(
     return Context(request_id, user, session, region, tag, pin, draw)
 
 
-def _unit(name: str, headers: Mapping[str, str], identity: Identity) -> str | None:
+def _unit(name: str, headers: Mapping[str, str], pseudonymizer: Pseudonymizer) -> str | None:
     value = headers.get(name, "")
     if not value:
         return None
@@ -43,7 +46,7 @@ def _unit(name: str, headers: Mapping[str, str], identity: Identity) -> str | No
         raise BadHeader(
             f"{name.title()} has {len(value)} characters: at most {MAX_UNIT_CHARACTERS} are read"
         )
-    return identity.unit(value)
+    return pseudonymizer.pseudonym(value)
 
 
 def _region(headers: Mapping[str, str]) -> str | None:

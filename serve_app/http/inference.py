@@ -12,7 +12,7 @@ from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
 from serve_app.errors import BadHeader, NoSuchModel, PinRefused
 from serve_app.http import documentation, tensors
-from serve_app.http.bodies import read_body
+from serve_app.http.body_limits import read_body
 from serve_app.http.disconnects import cancelled_on_disconnect
 from serve_app.http.documentation import TEXT, fields
 from serve_app.http.headers import read_context
@@ -86,7 +86,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
 
         @routes.post(
             f"{path}/infer",
-            summary="Classify up to 64 pictures",
+            summary="Classify up to 64 images",
             openapi_extra={
                 "parameters": [*_path_parameters(path, model), *documentation.CONTEXT_HEADERS],
                 "requestBody": {"required": True, "content": _INFER},
@@ -114,7 +114,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
                     f" (trust_headers: false): use /v2/models/{model}/infer"
                 )
             context = read_context(
-                headers, trace.request_id, plane.identity, trusted=rule.trust_headers
+                headers, trace.request_id, plane.pseudonymizer, trusted=rule.trust_headers
             )
             plane.check_pin(context)
             with plane.admission():
@@ -122,7 +122,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
                 inference = await _understood(body, headers.get(tensors.HEADER_LENGTH.lower()))
                 async with cancelled_on_disconnect(request.receive):
                     prediction = await plane.classify(
-                        inference.pictures, context, trace, request.scope["started"]
+                        inference.images, context, trace, request.scope["started"]
                     )
             answer = prediction.answer
             content, head = tensors.write(
@@ -184,7 +184,7 @@ def _metadata(model: str, versions: tuple[str, ...], card: Card) -> dict[str, An
         "parameters": {
             "labels": ",".join(card.labels),
             "pixels": "send one input: `image`, or `pixels` as UINT8 or as FP32 in 0 to 255; a"
-            " picture of FP32 whose largest value is at most 1 is read as 0 to 1",
+            " image of FP32 whose largest value is at most 1 is read as 0 to 1",
         },
     }
 

@@ -85,7 +85,7 @@ def problem_response(
 
 
 def trace_of(request: Request) -> Trace:
-    """The trace that `Envelope` opened for a request."""
+    """The trace that `RequestTracing` opened for a request."""
     return request.scope["trace"]  # type: ignore[no-any-return]
 
 

@@ -15,7 +15,7 @@ LIFETIME_S = 12 * 3600
 PATH = "/control"
 
 
-class Doorkeeper:
+class Authenticator:
     """Checks the token of the home directory; a session is a signed expiry, kept nowhere."""
 
     def __init__(self, token: str) -> None:

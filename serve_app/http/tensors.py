@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.network import Floats
 from models.preprocess import MAX_PIXELS
 from models.validation import sentence
-from serve_app.data_plane.pictures import EncodedPicture, Picture, RawPicture
+from serve_app.data_plane.images import EncodedImage, InputImage, RawImage
 from serve_app.errors import BadBody, BadTensor
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-MAX_PICTURES = 64  # a request
+MAX_IMAGES = 64  # a request
 MAX_JSON_NUMBERS = 1_000_000  # each costs a hundred times what it does as binary data
 IMAGE, PIXELS = "image", "pixels"
 LABEL, PROBABILITIES = "label", "probabilities"
@@ -76,11 +76,11 @@ class Inference:
     """A request, understood.
 
     Attributes:
-        pictures: For `DataPlane.classify`.
+        images: For `DataPlane.classify`.
         outputs: Wanted outputs in their order, and whether each is to be binary.
     """
 
-    pictures: list[Picture]
+    images: list[InputImage]
     id: str | None = None
     outputs: dict[str, bool] = field(default_factory=dict)
 
@@ -107,13 +107,13 @@ def read(body: bytes, header_length: str | None) -> Inference:
         raise BadTensor(f"the inputs are {names}: send one, '{IMAGE}' or '{PIXELS}'")
     given = request.inputs[0]
     raw = _raw(given, tail)
-    if not given.shape or min(given.shape) < 1 or given.shape[0] > MAX_PICTURES:
+    if not given.shape or min(given.shape) < 1 or given.shape[0] > MAX_IMAGES:
         raise BadTensor(
-            f"the shape of '{given.name}' is {_shown(given)}: its first dimension counts pictures,"
-            f" 1 to {MAX_PICTURES}"
+            f"the shape of '{given.name}' is {_shown(given)}: its first dimension counts images,"
+            f" 1 to {MAX_IMAGES}"
         )
-    pictures = _images(given, raw) if given.name == IMAGE else _pixels(given, raw)
-    return Inference(pictures, request.id, _outputs(request))
+    images = _images(given, raw) if given.name == IMAGE else _pixels(given, raw)
+    return Inference(images, request.id, _outputs(request))
 
 
 def write(
@@ -180,17 +180,17 @@ def _raw(given: _Input, tail: bytes) -> bytes | None:
     return tail
 
 
-def _images(given: _Input, raw: bytes | None) -> list[Picture]:
+def _images(given: _Input, raw: bytes | None) -> list[InputImage]:
     count = given.shape[0]
     if given.datatype != "BYTES" or given.shape not in ([count], [count, 1]):
         raise BadTensor(
             f"'{IMAGE}' is {given.datatype[:20]} {_shown(given)}: expected BYTES [n], one encoded"
-            " picture an element"
+            " image an element"
         )
     elements = _decoded(given.data or [], count) if raw is None else _elements(raw)
     if len(elements) != count:
         raise BadTensor(f"'{IMAGE}' has {len(elements)} elements, its shape says {count}")
-    return [EncodedPicture(element) for element in elements]
+    return [EncodedImage(element) for element in elements]
 
 
 def _decoded(data: list[Any], count: int) -> list[bytes]:
@@ -221,7 +221,7 @@ def _elements(raw: bytes) -> list[bytes]:
     return elements
 
 
-def _pixels(given: _Input, raw: bytes | None) -> list[Picture]:
+def _pixels(given: _Input, raw: bytes | None) -> list[InputImage]:
     kind: Literal["u1", "<f4"] | None = {"UINT8": "u1", "FP32": "<f4"}.get(given.datatype)  # type: ignore[assignment]
     if kind is None or len(given.shape) != 4 or given.shape[3] != 3:
         raise BadTensor(
@@ -250,7 +250,7 @@ def _pixels(given: _Input, raw: bytes | None) -> list[Picture]:
             raise BadTensor(f"'{PIXELS}' holds values outside 0 to 255")
         if given.datatype == "UINT8" and (tensor != np.floor(tensor)).any():
             raise BadTensor(f"'{PIXELS}' is UINT8 and holds fractions: send FP32")
-    return [RawPicture(values, scaled=given.datatype == "FP32") for values in tensor]
+    return [RawImage(values, scaled=given.datatype == "FP32") for values in tensor]
 
 
 def _shown(given: _Input) -> str:

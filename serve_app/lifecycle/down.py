@@ -8,26 +8,26 @@ from contextlib import suppress
 
 import psutil
 
-from serve_app.errors import InTheWay
+from serve_app.errors import StartBlocked
 from serve_app.home import Home
 from serve_app.lifecycle.ports import Port, taken
 from serve_app.lifecycle.run import Run, current_run, forget, load, save
 from serve_app.lifecycle.signals import Signals
-from serve_app.lifecycle.voice import Voice
+from serve_app.lifecycle.terminal import Terminal
 
 # Which signal, and how many seconds until the next. Told by SIGINT, `serve run` shuts Serve and
 # Ray down; by SIGTERM it aborts and leaves Serve to Ray.
-SERVICE_LADDER = ((signal.SIGINT, 45.0), (signal.SIGTERM, 10.0))
-LEFT_LADDER = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0))
+SERVICE_ESCALATION = ((signal.SIGINT, 45.0), (signal.SIGTERM, 10.0))
+LEFTOVER_ESCALATION = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0))
 LEAVING_S = 5.0  # how long the last helpers of an ended `serve run` may take to leave
 STARTER_S = 90.0  # longer than all of the above
 
 
-def down(home: Home, voice: Voice) -> None:
+def down(home: Home, voice: Terminal) -> None:
     """End what runs in this home: through the `serve-app up` that waits with it, if one does.
 
     Raises:
-        InTheWay: Something cannot be ended.
+        StartBlocked: Something cannot be ended.
     """
     run = current_run(home)
     if run is None:
@@ -47,11 +47,11 @@ def down(home: Home, voice: Voice) -> None:
             voice.say(_freed(run.ports))
 
 
-def end(run: Run, home: Home, voice: Voice, signals: Signals) -> None:
+def end(run: Run, home: Home, voice: Terminal, signals: Signals) -> None:
     """End all processes of a run and forget it; each further signal takes the next, harder step.
 
     Raises:
-        InTheWay: Something cannot be ended.
+        StartBlocked: Something cannot be ended.
     """
     voice.doing("Stopping the service; Ctrl-C hastens it")
     run = run.with_processes(run.processes())
@@ -59,22 +59,24 @@ def end(run: Run, home: Home, voice: Voice, signals: Signals) -> None:
         save(run, home)
     service = run.service
     if service and service.living():
-        _climb(SERVICE_LADDER, lambda: [p for p in [service.living()] if p], signals)
+        _escalate(SERVICE_ESCALATION, lambda: [p for p in [service.living()] if p], signals)
         signals.wait(LEAVING_S, until=lambda: not run.processes())
-    _climb(LEFT_LADDER, run.processes, signals)
+    _escalate(LEFTOVER_ESCALATION, run.processes, signals)
     voice.done()
     if left := run.processes():
-        raise InTheWay(f"these processes cannot be ended: {', '.join(str(p.pid) for p in left)}")
+        raise StartBlocked(
+            f"these processes cannot be ended: {', '.join(str(p.pid) for p in left)}"
+        )
     forget(run, home)
     voice.say(_freed(run.ports))
 
 
-def _climb(
-    ladder: Sequence[tuple[signal.Signals, float]],
+def _escalate(
+    escalation: Sequence[tuple[signal.Signals, float]],
     find: Callable[[], list[psutil.Process]],
     signals: Signals,
 ) -> None:
-    for number, patience_s in ladder:
+    for number, patience_s in escalation:
         for process in find():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)

@@ -22,7 +22,7 @@ CLOCK_STEP_S = 2.0  # how far the start of one process may seem to move when the
 
 
 @dataclass(frozen=True)
-class Identity:
+class ProcessId:
     """A process for good: the system gives its pid to another one later."""
 
     pid: int
@@ -41,13 +41,13 @@ class Identity:
         return process.pid == self.pid and apart_s < CLOCK_STEP_S
 
 
-def identify(process: psutil.Process) -> Identity:
+def identify(process: psutil.Process) -> ProcessId:
     """psutil reads the start when it makes a Process, so one that has ended has it as well."""
-    return Identity(process.pid, process.create_time())
+    return ProcessId(process.pid, process.create_time())
 
 
 def members(
-    run_id: str, session: int | None, recorded: Collection[Identity] = ()
+    run_id: str, session: int | None, recorded: Collection[ProcessId] = ()
 ) -> list[psutil.Process]:
     """The living processes of a run.
 

@@ -14,7 +14,7 @@ from serve_app.lifecycle.ray_api import Application
 from serve_app.lifecycle.run import Run, log_path, save
 from serve_app.lifecycle.serve_file import ServeFile
 from serve_app.lifecycle.signals import Signals
-from serve_app.lifecycle.voice import Voice
+from serve_app.lifecycle.terminal import Terminal
 
 READY_S = 180.0
 POLL_S = 0.5
@@ -23,7 +23,9 @@ TAIL_LINES = 20
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def wait_until_ready(run: Run, file: ServeFile, home: Home, voice: Voice, signals: Signals) -> None:
+def wait_until_ready(
+    run: Run, file: ServeFile, home: Home, voice: Terminal, signals: Signals
+) -> None:
     """Wait until every application of the file runs and the service says that it is ready.
 
     Raises:

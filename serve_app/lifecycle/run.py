@@ -13,7 +13,7 @@ import psutil
 from serve_app.errors import BadHome
 from serve_app.home import Home
 from serve_app.lifecycle.ports import Port
-from serve_app.lifecycle.processes import Identity, identify, members
+from serve_app.lifecycle.processes import ProcessId, identify, members
 
 RECORD = "run.json"
 LOG = "serve.log"  # what Ray and Serve print
@@ -29,9 +29,9 @@ class Run:
     started_at: str  # ISO 8601, UTC
     sockets: str  # folder of HAProxy's files
     ports: tuple[Port, ...]
-    starter: Identity  # the `serve-app up` that waits with the service
-    service: Identity | None = None  # `serve run`
-    recorded: tuple[Identity, ...] = ()
+    starter: ProcessId  # the `serve-app up` that waits with the service
+    service: ProcessId | None = None  # `serve run`
+    recorded: tuple[ProcessId, ...] = ()
 
     @property
     def is_attended(self) -> bool:
@@ -77,9 +77,9 @@ def load(home: Home) -> Run | None:
             **content
             | {
                 "ports": tuple(Port(**port) for port in content["ports"]),
-                "starter": Identity(**content["starter"]),
-                "service": content["service"] and Identity(**content["service"]),
-                "recorded": tuple(Identity(**process) for process in content["recorded"]),
+                "starter": ProcessId(**content["starter"]),
+                "service": content["service"] and ProcessId(**content["service"]),
+                "recorded": tuple(ProcessId(**process) for process in content["recorded"]),
             }
         )
     except FileNotFoundError:

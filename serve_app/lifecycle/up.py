@@ -15,24 +15,24 @@ from models import registry
 from serve_app.deployment import config
 from serve_app.deployment.experiments import Experiments
 from serve_app.domain import CONTROL_PLANE, DATA_PLANE
-from serve_app.errors import InTheWay, NotRunning
+from serve_app.errors import NotRunning, StartBlocked
 from serve_app.home import Home
 from serve_app.lifecycle import ports, serve_file
 from serve_app.lifecycle.down import end
-from serve_app.lifecycle.guide import ROOT, command, guide
 from serve_app.lifecycle.launch import announce, launch
 from serve_app.lifecycle.ports import TakenPort
 from serve_app.lifecycle.processes import identify
 from serve_app.lifecycle.readiness import log_tail, wait_until_ready
 from serve_app.lifecycle.run import Run, current_run, load, log_path, save
 from serve_app.lifecycle.signals import Signals
-from serve_app.lifecycle.voice import Voice
+from serve_app.lifecycle.terminal import Terminal
+from serve_app.lifecycle.welcome import ROOT, command, welcome
 
 BASE = ROOT / "deploy_configs" / "base.yaml"
 RECORD_S = 10.0  # how often the processes are recorded while the service runs
 
 
-def up(path: Path, home: Home, voice: Voice, detach: bool = False) -> None:
+def up(path: Path, home: Home, voice: Terminal, detach: bool = False) -> None:
     """Start the service and stay with it until told to end; then end all that was started.
 
     Args:
@@ -41,7 +41,7 @@ def up(path: Path, home: Home, voice: Voice, detach: bool = False) -> None:
 
     Raises:
         BadConfig: The file is refused.
-        InTheWay: A port is taken, or an earlier start lives.
+        StartBlocked: A port is taken, or an earlier start lives.
         StartFailed: It did not get ready; nothing of it is left.
         NotRunning: It ended by itself; nothing of it is left.
     """
@@ -50,13 +50,13 @@ def up(path: Path, home: Home, voice: Voice, detach: bool = False) -> None:
         _check(path, home)
     needed = ports.needed(file, os.environ)
     if found := obstacle(current_run(home), ports.taken(needed)):
-        raise InTheWay(found)
+        raise StartBlocked(found)
     with Signals() as signals, ExitStack() as stack:
         run = announce(file, needed, home)
         stack.callback(lambda: end(load(home) or run, home, voice, signals))
         run = launch(run, home)
         wait_until_ready(run, file, home, voice, signals)
-        voice.say(guide(file.url, home))
+        voice.say(welcome(file.url, home))
         if detach and _left_to_a_fork(run, home):
             stack.pop_all()
             voice.say(f"It runs in the background; {command()} down ends it.")

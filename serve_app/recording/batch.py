@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_app.domain import Exposure, Feedback, KeptPicture, ShadowPair
+from serve_app.domain import Exposure, Feedback, KeptImage, ShadowPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Batch:
     exposures: tuple[Exposure, ...] = ()
     pairs: tuple[ShadowPair, ...] = ()
     feedback: tuple[Feedback, ...] = ()
-    kept: tuple[KeptPicture, ...] = ()
+    kept: tuple[KeptImage, ...] = ()
     last_sequence: int = 0
     dropped: int = 0
     dropped_pairs: int = 0
 
     @property
     def rule_ids(self) -> set[str]:
-        """The rules that its exposures, shadow pairs, pictures and feedback come from."""
-        entries: tuple[Exposure | ShadowPair | KeptPicture | Feedback, ...]
+        """The rules that its exposures, shadow pairs, images and feedback come from."""
+        entries: tuple[Exposure | ShadowPair | KeptImage | Feedback, ...]
         entries = (*self.exposures, *self.pairs, *self.kept, *self.feedback)
         return {entry.rule_id for entry in entries}

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from serve_app.recording.batch import Batch
-from serve_app.tasks import is_to_end
+from serve_app.tasks import was_cancelled
 
 # Takes a batch to the store; returns when it is stored.
 Deliver = Callable[[Batch], Awaitable[None]]
@@ -18,7 +18,7 @@ async def attempt(deliver: Deliver, batch: Batch, timeout_s: float) -> BaseExcep
         async with asyncio.timeout(timeout_s):
             await deliver(batch)
     except (Exception, asyncio.CancelledError) as exc:
-        if is_to_end():
+        if was_cancelled():
             raise asyncio.CancelledError from exc
         return exc
     return None

@@ -15,7 +15,7 @@ from serve_app.recording.spool import Spool
 logger = logging.getLogger(__name__)
 
 
-class FeedbackDesk:
+class FeedbackSink:
     """Takes the feedback that one ingress process hears, in one event loop.
 
     Its batches bear a name of the desk's own: it gives out no numbers, and the store counts

@@ -1,4 +1,4 @@
-"""Carries exposures, shadow pairs and kept pictures off the answer's path.
+"""Carries exposures, shadow pairs and kept images off the answer's path.
 
 `record`, `record_pair` and `record_kept` only append to a buffer. A background task makes batches
 and delivers them one after the other, each until it is taken: the store knows an entry by its
@@ -14,7 +14,7 @@ import secrets
 from contextlib import suppress
 from typing import Any
 
-from serve_app.domain import Exposure, KeptPicture, ShadowPair
+from serve_app.domain import Exposure, KeptImage, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.recording.buffer import Buffer
 from serve_app.recording.delivery import Deliver, attempt
@@ -23,7 +23,7 @@ from serve_app.recording.spool import Spool
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 5.0  # between two attempts
-MAX_KEPT, KEPT_AT_ONCE = 64, 16  # pictures that may wait, and that a batch has at most
+MAX_KEPT, KEPT_AT_ONCE = 64, 16  # images that may wait, and that a batch has at most
 
 
 class Recorder:
@@ -32,7 +32,7 @@ class Recorder:
     Attributes:
         writer: 12 hex digits that name this process in the store.
         pairs, kept: What the counts of this class tell of exposures, they tell of shadow pairs
-            and of kept pictures.
+            and of kept images.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Recorder:
         """
         self.writer = secrets.token_hex(6)
         self.pairs: Buffer[ShadowPair] = Buffer(capacity)
-        self.kept: Buffer[KeptPicture] = Buffer(MAX_KEPT)
+        self.kept: Buffer[KeptImage] = Buffer(MAX_KEPT)
         self._exposures: Buffer[Exposure] = Buffer(capacity)
         self._deliver = deliver
         self._spool = spool
@@ -116,9 +116,9 @@ class Recorder:
         if self._is_enough():
             self._enough.set()
 
-    def record_kept(self, picture: KeptPicture) -> None:
-        """Take a picture, as `record` takes an exposure; it may wait for the interval."""
-        self.kept.add(picture)
+    def record_kept(self, image: KeptImage) -> None:
+        """Take an image, as `record` takes an exposure; it may wait for the interval."""
+        self.kept.add(image)
 
     def adopted(self, rule_id: str, rule: str, at_ms: int) -> None:
         """Exposures from now on come from this rule; see `Adoption`. Never dropped."""

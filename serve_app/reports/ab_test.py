@@ -10,7 +10,7 @@ import numpy as np
 
 from serve_app.domain import Reason
 from serve_app.evidence.confidence import ALPHA, bonferroni
-from serve_app.evidence.outcome import Metric, Words, window_s
+from serve_app.evidence.outcome import FeedbackRows, Metric, window_s
 from serve_app.evidence.preference import (
     Line,
     Preference,
@@ -23,12 +23,12 @@ from serve_app.evidence.preference import (
 from serve_app.evidence.srm import SrmCounts, check, check_slices
 from serve_app.evidence.units import Ints
 from serve_app.evidence.units import Labels as Texts
-from serve_app.reports import experiment, figures
+from serve_app.reports import experiment, to_json
 from serve_app.reports.experiment import Experiment, Labels
+from serve_app.reports.participants import Participants, Units, trial
 from serve_app.reports.period import Period
-from serve_app.reports.trial import Trial, Units, trial
 from serve_app.rules.ab_test import ABTest
-from serve_app.store.judged import Judged
+from serve_app.store.labelled_feedback import LabelledFeedback
 from serve_app.store.store import Store
 
 KINDS = ("ab_test",)
@@ -55,10 +55,10 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
     scope = period.scope(found.numbers)
     if found.unit != "request":
         scope = replace(scope, regions=None)  # a unit is where it was assigned, wherever it speaks
-    judged = store.judged(scope)
-    judged = judged.only(judged.reason.equals(Reason.SPLIT))
-    test = trial(store, found, period, judged)
-    words = _words(judged, test)
+    labelled_feedback = store.labelled_feedback(scope)
+    labelled_feedback = labelled_feedback.only(labelled_feedback.reason.equals(Reason.SPLIT))
+    test = trial(store, found, period, labelled_feedback)
+    words = _words(labelled_feedback, test)
     timely = words.within(window_s(outcome.window))
     preference = prefer(test.units.assigned(), timely, outcome.metric, treatment - control)
     what = measure(outcome.metric, outcome.direction, outcome.min_effect)
@@ -70,11 +70,11 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         **found.content(),
         "whole": experiment.is_whole(store, found, period),
         "outcome": outcome.model_dump(),
-        **figures.decided(verdict.verdict),
-        "srm": figures.mismatch(srm),
-        "srm_by_region": {r: figures.mismatch(one) for r, one in check_slices(slices).items()},
+        **to_json.decided(verdict.verdict),
+        "srm": to_json.mismatch(srm),
+        "srm_by_region": {r: to_json.mismatch(one) for r, one in check_slices(slices).items()},
         "labels": {"shared": sorted(control & treatment), "new": sorted(treatment - control)},
-        "overall": figures.measured(
+        "overall": to_json.measured(
             what,
             overall.told,
             srm,
@@ -93,20 +93,23 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
             for epoch, line in _slices(test.units, test.units.epoch, timely, outcome.metric)
         ],
         "responders": _responders(preference),
-        "feedback_srm": figures.mismatch(_feedback_srm(found, test, timely)),
+        "feedback_srm": to_json.mismatch(_feedback_srm(found, test, timely)),
         "feedback": {
             "words": len(words.unit),
             "too_late": len(words.unit) - len(timely.unit),
             "of_others": int((~test.heard).sum()),
         },
         "hijack_rate": _hijack_rate(
-            judged.only(test.heard), found.treatment, control & treatment, treatment - control
+            labelled_feedback.only(test.heard),
+            found.treatment,
+            control & treatment,
+            treatment - control,
         ),
     }
 
 
 def _slices(
-    units: Units, by: Ints | Texts, words: Words, metric: Metric
+    units: Units, by: Ints | Texts, words: FeedbackRows, metric: Metric
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """All events in slices of the units, for diagnosis: all intervals hold together.
 
@@ -119,25 +122,25 @@ def _slices(
         line = prefer_overall(
             here.assigned(), words.of(here.unit), metric, bonferroni(ALPHA, len(names))
         )
-        yield name.item(), figures.compared(line.told, line.interval)
+        yield name.item(), to_json.compared(line.told, line.interval)
 
 
-def _words(judged: Judged, test: Trial) -> Words:
+def _words(labelled_feedback: LabelledFeedback, test: Participants) -> FeedbackRows:
     """What assigned units said."""
-    judged, unit = judged.only(test.heard), test.speaker[test.heard]
-    return Words(
+    labelled_feedback, unit = labelled_feedback.only(test.heard), test.speaker[test.heard]
+    return FeedbackRows(
         unit=unit,
-        answered=judged.answered.texts(),
-        label=judged.told.texts(),
-        correct=np.where(judged.correct < 0, np.nan, judged.correct),
-        complaint=np.where(judged.complaint < 0, np.nan, judged.complaint),
-        rating=np.where(judged.rating == 0, np.nan, judged.rating),
-        delay_s=(judged.told_at_ms - judged.at_ms) / 1000,
+        answered=labelled_feedback.answered.texts(),
+        label=labelled_feedback.told.texts(),
+        correct=np.where(labelled_feedback.correct < 0, np.nan, labelled_feedback.correct),
+        complaint=np.where(labelled_feedback.complaint < 0, np.nan, labelled_feedback.complaint),
+        rating=np.where(labelled_feedback.rating == 0, np.nan, labelled_feedback.rating),
+        delay_s=(labelled_feedback.told_at_ms - labelled_feedback.at_ms) / 1000,
     )
 
 
 def _line(line: Line | None) -> dict[str, Any] | None:
-    return figures.compared(line.told, line.interval) if line else None
+    return to_json.compared(line.told, line.interval) if line else None
 
 
 def _responders(preference: Preference) -> dict[str, Any]:
@@ -145,16 +148,16 @@ def _responders(preference: Preference) -> dict[str, Any]:
     found = preference.responders
     return {
         "coverage": {
-            "control": figures.number(found.coverage.control),
-            "treatment": figures.number(found.coverage.treatment),
+            "control": to_json.number(found.coverage.control),
+            "treatment": to_json.number(found.coverage.treatment),
         },
         "measure": responders_measure(preference.metric),
-        "among": figures.compared(found.among, found.among_interval),
-        "worst_case": figures.bounds(found.interval),
+        "among": to_json.compared(found.among, found.among_interval),
+        "worst_case": to_json.bounds(found.interval),
     }
 
 
-def _feedback_srm(found: Experiment, test: Trial, words: Words) -> Any:
+def _feedback_srm(found: Experiment, test: Participants, words: FeedbackRows) -> Any:
     """Whether words come back at one rate from both arms."""
     spoke = np.isin(test.units.unit, words.unit)
     counts = []
@@ -166,17 +169,24 @@ def _feedback_srm(found: Experiment, test: Trial, words: Words) -> Any:
 
 
 def _hijack_rate(
-    judged: Judged, treatment: str, shared: Collection[str], new: Collection[str]
+    labelled_feedback: LabelledFeedback,
+    treatment: str,
+    shared: Collection[str],
+    new: Collection[str],
 ) -> dict[str, Any]:
     """Of the answers with a new label whose truth was told, those that showed what both know.
 
     No interval: users speak of several answers, and those who complain speak more. "Not correct"
     tells the truth of the only new label: it is none, if not of what else.
     """
-    told = judged.told.texts()
-    denied = (told == "") & (judged.correct == 0) & (len(new) == 1)
-    known = np.isin(told, [*shared, *new]) | (told == "") & (judged.correct == 1) | denied
-    known &= judged.assigned.equals(treatment) & np.isin(judged.answered.texts(), list(new))
+    told = labelled_feedback.told.texts()
+    denied = (told == "") & (labelled_feedback.correct == 0) & (len(new) == 1)
+    known = (
+        np.isin(told, [*shared, *new]) | (told == "") & (labelled_feedback.correct == 1) | denied
+    )
+    known &= labelled_feedback.assigned.equals(treatment) & np.isin(
+        labelled_feedback.answered.texts(), list(new)
+    )
     hijacked = known & (denied | np.isin(told, list(shared)))
     answers = int(known.sum())
     return {"estimate": int(hijacked.sum()) / answers if answers else None, "answers": answers}

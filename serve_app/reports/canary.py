@@ -9,7 +9,7 @@ import numpy as np
 
 from serve_app.clock import DAY_MS, HOUR_MS
 from serve_app.domain import Reason
-from serve_app.evidence.clusters import pictures_per_unit
+from serve_app.evidence.clusters import images_per_unit
 from serve_app.evidence.comparison import Comparison, compare
 from serve_app.evidence.confidence import ALPHA, Interval, bonferroni
 from serve_app.evidence.drift import drift
@@ -19,9 +19,9 @@ from serve_app.evidence.srm import Srm, check
 from serve_app.evidence.units import Floats, Ints, UnitSums, strata
 from serve_app.evidence.units import Labels as Texts
 from serve_app.evidence.verdict import Finding, Measure, mismatch
-from serve_app.reports import experiment, figures
-from serve_app.reports.answers import Answers, weighed
+from serve_app.reports import experiment, to_json
 from serve_app.reports.experiment import Experiment, Labels
+from serve_app.reports.label_mix import LabelMix, weighed
 from serve_app.reports.period import Period
 from serve_app.store import units
 from serve_app.store.exposure_sums import ExposureSum
@@ -53,16 +53,16 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
     srm = check(experiment.together(slices))
     keys = ("epoch", "assigned", "as_assigned", "reason", "label")
     sums = store.exposure_sums(scope, by=keys, slot_ms=HOUR_MS)
-    answers = Answers.of(found, sums)
+    answers = LabelMix.of(found, sums)
     measures = _measures(found, met, srm)
-    each = pictures_per_unit(met.unit, met.exposures.astype(np.float64))
+    each = images_per_unit(met.unit, met.exposures.astype(np.float64))
     return {
         "report": "canary",
         "period": period.content(),
         **found.content(),
         "whole": experiment.is_whole(store, found, period),
         **_together(measures, srm),
-        "srm": figures.mismatch(srm),
+        "srm": to_json.mismatch(srm),
         "measured": {
             "since_ms": max(days.since_ms, found.epochs[0].started_at_ms // DAY_MS * DAY_MS),
             "until_ms": days.until_ms,
@@ -80,7 +80,7 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
         "model_ms": _quantiles(store, found, period, "model"),
         "classes": _classes(found, answers, each, labels),
         "confidence": {
-            version: figures.number(answers.confidence(arm))
+            version: to_json.number(answers.confidence(arm))
             for arm, version in enumerate((found.control, found.treatment))
         },
         "reasons": _reasons(sums),
@@ -89,7 +89,11 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
 
 
 def unit_sums(
-    found: Experiment, met: units.UnitSums, x: Floats, y: Floats, stratum: Ints | None = None
+    found: Experiment,
+    met: units.UnitExposureSums,
+    x: Floats,
+    y: Floats,
+    stratum: Ints | None = None,
 ) -> UnitSums:
     """The rows of units that were assigned one of the two versions, ready to be compared.
 
@@ -103,15 +107,15 @@ def unit_sums(
     return UnitSums(met.unit[ours], stratum[ours], treated[ours], x[ours], y[ours])
 
 
-def _measures(found: Experiment, met: units.UnitSums, srm: Srm) -> list[dict[str, Any]]:
+def _measures(found: Experiment, met: units.UnitExposureSums, srm: Srm) -> list[dict[str, Any]]:
     exposures = met.exposures.astype(np.float64)
     errors, sure = _failures(found, met)
     latency = compare(unit_sums(found, met, exposures, met.latency_sum))
     modelled = unit_sums(found, met, met.modelled.astype(np.float64), met.model_sum)
     return [
-        figures.measured(ERRORS, errors, srm, sure),
-        figures.measured(_time("latency", latency), latency, srm),
-        figures.measured(_time("model time", model := compare(modelled)), model, srm),
+        to_json.measured(ERRORS, errors, srm, sure),
+        to_json.measured(_time("latency", latency), latency, srm),
+        to_json.measured(_time("model time", model := compare(modelled)), model, srm),
     ]
 
 
@@ -144,7 +148,7 @@ def _together(measures: list[dict[str, Any]], srm: Srm) -> dict[str, Any]:
 
 
 def _slices(
-    found: Experiment, met: units.UnitSums, by: Ints | Texts
+    found: Experiment, met: units.UnitExposureSums, by: Ints | Texts
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The share of failures in slices, for diagnosis: all intervals hold together.
 
@@ -154,11 +158,11 @@ def _slices(
     names = np.unique(by)
     for name in names:
         compared, sure = _failures(found, met.only(by == name), bonferroni(ALPHA, len(names)))
-        yield name.item(), figures.compared(compared, sure)
+        yield name.item(), to_json.compared(compared, sure)
 
 
 def _failures(
-    found: Experiment, met: units.UnitSums, alpha: float = ALPHA
+    found: Experiment, met: units.UnitExposureSums, alpha: float = ALPHA
 ) -> tuple[Comparison, Interval]:
     """The shares of failures in both arms, and where their difference lies."""
     exposures, failed = met.exposures.astype(np.float64), met.errors.astype(np.float64)
@@ -198,11 +202,11 @@ def _quantiles(
     }
 
 
-def _classes(found: Experiment, answers: Answers, each: float, labels: Labels) -> dict[str, Any]:
+def _classes(found: Experiment, answers: LabelMix, each: float, labels: Labels) -> dict[str, Any]:
     """What each version answers itself, and whether that differs on the labels that both know.
 
     Args:
-        each: Pictures of a unit, which resemble one another.
+        each: Images of a unit, which resemble one another.
     """
     versions = (found.control, found.treatment)
     mixes = [answers.mix(arm) for arm in (0, 1)]
@@ -216,7 +220,7 @@ def _classes(found: Experiment, answers: Answers, each: float, labels: Labels) -
             for version, mix in zip(versions, mixes, strict=True)
         },
         "shared": shared,
-        **figures.moved(drift(before, now, each)),
+        **to_json.moved(drift(before, now, each)),
     }
 
 

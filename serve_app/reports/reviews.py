@@ -1,4 +1,4 @@
-"""What people said of the pictures that a shadow kept."""
+"""What people said of the images that a shadow kept."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from serve_app.evidence import reviews as estimates
 from serve_app.evidence.reviews import Reviewed
-from serve_app.reports import figures
-from serve_app.reviewing import CANNOT_TELL
+from serve_app.reports import to_json
+from serve_app.review_service import CANNOT_TELL
 from serve_app.store.scope import Scope
 from serve_app.store.store import Store
 
@@ -16,32 +16,32 @@ from serve_app.store.store import Store
 def section(
     store: Store, scope: Scope, stable: str, candidate: str, shared: Collection[str]
 ) -> dict[str, Any]:
-    """Of the pictures of a scope that these versions answered.
+    """Of the images of a scope that these versions answered.
 
     Args:
         shared: The labels that both know.
     """
-    pictures = [
-        picture
-        for picture in store.kept_pictures(scope)
-        if (picture.stable, picture.candidate) == (stable, candidate)
+    images = [
+        image
+        for image in store.kept_images(scope)
+        if (image.stable, image.candidate) == (stable, candidate)
     ]
     reviews = [
         Reviewed(
-            stable=picture.live_label,
-            candidate=picture.label,
-            truth=None if picture.review.answer == CANNOT_TELL else picture.review.answer,
-            probability=picture.probability,
+            stable=image.live_label,
+            candidate=image.label,
+            truth=None if image.review.answer == CANNOT_TELL else image.review.answer,
+            probability=image.probability,
         )
-        for picture in pictures
-        if picture.review
+        for image in images
+        if image.review
     ]
     differing = estimates.disagreements(reviews, shared)
     agreeing = estimates.agreements(reviews)
     test = differing.paired
     return {
         "reviewed": len(reviews),
-        "waiting": len(pictures) - len(reviews),
+        "waiting": len(images) - len(reviews),
         "disagreements": {
             "only_stable": differing.only_stable,
             "only_candidate": differing.only_candidate,
@@ -49,14 +49,14 @@ def section(
             "cannot_tell": differing.cannot_tell,
             "left_out": differing.left_out,
             "probability": differing.probability,
-            "candidate_right": figures.share(test.share) if test else None,
+            "candidate_right": to_json.share(test.share) if test else None,
             "p": test.p if test else None,
             "better": test.better if test else None,
         },
-        "hijack_rate": {**figures.share(differing.hijacks), "reviewed": differing.hijacks.trials},
+        "hijack_rate": {**to_json.share(differing.hijacks), "reviewed": differing.hijacks.trials},
         "agreements": {
             "both_wrong": {
-                **figures.share(agreeing.both_wrong),
+                **to_json.share(agreeing.both_wrong),
                 "reviewed": agreeing.both_wrong.trials,
             },
             "cannot_tell": agreeing.cannot_tell,

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from serve_app.clock import HOUR_MS, MINUTE_MS
-from serve_app.domain import Outcome, Reason
+from serve_app.domain import CopyOutcome, Reason
 from serve_app.errors import NothingToReport
 from serve_app.evidence import shadow as estimates
-from serve_app.evidence.clusters import design_effect, pictures_per_unit
+from serve_app.evidence.clusters import design_effect, images_per_unit
 from serve_app.evidence.drift import drift
 from serve_app.evidence.shadow import Copies, Load
 from serve_app.evidence.units import Labels as LabelColumn
 from serve_app.evidence.units import totals
-from serve_app.reports import experiment, figures, reviews
+from serve_app.reports import experiment, reviews, to_json
 from serve_app.reports.experiment import Labels
 from serve_app.reports.period import Period
 from serve_app.store.epochs import Epoch
@@ -42,18 +42,18 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
     shared = sorted(set(labels(stable)) & set(labels(candidate)))
 
     pairs, sums = store.pair_counts(scope), store.pair_sums(scope, by=("outcome", "error"))
-    answered = [one for one in sums if one.outcome == Outcome.COPIED]  # the same pictures
-    copied = pairs.only(pairs.outcome.equals(Outcome.COPIED))
+    answered = [one for one in sums if one.outcome == CopyOutcome.COPIED]  # the same images
+    copied = pairs.only(pairs.outcome.equals(CopyOutcome.COPIED))
     load = _load(store.exposure_sums(scope, by=("reason",), slot_ms=MINUTE_MS), pairs)
     copies = Copies(
         minute=copied.minute,
         region=copied.region.texts(),
         stable=copied.live_label.texts(),
         candidate=copied.label.texts(),
-        pictures=copied.pairs.astype(np.float64),
+        images=copied.pairs.astype(np.float64),
     )
     sent = store.unit_pairs(period.whole_days.scope(scope.epochs), shared)
-    each = pictures_per_unit(sent.unit, sent.pairs)
+    each = images_per_unit(sent.unit, sent.pairs)
     agreeing = design_effect(sent.unit, sent.asked, sent.same)
     of_new = design_effect(sent.unit, sent.pairs, sent.new)
     of_new_there = {
@@ -80,31 +80,31 @@ def report(store: Store, period: Period, labels: Labels) -> dict[str, Any]:
         "labels": {"shared": shared, "new": sorted(set(labels(candidate)) - set(shared))},
         "outcomes": {
             outcome.value: sum(one.pairs for one in sums if one.outcome == outcome)
-            for outcome in Outcome
+            for outcome in CopyOutcome
         },
         "errors": _errors(sums),
-        "agreement": figures.weighted_share(estimates.agreement(copies, load, shared, agreeing)),
+        "agreement": to_json.weighted_share(estimates.agreement(copies, load, shared, agreeing)),
         "transitions": {
             "stable": list(matrix.stable),
             "candidate": list(matrix.candidate),
             "shares": matrix.shares.tolist(),
         },
         "new_labels": {
-            "rate": figures.weighted_share(estimates.new_label_rate(copies, load, shared, of_new)),
+            "rate": to_json.weighted_share(estimates.new_label_rate(copies, load, shared, of_new)),
             "by_region": [
-                {"region": region or None, **figures.weighted_share(found)}
+                {"region": region or None, **to_json.weighted_share(found)}
                 for region, found in estimates.new_label_rate_by_region(
                     copies, load, shared, of_new_there
                 ).items()
             ],
             "by_hour": [
-                {"at_ms": hour * HOUR_MS, **figures.weighted_share(found)}
+                {"at_ms": hour * HOUR_MS, **to_json.weighted_share(found)}
                 for hour, found in estimates.new_label_rate_by_hour(
                     copies, load, shared, of_new
                 ).items()
             ],
         },
-        "pictures_per_unit": each,
+        "images_per_unit": each,
         "model_ms": _model_ms(sent),
         "latency_ms": {
             "candidate": _mean(_sum(answered, "latency_sum"), _sum(answered, "timed")),
@@ -152,20 +152,20 @@ def _load(answered: list[ExposureSum], pairs: PairCounts) -> Load:
     row = np.searchsorted(minutes, pairs.minute)
     of = {
         outcome: totals(row, pairs.pairs * pairs.outcome.equals(outcome), len(minutes))
-        for outcome in Outcome
+        for outcome in CopyOutcome
     }
     told = np.array([exposures[minute] for minute in minutes.tolist()], np.float64)
     return Load(
         minute=minutes,
         answered=np.maximum(told, sum(of.values())),  # an exposure may be lost
-        copied=of[Outcome.COPIED],
-        shed=of[Outcome.SHED],
-        failed=of[Outcome.FAILED],
+        copied=of[CopyOutcome.COPIED],
+        shed=of[CopyOutcome.SHED],
+        failed=of[CopyOutcome.FAILED],
     )
 
 
 def _errors(sums: list[PairSum]) -> dict[str, int]:
-    """Why pictures were not copied."""
+    """Why images were not copied."""
     errors: dict[str, int] = {}
     for one in sums:
         if one.error:
@@ -179,7 +179,7 @@ def _by_region(sent: UnitPairs) -> Iterator[tuple[str, UnitPairs]]:
 
 
 def _model_ms(sent: UnitPairs) -> dict[str, Any]:
-    """The network's time on the same pictures, on all days that the period touches."""
+    """The network's time on the same images, on all days that the period touches."""
     difference, found = estimates.latency_difference(
         sent.unit, sent.paired, sent.model_sum - sent.live_model_sum, sent.difference_squares
     )
@@ -187,8 +187,8 @@ def _model_ms(sent: UnitPairs) -> dict[str, Any]:
     return {
         "stable": _mean(float(sent.live_model_sum.sum()), paired),
         "candidate": _mean(float(sent.model_sum.sum()), paired),
-        "difference": figures.number(difference),
-        "interval": figures.bounds(found),
+        "difference": to_json.number(difference),
+        "interval": to_json.bounds(found),
         "pairs": int(paired),
     }
 
@@ -197,13 +197,11 @@ def _drift(copies: Copies, labels: LabelColumn, each: float) -> dict[str, Any]:
     """Whether what a version answers changed from the first half of the copies to the second; the
     minute in the middle is in the second."""
     minutes, row = np.unique(copies.minute, return_inverse=True)
-    reached = totals(row, copies.pictures, len(minutes)).cumsum()
-    later = (reached > copies.pictures.sum() / 2)[row]
+    reached = totals(row, copies.images, len(minutes)).cumsum()
+    later = (reached > copies.images.sum() / 2)[row]
     names, code = np.unique(labels, return_inverse=True)
-    before, now = (
-        totals(code[rows], copies.pictures[rows], len(names)) for rows in (~later, later)
-    )
-    return figures.moved(drift(before, now, each))
+    before, now = (totals(code[rows], copies.images[rows], len(names)) for rows in (~later, later))
+    return to_json.moved(drift(before, now, each))
 
 
 def _sum(sums: list[PairSum], name: str) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from serve_app.domain import Reason
 from serve_app.evidence import srm
-from serve_app.reports import experiment, figures
+from serve_app.reports import experiment, to_json
 from serve_app.reports.period import Period
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
@@ -91,9 +91,9 @@ def _experiment(store: Store, period: Period, found: experiment.Experiment) -> d
     return {
         **found.content(),
         "whole": experiment.is_whole(store, found, period),
-        "srm": figures.mismatch(checked),
+        "srm": to_json.mismatch(checked),
         "srm_by_region": {
-            region: figures.mismatch(one) for region, one in srm.check_slices(slices).items()
+            region: to_json.mismatch(one) for region, one in srm.check_slices(slices).items()
         },
     }
 

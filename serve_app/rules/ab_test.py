@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serve_app.domain import Context
-from serve_app.rules.rule import Experiment, Position, VersionName
+from serve_app.rules.rule import ExperimentTerms, Position, VersionName
 from serve_app.rules.split import Split
 
 
@@ -73,10 +73,10 @@ class ABTest(Split):
         return self.weight
 
     @property
-    def experiment_terms(self) -> Experiment:
+    def experiment_terms(self) -> ExperimentTerms:
         """See `Rule.experiment_terms`. What decides is settled before anything is known."""
         fixed = super().experiment_terms
-        return Experiment(fixed.name, {**fixed.terms, "outcome": self.outcome.model_dump()})
+        return ExperimentTerms(fixed.name, {**fixed.terms, "outcome": self.outcome.model_dump()})
 
     @property
     def obeys_tags(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which pictures of a shadow are kept, so that people may say what they show."""
+"""Which images of a shadow are kept, so that people may say what they show."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def _short(duration: str) -> str:
     if not re.fullmatch("[1-9][0-9]{0,5}[mhd]", duration):
         raise ValueError(f"is '{duration[:50]}': expected a number and m, h or d, such as 7d")
     if _milliseconds(duration) > MAX_KEPT_DAYS * _UNITS_MS["d"]:
-        raise ValueError(f"is {duration}: a picture is kept for {MAX_KEPT_DAYS}d at most")
+        raise ValueError(f"is {duration}: an image is kept for {MAX_KEPT_DAYS}d at most")
     return duration
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Review(BaseModel):
-    """Which of the copied pictures are kept, for people to say what they show.
+class ReviewSampling(BaseModel):
+    """Which of the copied images are kept, for people to say what they show.
 
     Attributes:
         keep: How many at once.
-        disagreements, agreements: The probability that a picture is kept on which the versions
+        disagreements, agreements: The probability that an image is kept on which the versions
             disagree, or agree.
         for_: For how long: a number and m, h or d.
     """

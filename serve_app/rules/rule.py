@@ -30,7 +30,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Experiment:
+class ExperimentTerms:
     """What a split is fixed to for good, once a request was answered by it.
 
     Attributes:
@@ -113,7 +113,7 @@ class Rule(BaseModel, ABC):
         return None
 
     @property
-    def experiment_terms(self) -> Experiment | None:
+    def experiment_terms(self) -> ExperimentTerms | None:
         """What it is fixed to, if it splits units."""
         return None
 

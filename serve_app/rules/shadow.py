@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serve_app.domain import Context, Plan, Pool, Reason
-from serve_app.rules.review import Review
+from serve_app.rules.review import ReviewSampling
 from serve_app.rules.rule import Candidate, Rule, VersionName
 from serve_app.rules.split import Timeout
 
@@ -18,10 +18,10 @@ class Shadow(Rule):
     Attributes:
         stable: What the stable pool is assigned, for readers, as in `Single`.
         sample: The share of requests to copy, above 0 to 1.
-        max_in_flight: Pictures that the candidate may owe one ingress; what would exceed that is
+        max_in_flight: Images that the candidate may owe one ingress; what would exceed that is
             shed, unless it owes none.
         timeout_s: How long it may take for a copy.
-        review: Which pictures are kept; none, unless it says so.
+        review: Which images are kept; none, unless it says so.
     """
 
     kind: Literal["shadow"]
@@ -30,7 +30,7 @@ class Shadow(Rule):
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 32
     timeout_s: Timeout = 5.0
-    review: Review | None = None
+    review: ReviewSampling | None = None
 
     @property
     def versions(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from serve_app.domain import Context, Plan, Pool, Reason
 from serve_app.regions import GROUPS, members
 from serve_app.rules.bucket import MAX_EXPERIMENT_CHARACTERS, bucket
-from serve_app.rules.rule import Candidate, Experiment, Position, Rule
+from serve_app.rules.rule import Candidate, ExperimentTerms, Position, Rule
 
 CEILING = 0.5  # of a canary
 CAUTION = 0.35  # from here on a canary is warned of
@@ -61,10 +61,10 @@ class Split(Rule):
         return Candidate(self._versions[1], self._pool)
 
     @property
-    def experiment_terms(self) -> Experiment:
+    def experiment_terms(self) -> ExperimentTerms:
         """See `Rule.experiment_terms`."""
         terms = {"kind": self.kind, "versions": list(self._versions), "unit": self.unit}
-        return Experiment(self.experiment, terms)
+        return ExperimentTerms(self.experiment, terms)
 
     @property
     def _versions(self) -> tuple[str, str]:

@@ -14,13 +14,13 @@ from ray.serve.config import RequestRouterConfig
 
 from serve_app.deployment.args import AnimalsArgs
 from serve_app.deployment.scaling import ROUTING, ingress_scaling, pool_scaling
-from serve_app.domain import CONSOLE, CONTROLLER
+from serve_app.domain import CONTROL_API, CONTROLLER
 from serve_app.serving.classifier import Classifier
 from serve_app.serving.ingress import Ingress
 from serve_app.serving.logs import CONFIG
 
 _SMALL = {"num_cpus": 0.1}
-_UNSAID: dict[str, Any] = {}  # refused like any bad one; without any, Serve would not ask
+_NO_CONFIG: dict[str, Any] = {}  # refused like any bad one; without any, Serve would not ask
 # Serve's own limit, by default 5: ours answer 429 long before, and no slow report keeps others out.
 _LONG_QUEUE = 10_000
 _HEALTH_CHECK_PERIOD_S = 2  # how soon Serve knows that a replica died; its own default is 10
@@ -40,7 +40,7 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
             autoscaling_config=pool_scaling(min_replicas),
             max_surge_percent=25,  # a replica that must be replaced goes when the next is there
             request_router_config=RequestRouterConfig.model_validate(ROUTING),
-            user_config=_UNSAID,
+            user_config=_NO_CONFIG,
         ).bind(settings.backend, settings.registry)
         for name, min_replicas in (("StablePool", 1), ("CandidatePool", 0))
     }
@@ -48,7 +48,7 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
         serve.ingress()(Ingress),
         "Ingress",
         autoscaling_config=ingress_scaling(),
-        user_config=_UNSAID,
+        user_config=_NO_CONFIG,
         rolling_update_percentage=1.0,
         max_surge_percent=100,  # replaced ones go when the new ones are there
     )
@@ -58,11 +58,13 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
 def control(_: dict[str, Any]) -> Application:
     """The control plane."""
     # Ray builds each application in a process of its own: that of the data plane needs none of it.
-    from serve_app.serving.console import Console
+    from serve_app.serving.control_api import ControlApi
     from serve_app.serving.controller import Controller
 
     controller = _deployment(Controller, CONTROLLER, num_replicas=1)
-    return _deployment(serve.ingress()(Console), CONSOLE, num_replicas=1).bind(controller.bind())
+    return _deployment(serve.ingress()(ControlApi), CONTROL_API, num_replicas=1).bind(
+        controller.bind()
+    )
 
 
 def _deployment(target: type, name: str, **options: Any) -> serve.Deployment:

@@ -21,8 +21,8 @@ from models import registry
 from models.classifier import Backend
 from models.errors import ModelsError
 from models.preprocess import Pixels
-from serve_app.data_plane.pools import CannotAnswer, OtherSide, Replica, Reply
-from serve_app.deployment.accepted import Accepted
+from serve_app.data_plane.pools import PoolResponse, Replica, Unavailable, WrongInputSize
+from serve_app.deployment.last_good_config import LastGoodConfig
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
@@ -57,7 +57,7 @@ class Classifier:
         self._networks = NetworkRunner()
         self._loader = one_thread("loader", low_priority=True)
         self._context = serve.get_replica_context()
-        self._accepted = Accepted(
+        self._accepted = LastGoodConfig(
             open_home().folder("accepted"), self._context.app_name, self._context.deployment
         )
 
@@ -80,21 +80,21 @@ class Classifier:
             self._rejected = None
             self._accepted.save(user_config)
 
-    async def classify(self, pixels: Pixels) -> Reply:
+    async def classify(self, pixels: Pixels) -> PoolResponse:
         """Classify uint8 [n, side, side, 3]; what stands in the way is a value, not an error."""
         wanted = serve.get_multiplexed_model_id()
         if wanted and (self._assigned is None or wanted != self._assigned.card.version):
             try:
                 classifier = await self._hold(wanted)
             except ModelsError as exc:
-                return CannotAnswer(str(exc))
+                return Unavailable(str(exc))
         elif self._assigned is None:
-            return CannotAnswer(f"the replica holds no version: {self._rejected}")
+            return Unavailable(f"the replica holds no version: {self._rejected}")
         else:
             classifier = self._assigned
         card = classifier.card
         if pixels.shape[1] != card.input.side:
-            return OtherSide(card.version, card.input.side)
+            return WrongInputSize(card.version, card.input.side)
         self._answered[card.version] += len(pixels)
         return await self._networks.run(classifier, pixels)
 

@@ -18,18 +18,18 @@ from models import registry
 from models.errors import ModelsError
 from serve_app.clock import now_ms
 from serve_app.deployment import config
-from serve_app.deployment.composition import data_plane, with_rule, with_version
+from serve_app.deployment.apply_rule import data_plane, with_rule, with_version
 from serve_app.deployment.experiments import Experiments
 from serve_app.errors import BadConfig, NoSuchRevision, UpdateInProgress
 from serve_app.home import open_home
 from serve_app.idempotency import Once
 from serve_app.recording.batch import Batch
 from serve_app.recording.spool import Spool
-from serve_app.reviewing import review
+from serve_app.review_service import review
 from serve_app.rules.parse import parse_rule
 from serve_app.serving import serve_config
+from serve_app.serving.bounded_reads import BoundedReads
 from serve_app.serving.logs import flush_serve_log, join_serve_log
-from serve_app.serving.reads import Reads
 from serve_app.serving.recreation import Progress, is_going, is_missing, recreate
 from serve_app.store.errors import StoreError
 from serve_app.store.store import open_store
@@ -58,7 +58,7 @@ class RuleSet:
     warnings: tuple[str, ...]
 
 
-def _unbroken(change: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+def _shielded(change: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """A change that goes on when nobody waits for it any more: it is made whole, or not at all."""
 
     @wraps(change)
@@ -79,7 +79,7 @@ class Controller:
         home = open_home()
         self._spool = Spool(home.folder("spool"))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._reads = Reads(threads=READ_THREADS, most=MAX_READS, timeout_s=READ_TIMEOUT_S)
+        self._reads = BoundedReads(threads=READ_THREADS, most=MAX_READS, timeout_s=READ_TIMEOUT_S)
         self._store = open_store(home.database_url)
         self._once = Once(self._store, self._in_writer)
         self._deploying = asyncio.Lock()
@@ -87,7 +87,9 @@ class Controller:
         self._recreating: asyncio.Task[None] | None = None
         self._recreation: Progress | None = None
         self._noticed: dict[str, Any] = {}
-        self._unnumbered: tuple[str, str, str] | None = None  # a change that Serve was told of
+        self._unrecorded_change: tuple[str, str, str] | None = (
+            None  # a change that Serve was told of
+        )
         self._resumed = False
         self._prune_from_s = self._expire_from_s = 0.0  # in the loop's time
         self._watching = asyncio.create_task(self._watch())
@@ -96,7 +98,7 @@ class Controller:
         """Store a batch; the same one twice is stored once."""
         await self._in_writer(self._store.record, batch)
 
-    @_unbroken
+    @_shielded
     async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
         """Have Serve work towards a deployment file; returns the revision's number.
 
@@ -106,7 +108,7 @@ class Controller:
         async with self._changes():
             return await self._deploy(document, actor, reason, "deploy")
 
-    @_unbroken
+    @_shielded
     async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> RuleSet:
         """Put a rule in force, with the pools that it needs.
 
@@ -120,7 +122,7 @@ class Controller:
             number = await self._deploy(changed, actor, reason, "rule")
         return RuleSet(number, rule.rule_id, tuple(rule.warnings()))
 
-    @_unbroken
+    @_shielded
     async def update(
         self,
         version: str,
@@ -151,13 +153,13 @@ class Controller:
             self._check(changed)
             # Numbered first: a Controller that is born while nothing is there builds this one.
             number = await self._remember(changed, actor, reason)
-            self._tell(Progress("tearing down", version, number))
+            self._on_progress(Progress("tearing down", version, number))
             self._recreating = asyncio.create_task(
                 self._recreate(changed, version, number, actor, reason)
             )
             return number
 
-    @_unbroken
+    @_shielded
     async def restore(self, number: int, actor: str, reason: str) -> int:
         """Deploy a revision again, as a new one.
 
@@ -173,11 +175,9 @@ class Controller:
         async with self._changes():
             return await self._deploy(revision.document, actor, reason, "restore")
 
-    async def review(self, picture_id: str, answer: str, actor: str, reason: str) -> int:
-        """Keep what somebody says that a picture shows; see `serve_app.reviewing.review`."""
-        return await self._in_writer(
-            review, self._store, picture_id, answer, actor, reason, now_ms()
-        )
+    async def review(self, image_id: str, answer: str, actor: str, reason: str) -> int:
+        """Keep what somebody says that an image shows; see `serve_app.review_service.review`."""
+        return await self._in_writer(review, self._store, image_id, answer, actor, reason, now_ms())
 
     async def once(
         self, key: str, change: Literal["update", "restore", "review"], *args: Any
@@ -256,7 +256,7 @@ class Controller:
             self._prune_from_s = now_s + PRUNE_INTERVAL_S
 
     async def _expire(self) -> None:
-        """Remove the pictures whose time has come; since then nobody was shown them."""
+        """Remove the images whose time has come; since then nobody was shown them."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._expire_from_s:
             await self._in_writer(self._store.remove_expired, now_ms())
@@ -272,7 +272,7 @@ class Controller:
         self._require_no_recreation()
         async with self._deploying:
             self._require_no_recreation()  # one may have begun before it was our turn
-            if self._unnumbered:
+            if self._unrecorded_change:
                 await self._number()  # first things first
             yield
 
@@ -286,7 +286,7 @@ class Controller:
         """Deploy a checked document; to be called within `_changes`."""
         parsed = self._check(document)
         await asyncio.to_thread(serve_config.deploy, parsed)
-        self._unnumbered = (action, actor, reason)
+        self._unrecorded_change = (action, actor, reason)
         try:
             return await self._number()
         except StoreError as exc:
@@ -296,13 +296,13 @@ class Controller:
 
     async def _number(self) -> int:
         """Give what Serve was told a number, and note who did it."""
-        action, actor, reason = self._unnumbered or NOTICED
+        action, actor, reason = self._unrecorded_change or NOTICED
         document = await self.deployed()
         latest = await self._in_writer(self._store.revisions, 1)
         number = await self._remember(document, actor, reason)
-        if self._unnumbered or not latest or latest[0].number != number:
+        if self._unrecorded_change or not latest or latest[0].number != number:
             await self._audit(action, actor, reason, {"revision": number})
-        self._noticed, self._unnumbered = document, None
+        self._noticed, self._unrecorded_change = document, None
         return number
 
     def _check(self, document: dict[str, Any]) -> ServeDeploySchema:
@@ -314,7 +314,7 @@ class Controller:
     ) -> None:
         try:
             async with self._deploying:
-                self._recreation = await recreate(document, version, number, self._tell)
+                self._recreation = await recreate(document, version, number, self._on_progress)
                 self._noticed = await self.deployed()
             facts = asdict(self._recreation)
             logger.info("recreate.ended", extra={"recreation": facts})
@@ -322,7 +322,7 @@ class Controller:
         except Exception:
             logger.exception("recreate.not_noted")
 
-    def _tell(self, progress: Progress) -> None:
+    def _on_progress(self, progress: Progress) -> None:
         self._recreation = progress
 
     async def _resume(self) -> None:
@@ -346,7 +346,7 @@ class Controller:
         if self._deploying.locked() or not self._resumed:
             return
         async with self._deploying:
-            if self._unnumbered or await self.deployed() != self._noticed:
+            if self._unrecorded_change or await self.deployed() != self._noticed:
                 await self._number()
 
     async def _remember(self, document: dict[str, Any], actor: str, reason: str) -> int:

@@ -13,26 +13,27 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.plane import DataPlane
-from serve_app.data_plane.versions import Versions
-from serve_app.deployment.accepted import Accepted
 from serve_app.deployment.experiments import Experiments
+from serve_app.deployment.last_good_config import LastGoodConfig
 from serve_app.domain import CONTROL_PLANE, CONTROLLER, Pool
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.http.data_plane import application
-from serve_app.identity import Identity
+from serve_app.privacy.image_cipher import ImageCipher
+from serve_app.privacy.prediction_ids import PredictionIdCodec
+from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.recording.batch import Batch
-from serve_app.recording.feedback import FeedbackDesk
+from serve_app.recording.feedback import FeedbackSink
 from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
 from serve_app.rules.rule import Rule
-from serve_app.seal import Seal
 from serve_app.serving.garbage import collect_less_often, freeze
-from serve_app.serving.handles import HandlePools
 from serve_app.serving.logs import join_serve_log
-from serve_app.serving.observation import Observation
+from serve_app.serving.serve_pools import ServePools
+from serve_app.serving.telemetry import Telemetry
 
 CLOSE_TIMEOUT_S = 1.0
 
@@ -50,18 +51,21 @@ class Ingress:
         home = open_home()
         context = serve.get_replica_context()
         self._model = context.app_name
-        self._accepted = Accepted(home.folder("accepted"), context.app_name, context.deployment)
+        self._accepted = LastGoodConfig(
+            home.folder("accepted"), context.app_name, context.deployment
+        )
         self._experiments = Experiments(home.folder("experiments"))
         spool = Spool(home.folder("spool"))
         self._recorder = Recorder(_deliver, spool)
-        self._desk = FeedbackDesk(_deliver, spool)
-        self._observation = Observation(self._recorder)
+        self._desk = FeedbackSink(_deliver, spool)
+        self._observation = Telemetry(self._recorder)
         self._plane = DataPlane(
-            HandlePools({Pool.STABLE: stable, Pool.CANDIDATE: candidate}),
+            ServePools({Pool.STABLE: stable, Pool.CANDIDATE: candidate}),
             self._recorder,
-            Identity(home.hash_key),
-            Seal(home.picture_key),
-            Versions(Path(registry_folder)),
+            Pseudonymizer(home.hash_key),
+            PredictionIdCodec(home.hash_key),
+            ImageCipher(home.image_key),
+            CardCache(Path(registry_folder)),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -80,7 +84,7 @@ class Ingress:
         last good one stays; a replica that is newly born takes the one last accepted.
         """
         try:
-            self._plane.obey(self._rule(user_config))
+            self._plane.apply_rule(self._rule(user_config))
         except BadConfig as exc:
             self._refuse(exc)
         except Exception as exc:
@@ -95,9 +99,9 @@ class Ingress:
 
     def _refuse(self, refusal: BadConfig) -> None:
         logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
-        if not self._plane.is_ruled and (last_good := self._accepted.load()) is not None:
+        if not self._plane.has_rule and (last_good := self._accepted.load()) is not None:
             try:
-                self._plane.obey(self._rule(last_good))
+                self._plane.apply_rule(self._rule(last_good))
             except Exception:
                 logger.exception("config.last_good_failed")
         self._plane.refuse(refusal)
@@ -113,7 +117,7 @@ class Ingress:
             asyncio.create_task(self._observation.run(self._plane)),
             asyncio.create_task(self._warm_up()),
         ]
-        async with self._plane.beside():
+        async with self._plane.background_tasks():
             yield
         for task in tasks:
             task.cancel()

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.classifier import Classifier
 from models.preprocess import Pixels
-from serve_app.data_plane.pools import Answer, CannotAnswer
+from serve_app.data_plane.pools import Prediction, Unavailable
 
 LOW_PRIORITY = 10  # added to a thread's niceness
 # The way to a thread and back costs 0.2 ms of CPU time, and as much of waiting: for a small image a
@@ -42,7 +42,7 @@ class NetworkRunner:
         self._thread.shutdown(wait=False)  # it finishes what it was given
         self._thread = one_thread("network", low_priority=background)
 
-    async def run(self, classifier: Classifier, pixels: Pixels) -> Answer | CannotAnswer:
+    async def run(self, classifier: Classifier, pixels: Pixels) -> Prediction | Unavailable:
         """Classify uint8 [n, side, side, 3]."""
         if self._is_quick(classifier.card.version, pixels):
             return self._classify(classifier, pixels)
@@ -64,7 +64,7 @@ class NetworkRunner:
             and self._lone_ms.get(version, INLINE_MS) < INLINE_MS
         )
 
-    def _classify(self, classifier: Classifier, pixels: Pixels) -> Answer | CannotAnswer:
+    def _classify(self, classifier: Classifier, pixels: Pixels) -> Prediction | Unavailable:
         started = time.perf_counter()
         probabilities = classifier.probabilities(pixels)
         model_ms = 1000 * (time.perf_counter() - started)
@@ -72,8 +72,8 @@ class NetworkRunner:
         if len(pixels) == 1:
             self._lone_ms[card.version] = model_ms
         if not np.isfinite(probabilities).all():
-            return CannotAnswer(f"the network of {card.version} gave no probabilities")
-        return Answer(card.version, tuple(card.labels), probabilities, model_ms)
+            return Unavailable(f"the network of {card.version} gave no probabilities")
+        return Prediction(card.version, tuple(card.labels), probabilities, model_ms)
 
 
 def one_thread(name: str, *, low_priority: bool) -> ThreadPoolExecutor:

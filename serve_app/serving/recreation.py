@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_app.deployment.address import local_url
-from serve_app.deployment.composition import without_data_plane
+from serve_app.deployment.apply_rule import without_data_plane
 from serve_app.domain import DATA_PLANE
-from serve_app.gap import GapMeter
+from serve_app.downtime import DowntimeProbe
 from serve_app.serving import serve_config
 
 POLL_S = 0.1
@@ -37,7 +37,7 @@ class Progress:
     revision: int
     from_ms: int | None = None
     to_ms: int | None = None
-    gap_s: float | None = None
+    downtime_s: float | None = None
     message: str = ""
 
 
@@ -52,7 +52,7 @@ async def recreate(
         tell: Hears of each step.
     """
     http = document["http_options"]
-    meter = GapMeter(local_url(http["host"], http["port"]))
+    meter = DowntimeProbe(local_url(http["host"], http["port"]))
     measuring = asyncio.create_task(meter.run())
     try:
         try:
@@ -97,7 +97,7 @@ async def _until_gone() -> None:
         ) from exc
 
 
-async def _until_back(meter: GapMeter, measuring: asyncio.Task[None]) -> None:
+async def _until_back(meter: DowntimeProbe, measuring: asyncio.Task[None]) -> None:
     try:
         async with asyncio.timeout(BUILT_S):
             while not meter.is_back:

@@ -51,7 +51,7 @@ class VersionRouter(MultiplexMixin, RequestRouter):
     ) -> None:
         """Give a replica to the call that it was found for.
 
-        Serve's 2.60 keeps a list of calls by model id, pictures and all, and forgets those that
+        Serve's 2.60 keeps a list of calls by model id, images and all, and forgets those that
         are done only when somebody looks for one.
         """
         super()._fulfill_next_pending_request(replica, request_metadata)

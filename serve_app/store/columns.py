@@ -19,15 +19,15 @@ BETWEEN_ROWS, BETWEEN_COLUMNS = "\x1e", "\x1f"  # ASCII's separators of records 
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class Categorical:
     """A column of texts: the i-th is `names[codes[i]]`."""
 
     codes: NDArray[np.int32]
     names: tuple[str, ...]
 
-    def __getitem__(self, rows: NDArray[Any]) -> Coded:
+    def __getitem__(self, rows: NDArray[Any]) -> Categorical:
         """The column of these rows, or of those that are True."""
-        return Coded(self.codes[rows], self.names)
+        return Categorical(self.codes[rows], self.names)
 
     def equals(self, name: str) -> NDArray[np.bool_]:
         """Which rows have this text."""
@@ -39,7 +39,7 @@ class Coded:
 
 
 class Rows:
-    """Rows as columns of equal length; a dataclass of arrays and `Coded`."""
+    """Rows as columns of equal length; a dataclass of arrays and `Categorical`."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -77,13 +77,13 @@ class Columns:
             return np.array(self._few[name], np.int64).astype(kind)[self._codes]
         return np.fromstring(self._many[name] or "", kind, sep=BETWEEN_ROWS)
 
-    def coded(self, name: str) -> Coded:
+    def coded(self, name: str) -> Categorical:
         """A column of texts."""
         column = _coded(self._few[name])
-        return Coded(column.codes[self._codes], column.names)
+        return Categorical(column.codes[self._codes], column.names)
 
 
-def _coded(texts: Sequence[str]) -> Coded:
+def _coded(texts: Sequence[str]) -> Categorical:
     names = tuple(dict.fromkeys(texts))
     code = {name: number for number, name in enumerate(names)}
-    return Coded(np.fromiter(map(code.__getitem__, texts), np.int32, len(texts)), names)
+    return Categorical(np.fromiter(map(code.__getitem__, texts), np.int32, len(texts)), names)

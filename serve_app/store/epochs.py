@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from serve_app.domain import Exposure, KeptPicture, ShadowPair
+from serve_app.domain import Exposure, KeptImage, ShadowPair
 from serve_app.evidence.outcome import window_s
 from serve_app.recording.batch import Adoption
 from serve_app.store import schema
@@ -61,7 +61,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class EpochSplit:
     """Whom a rule assigns.
 
     Attributes:
@@ -75,7 +75,7 @@ class Split:
     window_ms: int | None
 
 
-NO_SPLIT = Split(None, None, None)
+NO_SPLIT = EpochSplit(None, None, None)
 
 
 class Timeline:
@@ -83,7 +83,7 @@ class Timeline:
 
     def __init__(self, connection: Connection, rule_ids: Collection[str]) -> None:
         self._newest_first: dict[str, list[tuple[int, int]]] = {}
-        self._splits: dict[str, Split] = {}
+        self._splits: dict[str, EpochSplit] = {}
         rows = connection.execute(
             select(_epochs.rule_id, _epochs.rule, _epochs.started_at_ms, _epochs.number)
             .where(_epochs.rule_id.in_(rule_ids))
@@ -93,7 +93,7 @@ class Timeline:
             self._newest_first.setdefault(rule_id, []).append((started_at_ms, number))
             self._splits.setdefault(rule_id, _split(rule))
 
-    def epoch(self, entry: Exposure | ShadowPair | KeptPicture) -> int | None:
+    def epoch(self, entry: Exposure | ShadowPair | KeptImage) -> int | None:
         """The latest epoch of its rule that had begun at its time.
 
         The rule's first epoch, if the clock of the writer was behind that of another; None if
@@ -105,7 +105,7 @@ class Timeline:
         begun = (number for started_at_ms, number in periods if started_at_ms <= entry.at_ms)
         return next(begun, periods[-1][1])
 
-    def split(self, rule_id: str) -> Split:
+    def split(self, rule_id: str) -> EpochSplit:
         """Whom a rule assigns; nobody, if no adoption of it is known."""
         return self._splits.get(rule_id, NO_SPLIT)
 
@@ -164,10 +164,10 @@ def latest(connection: Connection, limit: int) -> list[Epoch]:
     return [Epoch(**row) for row in rows.mappings()]
 
 
-def _split(rule: str) -> Split:
+def _split(rule: str) -> EpochSplit:
     content = json.loads(rule)
     unit, outcome = content.get("unit"), content.get("outcome")
-    return Split(
+    return EpochSplit(
         content.get("experiment"),
         unit if unit in ("user", "session") else None,
         1000 * window_s(outcome["window"]) if outcome else None,

@@ -26,7 +26,7 @@ TABLES: dict[str, tuple[Table, str, int]] = {
     "exposures": (schema.exposures, "at_ms", 1),
     "shadow_pairs": (schema.shadow_pairs, "at_ms", 1),
     "feedback": (schema.feedback, "at_ms", 1),
-    "judged": (schema.judged, "at_ms", 1),
+    "labelled_feedback": (schema.labelled_feedback, "at_ms", 1),
     "epochs": (schema.epochs, "started_at_ms", 1),
     "exposure_sums": (schema.exposure_sums, "minute", MINUTE_MS),
     "latency_sums": (schema.latency_sums, "minute", MINUTE_MS),

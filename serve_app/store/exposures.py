@@ -1,4 +1,4 @@
-"""Exposures: what each picture met."""
+"""Exposures: what each image met."""
 
 from __future__ import annotations
 

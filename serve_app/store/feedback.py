@@ -29,7 +29,7 @@ def add(connection: Connection, batch: Batch, timeline: Timeline) -> None:
     the second yes was a repetition when it came, and no is left as the last word. Of more than
     `MOST_WORDS` on an answer, the last one replaces the one before it.
     """
-    said = said_of(connection, batch.feedback)
+    said = feedback_on(connection, batch.feedback)
     before = {answer: tuple(words) for answer, words in said.items()}
     for told in batch.feedback:
         words = said.setdefault((told.writer, told.sequence), [])
@@ -49,7 +49,7 @@ def is_timely(word: Feedback, window_ms: int | None) -> bool:
     return window_ms is None or word.at_ms <= word.answered_at_ms + window_ms
 
 
-def said_of(
+def feedback_on(
     connection: Connection, answers: Iterable[Exposure | Feedback]
 ) -> dict[tuple[str, int], list[Feedback]]:
     """What was said of answers, by writer and number; the last word last."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from serve_app.clock import MINUTE_MS
 from serve_app.domain import ShadowPair
 from serve_app.store import schema, sums
-from serve_app.store.columns import Coded, Columns, Rows
+from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.scope import Scope
 from serve_app.store.sums import Sums
 
@@ -57,10 +57,10 @@ class PairCounts(Rows):
     """
 
     minute: NDArray[np.int64]
-    region: Coded
-    live_label: Coded
-    label: Coded
-    outcome: Coded
+    region: Categorical
+    live_label: Categorical
+    label: Categorical
+    outcome: Categorical
     pairs: NDArray[np.int64]
 
 

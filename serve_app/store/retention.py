@@ -105,14 +105,14 @@ def _too_old(rows_ms: int, sums_ms: int) -> list[tuple[Table, ColumnElement[bool
         (schema.exposures, schema.exposures.c.at_ms < rows_ms),
         (schema.shadow_pairs, schema.shadow_pairs.c.at_ms < rows_ms),
         (schema.feedback, schema.feedback.c.answered_at_ms < rows_ms),
-        by_epoch(schema.judged, "at_ms", sums_ms),
+        by_epoch(schema.labelled_feedback, "at_ms", sums_ms),
         by_epoch(schema.exposure_sums, "minute", sums_ms // MINUTE_MS),
         by_epoch(schema.latency_sums, "minute", sums_ms // MINUTE_MS),
         by_epoch(schema.pair_sums, "minute", sums_ms // MINUTE_MS),
         by_epoch(schema.unit_sums, "day", sums_ms // DAY_MS),
         by_epoch(schema.unit_pair_sums, "day", sums_ms // DAY_MS),
         (firsts, firsts.c.at_ms < sums_ms),
-        (schema.kept_pictures, schema.kept_pictures.c.at_ms < sums_ms),
+        (schema.kept_images, schema.kept_images.c.at_ms < sums_ms),
         (schema.reviews, schema.reviews.c.at_ms < sums_ms),
     ]
 

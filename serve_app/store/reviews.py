@@ -1,4 +1,4 @@
-"""Reviews: what people said that pictures show, one a picture.
+"""Reviews: what people said that images show, one an image.
 
 The first one stays: whoever has answered is shown what the versions said, and a later answer would
 not be blind.

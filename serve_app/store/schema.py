@@ -112,8 +112,8 @@ feedback = Table(
 
 # Answers that have feedback and an exposure: what their exposure says, and the word that counts.
 # `epoch`, texts and `unit` as in the sums.
-judged = Table(
-    "judged",
+labelled_feedback = Table(
+    "labelled_feedback",
     metadata,
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
@@ -133,10 +133,10 @@ judged = Table(
     sqlite_with_rowid=False,
 )
 
-# The fields of `serve_app.domain.KeptPicture` but its room, and the epoch, 0 for none; `labels`
-# are JSON. Of what was reviewed, all but the picture itself stays.
-kept_pictures = Table(
-    "kept_pictures",
+# The fields of `serve_app.domain.KeptImage` but its room, and the epoch, 0 for none; `labels`
+# are JSON. Of what was reviewed, all but the image itself stays.
+kept_images = Table(
+    "kept_images",
     metadata,
     Column("writer", String, primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
@@ -152,11 +152,11 @@ kept_pictures = Table(
     Column("candidate", String, nullable=False),
     Column("label", String, nullable=False),
     Column("labels", Text, nullable=False),
-    Column("sealed", LargeBinary),
-    Index("kept_pictures_digest", "digest", "stable", "candidate", unique=True),
+    Column("encrypted", LargeBinary),
+    Index("kept_images_digest", "digest", "stable", "candidate", unique=True),
 )
 
-# One for each picture, whichever versions were asked about it. `number` counts from 1.
+# One for each image, whichever versions were asked about it. `number` counts from 1.
 reviews = Table(
     "reviews",
     metadata,

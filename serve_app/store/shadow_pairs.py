@@ -1,4 +1,4 @@
-"""Shadow pairs: what the candidate said of pictures that stable answered."""
+"""Shadow pairs: what the candidate said of images that stable answered."""
 
 from __future__ import annotations
 

@@ -16,10 +16,11 @@ from serve_app.store import (
     exposures,
     feedback,
     idempotency,
-    judged,
-    kept_pictures,
+    idempotent_insert,
+    ingress_writers,
+    kept_images,
+    labelled_feedback,
     latency_sums,
-    numbered,
     pair_sums,
     retention,
     reviews,
@@ -28,7 +29,6 @@ from serve_app.store import (
     shadow_pairs,
     unit_pairs,
     units,
-    writers,
 )
 from serve_app.store.audit import AuditEntry
 from serve_app.store.database import Database
@@ -36,8 +36,9 @@ from serve_app.store.epochs import Epoch, Timeline
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.exposures import StoredExposure
 from serve_app.store.idempotency import Claim
-from serve_app.store.judged import Judged
-from serve_app.store.kept_pictures import StoredPicture
+from serve_app.store.ingress_writers import Recording
+from serve_app.store.kept_images import StoredImage
+from serve_app.store.labelled_feedback import LabelledFeedback
 from serve_app.store.latency_sums import Histogram, Kind
 from serve_app.store.migrations import migrate
 from serve_app.store.pair_sums import PairCounts, PairSum
@@ -45,8 +46,7 @@ from serve_app.store.retention import Retention
 from serve_app.store.revisions import Revision
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.unit_pairs import UnitPairs
-from serve_app.store.units import Assignments, FirstAssignments, UnitSums
-from serve_app.store.writers import Recording
+from serve_app.store.units import Assignments, FirstAssignments, UnitExposureSums
 
 
 def open_store(url: str) -> Store:
@@ -98,19 +98,19 @@ class Store:
                 epochs.adopt(connection, batch.writer, adoption)
             batch = retention.admit(connection, batch)
             timeline = Timeline(connection, batch.rule_ids)
-            added = numbered.add(connection, schema.exposures, batch.exposures, timeline)
-            pairs = numbered.add(connection, schema.shadow_pairs, batch.pairs, timeline)
+            added = idempotent_insert.add(connection, schema.exposures, batch.exposures, timeline)
+            pairs = idempotent_insert.add(connection, schema.shadow_pairs, batch.pairs, timeline)
             feedback.add(connection, batch, timeline)
-            kept_pictures.add(connection, batch.kept, timeline)
+            kept_images.add(connection, batch.kept, timeline)
             exposure_sums.add(connection, added)
             latency_sums.add(connection, added)
             units.add(connection, added, timeline)
             pair_sums.add(connection, pairs)
             unit_pairs.add(connection, pairs)
-            judged.update(connection, added, batch.feedback)
+            labelled_feedback.update(connection, added, batch.feedback)
             without_epoch = sum(epoch is None for _, epoch in added)
             outcomes = [pair.outcome for pair, _ in pairs]
-            writers.note(connection, batch, len(added), without_epoch, outcomes)
+            ingress_writers.note(connection, batch, len(added), without_epoch, outcomes)
 
     def prune(self, now_ms: int, kept: Retention = Retention()) -> int:  # noqa: B008 frozen
         """Remove a slice of what has been kept for long enough; call it until it says 0.
@@ -124,7 +124,7 @@ class Store:
     def recording(self) -> Recording:
         """How complete the exposures and the shadow pairs are."""
         with self._database.reading() as connection:
-            return writers.recording(connection)
+            return ingress_writers.recording(connection)
 
     def exposures(self, since_ms: int, limit: int) -> list[StoredExposure]:
         """Those answered at `since_ms` or later."""
@@ -184,7 +184,7 @@ class Store:
         with self._database.reading() as connection:
             return unit_pairs.read(connection, scope, shared)
 
-    def unit_sums(self, experiment: str, scope: Scope = EVERYTHING) -> UnitSums:
+    def unit_sums(self, experiment: str, scope: Scope = EVERYTHING) -> UnitExposureSums:
         """What each unit of an experiment met, by epoch, day and version."""
         with self._database.reading() as connection:
             return units.read(connection, experiment, scope)
@@ -201,50 +201,50 @@ class Store:
         with self._database.reading() as connection:
             return units.first_assignments(connection, experiment, scope)
 
-    def judged(self, scope: Scope = EVERYTHING) -> Judged:
+    def labelled_feedback(self, scope: Scope = EVERYTHING) -> LabelledFeedback:
         """Answers with the word on each that counts."""
         with self._database.reading() as connection:
-            return judged.read(connection, scope)
+            return labelled_feedback.read(connection, scope)
 
-    def kept_pictures(self, scope: Scope = EVERYTHING) -> list[StoredPicture]:
+    def kept_images(self, scope: Scope = EVERYTHING) -> list[StoredImage]:
         """Every one of which anything is known, in the order of `to_review`."""
         with self._database.reading() as connection:
-            return kept_pictures.read(connection, scope)
+            return kept_images.read(connection, scope)
 
-    def to_review(self, now_ms: int, limit: int) -> list[StoredPicture]:
-        """Pictures without a review, at random, and always in the same order."""
+    def to_review(self, now_ms: int, limit: int) -> list[StoredImage]:
+        """Images without a review, at random, and always in the same order."""
         with self._database.reading() as connection:
-            return kept_pictures.to_review(connection, now_ms, limit)
+            return kept_images.to_review(connection, now_ms, limit)
 
-    def reviewed(self, limit: int) -> list[StoredPicture]:
-        """Pictures with a review."""
+    def reviewed(self, limit: int) -> list[StoredImage]:
+        """Images with a review."""
         with self._database.reading() as connection:
-            return kept_pictures.reviewed(connection, limit)
+            return kept_images.reviewed(connection, limit)
 
     def waiting_for_review(self, now_ms: int) -> int:
-        """How many pictures have no review."""
+        """How many images have no review."""
         with self._database.reading() as connection:
-            return kept_pictures.waiting(connection, now_ms)
+            return kept_images.waiting(connection, now_ms)
 
-    def kept_picture(self, picture_id: str, now_ms: int) -> StoredPicture | None:
+    def kept_image(self, image_id: str, now_ms: int) -> StoredImage | None:
         """None if there is none, or it has expired without a review."""
         with self._database.reading() as connection:
-            return kept_pictures.find(connection, picture_id, now_ms)
+            return kept_images.find(connection, image_id, now_ms)
 
-    def sealed_picture(self, picture_id: str, now_ms: int) -> bytes | None:
+    def encrypted_image(self, image_id: str, now_ms: int) -> bytes | None:
         """None if it is not kept, or not any more."""
         with self._database.reading() as connection:
-            return kept_pictures.sealed(connection, picture_id, now_ms)
+            return kept_images.encrypted(connection, image_id, now_ms)
 
     def add_review(self, digest: str, answer: str, actor: str, reason: str, at_ms: int) -> int:
-        """Keep what somebody said of a picture that nobody has reviewed; the review's number."""
+        """Keep what somebody said of an image that nobody has reviewed; the review's number."""
         with self._database.writing() as connection:
             return reviews.add(connection, digest, answer, actor, reason, at_ms)
 
     def remove_expired(self, now_ms: int) -> int:
-        """Remove pictures whose time has come; how many."""
+        """Remove images whose time has come; how many."""
         with self._database.writing() as connection:
-            return kept_pictures.remove_expired(connection, now_ms)
+            return kept_images.remove_expired(connection, now_ms)
 
     def export(
         self, name: str, path: Path, since_ms: int | None = None, until_ms: int | None = None

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Connection, case, cast, func, select
 
 from serve_app.clock import DAY_MS
-from serve_app.domain import Outcome, ShadowPair
+from serve_app.domain import CopyOutcome, ShadowPair
 from serve_app.store import schema
-from serve_app.store.columns import Coded, Columns, Rows
+from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.scope import Scope
 from serve_app.store.sums import Sums
 from serve_app.store.units import number
@@ -22,7 +22,7 @@ _sums = schema.unit_pair_sums.c
 
 @dataclass(frozen=True, slots=True)
 class UnitPairs(Rows):
-    """The copied pictures of each unit, by region; columns of equal length.
+    """The copied images of each unit, by region; columns of equal length.
 
     Attributes:
         unit: See `serve_app.store.units.number`; 0 has all those of which nobody told the unit.
@@ -35,7 +35,7 @@ class UnitPairs(Rows):
     """
 
     unit: NDArray[np.int64]
-    region: Coded
+    region: Categorical
     pairs: NDArray[np.float64]
     new: NDArray[np.float64]
     asked: NDArray[np.float64]
@@ -50,7 +50,7 @@ def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) 
     """Add pairs that were just stored, each with its epoch."""
     batch = Sums(schema.unit_pair_sums)
     for pair, epoch in added:
-        if pair.outcome != Outcome.COPIED:
+        if pair.outcome != CopyOutcome.COPIED:
             continue
         model_ms, live_model_ms, paired = 0.0, 0.0, 0
         if pair.model_ms is not None and pair.live_model_ms is not None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select
 from serve_app.clock import DAY_MS
 from serve_app.domain import Exposure, Reason
 from serve_app.store import bulk, epochs, schema
-from serve_app.store.columns import Coded, Columns, Rows
+from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.epochs import Timeline
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.sums import Sums
@@ -37,13 +37,13 @@ class Assignments(Rows):
 
     unit: NDArray[np.int64]
     epoch: NDArray[np.int64]
-    version: Coded
-    region: Coded
+    version: Categorical
+    region: Categorical
     at_ms: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class UnitSums(Rows):
+class UnitExposureSums(Rows):
     """The exposures of each unit, by epoch, day and version.
 
     Attributes:
@@ -58,8 +58,8 @@ class UnitSums(Rows):
     unit: NDArray[np.int64]
     epoch: NDArray[np.int64]
     day: NDArray[np.int64]
-    assigned: Coded
-    region: Coded
+    assigned: Categorical
+    region: Categorical
     exposures: NDArray[np.int64]
     errors: NDArray[np.int64]
     fallbacks: NDArray[np.int64]
@@ -129,7 +129,7 @@ def add(
     bulk.merge(connection, schema.first_assignments, rows, "keep the earlier")
 
 
-def read(connection: Connection, experiment: str, scope: Scope) -> UnitSums:
+def read(connection: Connection, experiment: str, scope: Scope) -> UnitExposureSums:
     """The sums of an experiment's units, of what is in scope; its regions are those of the units'
     first assignments."""
     few = ("epoch", "day", "assigned", "exposures", "errors", "fallbacks", "modelled")
@@ -140,7 +140,7 @@ def read(connection: Connection, experiment: str, scope: Scope) -> UnitSums:
     columns = Columns(connection, query, few)
     unit = columns.numbers("unit", np.int64)
     region = _regions(unit, assignments(connection, experiment, EVERYTHING))
-    found = UnitSums(
+    found = UnitExposureSums(
         unit=unit,
         epoch=columns.numbers("epoch", np.int64),
         day=columns.numbers("day", np.int64),
@@ -177,7 +177,7 @@ def assignments(connection: Connection, experiment: str, scope: Scope) -> Assign
     ).only(order)
 
 
-def _regions(unit: NDArray[np.int64], firsts: Assignments) -> Coded:
+def _regions(unit: NDArray[np.int64], firsts: Assignments) -> Categorical:
     """The region of the first assignment of each unit; empty without one."""
     known = np.isin(unit, firsts.unit)
     place = np.searchsorted(firsts.unit, unit[known])
@@ -185,7 +185,7 @@ def _regions(unit: NDArray[np.int64], firsts: Assignments) -> Coded:
         return firsts.region[place]
     codes = np.full(len(unit), len(firsts.region.names), np.int32)
     codes[known] = firsts.region.codes[place]
-    return Coded(codes, (*firsts.region.names, ""))
+    return Categorical(codes, (*firsts.region.names, ""))
 
 
 def first_assignments(

@@ -14,8 +14,8 @@ import aiohttp
 
 from serve_app.client import Content
 from serve_app.errors import BadConfig, NotRunning, Refused
-from serve_app.traffic.crowd import Crowd, draw_crowd, is_lost, said_of
-from serve_app.traffic.pictures import Picture
+from serve_app.traffic.images import TrafficImage
+from serve_app.traffic.population import Population, draw_feedback, draw_population, is_lost
 from serve_app.traffic.scenario import Scenario
 
 TIMEOUT_S = 30.0
@@ -24,7 +24,7 @@ Progress = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpReply:
     """What came back.
 
     Attributes:
@@ -37,11 +37,11 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrafficResult:
     """What became of one request.
 
     Attributes:
-        status, answer: See `Reply`.
+        status, answer: See `HttpReply`.
         feedback: What came back when the user said something of the answer; None if nothing was
             said.
     """
@@ -51,7 +51,7 @@ class Outcome:
     truth: str
     region: str
     answer: dict[str, Any]
-    feedback: Reply | None = None
+    feedback: HttpReply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,14 @@ class Played:
         lost: By the version that they were assigned.
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[TrafficResult]
     lost: dict[str, Lost]
 
 
 async def play(
     url: str,
     scenario: Scenario,
-    pictures: Sequence[Picture],
+    images: Sequence[TrafficImage],
     *,
     clients: int,
     seed: int,
@@ -90,15 +90,15 @@ async def play(
     tells it before the first request.
 
     Args:
-        seed: The same one, the same users, pictures and tempers.
+        seed: The same one, the same users, images and tempers.
         progress: Called once for each request of the scenario, also for the lost ones.
 
     Raises:
-        BadConfig: There are no such pictures, or the rule in force does not allow the scenario.
+        BadConfig: There are no such images, or the rule in force does not allow the scenario.
         NotRunning, Refused: The service does not say what its rule assigns.
     """
-    crowd = draw_crowd(scenario, seed)
-    by_label = _by_label(scenario, pictures)
+    crowd = draw_population(scenario, seed)
+    by_label = _by_label(scenario, images)
     # aiohttp, for httpx's pool grows slow with the number of connections.
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=clients),
@@ -108,7 +108,7 @@ async def play(
         assigned = await _assigned(service, scenario, crowd, clients)
         never_arrives = is_lost(scenario, crowd)
         lost = {user: v for user, v in assigned.items() if never_arrives(user, v)}
-        outcomes: list[Outcome] = []
+        outcomes: list[TrafficResult] = []
         numbers = iter(range(scenario.requests))
 
         async def client() -> None:
@@ -124,7 +124,7 @@ async def play(
     return Played(outcomes, _count(lost, crowd))
 
 
-def left_out(scenario: Scenario) -> list[str]:
+def unsupported(scenario: Scenario) -> list[str]:
     """Sentences on what a scenario says and a client cannot do."""
     found = [
         f"simulated.{key}: only a simulation into a store can do that"
@@ -143,15 +143,15 @@ class _Service:
         self._http = http
         self._url = url
 
-    async def classify(self, picture: Picture, headers: dict[str, str]) -> Reply:
+    async def classify(self, image: TrafficImage, headers: dict[str, str]) -> HttpReply:
         return await self._ask(
             "POST",
             "/v1/classify",
-            data=picture.data,
-            headers=headers | {"Content-Type": picture.media_type},
+            data=image.data,
+            headers=headers | {"Content-Type": image.media_type},
         )
 
-    async def feedback(self, prediction_id: str, said: Mapping[str, Any]) -> Reply:
+    async def feedback(self, prediction_id: str, said: Mapping[str, Any]) -> HttpReply:
         body = {"prediction_id": prediction_id, **said}
         return await self._ask("POST", "/v1/feedback", json=body)
 
@@ -178,33 +178,33 @@ class _Service:
             raise Refused(reply.status, detail)
         raise NotRunning(f"{self._url}{path} did not answer ({detail}): try again")
 
-    async def _ask(self, method: str, path: str, **options: Any) -> Reply:
+    async def _ask(self, method: str, path: str, **options: Any) -> HttpReply:
         try:
             async with self._http.request(method, f"{self._url}{path}", **options) as response:
-                return Reply(response.status, _content(await response.text()))
+                return HttpReply(response.status, _content(await response.text()))
         except (aiohttp.ClientError, TimeoutError) as exc:
-            return Reply(0, {"detail": f"{type(exc).__name__} {exc}".strip()})
+            return HttpReply(0, {"detail": f"{type(exc).__name__} {exc}".strip()})
 
 
 async def _ask(
     service: _Service,
     scenario: Scenario,
-    crowd: Crowd,
-    pictures: Mapping[str, Sequence[Picture]],
+    crowd: Population,
+    images: Mapping[str, Sequence[TrafficImage]],
     number: int,
     assigned: str | None,
-) -> Outcome:
+) -> TrafficResult:
     """One request, and what its user says of the answer."""
     truth = crowd.labels[crowd.truth[number]]
-    picture = pictures[truth][int(crowd.picture[number] * len(pictures[truth]))]
+    image = images[truth][int(crowd.image[number] * len(images[truth]))]
     user = int(crowd.user[number])
     headers = _headers(crowd, user) | {"X-Session-Id": f"user-{user}-{crowd.hour[number]}"}
     started = time.perf_counter()
-    reply = await service.classify(picture, headers)
+    reply = await service.classify(image, headers)
     latency_ms = 1000 * (time.perf_counter() - started)
     answer, feedback = reply.content, None
     if reply.status == 200 and scenario.feedback:
-        said = said_of(
+        said = draw_feedback(
             scenario.feedback,
             truth,
             answer["label"],
@@ -215,11 +215,11 @@ async def _ask(
         if said:
             feedback = await service.feedback(answer["prediction_id"], said)
     region = crowd.regions[crowd.region[user]]
-    return Outcome(reply.status, latency_ms, truth, region, answer, feedback)
+    return TrafficResult(reply.status, latency_ms, truth, region, answer, feedback)
 
 
 async def _assigned(
-    service: _Service, scenario: Scenario, crowd: Crowd, clients: int
+    service: _Service, scenario: Scenario, crowd: Population, clients: int
 ) -> dict[int, str]:
     """The version of each user who asks, as far as anybody needs to know."""
     extra = bool(scenario.feedback and scenario.feedback.complaint_extra)
@@ -265,27 +265,27 @@ async def _at_once(jobs: Iterable[Coroutine[Any, Any, None]], clients: int) -> N
         raise failed.exceptions[0] from None
 
 
-def _headers(crowd: Crowd, user: int) -> dict[str, str]:
+def _headers(crowd: Population, user: int) -> dict[str, str]:
     return {"X-User-Id": f"user-{user}", "X-Region": crowd.regions[crowd.region[user]]}
 
 
-def _by_label(scenario: Scenario, pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
+def _by_label(scenario: Scenario, images: Sequence[TrafficImage]) -> dict[str, list[TrafficImage]]:
     """
     Raises:
         BadConfig: There is none of a label that is photographed.
     """
-    found: defaultdict[str, list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        found[picture.truth].append(picture)
+    found: defaultdict[str, list[TrafficImage]] = defaultdict(list)
+    for image in images:
+        found[image.truth].append(image)
     for label in scenario.labels:
         if label not in found:
             raise BadConfig(
-                "photographs", f"names {label}: there are pictures of {', '.join(sorted(found))}"
+                "photographs", f"names {label}: there are images of {', '.join(sorted(found))}"
             )
     return found
 
 
-def _count(lost: Mapping[int, str], crowd: Crowd) -> dict[str, Lost]:
+def _count(lost: Mapping[int, str], crowd: Population) -> dict[str, Lost]:
     users = Counter(lost.values())
     requests = Counter(lost[user] for user in crowd.user.tolist() if user in lost)
     return {version: Lost(users[version], requests[version]) for version in sorted(users)}

@@ -78,7 +78,7 @@ class FeedbackHabits(_Part):
     Attributes:
         coverage: The share of answers on which something is said.
         complaint_extra: By version, what is added to the probability of a complaint.
-        tells_truth: What the picture shows is said as well.
+        tells_truth: What the image shows is said as well.
     """
 
     coverage: Share
@@ -122,8 +122,8 @@ class Scenario(_Part):
         activity_sigma: How unequally active users are: their activity is lognormal, with this
             sigma of its logarithm. 0 is all alike; with 1, a tenth of them asks two
             fifths of the requests.
-        one_pet: Each user has one animal, as far as the hour lets it: all of its pictures are of
-            that one. Otherwise each picture is drawn by itself.
+        one_pet: Each user has one animal, as far as the hour lets it: all of its images are of
+            that one. Otherwise each image is drawn by itself.
         regions: The share of users that lives in each country.
         photographs: Of those that fit a request, the last counts; the first fits all.
         feedback: Nothing is said without it.
@@ -180,7 +180,7 @@ def plain(requests: int, users: int, regions: Sequence[str], labels: Sequence[st
 
     Args:
         regions: Each as often as it is to count.
-        labels: What the pictures show, one a picture: all are equally likely.
+        labels: What the images show, one an image: all are equally likely.
     """
     return Scenario(
         name="plain",

@@ -17,13 +17,13 @@ from schemathesis import checks
 from serve_app.clock import now_ms
 from serve_app.domain import Pool
 from serve_app.errors import Problem
-from serve_app.http.bodies import PICTURE_TYPES
+from serve_app.http.body_limits import IMAGE_TYPES
 from serve_app.http.problems import PROBLEM_TYPE
-from serve_app.identity import PredictionId
-from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service, picture
+from serve_app.privacy.prediction_ids import PredictionId
+from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service, image
 
 SERVICE = Service(Path(tempfile.mkdtemp()))
-GENUINE = SERVICE.identity.seal(PredictionId("ab" * 6, 1, now_ms(), "9f31c0aa", "v1", "cat"))
+GENUINE = SERVICE.id_codec.encode(PredictionId("ab" * 6, 1, now_ms(), "9f31c0aa", "v1", "cat"))
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -38,9 +38,9 @@ OPERATIONS = {
     for method, operation in item.items()
 }
 
-for media_type in PICTURE_TYPES:
+for media_type in IMAGE_TYPES:
     schemathesis.openapi.media_type(
-        media_type, st.one_of(st.sampled_from([picture("cat"), picture("koala")]), st.binary())
+        media_type, st.one_of(st.sampled_from([image("cat"), image("koala")]), st.binary())
     )
 schema = schemathesis.openapi.from_asgi("/openapi.json", SERVICE.app)
 
@@ -56,11 +56,11 @@ def map_path_parameters(
     return named
 
 
-def obey(rule: dict[str, Any]) -> None:
+def apply_rule(rule: dict[str, Any]) -> None:
     """Put a rule in force that allows pins, its candidate ready."""
-    SERVICE.obey(**rule, allow_pin=True)
+    SERVICE.apply_rule(**rule, allow_pin=True)
     SERVICE.pools.assigned[Pool.CANDIDATE] = "v2"
-    SERVICE.plane.watch.ready = SERVICE.plane.watch.up = True
+    SERVICE.plane.breaker.ready = SERVICE.plane.breaker.is_closed = True
 
 
 EVERYWHERE = settings(
@@ -71,7 +71,7 @@ EVERYWHERE = settings(
 @schema.parametrize()
 @EVERYWHERE
 def test_whatever_is_sent_is_answered_as_documented(case: schemathesis.Case[Any]) -> None:
-    obey(SINGLE)
+    apply_rule(SINGLE)
     case.call_and_validate(checks=CHECKS)
 
 
@@ -80,7 +80,7 @@ def test_whatever_is_sent_is_answered_as_documented(case: schemathesis.Case[Any]
 @schema.include(path_regex="classify|explain|rule|animals/infer|ready").parametrize()
 @settings(EVERYWHERE, max_examples=5)
 def test_so_it_is_under_every_rule(case: schemathesis.Case[Any], rule: dict[str, Any]) -> None:
-    obey(rule)
+    apply_rule(rule)
     case.call_and_validate(checks=CHECKS)
 
 

@@ -19,5 +19,5 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path],
 
 @pytest.fixture(scope="session")
 def examples() -> dict[str, bytes]:
-    """The example drawings of the repository, by name."""
+    """The example synthetic images of the repository, by name."""
     return {path.stem: path.read_bytes() for path in sorted((ROOT / "docs/examples").glob("*.png"))}

@@ -1,4 +1,4 @@
-"""A data plane whose candidates obey `faults`."""
+"""A data plane whose candidates apply_rule `faults`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ray.serve import Application
 
 from models.preprocess import Pixels
-from serve_app.data_plane.pools import Answer, Reply
+from serve_app.data_plane.pools import PoolResponse, Prediction
 from serve_app.deployment.args import AnimalsArgs
 from serve_app.domain import Pool
 from serve_app.home import open_home
@@ -21,7 +21,7 @@ from tests.e2e import faults
 class Faulty(Classifier):
     """Its candidates read what is wrong with them before each answer."""
 
-    async def classify(self, pixels: Pixels) -> Reply:
+    async def classify(self, pixels: Pixels) -> PoolResponse:
         if self._context.deployment == Pool.CANDIDATE:
             match faults.read(open_home().path):
                 case faults.SLOW:
@@ -32,10 +32,10 @@ class Faulty(Classifier):
                     raise RuntimeError("the candidate is broken")
         return await super().classify(pixels)
 
-    async def _slower(self, pixels: Pixels) -> Reply:
+    async def _slower(self, pixels: Pixels) -> PoolResponse:
         """As if its network took longer, by the same time for each call."""
         reply = await super().classify(pixels)
-        if not isinstance(reply, Answer):
+        if not isinstance(reply, Prediction):
             return reply
         await asyncio.sleep(faults.SLOWER_MS / 1000)
         return replace(reply, model_ms=reply.model_ms + faults.SLOWER_MS)

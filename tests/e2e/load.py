@@ -27,7 +27,7 @@ class Asked:
     ended: float
     status: int
     user: str
-    picture: str
+    image: str
     answer: dict[str, Any]
 
     @property
@@ -41,14 +41,14 @@ class Load:
 
     def __init__(
         self,
-        pictures: Mapping[str, bytes],
+        images: Mapping[str, bytes],
         clients: int = 8,
         users: int = 500,
         pause_s: float = 0.0,
         **headers: str,
     ) -> None:
         self.asked: list[Asked] = []
-        self._pictures = list(pictures.items())
+        self._images = list(images.items())
         self._clients = clients
         self._users = users
         self._pause_s = pause_s
@@ -94,7 +94,7 @@ class Load:
         chance = random.Random(seed)  # noqa: S311 no secret
         while not self._ended.is_set():
             user = f"user-{chance.randrange(self._users)}"
-            name, data = chance.choice(self._pictures)
+            name, data = chance.choice(self._images)
             headers = {"Content-Type": "image/png", "X-User-Id": user, **self._headers}
             began = time.time()
             try:

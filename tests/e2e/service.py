@@ -56,7 +56,7 @@ class Service:
         assert done.returncode == 0, done.stderr
 
     @contextlib.contextmanager
-    def beside(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    def in_background(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """A command that runs while something else is looked at; gone when that ends or fails."""
         with subprocess.Popen(
             [sys.executable, "-m", "serve_app", *arguments],
@@ -73,10 +73,10 @@ class Service:
         """What a command prints with --json."""
         return json.loads(self.command(*arguments, "--json"))
 
-    def classify(self, picture: bytes, **headers: str) -> httpx.Response:
+    def classify(self, image: bytes, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.http.post(
-            "/v1/classify", content=picture, headers={"Content-Type": "image/png", **named}
+            "/v1/classify", content=image, headers={"Content-Type": "image/png", **named}
         )
 
     def control(self, path: str) -> Any:

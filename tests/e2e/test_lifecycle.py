@@ -22,7 +22,7 @@ import pytest
 
 from serve_app.home import Home
 from serve_app.lifecycle import ports, serve_file
-from serve_app.lifecycle.processes import Identity, identify
+from serve_app.lifecycle.processes import ProcessId, identify
 from serve_app.lifecycle.run import current_run, load
 from serve_app.lifecycle.up import BASE
 
@@ -46,7 +46,7 @@ class Broken:
 def app(args): return Broken.bind()
 """
 
-Running = set[Identity]
+Running = set[ProcessId]
 
 
 @dataclass

@@ -31,7 +31,7 @@ from models.preprocess import to_pixels
 from serve_app.deployment.scaling import ingress_scaling
 from serve_app.lifecycle.ray_api import token_path
 from tests.e2e.load import Load
-from tests.e2e.patience import eventually
+from tests.e2e.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "deploy_configs" / "base.yaml"
@@ -47,7 +47,7 @@ def three_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in (registry.SHIPPED / source).iterdir():
             (folder / name / path.name).write_bytes(path.read_bytes())
     card = parse((folder / "v3/card.json").read_bytes())
-    renamed = card.model_copy(update={"version": "v3"}).sealed()
+    renamed = card.model_copy(update={"version": "v3"}).with_digest()
     (folder / "v3/card.json").write_text(renamed.text())
     return folder
 
@@ -83,10 +83,10 @@ def service(start: Any, document: dict[str, Any], write: Any) -> Any:
     return start(write(document))
 
 
-def expected(version: str, picture: bytes) -> dict[str, float]:
-    """What `models evaluate` would make of a picture."""
+def expected(version: str, image: bytes) -> dict[str, float]:
+    """What `models evaluate` would make of an image."""
     classifier = load(version)
-    pixels = to_pixels(picture, classifier.card.input.side)[None]
+    pixels = to_pixels(image, classifier.card.input.side)[None]
     shares = classifier.probabilities(pixels)[0].tolist()
     return dict(zip(classifier.card.labels, shares, strict=True))
 
@@ -115,14 +115,14 @@ def metrics() -> dict[str, list[tuple[str, float]]]:
 
 
 def test_the_examples_are_answered_as_models_evaluate_answers(service: Any) -> None:
-    photos = sorted((ROOT / "docs/examples").glob("*.png"))
+    images = sorted((ROOT / "docs/examples").glob("*.png"))
     if PHOTOS:
         for label in ("cat", "dog", "koala"):
-            photos += sorted((Path(PHOTOS) / "test" / label).iterdir())[:14]
-    answers = service.json("classify", *map(str, photos))
-    assert [answer["photo"] for answer in answers] == [str(photo) for photo in photos]
-    for photo, answer in zip(photos, answers, strict=True):
-        wanted = expected("v1", photo.read_bytes())
+            images += sorted((Path(PHOTOS) / "test" / label).iterdir())[:14]
+    answers = service.json("classify", *map(str, images))
+    assert [answer["image"] for answer in answers] == [str(image) for image in images]
+    for image, answer in zip(images, answers, strict=True):
+        wanted = expected("v1", image.read_bytes())
         assert answer["probabilities"] == pytest.approx(wanted, abs=1e-5)
         assert answer["label"] == max(wanted, key=wanted.__getitem__)
         assert answer["version"] == "v1"
@@ -161,16 +161,16 @@ def test_the_public_client_works_unchanged(service: Any, examples: Any) -> None:
     assert client.is_model_ready("animals")
     assert client.is_model_ready("animals", "v2")
     assert client.get_model_metadata("animals")["versions"] == ["v1", "v2", "v3"]
-    pictures = [examples["cat"], examples["dog"], examples["koala"]]
-    wanted = np.array([list(expected("v1", picture).values()) for picture in pictures])
+    images = [examples["cat"], examples["dog"], examples["koala"]]
+    wanted = np.array([list(expected("v1", image).values()) for image in images])
 
     def bytes_input(binary: bool) -> Any:
         tensor = triton.InferInput("image", [3], "BYTES")
-        data = pictures if binary else [base64.b64encode(picture) for picture in pictures]
+        data = images if binary else [base64.b64encode(image) for image in images]
         tensor.set_data_from_numpy(np.array(data, dtype=object), binary_data=binary)
         return tensor
 
-    pixels = np.stack([to_pixels(picture, 112) for picture in pictures])
+    pixels = np.stack([to_pixels(image, 112) for image in images])
     uint8 = triton.InferInput("pixels", list(pixels.shape), "UINT8")
     uint8.set_data_from_numpy(pixels)
     fp32 = triton.InferInput("pixels", list(pixels.shape), "FP32")
@@ -375,7 +375,7 @@ def test_load_scales_the_service_up_and_down_again(service: Any, browser: Browse
     page.goto("http://127.0.0.1:8265")
     page.get_by_role("textbox").fill(token_path().read_text().strip())
     page.get_by_role("button", name="Submit").click()
-    with service.beside("traffic", "--requests", "5000", "--clients", "128") as load:
+    with service.in_background("traffic", "--requests", "5000", "--clients", "128") as load:
         while load.poll() is None:
             for deployment in most:
                 most[deployment] = max(most[deployment], len(replicas(service, deployment)))

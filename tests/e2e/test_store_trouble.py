@@ -19,7 +19,7 @@ import pytest
 from serve_app.home import DATABASE_VARIABLE
 from tests.e2e.ledger import Feedback, Ledger
 from tests.e2e.load import Load
-from tests.e2e.patience import eventually
+from tests.e2e.waiting import eventually
 from tests.postgres import Server, server
 
 ROOT = Path(__file__).parents[2]

@@ -22,12 +22,12 @@ import pytest
 import yaml
 from scipy import stats
 
-from serve_app.identity import Identity
 from serve_app.lifecycle.processes import identify
+from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.rules.bucket import bucket
 from tests.e2e import faults
 from tests.e2e.load import Asked, Load
-from tests.e2e.patience import eventually
+from tests.e2e.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "deploy_configs"
@@ -125,7 +125,7 @@ def is_empty(service: Any, pool: str) -> bool:
 
 
 def answered(service: Any, pool: str = "StablePool") -> Counter[tuple[str, str]]:
-    """(replica, version) to how many pictures."""
+    """(replica, version) to how many images."""
     return Counter(
         {
             (name, version): count
@@ -155,7 +155,7 @@ def split(asked: list[Asked]) -> dict[str, set[str | None]]:
 def assigned(service: Any, experiment: str, share: float, user: str) -> str:
     """By the home's key and the published formula."""
     key = bytes.fromhex((service.home / "hash.key").read_text().strip())
-    return "v2" if bucket(experiment, Identity(key).unit(user)) < share else "v1"
+    return "v2" if bucket(experiment, Pseudonymizer(key).pseudonym(user)) < share else "v1"
 
 
 def test_a_rolling_update_and_the_way_back_fail_nobody(service: Any, examples: Any) -> None:
@@ -164,7 +164,7 @@ def test_a_rolling_update_and_the_way_back_fail_nobody(service: Any, examples: A
         load.wait_for(100)
         for version, other in (("v2", "v1"), ("v1", "v2")):
             updated: set[str] = set()
-            with service.beside("update", version, "--method", "rolling") as update:
+            with service.in_background("update", version, "--method", "rolling") as update:
                 while update.poll() is None:
                     seen = {name: held["version"] for name, held in replicas(service).items()}
                     holding = {name for name, held in seen.items() if held == version}
@@ -366,8 +366,7 @@ def test_pools_scale_under_a_canary_and_nobody_changes_version(
 @pytest.mark.parametrize("fault", [faults.NONE, faults.SLOW, faults.BROKEN, "killed"])
 def test_a_shadow_changes_no_answer(service: Any, file: Any, examples: Any, fault: str) -> None:
     single = {
-        name: service.classify(picture).json()["probabilities"]
-        for name, picture in examples.items()
+        name: service.classify(image).json()["probabilities"] for name, image in examples.items()
     }
     set_rule(service, file, SHADOW)
     if fault != "killed":
@@ -382,7 +381,7 @@ def test_a_shadow_changes_no_answer(service: Any, file: Any, examples: Any, faul
     assert load.failed == []
     for request in load.asked:
         assert request.given == ("v1", "static")
-        assert request.answer["probabilities"] == pytest.approx(single[request.picture], abs=1e-6)
+        assert request.answer["probabilities"] == pytest.approx(single[request.image], abs=1e-6)
     eventually(lambda: sum(pairs(service).values()) == sum(settled.values()) + len(load.asked))
     outcomes = pairs(service) - settled
     if fault == faults.NONE:
@@ -540,7 +539,7 @@ def test_users_keep_their_version_when_everything_is_started_anew(
     service: Any, start: Any, base: dict[str, Any], file: Any, examples: Any
 ) -> None:
     set_rule(service, file, PARALLEL | {"weight": 0.25})
-    users = [f"keeper-{number}" for number in range(100)]
+    users = [f"review_sampler-{number}" for number in range(100)]
 
     def versions() -> list[str]:
         eventually(lambda: service.http.get("/v1/rule").json()["effective_weight"] == 0.25)

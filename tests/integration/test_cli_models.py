@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from models import registry
-from models.drawings import write_folder
+from models.synthetic import write_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,8 +35,8 @@ def copied(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawings")
+def synthetic_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
     write_folder(folder, per_class=12, first_seed=500)
     return folder
 
@@ -88,22 +88,22 @@ def test_verify_names_a_damaged_file_and_still_checks_the_others(copied: Path) -
     assert "v2: sound" in done.stdout
 
 
-def test_evaluate_reports_a_folder_per_class(drawings: Path) -> None:
-    report = json.loads(serve_app("evaluate", "v2", "--data", drawings, "--json").stdout)
-    assert report["pictures"] == 36
+def test_evaluate_reports_a_folder_per_class(synthetic_images: Path) -> None:
+    report = json.loads(serve_app("evaluate", "v2", "--data", synthetic_images, "--json").stdout)
+    assert report["images"] == 36
     assert sum(map(sum, report["confusion"])) == 36
     assert set(report["labels"]) == {"cat", "dog", "koala"}
     low, high = report["accuracy_interval"]
     assert low <= report["accuracy"] <= high
 
 
-def test_evaluate_reports_unknown_animals_for_what_they_are(drawings: Path) -> None:
+def test_evaluate_reports_unknown_animals_for_what_they_are(synthetic_images: Path) -> None:
     """v1 cannot say koala: it is always wrong there, and the report tells how sure it was."""
-    done = serve_app("evaluate", "v1", "--data", drawings)
+    done = serve_app("evaluate", "v1", "--data", synthetic_images)
     assert done.returncode == 0
-    assert "koala is unknown to this version: 12 pictures, all answered wrong" in done.stdout
-    report = json.loads(serve_app("evaluate", "v1", "--data", drawings, "--json").stdout)
-    assert report["pictures"] == 24
+    assert "koala is unknown to this version: 12 images, all answered wrong" in done.stdout
+    report = json.loads(serve_app("evaluate", "v1", "--data", synthetic_images, "--json").stdout)
+    assert report["images"] == 24
     assert sum(report["foreign"]["koala"]["answers"].values()) == 12
     assert 0.5 <= report["foreign"]["koala"]["mean_confidence"] <= 1
 
@@ -111,13 +111,15 @@ def test_evaluate_reports_unknown_animals_for_what_they_are(drawings: Path) -> N
 def test_evaluate_without_data_makes_drawings() -> None:
     done = serve_app("evaluate", "v2")
     assert done.returncode == 0
-    assert "drawings, 300 pictures" in done.stdout
+    assert "synthetic, 300 images" in done.stdout
 
 
-def test_both_backends_report_the_same(drawings: Path) -> None:
+def test_both_backends_report_the_same(synthetic_images: Path) -> None:
     reports = [
         json.loads(
-            serve_app("evaluate", "v2", "--data", drawings, "--backend", backend, "--json").stdout
+            serve_app(
+                "evaluate", "v2", "--data", synthetic_images, "--backend", backend, "--json"
+            ).stdout
         )
         for backend in ("onnx", "torch")
     ]
@@ -143,9 +145,9 @@ def test_what_the_user_can_mend_is_one_line_on_stderr(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_file_that_is_no_picture_is_named(drawings: Path, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(drawings, tmp_path / "data"))
-    (data / "cat" / "notes.jpg").write_text("not a picture")
+def test_a_file_that_is_no_image_is_named(synthetic_images: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(synthetic_images, tmp_path / "data"))
+    (data / "cat" / "notes.jpg").write_text("not an image")
     done = serve_app("evaluate", "v2", "--data", data)
     assert done.returncode == 1
     assert "notes.jpg" in done.stderr

@@ -14,13 +14,13 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from models.drawings import draw
+from models.synthetic import draw
 from serve_app.errors import NotReady, TooSlow
 from serve_app.http.control_plane import application
-from serve_app.http.session import Doorkeeper
-from serve_app.seal import Seal
+from serve_app.http.session import Authenticator
+from serve_app.privacy.image_cipher import ImageCipher
 from tests.unit.http.test_control_plane import TOKEN, nothing_beside
-from tests.unit.http.test_disagreements import Plane
+from tests.unit.http.test_reviews import Plane
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def plane(tmp_path: Path) -> Iterator[Plane]:
 
 @pytest.fixture
 def url(plane: Plane) -> Iterator[str]:
-    control = application(plane, Doorkeeper(TOKEN), lambda _: None, nothing_beside)
+    control = application(plane, Authenticator(TOKEN), lambda _: None, nothing_beside)
     app = Starlette(routes=[Mount("/control", control)])
     server = uvicorn.Server(
         uvicorn.Config(
@@ -71,32 +71,30 @@ def jpeg(label: str) -> bytes:
 
 def keep(plane: Plane, *numbers: int) -> None:
     for number in numbers:
-        plane.keep(number, sealed=plane.seal.seal(jpeg("koala")))
+        plane.keep(number, encrypted=plane.image_cipher.encrypt(jpeg("koala")))
 
 
 def answer_first_of_two(plane: Plane, page: Page) -> None:
-    """The page knows of the second picture then, and has not asked for it."""
+    """The page knows of the second image then, and has not asked for it."""
     keep(plane, 1, 2)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
     is_shown(page)
     page.get_by_role("button", name="koala").click()
-    expect(page.get_by_role("button", name="Next picture")).to_be_focused()
+    expect(page.get_by_role("button", name="Next image")).to_be_focused()
 
 
 def is_shown(page: Page) -> None:
-    """The picture itself is there, and may be answered."""
+    """The image itself is there, and may be answered."""
     expect(page.get_by_role("button", name="Cannot tell")).to_be_enabled()
-    width = page.get_by_alt_text("The picture to review").evaluate("image => image.naturalWidth")
+    width = page.get_by_alt_text("The image to review").evaluate("image => image.naturalWidth")
     assert width > 0
 
 
-def test_the_picture_comes_first_and_what_was_said_of_it_afterwards(
-    plane: Plane, page: Page
-) -> None:
+def test_the_image_comes_first_and_what_was_said_of_it_afterwards(plane: Plane, page: Page) -> None:
     keep(plane, 1, 2)
     page.goto("/control/review")
-    expect(page.get_by_text("2 pictures wait")).to_be_visible()
+    expect(page.get_by_text("2 images wait")).to_be_visible()
     page.get_by_label("Your name").fill("anna")
     is_shown(page)
     for word in ("v1", "v2", "disagree", "AU"):
@@ -110,7 +108,7 @@ def test_the_picture_comes_first_and_what_was_said_of_it_afterwards(
     expect(page.get_by_role("figure")).to_contain_text("from AU")
     expect(page.get_by_role("button", name="koala")).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("button", name="koala")).to_be_disabled()
-    expect(page.get_by_text("1 picture waits")).to_be_visible()
+    expect(page.get_by_text("1 image waits")).to_be_visible()
     (one,) = plane.store.reviewed(10)
     assert one.review
     assert (one.review.answer, one.review.actor) == ("koala", "anna")
@@ -124,9 +122,9 @@ def test_a_keyboard_is_enough(plane: Plane, page: Page) -> None:
     for key in "354":
         is_shown(page)
         page.keyboard.press(key)
-        expect(page.get_by_role("button", name="Next picture")).to_be_focused()
+        expect(page.get_by_role("button", name="Next image")).to_be_focused()
         page.keyboard.press("Enter")
-    expect(page.get_by_text("No picture waits.")).to_be_visible()
+    expect(page.get_by_text("No image waits.")).to_be_visible()
     said = {one.review.answer for one in plane.store.reviewed(10) if one.review}
     assert said == {"koala", "cannot_tell", "other"}
 
@@ -165,7 +163,7 @@ def test_where_somebody_was_faster_his_answer_is_shown(plane: Plane, page: Page)
     expect(page.get_by_role("status")).to_contain_text("ada saiddog")
 
 
-def test_a_picture_whose_time_is_over_is_passed_by(plane: Plane, page: Page) -> None:
+def test_an_image_whose_time_is_over_is_passed_by(plane: Plane, page: Page) -> None:
     keep(plane, 1)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
@@ -173,26 +171,26 @@ def test_a_picture_whose_time_is_over_is_passed_by(plane: Plane, page: Page) -> 
     plane.store.remove_expired(2**60)
     page.get_by_role("button", name="koala").click()
     expect(page.get_by_role("alert")).to_contain_text("is not kept, or not any more")
-    page.get_by_role("button", name="Next picture").click()
-    expect(page.get_by_text("No picture waits.")).to_be_visible()
+    page.get_by_role("button", name="Next image").click()
+    expect(page.get_by_text("No image waits.")).to_be_visible()
 
 
 @pytest.mark.parametrize(
     ("what", "told"),
     [
         ("expired", "is not kept, or not any more"),
-        ("another key", "another picture.key"),
+        ("another key", "another image.key"),
         ("away", "the database cannot be used"),
         ("late", "the store did not answer"),
-        ("broken", "The picture cannot be shown."),
+        ("broken", "The image cannot be shown."),
     ],
 )
-def test_where_the_picture_does_not_come_the_reason_is_told(
+def test_where_the_image_does_not_come_the_reason_is_told(
     plane: Plane, page: Page, monkeypatch: pytest.MonkeyPatch, what: str, told: str
 ) -> None:
     failures = {"away": NotReady(told), "late": TooSlow(told)}
 
-    async def fail(picture_id: str) -> bytes:
+    async def fail(image_id: str) -> bytes:
         if what == "broken":
             return b"no JPEG"
         raise failures[what]
@@ -201,37 +199,37 @@ def test_where_the_picture_does_not_come_the_reason_is_told(
     if what == "expired":
         plane.store.remove_expired(2**60)
     elif what == "another key":
-        monkeypatch.setattr(plane._desk, "_seal", Seal(bytes(32)))
+        monkeypatch.setattr(plane._desk, "_cipher", ImageCipher(bytes(32)))
     else:
-        monkeypatch.setattr(plane, "picture", fail)
-    page.get_by_role("button", name="Next picture").click()
+        monkeypatch.setattr(plane, "image", fail)
+    page.get_by_role("button", name="Next image").click()
     expect(page.get_by_role("alert")).to_contain_text(told)
     expect(page.get_by_role("button", name="koala")).to_be_disabled()
     monkeypatch.undo()
-    page.get_by_role("button", name="Next picture").click()
+    page.get_by_role("button", name="Next image").click()
     if what == "expired":
-        expect(page.get_by_text("No picture waits.")).to_be_visible()
+        expect(page.get_by_text("No image waits.")).to_be_visible()
     else:
         is_shown(page)
         expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_where_the_session_ends_before_the_picture_comes_the_way_in_is_shown(
+def test_where_the_session_ends_before_the_image_comes_the_way_in_is_shown(
     plane: Plane, page: Page
 ) -> None:
     answer_first_of_two(plane, page)
     page.context.clear_cookies()
-    page.get_by_role("button", name="Next picture").click()
+    page.get_by_role("button", name="Next image").click()
     expect(page.get_by_role("link", name="Sign in on the console")).to_be_visible()
     expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_whoever_is_not_signed_in_sees_no_picture(plane: Plane, page: Page) -> None:
+def test_whoever_is_not_signed_in_sees_no_image(plane: Plane, page: Page) -> None:
     keep(plane, 1)
     page.context.clear_cookies()
     page.goto("/control/review")
     expect(page.get_by_role("link", name="Sign in on the console")).to_be_visible()
-    expect(page.get_by_alt_text("The picture to review")).to_be_hidden()
+    expect(page.get_by_alt_text("The image to review")).to_be_hidden()
     assert page.request.get("/control/disagreements").status == 401
 
 

@@ -201,7 +201,7 @@ def test_a_call_is_never_given_the_replica_that_was_found_for_another(busy: str,
 
 
 def test_what_was_routed_is_not_kept() -> None:
-    """A call has pictures with it."""
+    """A call has images with it."""
 
     async def scenario() -> None:
         routing = Routing(Replica("a", "v1"), Replica("b", "v2"))

@@ -24,7 +24,7 @@ from serve_app.reports import ab_test, canary, shadow
 from serve_app.reports.period import Period
 from serve_app.rules.parse import parse_rule
 from serve_app.store.store import Store, open_store
-from serve_app.traffic.crowd import draw_crowd, photograph_shares
+from serve_app.traffic.population import draw_population, photograph_shares
 from serve_app.traffic.scenario import Latency, Photographs, Scenario, read_scenario
 from tests.simulated import ACCURACY, KNOWS, MODEL_SHARE, START_MS, complaint_rate, simulate
 
@@ -108,7 +108,7 @@ def preferred(name: str, seed: int) -> float:
     """How many more of the crowd's users complain at least once of v2 than would of v1."""
     played = scenario(name)
     assert played.feedback
-    requests = np.unique(draw_crowd(played, seed).user, return_counts=True)[1]
+    requests = np.unique(draw_population(played, seed).user, return_counts=True)[1]
     complain = {
         version: 1 - (1 - played.feedback.coverage * complaint_rate(played, version)) ** requests
         for version in KNOWS
@@ -175,7 +175,7 @@ def test_koalas_are_found_where_they_live(play: Play) -> None:
 
 def koala_rates(played: Scenario, seed: int) -> tuple[dict[str, float], dict[int, float]]:
     """How often v2 is expected to say koala of the crowd's requests, by region and by hour."""
-    crowd = draw_crowd(played, seed)
+    crowd = draw_population(played, seed)
     says = np.array(
         [
             ACCURACY["v2"] if truth == "koala" else (1 - ACCURACY["v2"]) / 2
@@ -287,7 +287,7 @@ def play_on(store: Store, name: str, rule: dict[str, Any], seed: int) -> None:
 
 
 def test_a_shadow_is_as_sure_of_koalas_as_its_users_are_many(play: Play) -> None:
-    """A fifth of the users has a koala, and nothing else. Were their pictures independent, the
+    """A fifth of the users has a koala, and nothing else. Were their images independent, the
     share of this crowd's would be taken for that of all."""
     pets = scenario("one-pet-a-user").model_copy(
         update={"photographs": [Photographs(shares={"cat": 0.4, "dog": 0.4, "koala": 0.2})]}

@@ -1,6 +1,6 @@
-"""`python -m training` from configuration to registry, on a few small pictures.
+"""`python -m training` from configuration to registry, on a few small images.
 
-The photographs of these tests are drawings that lie in a folder per class; none is from outside.
+The photographs of these tests are synthetic images in a folder per class.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from models import card as cards
 from models import registry as registries
 from models.card import Parent
 from models.classifier import load as load_classifier
-from models.drawings import write_folder
 from models.evaluation import evaluate
-from models.samples import from_drawings, from_folder
+from models.samples import from_folder, from_synthetic
+from models.synthetic import write_folder
 from models.torch_backend import weights
 from training import augment, checkpoint, cli, publish, run
 from training.checkpoint import FILE, finished
@@ -44,14 +44,14 @@ SMALL = {
 PHOTOGRAPHS = SMALL | {
     "ignored_labels": ["koala"],
     "photographs": True,
-    "drawings_per_class": 0,
+    "synthetic_per_class": 0,
 }
 PARTS = ("train", "val", "test")
 GROWN = SMALL | {
     "version": "v2",
     "parent": "v1",
     "labels": ["cat", "dog", "koala"],
-    "drawings_per_class": 12,
+    "synthetic_per_class": 12,
     "learning_rate": 0.0001,
 }
 FEWER_SEEDS = {"VALIDATION_SEEDS": range(2_000_000, 2_000_008), "TEST_SEEDS": range(90, 98)}
@@ -103,7 +103,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Cats and dogs to learn from; koalas among the test pictures alone."""
+    """Cats and dogs to learn from; koalas among the test images alone."""
     folder = tmp_path_factory.mktemp("data")
     write_folder(folder / "train", 24, first_seed=100, labels=["cat", "dog"], size=64)
     write_folder(folder / "val", 8, first_seed=200, labels=["cat", "dog"], size=64)
@@ -175,14 +175,14 @@ class TestCommandLine:
         assert (card.architecture.widths, card.architecture.depths) == ((8, 16), (1, 1))
         assert card.calibration.data == "photographs, val"
         assert (card.training.epochs, card.training.seed) == (3, 7)
-        assert card.training.pictures == {"cat": 24, "dog": 24}
-        assert card.training.drawings_share == 0
+        assert card.training.images == {"cat": 24, "dog": 24}
+        assert card.training.synthetic_share == 0
         assert card.training.notice == "Drawn by the project itself."
         assert card.training.command == (
             "python -m training fit training/configs/small.yaml --data DIR"
         )
         (metrics,) = card.metrics
-        assert (metrics.pictures, metrics.foreign["koala"].pictures) == (12, 6)
+        assert (metrics.images, metrics.foreign["koala"].images) == (12, 6)
 
     def test_the_cards_metrics_are_those_of_the_published_network(self, first: Trained) -> None:
         classifier = load_classifier("v1", folder=first.registry)
@@ -201,7 +201,7 @@ class TestCommandLine:
 
     def test_draw_fills_a_folder_per_class(self, tmp_path: Path) -> None:
         done = training("draw", tmp_path / "new", "--per-class", "2", "--size", "32")
-        assert (done.returncode, done.stdout) == (0, f"6 drawings in {tmp_path / 'new'}\n")
+        assert (done.returncode, done.stdout) == (0, f"6 synthetic images in {tmp_path / 'new'}\n")
         assert len(list((tmp_path / "new").glob("*/*.png"))) == 6
 
 
@@ -274,7 +274,7 @@ def interrupting(function: Callable[..., Any], calls: int) -> Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def grown(first: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The registry of v1 with a v2 that grew from it, on drawings alone."""
+    """The registry of v1 with a v2 that grew from it, on synthetic images alone."""
     folder = tmp_path_factory.mktemp("grown")
     config = written(folder / "grown.yaml", **GROWN)
     options = ["--runs", str(folder / "runs"), "--registry", str(first.registry)]
@@ -292,11 +292,11 @@ class TestLineage:
         parent, card = (registries.load(version, grown).card for version in ("v1", "v2"))
         assert card.parent == Parent(version="v1", digest=parent.digest)
         assert card.labels == ("cat", "dog", "koala")
-        assert card.calibration.data == "drawings, val"
-        assert [metrics.data for metrics in card.metrics] == ["drawings, test"]
-        assert card.metrics[0].labels["koala"].pictures == 8
-        assert card.training.pictures == {}
-        assert card.training.drawings_share == 1
+        assert card.calibration.data == "synthetic, val"
+        assert [metrics.data for metrics in card.metrics] == ["synthetic, test"]
+        assert card.metrics[0].labels["koala"].images == 8
+        assert card.training.images == {}
+        assert card.training.synthetic_share == 1
         assert card.training.notice == cli.UNSAID
 
     def test_the_parent_is_left_as_it_was(self, first: Trained, grown: Path) -> None:
@@ -315,7 +315,7 @@ class TestLineage:
     @pytest.mark.parametrize("version", ["v1", "v2"])
     def test_both_backends_answer_alike(self, grown: Path, version: str) -> None:
         onnx, torch_ = (load_classifier(version, b, grown) for b in ("onnx", "torch"))
-        pixels = from_drawings(["cat", "dog", "koala"], range(7), 48).pixels
+        pixels = from_synthetic(["cat", "dog", "koala"], range(7), 48).pixels
         difference = np.abs(onnx.probabilities(pixels) - torch_.probabilities(pixels)).max()
         assert difference <= TOLERANCE
 
@@ -325,7 +325,7 @@ class TestErrors:
 
     @pytest.fixture
     def copied(self, data: Path, tmp_path: Path) -> Path:
-        """The pictures, to spoil."""
+        """The images, to spoil."""
         folder = tmp_path / "data"
         for part in PARTS:
             for path in (data / part).glob("*/*1.png"):
@@ -366,7 +366,7 @@ class TestErrors:
     def test_an_empty_class(self, error: Callable[..., str], copied: Path, part: str) -> None:
         for path in (copied / part / "dog").iterdir():
             path.unlink()
-        expected = f"class 'dog' is empty: expected pictures in {copied / part / 'dog'}"
+        expected = f"class 'dog' is empty: expected images in {copied / part / 'dog'}"
         assert error("fit", "--data", copied) == expected
 
     @pytest.mark.parametrize("part", PARTS)
@@ -377,16 +377,16 @@ class TestErrors:
     @pytest.mark.parametrize("part", ["train", "val"])
     def test_an_unreadable_file(self, error: Callable[..., str], copied: Path, part: str) -> None:
         path = copied / part / "cat" / "notes.txt"
-        path.write_text("a note, not a picture")
+        path.write_text("a note, not an image")
         text = error("fit", "--data", copied)
-        assert text.startswith(f"{path} is no picture that we read: ")
+        assert text.startswith(f"{path} is no image that we read: ")
 
     def test_photographs_that_are_not_named(self, error: Callable[..., str]) -> None:
         expected = "v1 learns from photographs: name their folder with --data"
         assert error("fit") == expected
 
     def test_a_label_that_nobody_can_draw(self, error: Callable[..., str]) -> None:
-        changes = {"labels": ["cat", "wombat"], "photographs": False, "drawings_per_class": 5}
+        changes = {"labels": ["cat", "wombat"], "photographs": False, "synthetic_per_class": 5}
         assert error("fit", **changes).startswith("nobody can draw wombat: ")
 
     def test_a_parent_that_is_not_there(self, error: Callable[..., str], tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ class TestErrors:
     ) -> None:
         changes: dict[str, Any] = {"version": "v2", "parent": "v1", "ignored_labels": []}
         changes["labels"] = ["dog", "cat", "koala"]
-        changes |= {"photographs": False, "drawings_per_class": 8}
+        changes |= {"photographs": False, "synthetic_per_class": 8}
         expected = "labels are dog, cat, koala; they must begin with the parent's, cat, dog"
         assert error("fit", "--registry", first.registry, **changes) == expected
 
@@ -420,8 +420,8 @@ class TestErrors:
         expected = "v1 learns from photographs: name their folder with --data"
         assert error("publish", "--runs", first.runs) == expected
 
-    def test_too_few_pictures_for_a_batch(self, error: Callable[..., str], copied: Path) -> None:
-        expected = "6 pictures do not fill a batch of 16: lower `batch`"
+    def test_too_few_images_for_a_batch(self, error: Callable[..., str], copied: Path) -> None:
+        expected = "6 images do not fill a batch of 16: lower `batch`"
         assert error("fit", "--data", copied) == expected
 
     def test_a_network_unlike_the_parents(

@@ -1,4 +1,4 @@
-"""What the shipped versions can do: on drawings, and on photographs where there are some.
+"""What the shipped versions can do: on synthetic images, and on photographs where there are some.
 
 The environment variable SERVE_APP_PHOTOS names a folder with `test/`, a folder per class in it.
 """
@@ -19,7 +19,7 @@ from models import registry
 from models.card import Metrics
 from models.classifier import Classifier, load
 from models.evaluation import answers, evaluate
-from models.samples import Sample, class_folders, from_drawings, from_folder
+from models.samples import Sample, class_folders, from_folder, from_synthetic
 from training.export import TOLERANCE
 from training.run import TEST_SEEDS
 
@@ -61,8 +61,8 @@ def _threads_as_before() -> Iterator[None]:
 
 
 @cache
-def drawings(labels: tuple[str, ...], seeds: range, side: int) -> Sample:
-    return from_drawings(labels, seeds, side)
+def synthetic_images(labels: tuple[str, ...], seeds: range, side: int) -> Sample:
+    return from_synthetic(labels, seeds, side)
 
 
 @cache
@@ -105,7 +105,7 @@ def assert_reaches(metrics: Metrics, floors: Floors) -> None:
 
 def assert_equal(one: object, other: object, path: str = "metrics") -> None:
     """The same keys, texts and counts; shares within 0.002, for another processor's rounding may
-    move a picture across the edge of a bin."""
+    move an image across the edge of a bin."""
     if isinstance(one, dict) and isinstance(other, dict):
         assert one.keys() == other.keys(), path
         for key in one:
@@ -124,22 +124,24 @@ def assert_equal(one: object, other: object, path: str = "metrics") -> None:
 class TestDrawings:
     def test_both_backends_answer_alike(self, version: str) -> None:
         onnx, torch_ = (load(version, backend) for backend in ("onnx", "torch"))
-        sample = some_of(drawings(("cat", "dog", "koala"), range(14), onnx.card.input.side), 40)
+        sample = some_of(
+            synthetic_images(("cat", "dog", "koala"), range(14), onnx.card.input.side), 40
+        )
         assert np.abs(answers(onnx, sample) - answers(torch_, sample)).max() <= TOLERANCE
 
     def test_it_reaches_its_floors(self, version: str) -> None:
         classifier = load(version)
         card = classifier.card
-        sample = drawings(card.labels, TEST_SEEDS[:100], card.input.side)
-        metrics = evaluate(classifier, sample, "drawings, test")
+        sample = synthetic_images(card.labels, TEST_SEEDS[:100], card.input.side)
+        metrics = evaluate(classifier, sample, "synthetic, test")
         assert_reaches(metrics, floors_of(ON_DRAWINGS, version))
 
     def test_its_card_tells_what_it_does(self, version: str) -> None:
         classifier = load(version)
-        told = card_metrics(classifier, "drawings, test")
+        told = card_metrics(classifier, "synthetic, test")
         drawn = (*classifier.card.labels, *told.foreign)
-        sample = drawings(drawn, TEST_SEEDS, classifier.card.input.side)
-        found = evaluate(classifier, sample, "drawings, test")
+        sample = synthetic_images(drawn, TEST_SEEDS, classifier.card.input.side)
+        found = evaluate(classifier, sample, "synthetic, test")
         assert_equal(found.model_dump(mode="json"), told.model_dump(mode="json"))
 
 
@@ -162,7 +164,7 @@ class TestPhotographs:
         assert set(metrics.foreign) == shown - set(labels)
         for answered in metrics.foreign.values():
             assert tuple(answered.answers) == labels
-            assert sum(answered.answers.values()) == answered.pictures > 0
+            assert sum(answered.answers.values()) == answered.images > 0
 
     def test_its_card_tells_what_it_does(self, version: str) -> None:
         told = card_metrics(load(version), "photographs, test")

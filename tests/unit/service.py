@@ -19,22 +19,29 @@ from fastapi import FastAPI
 
 from models import classifier as classifiers
 from models import registry
-from models.drawings import draw
 from models.network import Floats
 from models.preprocess import Pixels, to_pixels
+from models.synthetic import draw
+from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.plane import DataPlane
-from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide, Replica, Reply
-from serve_app.data_plane.versions import Versions
-from serve_app.domain import Exposure, Feedback, KeptPicture, Pool, ShadowPair
+from serve_app.data_plane.pools import (
+    PoolResponse,
+    Prediction,
+    Replica,
+    Unavailable,
+    WrongInputSize,
+)
+from serve_app.domain import Exposure, Feedback, KeptImage, Pool, ShadowPair
 from serve_app.http.data_plane import application
-from serve_app.identity import Identity
+from serve_app.privacy.image_cipher import ImageCipher
+from serve_app.privacy.prediction_ids import PredictionIdCodec
+from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.recording.batch import Adoption, Batch
-from serve_app.recording.feedback import FeedbackDesk
+from serve_app.recording.feedback import FeedbackSink
 from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
 from serve_app.rules.rule import Rule
-from serve_app.seal import Seal
 from serve_app.trace import Trace
 
 KEY = bytes(range(32))
@@ -73,15 +80,15 @@ def loaded(version: str) -> classifiers.Classifier:
     return classifiers.load(version)
 
 
-def expected(version: str, *pictures: bytes) -> Floats:
-    """What a version says of encoded pictures, without any service; float32 [n, labels]."""
+def expected(version: str, *images: bytes) -> Floats:
+    """What a version says of encoded images, without any service; float32 [n, labels]."""
     side = loaded(version).card.input.side
-    return loaded(version).probabilities(np.stack([to_pixels(p, side) for p in pictures]))
+    return loaded(version).probabilities(np.stack([to_pixels(p, side) for p in images]))
 
 
 @cache
-def picture(label: str = "cat", seed: int = 1, kind: str = "PNG") -> bytes:
-    """An encoded drawing."""
+def image(label: str = "cat", seed: int = 1, kind: str = "PNG") -> bytes:
+    """An encoded synthetic image."""
     content = BytesIO()
     draw(label, seed).convert("RGB").save(content, kind)
     return content.getvalue()
@@ -122,14 +129,14 @@ class FakePools:
         self.assigned: dict[Pool, str | None] = {Pool.STABLE: "v1"}
         self.patched: str | None = None
         self.calls: list[Call] = []
-        self.script: deque[Reply | Exception] = deque()
-        self.fates: dict[str, Reply | Exception | asyncio.Event] = {}
+        self.script: deque[PoolResponse | Exception] = deque()
+        self.fates: dict[str, PoolResponse | Exception | asyncio.Event] = {}
         self.sides: dict[str, int] = {}
         self.hidden: set[str | None] = set()
         self.looks = 0
         self.rejected: dict[str, str] | None = None
 
-    async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> Reply:
+    async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> PoolResponse:
         """See `Pools.classify`."""
         self.calls.append(Call(pool, version, pixels.shape))
         if self.script:
@@ -139,7 +146,7 @@ class FakePools:
             return scripted
         name = version or self.assigned.get(pool)
         if name is None:
-            return CannotAnswer(f"{pool.value} holds no version")
+            return Unavailable(f"{pool.value} holds no version")
         fate = self.fates.get(name)
         if isinstance(fate, Exception):
             raise fate
@@ -150,11 +157,11 @@ class FakePools:
         card = loaded(name).card
         side = self.sides.get(name, card.input.side)
         if pixels.shape[1] != side:
-            return OtherSide(name, side)
+            return WrongInputSize(name, side)
         times = card.input.side // side
         whole = pixels.repeat(times, axis=1).repeat(times, axis=2)
         probabilities = _probabilities(name, whole.tobytes(), card.input.side)
-        return Answer(name, tuple(card.labels), probabilities, 1.5)
+        return Prediction(name, tuple(card.labels), probabilities, 1.5)
 
     async def replicas(self, pool: Pool | None = None) -> list[Replica]:
         """See `Pools.replicas`."""
@@ -199,13 +206,19 @@ class Service:
             loop: Makes the event loop that everything here runs in.
         """
         self.pools = FakePools()
-        self.identity = Identity(KEY)
+        self.pseudonymizer = Pseudonymizer(KEY)
+        self.id_codec = PredictionIdCodec(KEY)
         spool = Spool(folder)
         self.recorder = Recorder(self._take, spool)
-        self.desk = FeedbackDesk(self._take, spool)
-        self.seal = Seal(KEY)
+        self.desk = FeedbackSink(self._take, spool)
+        self.image_cipher = ImageCipher(KEY)
         self.plane = DataPlane(
-            self.pools, self.recorder, self.identity, self.seal, Versions(registry_folder)
+            self.pools,
+            self.recorder,
+            self.pseudonymizer,
+            self.id_codec,
+            self.image_cipher,
+            CardCache(registry_folder),
         )
         self.traces: list[Trace] = []
         self.store_is_down = False
@@ -213,7 +226,7 @@ class Service:
         self._batches: list[Batch] = []
         self._runner = asyncio.Runner(loop_factory=loop)
         self._watching: asyncio.Task[None] | None = None
-        self.obey()
+        self.apply_rule()
 
     def __enter__(self) -> Self:
         return self
@@ -225,15 +238,15 @@ class Service:
         """What a scenario returns. What it leaves under way stands still until the next one."""
         return self._runner.run(scenario)
 
-    def obey(self, **rule: Any) -> Rule:
+    def apply_rule(self, **rule: Any) -> Rule:
         """Put a rule in force; without a kind it is `single`, by default with v1."""
         content = rule if "kind" in rule else SINGLE | rule
-        self.plane.obey(ingress_config({"rule": content}, self.plane.versions.names()))
+        self.plane.apply_rule(ingress_config({"rule": content}, self.plane.versions.names()))
         return self.plane.rule
 
     def try_out(self, **rule: Any) -> Rule:
         """Put a rule in force whose candidate has a replica, and is known to have it."""
-        candidate = self.obey(**rule).candidate_replicas
+        candidate = self.apply_rule(**rule).candidate_replicas
         assert candidate
         if candidate.pool is Pool.STABLE:
             self.pools.patched = candidate.version
@@ -247,13 +260,13 @@ class Service:
         candidate = self.plane.rule.candidate_replicas
         assert candidate
         self.pools.hidden = {candidate.version}
-        self.plane.watch.was_unreachable(candidate)
+        self.plane.breaker.record_unreachable(candidate)
 
     async def look(self) -> None:
         """Let the data plane watch until it has found the candidate."""
         if self._watching is None:
-            self._watching = asyncio.create_task(self.plane.watch.run())
-        await until(lambda: self.plane.watch.up)
+            self._watching = asyncio.create_task(self.plane.breaker.run())
+        await until(lambda: self.plane.breaker.is_closed)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request; what comes back must be as the OpenAPI document says."""
@@ -269,7 +282,7 @@ class Service:
         return self.ask(
             "POST",
             "/v1/classify",
-            content=picture() if content is None else content,
+            content=image() if content is None else content,
             headers={"content-type": media_type}
             | {name.replace("_", "-"): value for name, value in headers.items()},
         )
@@ -293,9 +306,9 @@ class Service:
         """See `batches`."""
         return [pair for batch in self.batches() for pair in batch.pairs]
 
-    def kept(self) -> list[KeptPicture]:
+    def kept(self) -> list[KeptImage]:
         """See `batches`."""
-        return [picture for batch in self.batches() for picture in batch.kept]
+        return [image for batch in self.batches() for image in batch.kept]
 
     def feedback(self) -> list[Feedback]:
         """What the store has taken of it."""

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from serve_app import errors
-from serve_app.errors import BadConfig, BadPicture, Problem, Refused, ServeAppError
+from serve_app.errors import BadConfig, Problem, Refused, ServeAppError, UnusableImage
 
 
 def descendants(root: type[ServeAppError]) -> Iterator[type[ServeAppError]]:
@@ -21,7 +21,7 @@ def descendants(root: type[ServeAppError]) -> Iterator[type[ServeAppError]]:
 
 EVERY = tuple(descendants(ServeAppError))
 PROBLEMS = [
-    kind for kind in EVERY if issubclass(kind, Problem) and kind not in (Problem, BadPicture)
+    kind for kind in EVERY if issubclass(kind, Problem) and kind not in (Problem, UnusableImage)
 ]
 
 
@@ -36,9 +36,9 @@ def test_a_problem_has_a_status_and_a_code_of_its_own(kind: type[Problem]) -> No
     "error",
     [
         *(kind("what came and what was expected") for kind in EVERY
-          if kind not in (BadConfig, BadPicture, Refused)),
+          if kind not in (BadConfig, UnusableImage, Refused)),
         BadConfig("rule.stable", "is v9: the registry has v1"),
-        BadPicture("empty_image", "no bytes came"),
+        UnusableImage("empty_image", "no bytes came"),
         Refused(422, "the configuration is refused"),
     ],
     ids=lambda error: type(error).__name__,
@@ -52,5 +52,5 @@ def test_an_error_is_the_same_on_the_other_side_of_a_pickle(error: ServeAppError
 def test_the_tree_at_the_top_of_the_module_names_every_error(kind: type[ServeAppError]) -> None:
     assert errors.__doc__ is not None
     (line,) = (row for row in errors.__doc__.splitlines() if f" {kind.__name__} " in f"{row} ")
-    if issubclass(kind, Problem) and kind not in (Problem, BadPicture):
+    if issubclass(kind, Problem) and kind not in (Problem, UnusableImage):
         assert f" {kind.status}" in line

@@ -51,13 +51,13 @@ def test_a_file_is_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_secrets_are_drawn_once_and_kept(home: Home) -> None:
     again = open_home()
-    assert (home.token, home.hash_key, home.picture_key) == (
+    assert (home.token, home.hash_key, home.image_key) == (
         again.token,
         again.hash_key,
-        again.picture_key,
+        again.image_key,
     )
-    assert len(home.hash_key) == len(home.picture_key) == 32
-    assert home.hash_key != home.picture_key
+    assert len(home.hash_key) == len(home.image_key) == 32
+    assert home.hash_key != home.image_key
     assert len(bytes.fromhex(home.token)) == 32
     assert home.token != home.hash_key.hex()
 
@@ -72,11 +72,11 @@ def test_two_homes_have_different_secrets(tmp_path: Path) -> None:
 def test_a_secret_can_be_read_by_its_owner_alone(home: Home) -> None:
     assert home.token
     assert home.hash_key
-    assert home.picture_key
+    assert home.image_key
     assert {path.name: mode(path) for path in home.path.iterdir()} == {
         "token": 0o600,
         "hash.key": 0o600,
-        "picture.key": 0o600,
+        "image.key": 0o600,
     }
 
 

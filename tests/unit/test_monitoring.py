@@ -17,15 +17,15 @@ import pytest
 import ray
 import yaml
 
-from serve_app.domain import Outcome, Reason
-from serve_app.lifecycle.guide import TARGETS
+from serve_app.domain import CopyOutcome, Reason
+from serve_app.lifecycle.welcome import TARGETS
 from tests import queries
 from tests.unit.serving import meters
 
 with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
     warnings.simplefilter("ignore")
-    from serve_app.serving import observation
-    from serve_app.serving.observation import CANDIDATE_STATES, STATES, Observation
+    from serve_app.serving import telemetry
+    from serve_app.serving.telemetry import CANDIDATE_STATES, STATES, Telemetry
 
 SUFFIXES = {
     meters.Counter: ("_total",),
@@ -44,10 +44,10 @@ OF_RAY = {
 }
 VALUES = {
     "reason": {reason.value for reason in Reason},
-    "outcome": {outcome.value for outcome in Outcome},
+    "outcome": {outcome.value for outcome in CopyOutcome},
     "state": {*STATES, *CANDIDATE_STATES},
     "application": {"animals", "control"},
-    "deployment": {"Ingress", "StablePool", "CandidatePool", "Controller", "Console"},
+    "deployment": {"Ingress", "StablePool", "CandidatePool", "Controller", "ControlApi"},
 }
 FUNCTIONS = {
     "absent", "count", "histogram_quantile", "increase", "label_replace", "max", "min", "rate",
@@ -75,8 +75,8 @@ def ours() -> dict[str, set[str]]:
     """What the code defines: the series as Prometheus shows them, with their labels."""
     made = meters.Meters()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(observation, "metrics", made)
-        Observation(None)  # type: ignore[arg-type]
+        patch.setattr(telemetry, "metrics", made)
+        Telemetry(None)  # type: ignore[arg-type]
     return {
         f"ray_{name}{suffix}": set(meter.tag_keys)
         | BY_SERVE

@@ -18,7 +18,7 @@ from serve_app.rules.rule import Rule
 from serve_app.traffic.scenario import Scenario, parse_scenario, read_scenario
 from tests.simulated import CANNOT_SAY, DAY_MS, START_MS, complaint_rate, simulate
 from tests.unit.service import AB, PARALLEL, SHADOW, SINGLE
-from tests.unit.traffic.test_crowd import CONTENT, assert_share
+from tests.unit.traffic.test_population import CONTENT, assert_share
 
 FOLDER = Path(__file__).parents[2] / "docs/scenarios"
 BY_USER = AB | {"unit": "user"}

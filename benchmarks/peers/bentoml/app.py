@@ -1,6 +1,6 @@
 """BentoML with ONNX Runtime and adaptive batching, two workers.
 
-A batchable API takes a list, so that a picture comes as a file of a form: the client sends that.
+A batchable API takes a list, so that an image comes as a file of a form: the client sends that.
 The latency that BentoML aims for is far above what a batch takes: near it, BentoML cancels
 requests (503).
 """

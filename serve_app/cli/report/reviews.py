@@ -14,7 +14,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
     stable, candidate = report["stable"], report["candidate"]
     reviews = report["reviews"]
     differing, agreeing = reviews["disagreements"], reviews["agreements"]
-    head = f"\nreviews: {reviews['reviewed']:,} pictures, {reviews['waiting']:,} wait"
+    head = f"\nreviews: {reviews['reviewed']:,} images, {reviews['waiting']:,} wait"
     if not reviews["reviewed"]:
         out.print(f"{head}; which version is right is not known")
         return

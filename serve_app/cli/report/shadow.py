@@ -27,18 +27,16 @@ def show(out: Console, report: dict[str, Any]) -> None:
     out.print(f"{candidate} says {names}: {text.share(new['rate'])}; whether rightly is not asked")
     model = report["model_ms"]
     out.print(
-        f"model time on the same pictures: {text.ms(model['stable'])} {stable},"
+        f"model time on the same images: {text.ms(model['stable'])} {stable},"
         f" {text.ms(model['candidate'])} {candidate}, difference"
         f" {text.interval(model['interval'], 'ms')}"
     )
     out.print(f"load: {report['load']['sentence']}\n")
     out.print(_transitions(report))
     out.print()
-    regions = Table(f"{names} by region", "share (all hold together, 95 %)", "pictures", box=None)
+    regions = Table(f"{names} by region", "share (all hold together, 95 %)", "images", box=None)
     for found in sorted(new["by_region"], key=lambda found: -(found["estimate"] or 0)):
-        regions.add_row(
-            found["region"] or "unknown", text.share(found), f"{found['pictures']:,.0f}"
-        )
+        regions.add_row(found["region"] or "unknown", text.share(found), f"{found['images']:,.0f}")
     out.print(regions)
     _by_hour(out, names, new["by_hour"])
     for version, key in ((stable, "stable"), (candidate, "candidate")):

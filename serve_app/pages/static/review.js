@@ -1,13 +1,13 @@
-// Blind review: a picture, an answer, and only then what the versions had said of it.
+// Blind review: an image, an answer, and only then what the versions had said of it.
 
-const PICTURES_AT_ONCE = 20;
+const IMAGES_AT_ONCE = 20;
 const WORDS = { other: "Something else", cannot_tell: "Cannot tell" };
 const REVIEWER = "serve-app reviewer";
 const find = (id) => document.getElementById(id);
 
 let queue = [];
 let waiting = 0;
-let shown = null; // the picture that waits for its answer
+let shown = null; // the image that waits for its answer
 
 class Refused extends Error {
   constructor(status, detail) {
@@ -44,13 +44,13 @@ function show(part) {
 }
 
 function showWaiting() {
-  find("waiting").textContent = waiting === 1 ? "1 picture waits" : `${waiting} pictures wait`;
+  find("waiting").textContent = waiting === 1 ? "1 image waits" : `${waiting} images wait`;
 }
 
 function button(answer, number) {
   const made = element("button", WORDS[answer] ?? answer);
   made.type = "button";
-  made.disabled = true; // until the picture is there
+  made.disabled = true; // until the image is there
   made.dataset.answer = answer;
   made.setAttribute("aria-pressed", "false");
   if (number < 10) {
@@ -72,7 +72,7 @@ function enable(enabled) {
 async function next() {
   find("trouble").textContent = "";
   if (!queue.length) {
-    const found = await ask(`disagreements?limit=${PICTURES_AT_ONCE}`);
+    const found = await ask(`disagreements?limit=${IMAGES_AT_ONCE}`);
     queue = found.disagreements;
     waiting = found.waiting;
   }
@@ -84,7 +84,7 @@ async function next() {
   find("told").replaceChildren();
   find("answers").replaceChildren(...shown.answers.map((answer, place) => button(answer, place + 1)));
   find("origin").textContent = ""; // where it comes from is a hint as well
-  find("picture").src = `disagreements/${shown.id}/picture`;
+  find("image").src = `disagreements/${shown.id}/image`;
   show("card");
   find(find("actor").value ? "card" : "actor").focus();
 }
@@ -141,8 +141,8 @@ function tell({ at_ms, region, review, stable, candidate, kind }) {
 
 async function tellWhatIsMissing() {
   try {
-    await fetched(find("picture").src);
-    find("trouble").textContent = "The picture cannot be shown.";
+    await fetched(find("image").src);
+    find("trouble").textContent = "The image cannot be shown.";
   } finally {
     find("next").hidden = false;
   }
@@ -158,8 +158,8 @@ async function guarded(act) {
   }
 }
 
-find("picture").addEventListener("load", () => enable(Boolean(shown)));
-find("picture").addEventListener("error", () => guarded(tellWhatIsMissing));
+find("image").addEventListener("load", () => enable(Boolean(shown)));
+find("image").addEventListener("error", () => guarded(tellWhatIsMissing));
 find("next").addEventListener("click", () => guarded(next));
 find("card").addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, select
 
-from serve_app.domain import Exposure, Feedback, KeptPicture, ShadowPair
+from serve_app.domain import Exposure, Feedback, KeptImage, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.store.schema import metadata
 
@@ -69,7 +69,7 @@ FEEDBACK = Feedback(
     complaint=True,
 )
 
-KEPT = KeptPicture(
+KEPT = KeptImage(
     writer=WRITER,
     sequence=1,
     at_ms=1_700_000_000_250,
@@ -84,7 +84,7 @@ KEPT = KeptPicture(
     candidate="v2",
     label="koala",
     labels=("cat", "dog", "koala"),
-    sealed=b"gAAAAA-sealed",
+    encrypted=b"gAAAAA-sealed",
 )
 
 
@@ -98,8 +98,8 @@ def pair(sequence: int, **changes: Any) -> ShadowPair:
     return replace(PAIR, sequence=sequence, **changes)
 
 
-def kept(sequence: int, **changes: Any) -> KeptPicture:
-    """A kept picture with a number, and a digest of its own; the digests fall as numbers rise."""
+def kept(sequence: int, **changes: Any) -> KeptImage:
+    """A kept image with a number, and a digest of its own; the digests fall as numbers rise."""
     numbered: dict[str, Any] = {"sequence": sequence, "digest": f"{1000 - sequence:064x}"}
     return replace(KEPT, **numbered | changes)
 
@@ -115,7 +115,7 @@ def adoption(letter: str, at_ms: int) -> Adoption:
 
 
 def batch(
-    *entries: Adoption | Exposure | ShadowPair | Feedback | KeptPicture,
+    *entries: Adoption | Exposure | ShadowPair | Feedback | KeptImage,
     writer: str = WRITER,
     last_sequence: int = 0,
     **dropped: int,
@@ -132,7 +132,7 @@ def batch(
         exposures=exposures,
         pairs=tuple(replace(e, writer=writer) for e in entries if isinstance(e, ShadowPair)),
         feedback=tuple(entry for entry in entries if isinstance(entry, Feedback)),
-        kept=tuple(entry for entry in entries if isinstance(entry, KeptPicture)),
+        kept=tuple(entry for entry in entries if isinstance(entry, KeptImage)),
         last_sequence=last_sequence or max((e.sequence for e in exposures), default=0),
         **dropped,
     )

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store, open_store
-from tests.contract.store.crowd import DAY_MS, START_MS, Crowd
+from tests.contract.store.population import DAY_MS, START_MS, Population
 from tests.postgres import server
 
 DAY = Scope(since_ms=START_MS, until_ms=START_MS + DAY_MS)
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=float, default=0.0)
     parser.add_argument("--url", default="sqlite")
     options = parser.parse_args()
-    crowd = Crowd(options.exposures, options.users, options.feedback, options.pairs)
+    crowd = Population(options.exposures, options.users, options.feedback, options.pairs)
     with _database(options.url) as url:
         store = open_store(url)
         if not store.recording().stored:
@@ -55,7 +55,7 @@ def _database(url: str) -> Iterator[str]:
         yield url
 
 
-def _record(store: Store, crowd: Crowd) -> None:
+def _record(store: Store, crowd: Population) -> None:
     cpu_s = wall_s = 0.0
     for batch in crowd.batches():
         cpu, wall = time.process_time(), time.perf_counter()
@@ -79,7 +79,7 @@ def _reads(store: Store) -> dict[str, Callable[[], object]]:
         "units": lambda: store.unit_sums("koala-test", DAY),
         "first assignments, counted": lambda: store.first_assignments("koala-test"),
         "first assignments": lambda: store.assignments("koala-test"),
-        "judged": lambda: store.judged(DAY),
+        "labelled_feedback": lambda: store.labelled_feedback(DAY),
         "pairs": lambda: store.pair_sums(DAY, by=("live_label", "label", "outcome", "region")),
         "epochs": lambda: store.epochs_within(),
         "without a scope": lambda: store.exposure_sums(EVERYTHING, by=("assigned", "region")),

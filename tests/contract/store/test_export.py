@@ -16,7 +16,6 @@ from serve_app.store.errors import BadExport
 from serve_app.store.export import TABLES
 from serve_app.store.schema import metadata
 from serve_app.store.store import Store
-from tests.contract.store.crowd import Crowd
 from tests.contract.store.examples import (
     adoption,
     batch,
@@ -25,16 +24,17 @@ from tests.contract.store.examples import (
     feedback,
     pair,
 )
+from tests.contract.store.population import Population
 
 FORMATS = ("csv", "parquet")
 NOT_EXPORTED = {"adoptions", "writers", "revisions", "audit", "horizon", "idempotency"}
-NOT_EXPORTED |= {"kept_pictures", "reviews"}  # pictures of users; the report tells what they show
+NOT_EXPORTED |= {"kept_images", "reviews"}  # images of users; the report tells what they show
 
 
 @pytest.fixture
 def filled(store: Store) -> Store:
     """A store with something in every table that can be exported."""
-    for one in Crowd(40, users=5, feedback=0.5, pairs=0.5).batches():
+    for one in Population(40, users=5, feedback=0.5, pairs=0.5).batches():
         store.record(one)
     store.record(batch(adoption("b", 1), exposure(100, region=None, model_ms=None)))
     return store
@@ -56,7 +56,7 @@ def as_texts(row: dict[str, Any]) -> dict[str, str]:
 
 
 def test_what_has_evidence_can_be_exported() -> None:
-    """Settings, and who changed them, have commands of their own; pictures stay where they are."""
+    """Settings, and who changed them, have commands of their own; images stay where they are."""
     assert set(TABLES) == set(metadata.tables) - NOT_EXPORTED
     assert all(name == table.name for name, (table, _, _) in TABLES.items())
 
@@ -186,7 +186,7 @@ def test_memory_does_not_grow_with_the_rows(
         tracemalloc.stop()
         return highest
 
-    batches = list(Crowd(2_000, batch_size=300).batches())
+    batches = list(Population(2_000, batch_size=300).batches())
     store.record(batches[0])
     peak()
     few = peak()

@@ -18,10 +18,10 @@ from sqlalchemy import MetaData, create_engine, text
 
 from serve_app.store.database import Database
 from serve_app.store.errors import StoreError
+from serve_app.store.ingress_writers import IngressWriter
 from serve_app.store.schema import metadata
 from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, open_store
-from serve_app.store.writers import Writer
 from tests.contract.store.examples import (
     EXPOSURE,
     FEEDBACK,
@@ -157,7 +157,7 @@ def test_a_database_of_the_first_version_keeps_its_rows(url: str) -> None:
 def test_a_database_of_the_first_version_takes_what_is_new(url: str) -> None:
     create_version(url, "0001", FIRST_ROWS)
     store = open_store(url)
-    assert store.recording().writers == (Writer(WRITER, 1, 2, 3, 1, 2, 0, 0, 0, 0, 0),)
+    assert store.recording().writers == (IngressWriter(WRITER, 1, 2, 3, 1, 2, 0, 0, 0, 0, 0),)
     store.record(batch(exposure(2), pair(1), feedback(FEEDBACK.at_ms), dropped_pairs=4))
     (writer,) = store.recording().writers
     assert (writer.stored, writer.pairs, writer.dropped_pairs) == (2, 1, 4)
@@ -197,9 +197,9 @@ def test_what_was_recorded_before_there_were_sums_is_in_none_and_counts_no_secon
 def test_feedback_of_the_second_version_is_joined_with_the_next_word(url: str) -> None:
     create_version(url, "0002", FIRST_ROWS | SECOND_ROWS)
     store = open_store(url)
-    assert len(store.judged().rating) == 0
+    assert len(store.labelled_feedback().rating) == 0
     store.record(batch(feedback(FEEDBACK.at_ms + 1, rating=5)))
-    assert store.judged().rating.tolist() == [5]
+    assert store.labelled_feedback().rating.tolist() == [5]
     store.close()
 
 

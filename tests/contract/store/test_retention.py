@@ -24,7 +24,7 @@ SUMS = (
     "pair_sums",
     "unit_pair_sums",
     "first_assignments",
-    "judged",
+    "labelled_feedback",
 )
 SPLIT = Adoption(0, "aaaaaaaa", json.dumps({"kind": "ab_test", "experiment": "k", "unit": "user"}))
 

@@ -14,7 +14,7 @@ import yaml
 
 from tests.e2e.ledger import Feedback, Ledger
 from tests.e2e.load import Load
-from tests.e2e.patience import eventually
+from tests.e2e.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 CLIENTS = 8

@@ -45,13 +45,13 @@ def watched(
     """A service with a canary whose candidate dies once, then a shadow; under traffic all along."""
     folder = tmp_path_factory.mktemp("rules")
 
-    def obey(rule: dict[str, Any]) -> None:
+    def apply_rule(rule: dict[str, Any]) -> None:
         file = folder / f"{rule['kind']}.yaml"
         file.write_text(yaml.safe_dump({"rule": rule}))
         service.command("rule", "set", str(file))
 
     with Load(examples, clients=2, users=100) as load:
-        obey(CANARY)
+        apply_rule(CANARY)
         load.wait_for(50, ("v2", "split"))
         for _ in range(2):  # the second report of a series shows that it grows
             time.sleep(REPORT_S)
@@ -59,7 +59,7 @@ def watched(
                 os.kill(pid, signal.SIGKILL)
             load.wait_for(5, ("v1", "fallback"))
             load.wait_for(20, ("v2", "split"))
-        obey(SHADOW)
+        apply_rule(SHADOW)
         for asked in load.wait_for(20)[:5]:
             said = {"prediction_id": asked.answer["prediction_id"], "correct": True}
             assert service.http.post("/v1/feedback", json=said).status_code == 200

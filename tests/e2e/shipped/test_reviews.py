@@ -1,4 +1,4 @@
-"""Pictures on which the versions disagree, from a shadow's traffic to the report, in a browser."""
+"""Images on which the versions disagree, from a shadow's traffic to the report, in a browser."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, expect
 
-from models.drawings import draw
-from tests.e2e.patience import eventually
+from models.synthetic import draw
+from tests.e2e.waiting import eventually
 
 REVIEW = {"keep": 50, "disagreements": 1.0, "agreements": 0.0, "for": "1h"}
 SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
@@ -51,14 +51,14 @@ def copied(service: Any) -> int:
 
 
 def send_koalas(service: Any, first: int) -> None:
-    """A few a second, so that no picture lacks a place."""
+    """A few a second, so that no image lacks a place."""
     for seed in range(first, first + KOALAS):
         answer = service.classify(koala(seed), X_Region="AU")
         assert (answer.status_code, answer.json()["version"]) == (200, "v1")
         time.sleep(0.5)
 
 
-def test_a_shadow_keeps_no_picture_unless_it_says_so(service: Any, put: Any) -> None:
+def test_a_shadow_keeps_no_image_unless_it_says_so(service: Any, put: Any) -> None:
     put(**SHADOW)
     before = copied(service)
     send_koalas(service, first=100)
@@ -68,7 +68,7 @@ def test_a_shadow_keeps_no_picture_unless_it_says_so(service: Any, put: Any) -> 
 
 
 def test_what_the_versions_disagree_on_waits_for_review(service: Any, put: Any) -> None:
-    """However often a picture is sent, it waits once."""
+    """However often an image is sent, it waits once."""
     put(**SHADOW, review=REVIEW)
     before = copied(service)
     send_koalas(service, first=200)
@@ -83,32 +83,32 @@ def test_what_the_versions_disagree_on_waits_for_review(service: Any, put: Any) 
     assert "which version is right is not known" in service.command("report", "shadow")
 
 
-def test_no_picture_lies_open_in_the_home(service: Any) -> None:
+def test_no_image_lies_open_in_the_home(service: Any) -> None:
     """Whatever Fernet leaves of a JPEG, its beginning is not among it."""
     assert waiting(service)
     contents = []
     for path in service.home.rglob("*"):
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # some come and go
             contents.append(path.read_bytes())
-    assert any(b"kept_pictures" in content for content in contents)
+    assert any(b"kept_images" in content for content in contents)
     assert not any(b"\xff\xd8\xff\xe0" in content for content in contents)
-    assert (service.home / "picture.key").stat().st_mode & 0o777 == 0o600
+    assert (service.home / "image.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_pictures_are_for_bearers_of_the_token(service: Any) -> None:
+def test_images_are_for_bearers_of_the_token(service: Any) -> None:
     (one, *_) = service.control("disagreements")["disagreements"]
-    for path in ("", f"/{one['id']}", f"/{one['id']}/picture"):
+    for path in ("", f"/{one['id']}", f"/{one['id']}/image"):
         assert service.http.get(f"/control/disagreements{path}").status_code == 401
-    picture = httpx.get(
-        f"http://127.0.0.1:8000/control/disagreements/{one['id']}/picture",
+    image = httpx.get(
+        f"http://127.0.0.1:8000/control/disagreements/{one['id']}/image",
         headers={"Authorization": f"Bearer {service.token}"},
     )
-    assert picture.headers["content-type"] == "image/jpeg"
-    assert picture.headers["cache-control"] == "no-store"
-    assert picture.content.startswith(b"\xff\xd8\xff")
+    assert image.headers["content-type"] == "image/jpeg"
+    assert image.headers["cache-control"] == "no-store"
+    assert image.content.startswith(b"\xff\xd8\xff")
 
 
-def test_two_pictures_are_reviewed_blind_and_the_report_changes(
+def test_two_images_are_reviewed_blind_and_the_report_changes(
     service: Any, browser: Browser
 ) -> None:
     before = waiting(service)
@@ -138,13 +138,13 @@ def test_two_pictures_are_reviewed_blind_and_the_report_changes(
     assert report["disagreements"]["only_stable"] == 0
     assert report["disagreements"]["only_candidate"] + report["disagreements"]["both_wrong"] == 2
     assert report["agreements"]["both_wrong"]["estimate"] is None
-    assert "2 pictures" in service.command("report", "shadow")
+    assert "2 images" in service.command("report", "shadow")
 
 
 def is_shown(page: Page) -> None:
-    """A picture that may be answered, and nothing of what was said of it."""
+    """An image that may be answered, and nothing of what was said of it."""
     expect(page.get_by_role("button", name="koala")).to_be_enabled()
-    width = page.get_by_alt_text("The picture to review").evaluate("image => image.naturalWidth")
+    width = page.get_by_alt_text("The image to review").evaluate("image => image.naturalWidth")
     assert width > 0
     for word in ("v1", "v2", "disagree", "AU"):
         expect(page.locator("main")).not_to_contain_text(word)
@@ -156,7 +156,7 @@ def is_told(page: Page) -> None:
     expect(told).to_contain_text("anna saidkoala")
     expect(told).to_contain_text("v1 said")
     expect(told).to_contain_text("v2 said")
-    expect(page.get_by_role("button", name="Next picture")).to_be_focused()
+    expect(page.get_by_role("button", name="Next image")).to_be_focused()
 
 
 def test_a_review_by_command_is_told_and_stays(service: Any) -> None:

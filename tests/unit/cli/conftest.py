@@ -25,13 +25,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app import cli
 from serve_app.cli import waiting
 from serve_app.deployment import config
-from serve_app.deployment.composition import with_rule, with_version
+from serve_app.deployment.apply_rule import with_rule, with_version
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig, NoSuchRevision, RefusedConfig
 from serve_app.home import Home, open_home
 from serve_app.http import control_plane
-from serve_app.http.session import Doorkeeper
-from serve_app.reports.desk import ReportDesk
+from serve_app.http.session import Authenticator
+from serve_app.reports.service import ReportService
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from serve_app.store.errors import BadExport
@@ -53,7 +53,7 @@ class FakeController:
         shadow: The tally.
         is_deaf: What is deployed takes no effect.
         reports: Who makes them.
-        reviews: Who has the pictures.
+        reviews: Who has the images.
     """
 
     def __init__(self, service: Service) -> None:
@@ -62,11 +62,11 @@ class FakeController:
         self.environments: list[dict[str, Any] | None] = []
         self.unhealthy: dict[str, str] = {}
         self.recreation: dict[str, Any] | None = None
-        self.recreated: dict[str, Any] = {"state": "done", "gap_s": 8.43}
+        self.recreated: dict[str, Any] = {"state": "done", "downtime_s": 8.43}
         self.shadow = {"copied": 0, "failed": 0, "shed": 0}
         self.dropped_pairs = 0
         self.is_deaf = False
-        self.reports: ReportDesk | None = None
+        self.reports: ReportService | None = None
         self.reviews: Reviews | None = None
         self._service = service
 
@@ -80,7 +80,7 @@ class FakeController:
                 name: {"status": "RUNNING", "message": "", "deployments": deployments}
                 for name, deployments in {
                     "animals": {n: self._deployment(n) for n in ("Ingress", "StablePool")},
-                    "control": {"Console": self._deployment("Console")},
+                    "control": {"ControlApi": self._deployment("ControlApi")},
                 }.items()
             },
             "revision": len(self.remembered) or None,
@@ -125,7 +125,7 @@ class FakeController:
         )
         if not self.is_deaf:
             self.document = document
-            self._obey(rule, config.user_configs(document))
+            self._apply_rule(rule, config.user_configs(document))
         return len(self.remembered)
 
     async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class FakeController:
         number = await self.deploy(with_rule(self.document, content, rule), actor, reason)
         if method == "recreate":
             self.environments.append(runtime_env)
-            nothing = {"from_ms": None, "to_ms": None, "gap_s": None, "message": ""}
+            nothing = {"from_ms": None, "to_ms": None, "downtime_s": None, "message": ""}
             begun = {"version": version, "revision": number}
             self.recreation = nothing | begun | self.recreated
         return number
@@ -198,27 +198,27 @@ class FakeController:
         assert self.reviews
         return await self.reviews.disagreements(limit, reviewed)
 
-    async def disagreement(self, picture_id: str) -> dict[str, Any]:
+    async def disagreement(self, image_id: str) -> dict[str, Any]:
         assert self.reviews
-        return await self.reviews.disagreement(picture_id)
+        return await self.reviews.disagreement(image_id)
 
-    async def picture(self, picture_id: str) -> bytes:
+    async def image(self, image_id: str) -> bytes:
         assert self.reviews
-        return await self.reviews.picture(picture_id)
+        return await self.reviews.image(image_id)
 
     async def review(
-        self, picture_id: str, answer: str, actor: str, reason: str, key: str | None
+        self, image_id: str, answer: str, actor: str, reason: str, key: str | None
     ) -> dict[str, Any]:
         assert self.reviews
-        return await self.reviews.review(picture_id, answer, actor, reason, key)
+        return await self.reviews.review(image_id, answer, actor, reason, key)
 
     @property
     def _known(self) -> tuple[str, ...]:
         return self._service.plane.versions.names()
 
-    def _obey(self, rule: Rule, configs: dict[str, Any]) -> None:
+    def _apply_rule(self, rule: Rule, configs: dict[str, Any]) -> None:
         plane, pools = self._service.plane, self._service.pools
-        plane.obey(rule)
+        plane.apply_rule(rule)
         pools.assigned[Pool.STABLE] = configs[Pool.STABLE]["version"]
         pools.patched = None
         if candidate := rule.candidate_replicas:
@@ -226,7 +226,7 @@ class FakeController:
                 pools.patched = candidate.version
             else:
                 pools.assigned[candidate.pool] = candidate.version
-            plane.watch.ready = plane.watch.up = True
+            plane.breaker.ready = plane.breaker.is_closed = True
 
 
 @dataclass(frozen=True)
@@ -325,7 +325,7 @@ def running(service: Service, home: Home, serve: Serve) -> Running:
         yield
 
     control = control_plane.application(
-        controller, Doorkeeper(home.token), lambda _: None, nothing_beside
+        controller, Authenticator(home.token), lambda _: None, nothing_beside
     )
     app = Starlette(routes=[Mount("/control", control), Mount("/", service.app)])
     return Running(serve(app), service, controller)

@@ -7,15 +7,15 @@ import pytest
 
 from serve_app.domain import Exposure
 from tests.unit.cli.conftest import Command, Running
-from tests.unit.service import picture
+from tests.unit.service import image
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
+def images(tmp_path: Path) -> list[Path]:
     paths = []
     for label, kind in (("cat", "png"), ("dog", "jpeg"), ("koala", "webp")):
         paths.append(tmp_path / f"{label}.{kind}")
-        paths[-1].write_bytes(picture(label, kind=kind.upper()))
+        paths[-1].write_bytes(image(label, kind=kind.upper()))
     return paths
 
 
@@ -24,33 +24,33 @@ def exposures(running: Running) -> list[Exposure]:
 
 
 def test_each_photograph_gets_a_line(
-    command: Command, running: Running, photos: list[Path]
+    command: Command, running: Running, images: list[Path]
 ) -> None:
-    done = command("classify", *photos)
+    done = command("classify", *images)
     assert (done.code, done.err) == (0, "")
     head, *lines = done.out.splitlines()
-    assert head.split() == ["photo", "label", "confidence", "version", "reason", "ms"]
-    assert [line.split()[0] for line in lines] == [str(photo) for photo in photos]
+    assert head.split() == ["image", "label", "confidence", "version", "reason", "ms"]
+    assert [line.split()[0] for line in lines] == [str(image) for image in images]
     assert [line.split()[1] for line in lines][:2] == ["cat", "dog"]
 
 
 def test_as_json_the_whole_answer_is_printed(
-    command: Command, running: Running, photos: list[Path]
+    command: Command, running: Running, images: list[Path]
 ) -> None:
-    done = command("classify", photos[0], "--json")
+    done = command("classify", images[0], "--json")
     (answer,) = json.loads(done.out)
-    assert (answer["photo"], answer["label"], answer["version"]) == (str(photos[0]), "cat", "v1")
-    assert running.service.identity.open(answer["prediction_id"]).version == "v1"
+    assert (answer["image"], answer["label"], answer["version"]) == (str(images[0]), "cat", "v1")
+    assert running.service.id_codec.decode(answer["prediction_id"]).version == "v1"
 
 
 def test_options_become_the_headers_that_say_who_asks(
-    command: Command, running: Running, photos: list[Path]
+    command: Command, running: Running, images: list[Path]
 ) -> None:
-    running.service.obey(allow_pin=True)
+    running.service.apply_rule(allow_pin=True)
     options = ["--user", "anna", "--session", "s-1", "--region", "au", "--canary", "never"]
-    assert command("classify", photos[2], *options, "--version", "v2").code == 0
+    assert command("classify", images[2], *options, "--version", "v2").code == 0
     (exposure,) = exposures(running)
-    unit = running.service.identity.unit
+    unit = running.service.pseudonymizer.pseudonym
     assert (exposure.user, exposure.session, exposure.region, exposure.reason) == (
         unit("anna"),
         unit("s-1"),
@@ -60,25 +60,25 @@ def test_options_become_the_headers_that_say_who_asks(
     assert (exposure.served, exposure.label) == ("v2", "koala")
 
 
-def test_a_user_may_have_any_name(command: Command, running: Running, photos: list[Path]) -> None:
-    assert command("classify", photos[0], "--user", "Zoë 小熊").code == 0
+def test_a_user_may_have_any_name(command: Command, running: Running, images: list[Path]) -> None:
+    assert command("classify", images[0], "--user", "Zoë 小熊").code == 0
     assert exposures(running)[0].user is not None
 
 
 def test_a_blind_rule_shows_no_version(
-    command: Command, running: Running, photos: list[Path]
+    command: Command, running: Running, images: list[Path]
 ) -> None:
-    running.service.obey(reveal_version=False)
-    assert command("classify", photos[0]).out.splitlines()[1].split()[3] == "-"
+    running.service.apply_rule(reveal_version=False)
+    assert command("classify", images[0]).out.splitlines()[1].split()[3] == "-"
 
 
 def test_what_cannot_be_answered_is_told_and_the_others_are(
-    command: Command, running: Running, photos: list[Path], tmp_path: Path
+    command: Command, running: Running, images: list[Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "note.png").write_text("no picture")
-    (tmp_path / "note.txt").write_text("no picture")
+    (tmp_path / "note.png").write_text("no image")
+    (tmp_path / "note.txt").write_text("no image")
     bad = [tmp_path / "note.png", tmp_path / "note.txt", tmp_path / "none.png"]
-    done = command("classify", *bad, photos[0])
+    done = command("classify", *bad, images[0])
     assert done.code == 1
     assert len(done.out.splitlines()) == 2
     told = done.err.splitlines()
@@ -89,14 +89,14 @@ def test_what_cannot_be_answered_is_told_and_the_others_are(
 
 
 def test_as_json_what_cannot_be_answered_stands_among_the_answers(
-    command: Command, running: Running, photos: list[Path], tmp_path: Path
+    command: Command, running: Running, images: list[Path], tmp_path: Path
 ) -> None:
-    done = command("classify", tmp_path / "none.png", photos[0], "--json")
+    done = command("classify", tmp_path / "none.png", images[0], "--json")
     assert done.code == 1
     assert ["error" in answer for answer in json.loads(done.out)] == [True, False]
 
 
-def test_a_tag_that_does_not_exist_is_a_usage_error(command: Command, photos: list[Path]) -> None:
-    done = command("classify", photos[0], "--canary", "perhaps")
+def test_a_tag_that_does_not_exist_is_a_usage_error(command: Command, images: list[Path]) -> None:
+    done = command("classify", images[0], "--canary", "perhaps")
     assert done.code == 2
     assert "--canary" in done.err

@@ -9,7 +9,7 @@ from serve_app.cli import waiting
 from serve_app.deployment.experiments import Experiments
 from serve_app.errors import Busy
 from serve_app.rules.parse import parse_rule
-from serve_app.traffic import pictures
+from serve_app.traffic import images
 from tests.unit.cli.conftest import Command, Running
 
 demo = importlib.import_module("serve_app.cli.demo")  # the package has the command by that name
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("hurried", "short")
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "DRAWINGS_A_LABEL", 1)
+    monkeypatch.setattr(images, "IMAGES_PER_LABEL", 1)
     for name, value in {"REQUESTS": 40, "A_ROUND": 10, "USERS": 20, "POLL_S": 0.01}.items():
         monkeypatch.setattr(demo, name, value)
     monkeypatch.setattr(waiting, "WAIT_S", 20)  # the traffic of an update is in the way
@@ -28,7 +28,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def told(command: Command, running: Running) -> list[str]:
     """What the demonstration prints."""
-    running.controller.shadow = running.service.plane.shadower.tally
+    running.controller.shadow = running.service.plane.mirror.outcome_counts
     done = command("demo")
     assert (done.code, done.err) == (0, "")
     return done.out.splitlines()
@@ -76,7 +76,7 @@ def test_both_versions_answer_during_an_update(told: list[str]) -> None:
 
 
 def test_failures_are_counted(command: Command, running: Running) -> None:
-    running.controller.shadow = running.service.plane.shadower.tally
+    running.controller.shadow = running.service.plane.mirror.outcome_counts
     running.service.pools.script += [Busy("full")]
     done = command("demo")
     assert (done.code, done.err) == (1, "1 x 429: full\n")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serve_app.deployment import config
-from serve_app.reports.desk import ReportDesk
+from serve_app.reports.service import ReportService
 from serve_app.store.store import open_store
 from tests.unit.cli.conftest import ROOT, Command, Done, Running
 from tests.unit.reports.conftest import CANARY, SHADOW, TEST, Diary
@@ -29,7 +29,7 @@ def diary(tmp_path: Path, running: Running) -> Diary:
     url = f"sqlite:///{tmp_path / 'reported.db'}"
     store = open_store(url)
     store.add_revision(config.read(ROOT / "deploy_configs/base.yaml"), "anna", "a test", 0)
-    running.controller.reports = ReportDesk(url)
+    running.controller.reports = ReportService(url)
     return Diary(store)
 
 
@@ -148,7 +148,7 @@ def test_a_shadow(command: Command, diary: Diary) -> None:
     assert "agreement, where v2 says cat or dog: 100.0 % (" in done.out
     assert "v2 says koala: 42.9 % (" in done.out
     assert "4.0 ms v1, 6.0 ms v2, difference not known" in done.out
-    assert "load: Not established: in the peak minute, of 8 pictures, 87.5 % were" in done.out
+    assert "load: Not established: in the peak minute, of 8 images, 87.5 % were" in done.out
     assert row(done, "v1 ↓ v2 →") == ["v1 ↓ v2 →", "dog", "koala"]
     assert row(done, "dog") == ["dog", "57.1 %", "42.9 %"]
     assert row(done, "AU")[0] == "AU"

@@ -13,20 +13,20 @@ from tests.unit.reviews import Reviews
 
 @pytest.fixture
 def reviews(running: Running, tmp_path: Path) -> Iterator[Reviews]:
-    """Pictures that wait, by their numbers."""
+    """Images that wait, by their numbers."""
     running.controller.reviews = Reviews(tmp_path)
     yield running.controller.reviews
     running.controller.reviews.close()
 
 
-def test_pictures_that_wait_are_listed_without_what_was_said(
+def test_images_that_wait_are_listed_without_what_was_said(
     command: Command, running: Running, reviews: Reviews
 ) -> None:
     ids = reviews.keep(1, 2, 3)
     done = command("review", "list")
     assert (done.code, done.err) == (0, "")
     head, *rows, last = done.out.splitlines()
-    assert head.split() == ["picture", "when", "region"]
+    assert head.split() == ["image", "when", "region"]
     assert sorted(row.split()[0] for row in rows) == sorted(ids)
     assert not any(word in done.out for word in ("v1", "v2", "koala", "agree"))
     assert last == f"3 wait; {running.url}/control/review shows them"
@@ -49,9 +49,9 @@ def test_an_answer_is_kept_and_what_the_versions_said_is_told(
     kind = ["disagreement", "v1", "dog", "v2", "koala", "koala", getpass.getuser()]
     assert row.split()[-7:] == kind
     assert last.startswith("0 wait")
-    (picture,) = reviews.store.reviewed(limit=1)
-    assert picture.review
-    assert picture.review.reason == "[round] ears"
+    (image,) = reviews.store.reviewed(limit=1)
+    assert image.review
+    assert image.review.reason == "[round] ears"
 
 
 def test_where_nobody_can_tell_nobody_is_right(command: Command, reviews: Reviews) -> None:
@@ -72,8 +72,8 @@ def test_as_json_it_is_what_the_service_answers(command: Command, reviews: Revie
     ("arguments", "error"),
     [
         (("0123456789ab-1", "wombat"), "the answer is 'wombat': expected one of cat, dog, koala"),
-        (("0123456789ab-9", "cat"), "the picture 0123456789ab-9 is not kept"),
-        (("nonsense", "cat"), "path.picture_id"),
+        (("0123456789ab-9", "cat"), "the image 0123456789ab-9 is not kept"),
+        (("nonsense", "cat"), "path.image_id"),
     ],
 )
 def test_what_is_refused_is_told(

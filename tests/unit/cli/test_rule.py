@@ -61,8 +61,8 @@ class TestShow:
     def test_a_rule_with_a_candidate(
         self, command: Command, running: Running, ready: bool, up: bool, expected: str
     ) -> None:
-        running.service.obey(**CANARY)
-        running.service.plane.watch.ready, running.service.plane.watch.up = ready, up
+        running.service.apply_rule(**CANARY)
+        running.service.plane.breaker.ready, running.service.plane.breaker.is_closed = ready, up
         running.service.pools.assigned[Pool.CANDIDATE] = None
         done = command("rule", "show")
         assert (done.code, done.err) == (0, WARNING)
@@ -220,11 +220,11 @@ class TestSet:
     def test_a_candidate_that_does_not_get_ready_is_told(
         self, command: Command, running: Running, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def obey(rule: Rule, _: dict[str, Any]) -> None:
-            running.service.plane.obey(rule)
+        def apply_rule(rule: Rule, _: dict[str, Any]) -> None:
+            running.service.plane.apply_rule(rule)
             running.service.pools.assigned[Pool.CANDIDATE] = "v2"
 
-        monkeypatch.setattr(running.controller, "_obey", obey)
+        monkeypatch.setattr(running.controller, "_apply_rule", apply_rule)
         done = command("rule", "set", file)
         assert done.code == 1
         assert done.err.splitlines()[-1] == (
@@ -243,8 +243,8 @@ class TestExplain:
         ]
 
     def test_a_user_has_a_place_in_the_split(self, command: Command, running: Running) -> None:
-        running.service.obey(**CANARY)
-        running.service.plane.watch.ready = True
+        running.service.apply_rule(**CANARY)
+        running.service.plane.breaker.ready = True
         told = dict(row[:2] for row in rows(command("rule", "explain", "--user", "anna").out))
         assert told["reason"] == "split"
         assert told["experiment"] == "koala-canary"
@@ -252,7 +252,7 @@ class TestExplain:
         assert told["version"] == ("v2" if float(told["bucket"]) < 0.5 else "v1")
 
     def test_the_options_become_headers(self, command: Command, running: Running) -> None:
-        running.service.obey(**CANARY, allow_pin=True)
+        running.service.apply_rule(**CANARY, allow_pin=True)
         done = command("rule", "explain", "--canary", "always", "--session", "s", "--region", "au")
         assert rows(done.out)[:2] == [["version", "v2"], ["reason", "tagged"]]
         done = command("rule", "explain", "--version", "v2")
@@ -261,8 +261,8 @@ class TestExplain:
     def test_where_requests_are_drawn_the_shares_are_told(
         self, command: Command, running: Running
     ) -> None:
-        running.service.obey(**AB | {"weight": 0.25})
-        running.service.plane.watch.ready = True
+        running.service.apply_rule(**AB | {"weight": 0.25})
+        running.service.plane.breaker.ready = True
         version, *_ = command("rule", "explain").out.splitlines()
         assert " ".join(version.split()) == "version drawn for each request: v1 0.75, v2 0.25"
 

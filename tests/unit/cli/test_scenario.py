@@ -21,11 +21,11 @@ from starlette.routing import Route
 from serve_app.domain import Context
 from serve_app.errors import NotReady
 from serve_app.rules.parse import parse_rule
-from serve_app.traffic.crowd import draw_crowd, is_lost
+from serve_app.traffic.population import draw_population, is_lost
 from serve_app.traffic.scenario import parse_scenario
 from tests.unit.cli.conftest import Command, Done, Running, Serve
-from tests.unit.service import AB, SHADOW, picture
-from tests.unit.traffic.test_crowd import assert_share
+from tests.unit.service import AB, SHADOW, image
+from tests.unit.traffic.test_population import assert_share
 
 SCENARIO: dict[str, Any] = {
     "name": "some",
@@ -39,25 +39,25 @@ BY_USER = AB | {"unit": "user"}
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     for label in ("cat", "dog"):
-        folder = tmp_path / "photos" / label
+        folder = tmp_path / "images" / label
         folder.mkdir(parents=True)
-        (folder / "1.png").write_bytes(picture(label))
-    return tmp_path / "photos"
+        (folder / "1.png").write_bytes(image(label))
+    return tmp_path / "images"
 
 
 class Play:
     """Runs `serve-app traffic` with a scenario."""
 
-    def __init__(self, command: Command, folder: Path, photos: Path) -> None:
+    def __init__(self, command: Command, folder: Path, images: Path) -> None:
         self._command = command
         self._file = folder / "scenario.yaml"
-        self._photos = photos
+        self._photos = images
 
     def __call__(self, content: dict[str, Any], *options: object) -> Done:
         self._file.write_text(yaml.safe_dump(content))
-        given = ("--scenario", self._file, "--photos", self._photos, "--clients", "2")
+        given = ("--scenario", self._file, "--images", self._photos, "--clients", "2")
         return self._command("traffic", *given, *map(str, options))
 
     def summary(self, content: dict[str, Any], *options: object) -> dict[str, Any]:
@@ -68,14 +68,14 @@ class Play:
 
 
 @pytest.fixture
-def play(command: Command, tmp_path: Path, photos: Path) -> Play:
-    return Play(command, tmp_path, photos)
+def play(command: Command, tmp_path: Path, images: Path) -> Play:
+    return Play(command, tmp_path, images)
 
 
 def test_feedback_is_kept_and_counted(play: Play, running: Running) -> None:
     summary = play.summary(SCENARIO | {"feedback": ALWAYS})
     assert summary["scenario"] == "some"
-    assert (summary["requests"], summary["lost"], summary["left_out"]) == (60, {}, [])
+    assert (summary["requests"], summary["lost"], summary["unsupported"]) == (60, {}, [])
     assert summary["feedback"] == {
         "acknowledged": 60,
         "refused": 0,
@@ -117,11 +117,11 @@ def test_lost_users_send_nothing(play: Play, running: Running) -> None:
     assert played[0]["requests"] == 400 - lost["v2"]["requests"]
 
     scenario = parse_scenario(content)
-    crowd = draw_crowd(scenario, seed=1)
+    crowd = draw_population(scenario, seed=1)
     never_arrives, rule, unit = (
         is_lost(scenario, crowd),
         parse_rule(BY_USER, ("v1", "v2")),
-        running.service.identity.unit,
+        running.service.pseudonymizer.pseudonym,
     )
     seen = {(e.user, e.assigned) for e in running.service.exposures()}
     asking = sorted(set(crowd.user.tolist()))
@@ -175,7 +175,7 @@ def test_what_a_client_cannot_do_is_told(play: Play, running: Running) -> None:
         "Warning: left out: simulated.errors: only a simulation into a store can do that",
         "Warning: left out: photographs.hours: the hours pass as fast as the answers come",
     ]
-    assert len(play.summary(content)["left_out"]) == 2
+    assert len(play.summary(content)["unsupported"]) == 2
 
 
 def test_what_is_photographed_is_as_planted(play: Play, running: Running) -> None:
@@ -201,11 +201,11 @@ def test_a_session_lasts_within_an_hour(play: Play, running: Running) -> None:
     assert len(users) == len({session for session, _ in users}) > 12
 
 
-def test_a_label_without_pictures_is_told(play: Play, running: Running) -> None:
+def test_a_label_without_images_is_told(play: Play, running: Running) -> None:
     done = play(SCENARIO | {"photographs": [{"shares": {"cat": 0.5, "koala": 0.5}}]})
     assert (done.code, done.err) == (
         1,
-        "Error: photographs names koala: there are pictures of cat, dog",
+        "Error: photographs names koala: there are images of cat, dog",
     )
 
 

@@ -17,7 +17,7 @@ RECREATION = {
     "revision": 4,
     "from_ms": None,
     "to_ms": None,
-    "gap_s": None,
+    "downtime_s": None,
     "message": "",
 }
 
@@ -33,7 +33,7 @@ def test_a_healthy_service_is_shown(command: Command, running: Running) -> None:
     assert [row.split() for row in rows] == [
         ["animals", "Ingress", "healthy", "1", "running", "(of", "1)", "-"],
         ["animals", "StablePool", "healthy", "1", "running", "(of", "1)", "1", "v1"],
-        ["control", "Console", "healthy", "1", "running", "(of", "1)", "-"],
+        ["control", "ControlApi", "healthy", "1", "running", "(of", "1)", "-"],
     ]
 
 
@@ -90,7 +90,7 @@ def test_as_json_what_the_service_says_is_complete(command: Command, running: Ru
     ("progress", "expected"),
     [
         ({}, "building"),
-        ({"state": "done", "gap_s": 8.43}, "done, nobody was answered for 8.4 s"),
+        ({"state": "done", "downtime_s": 8.43}, "done, nobody was answered for 8.4 s"),
         ({"state": "failed", "message": "no such [module]"}, "failed: no such [module]"),
     ],
 )
@@ -131,7 +131,7 @@ def test_shadow_pairs_that_were_dropped_are_shown(command: Command, running: Run
 
 
 def test_what_is_seldom_wise_is_warned_of_and_healthy(command: Command, running: Running) -> None:
-    running.service.obey(**PARALLEL | {"weight": 0.4})
+    running.service.apply_rule(**PARALLEL | {"weight": 0.4})
     done = command("status")
     assert (done.code, done.err) == (
         0,

@@ -11,24 +11,24 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from serve_app.errors import Busy
-from serve_app.traffic import pictures
+from serve_app.traffic import images as traffic_images
 from tests.unit.cli.conftest import Command, Running, Serve
-from tests.unit.service import picture
+from tests.unit.service import image
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     for label in ("cat", "dog"):
-        folder = tmp_path / "photos" / label
+        folder = tmp_path / "images" / label
         folder.mkdir(parents=True)
-        (folder / "1.png").write_bytes(picture(label))
-    return tmp_path / "photos"
+        (folder / "1.png").write_bytes(image(label))
+    return tmp_path / "images"
 
 
 def test_every_request_is_answered_and_counted(
-    command: Command, running: Running, photos: Path
+    command: Command, running: Running, images: Path
 ) -> None:
-    done = command("traffic", "--requests", 30, "--users", 5, "--photos", photos, "--json")
+    done = command("traffic", "--requests", 30, "--users", 5, "--images", images, "--json")
     assert (done.code, done.err) == (0, "")
     summary = json.loads(done.out)
     assert (summary["requests"], summary["failed"], summary["failures"]) == (30, 0, {})
@@ -40,17 +40,17 @@ def test_every_request_is_answered_and_counted(
 
 
 def test_a_slash_at_the_end_of_the_url_is_none_too_many(
-    command: Command, running: Running, photos: Path
+    command: Command, running: Running, images: Path
 ) -> None:
     url = os.environ["SERVE_APP_URL"]
-    options = ["--requests", "5", "--photos", photos, "--url", f"{url}/"]
+    options = ["--requests", "5", "--images", images, "--url", f"{url}/"]
     assert command("traffic", *options).code == 0
 
 
 def test_users_are_invented_and_each_lives_in_one_region(
-    command: Command, running: Running, photos: Path
+    command: Command, running: Running, images: Path
 ) -> None:
-    options = ["--requests", "40", "--users", "4", "--regions", "AU, nz", "--photos", photos]
+    options = ["--requests", "40", "--users", "4", "--regions", "AU, nz", "--images", images]
     assert command("traffic", *options).code == 0
     exposures = running.service.exposures()
     assert len(exposures) == 40
@@ -60,9 +60,9 @@ def test_users_are_invented_and_each_lives_in_one_region(
 
 
 def test_the_same_seed_draws_the_same_requests(
-    command: Command, running: Running, photos: Path
+    command: Command, running: Running, images: Path
 ) -> None:
-    options = ["--requests", "15", "--clients", "1", "--photos", photos, "--seed"]
+    options = ["--requests", "15", "--clients", "1", "--images", images, "--seed"]
     for seed in ("5", "5", "6"):
         assert command("traffic", *options, seed).code == 0
     drawn = [(e.user, e.region, e.label) for e in running.service.exposures()]
@@ -71,10 +71,10 @@ def test_the_same_seed_draws_the_same_requests(
 
 
 def test_failures_are_counted_by_what_was_said(
-    command: Command, running: Running, photos: Path
+    command: Command, running: Running, images: Path
 ) -> None:
     running.service.pools.script += [Busy("full")] * 3
-    done = command("traffic", "--requests", 10, "--photos", photos)
+    done = command("traffic", "--requests", 10, "--images", images)
     assert done.code == 1
     assert done.err == "3 x 429: full\n"
     assert "10 requests in" in done.out
@@ -82,7 +82,7 @@ def test_failures_are_counted_by_what_was_said(
 
 
 def test_the_proxys_own_text_is_a_failure_like_any_other(
-    command: Command, serve: Serve, photos: Path
+    command: Command, serve: Serve, images: Path
 ) -> None:
     """Such as while the application is torn down."""
 
@@ -95,12 +95,12 @@ def test_the_proxys_own_text_is_a_failure_like_any_other(
     serve(
         Starlette(routes=[Route("/v1/rule", rule), Route("/v1/classify", gone, methods=["POST"])])
     )
-    done = command("traffic", "--requests", 4, "--photos", photos, "--json")
+    done = command("traffic", "--requests", 4, "--images", images, "--json")
     assert done.code == 1
     summary = json.loads(done.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert summary["failures"] == {"404: Path '/v1/classify' not found.": 4}
     assert summary["latency_ms"] == {"p50": None, "p95": None, "p99": None}
-    assert "p50 -, p95 -" in command("traffic", "--requests", 1, "--photos", photos).out
+    assert "p50 -, p95 -" in command("traffic", "--requests", 1, "--images", images).out
 
 
 @pytest.mark.parametrize("regions", ["", ",", "Mars", "AU,XX"])
@@ -113,14 +113,14 @@ def test_what_is_no_country_is_a_usage_error(command: Command, regions: str) -> 
 def test_a_folder_without_classes_is_told_in_one_line(
     command: Command, running: Running, tmp_path: Path
 ) -> None:
-    done = command("traffic", "--photos", tmp_path / "none")
+    done = command("traffic", "--images", tmp_path / "none")
     assert done.code == 1
     assert done.err.startswith(f"Error: {tmp_path}/none is not a folder")
 
 
 def test_drawings_are_of_every_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "DRAWINGS_A_LABEL", 3)
-    drawn = pictures.drawings(seed=3)
+    monkeypatch.setattr(traffic_images, "IMAGES_PER_LABEL", 3)
+    drawn = traffic_images.synthetic_images(seed=3)
     assert {(p.truth, p.media_type) for p in drawn} == {
         (label, "image/png") for label in ("cat", "dog", "koala")
     }

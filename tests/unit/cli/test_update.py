@@ -150,7 +150,9 @@ class TestRecreate:
             "Error: not recreated after 0.3 s; see serve-app status",
         ]
 
-    @pytest.mark.parametrize("recreated", [None, {"state": "done", "gap_s": 1.0, "revision": 9}])
+    @pytest.mark.parametrize(
+        "recreated", [None, {"state": "done", "downtime_s": 1.0, "revision": 9}]
+    )
     def test_another_controller_knows_no_gap(
         self,
         command: Command,

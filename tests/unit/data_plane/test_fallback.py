@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 
 from models.preprocess import Pixels
-from serve_app.data_plane.pictures import EncodedPicture
-from serve_app.data_plane.plane import Prediction
-from serve_app.data_plane.pools import LATE_S, Answer, CannotAnswer, OtherSide
+from serve_app.data_plane.images import EncodedImage
+from serve_app.data_plane.plane import ClassifyResult
+from serve_app.data_plane.pools import LATE_S, Prediction, Unavailable, WrongInputSize
 from serve_app.domain import Context, Exposure, Pool, Reason
-from serve_app.errors import BadPicture, Busy, NotReady, Problem, TooSlow
+from serve_app.errors import Busy, NotReady, Problem, TooSlow, UnusableImage
 from serve_app.trace import Trace
 from tests.unit.recording.fakes import until
-from tests.unit.service import AB, PARALLEL, ROLLING, SINGLE, Service, expected, picture
+from tests.unit.service import AB, PARALLEL, ROLLING, SINGLE, Service, expected, image
 
-CAT, DOG, KOALA = picture("cat"), picture("dog"), picture("koala")
+CAT, DOG, KOALA = image("cat"), image("dog"), image("koala")
 SAYS_V1 = ("cat", "dog")[int(expected("v1", KOALA).argmax())]  # of the koala
 EVERYBODY = AB | {"weight": 1.0}
 TRIALS = [PARALLEL, ROLLING, EVERYBODY]
 TAGGED = Context("r-1", user="u" * 32, region="AU", tag=True)
-OTHER_VERSION = Answer("v1", ("cat", "dog"), np.array([[0.5, 0.5]], np.float32), 1.0)
+OTHER_VERSION = Prediction("v1", ("cat", "dog"), np.array([[0.5, 0.5]], np.float32), 1.0)
 FAILURES: list[tuple[Any, str]] = [
     (NotReady("gone"), "not_ready"),
     (TooSlow("15 s"), "too_slow"),
@@ -32,8 +32,8 @@ FAILURES: list[tuple[Any, str]] = [
     (Busy("full"), "busy"),
     (Problem("it crashed"), "internal"),
     (RuntimeError("nobody foresaw this"), "internal"),
-    (CannotAnswer("v2 cannot be loaded"), "not_ready"),
-    (OtherSide("v2", 32), "not_ready"),
+    (Unavailable("v2 cannot be loaded"), "not_ready"),
+    (WrongInputSize("v2", 32), "not_ready"),
     (OTHER_VERSION, "not_ready"),
 ]
 names = [f"{type(fate).__name__}" for fate, _ in FAILURES]
@@ -43,11 +43,11 @@ kinds = [rule["kind"] for rule in TRIALS]
 async def classify(
     service: Service,
     context: Context = TAGGED,
-    pictures: tuple[bytes, ...] = (KOALA,),
+    images: tuple[bytes, ...] = (KOALA,),
     trace: Trace | None = None,
-) -> Prediction:
+) -> ClassifyResult:
     return await service.plane.classify(
-        [EncodedPicture(data) for data in pictures],
+        [EncodedImage(data) for data in images],
         context,
         trace or Trace("r-1", "POST", "/v1/classify"),
         started=0,
@@ -74,7 +74,7 @@ def test_whatever_the_candidate_meets_stable_answers_and_the_candidate_is_blamed
     reason = "split" if rule is EVERYBODY else "tagged"
     assert facts(exposure) == (reason, "v2", "v1", code)
     assert (exposure.label, exposure.user, exposure.region) == (SAYS_V1, "u" * 32, "AU")
-    opened = service.identity.open(prediction.prediction_ids[0])
+    opened = service.id_codec.decode(prediction.prediction_ids[0])
     assert (opened.version, opened.label, opened.sequence) == ("v2", SAYS_V1, 1)
 
 
@@ -112,7 +112,7 @@ def test_a_candidate_that_is_gone_is_left_before_its_time_is_up(service: Service
     service.pools.hidden = {"v2"}
 
     async def timed() -> float:
-        watching = asyncio.create_task(service.plane.watch.run())
+        watching = asyncio.create_task(service.plane.breaker.run())
         began = asyncio.get_running_loop().time()
         prediction = await classify(service)
         assert prediction.answer.version == "v1"
@@ -132,7 +132,7 @@ def test_a_candidate_that_is_down_is_not_even_asked(service: Service) -> None:
 
 
 def test_a_tag_before_the_candidate_was_ever_ready_falls_back_as_well(service: Service) -> None:
-    service.obey(**PARALLEL)
+    service.apply_rule(**PARALLEL)
     assert service.run(classify(service)).plan.reason is Reason.FALLBACK
     assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
 
@@ -160,21 +160,21 @@ def test_the_trace_tells_of_the_fallback(service: Service) -> None:
     assert (trace.assigned, trace.served, trace.model_ms) == ("v2", "v1", 1.5)
 
 
-def test_a_picture_that_cannot_be_read_is_no_fallback_and_no_exposure(service: Service) -> None:
+def test_an_image_that_cannot_be_read_is_no_fallback_and_no_exposure(service: Service) -> None:
     """Nobody's broken file fails a canary."""
     service.try_out(**PARALLEL)
-    with pytest.raises(BadPicture):
-        service.run(classify(service, pictures=(KOALA[:1000],)))
+    with pytest.raises(UnusableImage):
+        service.run(classify(service, images=(KOALA[:1000],)))
     assert service.pools.calls == []
     assert service.exposures() == []
 
 
-def test_a_picture_that_breaks_only_at_the_candidates_size_is_no_fallback(
+def test_an_image_that_breaks_only_at_the_candidates_size_is_no_fallback(
     service: Service,
 ) -> None:
     service.try_out(**PARALLEL)
-    service.pools.fates["v2"] = BadPicture("broken_image", "its end is missing")
-    with pytest.raises(BadPicture):
+    service.pools.fates["v2"] = UnusableImage("broken_image", "its end is missing")
+    with pytest.raises(UnusableImage):
         service.run(classify(service))
     assert [call.pool for call in service.pools.calls] == [Pool.CANDIDATE]
     assert [facts(e) for e in service.exposures()] == [("tagged", "v2", None, "broken_image")]
@@ -211,7 +211,7 @@ def test_a_client_that_hangs_up_during_the_candidates_call_asks_stable_for_nothi
     service.run(hang_up())
     assert [call.pool for call in service.pools.calls] == [Pool.CANDIDATE]
     assert [facts(e) for e in service.exposures()] == [("tagged", "v2", None, "client_gone")]
-    assert service.plane.watch.up
+    assert service.plane.breaker.is_closed
 
 
 def test_a_client_that_hangs_up_during_the_fallback_is_recorded_once(service: Service) -> None:
@@ -228,13 +228,13 @@ def test_a_client_that_hangs_up_during_the_fallback_is_recorded_once(service: Se
     assert [facts(e) for e in service.exposures()] == [("tagged", "v2", None, "client_gone")]
 
 
-def test_pictures_of_one_request_fall_back_together(service: Service) -> None:
+def test_images_of_one_request_fall_back_together(service: Service) -> None:
     service.try_out(**PARALLEL)
     service.pools.fates["v2"] = NotReady("gone")
-    prediction = service.run(classify(service, pictures=(CAT, DOG, KOALA)))
+    prediction = service.run(classify(service, images=(CAT, DOG, KOALA)))
     assert len(prediction.answer.probabilities) == 3
     assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")] * 3
-    opened = [service.identity.open(name) for name in prediction.prediction_ids]
+    opened = [service.id_codec.decode(name) for name in prediction.prediction_ids]
     assert [(p.sequence, p.label, p.version) for p in opened] == [
         (1, "cat", "v2"),
         (2, "dog", "v2"),
@@ -246,7 +246,7 @@ def test_pictures_of_one_request_fall_back_together(service: Service) -> None:
 def test_a_pin_falls_back_on_nobody(service: Service, rule: dict[str, Any]) -> None:
     """Who asks for a version wants that one."""
     pinned = rule | {"allow_pin": True}
-    service.obey(**pinned) if rule is SINGLE else service.try_out(**pinned)
+    service.apply_rule(**pinned) if rule is SINGLE else service.try_out(**pinned)
     service.pools.fates["v2"] = TooSlow("15 s")
     with pytest.raises(TooSlow):
         service.run(classify(service, replace(TAGGED, pin="v2")))
@@ -262,7 +262,7 @@ def test_stable_falls_back_on_nobody(service: Service) -> None:
     assert [facts(e) for e in service.exposures()] == [("tagged", "v1", None, "busy")]
 
 
-def test_the_pictures_are_made_in_the_size_of_whoever_answers(service: Service) -> None:
+def test_the_images_are_made_in_the_size_of_whoever_answers(service: Service) -> None:
     service.pools.sides["v2"] = 56
     service.try_out(**PARALLEL)
     assert service.run(classify(service)).answer.version == "v2"
@@ -324,12 +324,12 @@ def test_stable_that_holds_another_version_is_told_apart(service: Service, versi
 
 
 def test_a_request_of_the_rule_before_blames_no_candidate_that_is_well(service: Service) -> None:
-    """The canary ends while its picture is decoded; nor does the next candidate hear of it."""
+    """The canary ends while its image is decoded; nor does the next candidate hear of it."""
     service.try_out(**PARALLEL)
 
-    class Meanwhile(EncodedPicture):
+    class Meanwhile(EncodedImage):
         def pixels(self, side: int) -> Pixels:
-            service.obey(**SINGLE)
+            service.apply_rule(**SINGLE)
             return super().pixels(side)
 
     trace = Trace("r-1", "POST", "/v1/classify")

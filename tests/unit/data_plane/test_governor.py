@@ -22,13 +22,13 @@ seconds = st.lists(st.tuples(latencies, st.booleans()), max_size=40)
 def second(governor: Governor, latency_ms: float, answers: int = 100) -> None:
     """A second of answers that all take alike."""
     for _ in range(answers):
-        governor.answered(latency_ms)
+        governor.record_latency(latency_ms)
     governor.tick()
 
 
 def backed_off(governor: Governor) -> Governor:
     for _ in range(20):
-        governor.lagged()
+        governor.record_lag()
         governor.tick()
     assert governor.share == MIN_SHARE
     return governor
@@ -42,9 +42,9 @@ def test_the_share_stays_in_its_bounds_and_moves_as_it_may(
     for answers, lagged in seconds:
         before = governor.share
         for latency_ms in answers:
-            governor.answered(latency_ms)
+            governor.record_latency(latency_ms)
         if lagged:
-            governor.lagged()
+            governor.record_lag()
         governor.tick()
         assert MIN_SHARE <= governor.share <= 1
         halved, grown = max(MIN_SHARE, before / 2), min(1.0, before + GROWTH)
@@ -61,9 +61,9 @@ def test_it_recovers_fully_once_all_is_well(seconds: list[tuple[list[float], boo
     governor = Governor()
     for answers, lagged in seconds:
         for latency_ms in answers:
-            governor.answered(latency_ms)
+            governor.record_latency(latency_ms)
         if lagged:
-            governor.lagged()
+            governor.record_lag()
         governor.tick()
     for _ in range(10):
         governor.tick()
@@ -77,7 +77,7 @@ def test_it_begins_with_everything() -> None:
 def test_a_second_in_which_the_candidate_lagged_halves_the_share_once() -> None:
     governor = Governor()
     for _ in range(50):
-        governor.lagged()
+        governor.record_lag()
     assert governor.share == 1  # nothing happens within a second
     governor.tick()
     assert governor.share == 0.5
@@ -121,15 +121,15 @@ def test_it_is_the_p95_that_counts_not_the_slowest_nor_the_middle() -> None:
     governor = Governor()
     second(governor, 10)
     for _ in range(97):
-        governor.answered(10)
+        governor.record_latency(10)
     for _ in range(3):
-        governor.answered(1_000)
+        governor.record_latency(1_000)
     governor.tick()
     assert governor.share == 1
     for _ in range(90):
-        governor.answered(10)
+        governor.record_latency(10)
     for _ in range(10):
-        governor.answered(1_000)
+        governor.record_latency(1_000)
     governor.tick()
     assert governor.share == 0.5
 
@@ -153,7 +153,7 @@ def test_few_answers_of_one_second_do_not_add_up_with_those_of_the_next() -> Non
 
 
 def test_what_lasts_becomes_usual() -> None:
-    """A larger picture, a busier machine: the shadow is not kept out for good."""
+    """A larger image, a busier machine: the shadow is not kept out for good."""
     governor = Governor()
     second(governor, 10)
     for _ in range(8):

@@ -8,34 +8,34 @@ import numpy as np
 import pytest
 
 from models.preprocess import Pixels
-from serve_app.data_plane.pictures import EncodedPicture
-from serve_app.data_plane.plane import DataPlane, Prediction
-from serve_app.data_plane.pools import Answer, CannotAnswer, OtherSide
+from serve_app.data_plane.images import EncodedImage
+from serve_app.data_plane.plane import ClassifyResult, DataPlane
+from serve_app.data_plane.pools import Prediction, Unavailable, WrongInputSize
 from serve_app.domain import Context, Exposure, Pool, Reason
 from serve_app.errors import (
     BadConfig,
-    BadPicture,
     NotReady,
     PinRefused,
     Problem,
     TooSlow,
+    UnusableImage,
 )
 from serve_app.trace import Trace
-from tests.unit.service import Call, Service, expected, picture
+from tests.unit.service import Call, Service, expected, image
 
-CAT, DOG = picture("cat"), picture("dog")
+CAT, DOG = image("cat"), image("dog")
 STABLE_112 = Call(Pool.STABLE, None, (1, 112, 112, 3))
 
 
 def classify(
     service: Service,
-    pictures: Sequence[bytes] = (CAT,),
+    images: Sequence[bytes] = (CAT,),
     trace: Trace | None = None,
     **context: str,
-) -> Prediction:
+) -> ClassifyResult:
     return service.run(
         service.plane.classify(
-            [EncodedPicture(data) for data in pictures],
+            [EncodedImage(data) for data in images],
             Context("r-1", **context),  # type: ignore[arg-type]
             trace or Trace("r-1", "POST", "/v1/classify"),
             time.perf_counter(),
@@ -49,7 +49,7 @@ class TestAnswers:
         assert (prediction.answer.version, prediction.answer.labels) == ("v1", ("cat", "dog"))
         assert np.array_equal(prediction.answer.probabilities, expected("v1", CAT))
 
-    def test_pictures_of_one_request_travel_together_and_stay_in_order(
+    def test_images_of_one_request_travel_together_and_stay_in_order(
         self, service: Service
     ) -> None:
         prediction = classify(service, [CAT, DOG, CAT])
@@ -61,7 +61,7 @@ class TestAnswers:
 
     def test_a_prediction_id_tells_us_what_it_is_of(self, service: Service) -> None:
         (one,), (other,) = (classify(service).prediction_ids for _ in range(2))
-        opened = [service.identity.open(prediction_id) for prediction_id in (one, other)]
+        opened = [service.id_codec.decode(prediction_id) for prediction_id in (one, other)]
         assert [(p.sequence, p.version, p.rule_id) for p in opened] == [
             (1, "v1", service.plane.rule.rule_id),
             (2, "v1", service.plane.rule.rule_id),
@@ -72,11 +72,11 @@ class TestAnswers:
         classify(service, [CAT, DOG], trace, user="u" * 32, region="AU")
         assert (trace.rule, trace.rule_id) == ("single", service.plane.rule.rule_id)
         assert (trace.reason, trace.assigned, trace.served) == ("static", "v1", "v1")
-        assert (trace.user, trace.region, trace.pictures) == ("u" * 32, "AU", 2)
+        assert (trace.user, trace.region, trace.images) == ("u" * 32, "AU", 2)
         assert trace.model_ms == 1.5
 
 
-class TestRequestsOfSeveralPictures:
+class TestRequestsOfSeveralImages:
     def test_they_are_no_unit_by_themselves(self, service: Service) -> None:
         """One draw decides for all of them, and they would count as many."""
         service.try_out(kind="ab_test", control="v1", treatment="v2", weight=1, experiment="e")
@@ -90,7 +90,7 @@ class TestRequestsOfSeveralPictures:
 
 
 class TestExposures:
-    def test_an_answer_leaves_an_exposure_for_each_picture(self, service: Service) -> None:
+    def test_an_answer_leaves_an_exposure_for_each_image(self, service: Service) -> None:
         before_ms = time.time_ns() // 1_000_000
         classify(service, [CAT, DOG], user="u" * 32, session="s" * 32, region="AU")
         one, other = service.exposures()
@@ -118,7 +118,7 @@ class TestExposures:
         assert before_ms <= one.at_ms <= time.time_ns() // 1_000_000
         assert 0 < one.latency_ms < 60_000
 
-    def test_a_failure_is_recorded_with_its_code_for_every_picture(self, service: Service) -> None:
+    def test_a_failure_is_recorded_with_its_code_for_every_image(self, service: Service) -> None:
         service.pools.script.append(TooSlow("no answer in 15 s"))
         with pytest.raises(TooSlow):
             classify(service, [CAT, DOG])
@@ -131,8 +131,8 @@ class TestExposures:
         self, service: Service
     ) -> None:
         """Else a crashing version would look perfect."""
-        service.obey(allow_pin=True)
-        service.pools.script.append(CannotAnswer("v2 cannot be loaded"))
+        service.apply_rule(allow_pin=True)
+        service.pools.script.append(Unavailable("v2 cannot be loaded"))
         with pytest.raises(NotReady, match="v2 cannot be loaded"):
             classify(service, pin="v2")
         (exposure,) = service.exposures()
@@ -149,33 +149,33 @@ class TestExposures:
             classify(service)
         assert [e.error for e in service.exposures()] == ["internal"]
 
-    def test_a_broken_picture_is_no_exposure_and_reaches_no_pool(self, service: Service) -> None:
-        for pictures in ([CAT[:1000]], [CAT, b"no picture"], [b""]):
-            with pytest.raises(BadPicture):
-                classify(service, pictures)
+    def test_a_broken_image_is_no_exposure_and_reaches_no_pool(self, service: Service) -> None:
+        for images in ([CAT[:1000]], [CAT, b"no image"], [b""]):
+            with pytest.raises(UnusableImage):
+                classify(service, images)
         assert service.pools.calls == []
         assert service.exposures() == []
 
-    def test_a_broken_picture_of_several_is_told_with_its_kind(self, service: Service) -> None:
-        with pytest.raises(BadPicture) as caught:
+    def test_a_broken_image_of_several_is_told_with_its_kind(self, service: Service) -> None:
+        with pytest.raises(UnusableImage) as caught:
             classify(service, [CAT, b""])
         assert (caught.value.code, caught.value.status) == ("empty_image", 422)
 
 
 class TestSizes:
-    def test_pictures_are_prepared_again_when_the_replica_takes_another_size(
+    def test_images_are_prepared_again_when_the_replica_takes_another_size(
         self, service: Service
     ) -> None:
         """The versions of a pool change one by one while it is updated."""
-        answer = Answer("v2", ("cat", "dog"), np.array([[0.25, 0.75]], np.float32), 1.0)
-        service.pools.script += [OtherSide("v2", 64), answer]
+        answer = Prediction("v2", ("cat", "dog"), np.array([[0.25, 0.75]], np.float32), 1.0)
+        service.pools.script += [WrongInputSize("v2", 64), answer]
         assert classify(service).answer is answer
         sides = [call.shape for call in service.pools.calls]
         assert sides == [(1, 112, 112, 3), (1, 64, 64, 3)]
         assert [call.version for call in service.pools.calls] == [None, "v2"]
 
     def test_the_size_is_remembered(self, service: Service) -> None:
-        service.pools.script += [OtherSide("v2", 64), OtherSide("v2", 64)]
+        service.pools.script += [WrongInputSize("v2", 64), WrongInputSize("v2", 64)]
         with pytest.raises(NotReady):
             classify(service)
         classify(service)  # answers with its own size, 112, again
@@ -183,7 +183,11 @@ class TestSizes:
         assert sides == [112, 64, 64, 112]
 
     def test_it_is_tried_again_only_once(self, service: Service) -> None:
-        service.pools.script += [OtherSide("v2", 64), OtherSide("v2", 112), OtherSide("v2", 64)]
+        service.pools.script += [
+            WrongInputSize("v2", 64),
+            WrongInputSize("v2", 112),
+            WrongInputSize("v2", 64),
+        ]
         with pytest.raises(NotReady, match="the versions of the pool change just now"):
             classify(service)
         assert len(service.pools.calls) == 2
@@ -192,7 +196,7 @@ class TestSizes:
 
 class TestPins:
     def test_an_allowed_pin_is_answered_by_its_version(self, service: Service) -> None:
-        service.obey(allow_pin=True)
+        service.apply_rule(allow_pin=True)
         prediction = classify(service, pin="v2")
         assert prediction.plan.reason is Reason.PINNED
         assert service.pools.calls == [Call(Pool.STABLE, "v2", (1, 112, 112, 3))]
@@ -212,11 +216,12 @@ class TestRules:
         plane = DataPlane(
             service.pools,
             service.recorder,
-            service.identity,
-            service.seal,
+            service.pseudonymizer,
+            service.id_codec,
+            service.image_cipher,
             service.plane.versions,
         )
-        assert not plane.is_ruled
+        assert not plane.has_rule
         with pytest.raises(NotReady, match=r"^no rule is in force: deploy a good one$"):
             _ = plane.rule
         plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
@@ -235,17 +240,17 @@ class TestRules:
 
     def test_a_good_rule_ends_a_rejection(self, service: Service) -> None:
         service.plane.refuse(BadConfig("rule.stable", "is v9"))
-        service.obey(stable="v2")
+        service.apply_rule(stable="v2")
         assert service.plane.rejection is None
         assert service.plane.rule.versions == {"stable": "v2"}
 
     def test_an_adoption_is_recorded_when_the_rule_changes_and_only_then(
         self, service: Service
     ) -> None:
-        service.obey()
-        service.obey(stable="v2")
+        service.apply_rule()
+        service.apply_rule(stable="v2")
         changed = service.plane.rule
-        service.obey(stable="v2")
+        service.apply_rule(stable="v2")
         classify(service)
         adoptions, (exposure,) = service.recorded()
         assert [adoption.rule for adoption in adoptions[1:]] == [changed.canonical()]
@@ -255,9 +260,9 @@ class TestRules:
     def test_a_request_keeps_the_rule_under_which_it_began(self, service: Service) -> None:
         began = service.plane.rule
 
-        class Meanwhile(EncodedPicture):
+        class Meanwhile(EncodedImage):
             def pixels(self, side: int) -> Pixels:
-                service.obey(stable="v2")
+                service.apply_rule(stable="v2")
                 return super().pixels(side)
 
         trace = Trace("r-1", "POST", "/v1/classify")

@@ -126,7 +126,7 @@ class TestCheck:
     def test_what_a_deployment_obeys_must_be_said(
         self, document: dict[str, Any], name: str, how: str
     ) -> None:
-        """Serve would not ask a replica that is born without, and it would obey nothing."""
+        """Serve would not ask a replica that is born without, and it would apply_rule nothing."""
         (deployment,) = [d for d in animals(document)["deployments"] if d["name"] == name]
         if how == "deployment":
             animals(document)["deployments"].remove(deployment)
@@ -167,8 +167,8 @@ class TestCheck:
             (
                 1,
                 "deployments",
-                [{"name": "Consol", "max_ongoing_requests": 3}],
-                "control.Consol is none of Controller, Console",
+                [{"name": "ControlAp", "max_ongoing_requests": 3}],
+                "control.ControlAp is none of Controller, ControlApi",
             ),
         ],
     )

@@ -11,7 +11,7 @@ import pytest
 
 from models import registry
 from serve_app.deployment import config
-from serve_app.deployment.composition import data_plane, deployment, with_rule
+from serve_app.deployment.apply_rule import data_plane, deployment, with_rule
 from serve_app.deployment.scaling import pool_scaling
 from serve_app.lifecycle.up import BASE
 

@@ -88,19 +88,19 @@ def play(world: World, rng: np.random.Generator) -> Visits:
 
 
 def sent(
-    rng: np.random.Generator, users: int, pictures: int, share: float, alike: float
+    rng: np.random.Generator, users: int, images: int, share: float, alike: float
 ) -> tuple[Ints, Floats]:
-    """[pictures]: who sent each, some a hundred times as much as others, and whether it is a koala.
+    """[images]: who sent each, some a hundred times as much as others, and whether it is a koala.
 
     Args:
-        alike: The intraclass correlation: 0 if the pictures of a user are independent, 1 if all of
+        alike: The intraclass correlation: 0 if the images of a user are independent, 1 if all of
             them show the same animal.
     """
     activity = rng.lognormal(0, 1.2, users)
-    unit = rng.choice(users, pictures, p=activity / activity.sum()) + 1
+    unit = rng.choice(users, images, p=activity / activity.sum()) + 1
     if alike == 1:
         own = (rng.random(users) < share).astype(float)
     else:
         precision = (1 - alike) / alike if alike else 1e9
         own = rng.beta(share * precision, (1 - share) * precision, users)
-    return unit, (rng.random(pictures) < own[unit - 1]).astype(float)
+    return unit, (rng.random(images) < own[unit - 1]).astype(float)

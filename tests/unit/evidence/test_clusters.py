@@ -1,4 +1,4 @@
-"""How much the pictures of one unit tell, by hand and by chance."""
+"""How much the images of one unit tell, by hand and by chance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.evidence.clusters import NOBODY, by_unit, design_effect, pictures_per_unit
+from serve_app.evidence.clusters import NOBODY, by_unit, design_effect, images_per_unit
 from tests.unit.evidence.simulation import sent
 
 
@@ -17,12 +17,12 @@ def effect(*rows: tuple[int, float, float]) -> float:
     return design_effect(np.array(unit), np.array(trials, float), np.array(successes, float))
 
 
-def test_a_picture_of_a_user_who_sends_much_is_one_of_many() -> None:
-    """One user sent 9 pictures in two rows, another one: of ten pictures, nine are one of nine."""
-    assert pictures_per_unit(np.array([7, 7, 8]), np.array([4.0, 5.0, 1.0])) == pytest.approx(8.2)
-    assert pictures_per_unit(np.array([1, 2]), np.array([1.0, 1.0])) == 1
-    assert pictures_per_unit(np.array([NOBODY]), np.array([50.0])) == 1
-    assert pictures_per_unit(np.array([], int), np.array([])) == 1
+def test_an_image_of_a_user_who_sends_much_is_one_of_many() -> None:
+    """One user sent 9 images in two rows, another one: of ten images, nine are one of nine."""
+    assert images_per_unit(np.array([7, 7, 8]), np.array([4.0, 5.0, 1.0])) == pytest.approx(8.2)
+    assert images_per_unit(np.array([1, 2]), np.array([1.0, 1.0])) == 1
+    assert images_per_unit(np.array([NOBODY]), np.array([50.0])) == 1
+    assert images_per_unit(np.array([], int), np.array([])) == 1
 
 
 def test_by_unit() -> None:
@@ -32,14 +32,14 @@ def test_by_unit() -> None:
     assert (named.tolist(), one.tolist(), other.tolist()) == ([1, 0, 1, 1], [3, 5], [1, 2])
 
 
-def test_independent_pictures_have_none() -> None:
+def test_independent_images_have_none() -> None:
     assert effect((NOBODY, 1000, 300)) == pytest.approx(1, abs=0.01)
     unit, koala = sent(np.random.default_rng(1), 5_000, 20_000, 0.3, alike=0)
     assert design_effect(unit, np.ones(len(unit)), koala) == pytest.approx(1, abs=0.1)
 
 
 def test_users_with_one_animal_count_as_one_each() -> None:
-    """Forty users with 25 pictures each, a quarter of them of koalas."""
+    """Forty users with 25 images each, a quarter of them of koalas."""
     rows = [(n, 25, 25 * (n % 4 == 0)) for n in range(1, 41)]
     assert effect(*rows) == pytest.approx(25, rel=0.02)
 
@@ -50,7 +50,7 @@ def test_without_any_difference_nobody_knows_how_alike_they_are(successes: int) 
 
 
 def test_differences_inside_of_units_tell() -> None:
-    """One koala in the pictures of each user: they are not alike at all."""
+    """One koala in the images of each user: they are not alike at all."""
     found = [effect(*((n, 25, n <= koalas) for n in range(1, 401))) for koalas in (0, 10, 100, 400)]
     assert found[0] == pytest.approx(25, rel=0.01)
     assert sorted(found, reverse=True) == found

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binom
 
-from serve_app.evidence.drift import ALPHA, divergence, drift
+from serve_app.evidence.drift import DRIFT_ALPHA, divergence, drift
 from serve_app.evidence.units import Floats
 
 tables = st.integers(1, 8).flatmap(
@@ -60,7 +60,7 @@ def test_chance_is_not_called_drift(shares: tuple[float, ...], before: int, now:
         )
     ]
     alarms = sum(d is not None and d.is_drift for d in found)
-    assert alarms <= binom.ppf(0.999, pairs, 3 * ALPHA)
+    assert alarms <= binom.ppf(0.999, pairs, 3 * DRIFT_ALPHA)
     assert np.mean([d is not None and d.divergence > d.noise / 10 for d in found]) > 0.15
 
 
@@ -89,7 +89,7 @@ def test_nothing_came() -> None:
 
 
 def test_a_class_that_was_never_seen_is_drift_when_it_is_not_rare() -> None:
-    """Of 300 pictures one koala may be chance, twelve may not."""
+    """Of 300 images one koala may be chance, twelve may not."""
     before = np.array([10_000.0, 10_000.0, 0.0])
     one, twelve = (drift(before, np.array([150.0, 150.0, k])) for k in (1.0, 12.0))
     assert one is not None

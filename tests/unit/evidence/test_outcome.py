@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serve_app.evidence.outcome import Assigned, Metric, Truth, Words, window_s
+from serve_app.evidence.outcome import Assigned, FeedbackRows, Metric, Truth, window_s
 
 NAN = float("nan")
 
 
-def words(*rows: dict[str, object]) -> Words:
+def words(*rows: dict[str, object]) -> FeedbackRows:
     """Rows say what differs from a word about a cat that says nothing."""
     silent: dict[str, object] = {
         "unit": 1,
@@ -25,7 +25,7 @@ def words(*rows: dict[str, object]) -> Words:
     columns = {name: np.array([row[name] for row in full]) for name in silent}
     for name in ("correct", "complaint", "rating", "delay_s"):
         columns[name] = columns[name].astype(np.float64)
-    return Words(**columns)
+    return FeedbackRows(**columns)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from serve_app.evidence.comparison import compare
 from serve_app.evidence.confidence import Interval, interval
-from serve_app.evidence.outcome import Assigned, Metric, Words
+from serve_app.evidence.outcome import Assigned, FeedbackRows, Metric
 from serve_app.evidence.preference import Line, Preference, judge, measure, prefer
 from serve_app.evidence.srm import SrmCounts, check
 from serve_app.evidence.units import Flags, Floats, UnitSums
@@ -24,10 +24,10 @@ def units(n: int) -> Assigned:
     return Assigned(np.arange(2 * n), np.zeros(2 * n, np.int64), np.arange(2 * n) >= n)
 
 
-def say(rows: list[tuple[int, str, str, float, float, float]]) -> Words:
+def say(rows: list[tuple[int, str, str, float, float, float]]) -> FeedbackRows:
     """unit, answered, label, correct, complaint, rating"""
     unit, answered, label, correct, complaint, rating = zip(*rows, strict=True)
-    return Words(
+    return FeedbackRows(
         np.array(unit, np.int64),
         np.array(answered, np.str_),
         np.array(label, np.str_),

@@ -1,4 +1,4 @@
-"""What people say of pictures, turned into who is right."""
+"""What people say of images, turned into who is right."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_every_review_is_counted_once_and_their_order_does_not_matter(
 
 
 @given(every_review)
-def test_what_a_picture_showed_does_not_decide_whether_it_counts(reviews: list[Reviewed]) -> None:
+def test_what_an_image_showed_does_not_decide_whether_it_counts(reviews: list[Reviewed]) -> None:
     told = [Reviewed(one.stable, one.candidate, "cat", one.probability) for one in reviews]
     assert disagreements(told, SHARED).left_out == disagreements(reviews, SHARED).left_out
     assert agreements(told).left_out == agreements(reviews).left_out

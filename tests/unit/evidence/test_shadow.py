@@ -30,13 +30,13 @@ LABELS = ("cat", "dog", "koala")
 
 
 def copies(*rows: tuple[int, str, str, str, float]) -> Copies:
-    minute, region, stable, candidate, pictures = zip(*rows, strict=True)
+    minute, region, stable, candidate, images = zip(*rows, strict=True)
     return Copies(
         np.array(minute, np.int64),
         np.array(region, np.str_),
         np.array(stable, np.str_),
         np.array(candidate, np.str_),
-        np.array(pictures, np.float64),
+        np.array(images, np.float64),
     )
 
 
@@ -52,7 +52,7 @@ def sums(*rows: tuple[int, float, float, float]) -> tuple[Ints, Floats, Floats, 
     return np.array(unit, np.int64), pairs, total, squares
 
 
-# In the second minute two of ten pictures were copied.
+# In the second minute two of ten images were copied.
 TWO_MINUTES = copies(
     (1, "AU", "cat", "cat", 6),
     (1, "AU", "cat", "koala", 2),
@@ -64,14 +64,14 @@ THEIR_LOAD = load((1, 10, 10, 0, 0), (2, 10, 2, 7, 1))
 
 
 class TestRates:
-    def test_a_minute_counts_by_its_pictures_not_by_its_copies(self) -> None:
+    def test_a_minute_counts_by_its_images_not_by_its_copies(self) -> None:
         """Weights 1 and 5. Of shared answers 6 + 2 agree, 1 x 5 does not; koala 2 + 5 of 20."""
         agreed = agreement(TWO_MINUTES, THEIR_LOAD, SHARED)
         assert agreed.rate.estimate == pytest.approx(8 / 13)
-        assert agreed.pictures == 9
+        assert agreed.images == 9
         new = new_label_rate(TWO_MINUTES, THEIR_LOAD, SHARED)
         assert new.rate.estimate == pytest.approx(7 / 20)
-        assert new.pictures == 12
+        assert new.images == 12
 
     def test_weights_cost_certainty(self) -> None:
         """Kish: 20^2 / (10 * 1 + 2 * 25) copies at most."""
@@ -91,7 +91,7 @@ class TestRates:
         }
 
     def test_all_copied_and_independent_is_the_plain_interval(self) -> None:
-        """5,000 minutes of one picture: neither weights nor clusters change much."""
+        """5,000 minutes of one image: neither weights nor clusters change much."""
         rng = np.random.default_rng(1)
         same = rng.random(5000) < 0.9
         rows = copies(
@@ -102,8 +102,8 @@ class TestRates:
         assert found.trials == pytest.approx(5000, rel=1e-3)
         assert found.interval.low == pytest.approx(plain.interval.low, abs=1e-5)
 
-    def test_users_whose_pictures_are_alike_make_less_of_them(self) -> None:
-        """Of an effect of 5, a fifth of the pictures; only where it is."""
+    def test_users_whose_images_are_alike_make_less_of_them(self) -> None:
+        """Of an effect of 5, a fifth of the images; only where it is."""
         rows = copies((1, "AU", "cat", "koala", 500), (1, "NZ", "cat", "cat", 500))
         full = load((1, 1000, 1000, 0, 0))
         assert new_label_rate(rows, full, SHARED, 5).rate.interval == rate(100, 200).interval
@@ -130,8 +130,8 @@ class TestRates:
     def test_rows_add_up_in_any_order(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         rows = [
-            (int(rng.integers(1, 4)), "AU", *rng.choice(LABELS, 2).tolist(), float(pictures))
-            for pictures in rng.integers(1, 5, 12)
+            (int(rng.integers(1, 4)), "AU", *rng.choice(LABELS, 2).tolist(), float(images))
+            for images in rng.integers(1, 5, 12)
         ]
         loads = [(minute, 100.0, 60.0, 30.0, 10.0) for minute in (1, 2, 3)]
         halves = [(*row[:4], row[4] / 2) for row in rows] * 2
@@ -162,7 +162,7 @@ def test_shedding_in_busy_minutes_leaves_no_bias() -> None:
         loads.append((minute, answered, copied, answered - copied, 0))
         truth, total = truth + koalas, total + answered
     found = new_label_rate(copies(*rows), load(*loads), SHARED)
-    naive = sum(row[4] for row in rows if row[3] == "koala") / found.pictures
+    naive = sum(row[4] for row in rows if row[3] == "koala") / found.images
     assert truth / total in found.rate.interval
     assert found.rate.estimate == pytest.approx(truth / total, abs=0.01)
     assert naive > truth / total + 0.1
@@ -181,15 +181,15 @@ def test_the_hijack_rate_is_known_from_reviews_alone() -> None:
 
 
 class TestLatency:
-    def test_of_nobody_every_picture_stands_alone(self) -> None:
+    def test_of_nobody_every_image_stands_alone(self) -> None:
         d = np.random.default_rng(3).lognormal(1, 1, 4000) - 2
         mean, found = latency_difference(*sums((0, len(d), d.sum(), (d**2).sum())))
         assert mean == pytest.approx(d.mean())
         expected = confidence_sequence(d.mean(), d.var(ddof=1) / len(d), len(d))
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
-    def test_a_user_is_one_however_many_pictures_there_are(self) -> None:
-        """Each user has a latency of his own: of ten pictures in two rows no more is known."""
+    def test_a_user_is_one_however_many_images_there_are(self) -> None:
+        """Each user has a latency of his own: of ten images in two rows no more is known."""
         d = np.random.default_rng(4).normal(2, 1, 300)
         once = latency_difference(*sums(*((n, 1, x, x * x) for n, x in enumerate(d, 1))))
         often = latency_difference(
@@ -234,7 +234,7 @@ class TestLoad:
         assert found.peak_copied == pytest.approx(280 / 300)
         assert not found.is_established
         assert found.sentence == (
-            "Not established: in the peak minute, of 300 pictures, 93.3 % were copied; 95 % are"
+            "Not established: in the peak minute, of 300 images, 93.3 % were copied; 95 % are"
             " needed to say that the candidate carries the load."
         )
 
@@ -250,22 +250,22 @@ class TestLoad:
     def test_nothing_came(self) -> None:
         found = load_report(load((1, 0, 0, 0, 0)))
         assert not found.is_established
-        assert found.sentence == "Not established: there was no picture to copy."
+        assert found.sentence == "Not established: there was no image to copy."
 
 
 class TestRefused:
-    def test_more_copies_than_pictures(self) -> None:
+    def test_more_copies_than_images(self) -> None:
         with pytest.raises(ValueError, match="minute 2 has more copies"):
             agreement(TWO_MINUTES, load((1, 10, 10, 0, 0), (2, 1, 1, 0, 0)), SHARED)
         with pytest.raises(ValueError, match="minute 2 has more copies"):
             agreement(TWO_MINUTES, load((1, 10, 10, 0, 0)), SHARED)
 
-    def test_more_outcomes_than_pictures(self) -> None:
+    def test_more_outcomes_than_images(self) -> None:
         with pytest.raises(ValueError, match="than answered"):
             load((1, 10, 9, 1, 1))
 
     def test_negative_counts(self) -> None:
         with pytest.raises(ValueError, match="shed is negative"):
             load((1, 10, 1, -1, 1))
-        with pytest.raises(ValueError, match="pictures is negative"):
+        with pytest.raises(ValueError, match="images is negative"):
             copies((1, "", "cat", "cat", -1))

@@ -27,11 +27,11 @@ from serve_app.evidence.confidence import (
     proportion_sequence,
     share_difference,
 )
-from serve_app.evidence.outcome import Assigned, Words
+from serve_app.evidence.outcome import Assigned, FeedbackRows
 from serve_app.evidence.paired import paired
 from serve_app.evidence.power import detectable, power
 from serve_app.evidence.preference import judge, measure, prefer
-from serve_app.evidence.srm import ALPHA, CONCENTRATIONS, SrmCounts, check, log_evidence
+from serve_app.evidence.srm import CONCENTRATIONS, SRM_ALPHA, SrmCounts, check, log_evidence
 from serve_app.evidence.units import Floats, Ints, UnitSums, unit_share
 from serve_app.evidence.verdict import Finding
 from tests.unit.evidence.simulation import FEEDBACK, World, play, sent
@@ -164,17 +164,17 @@ class TestSrm:
     def test_true_weights(self) -> None:
         """20,000 experiments; chi-square at each look for comparison."""
         p = self.p(daily=300, loss=0, runs=20_000, seed=6)
-        false = float((p < ALPHA).any(axis=1).mean())
-        print(f"SRM, seed 6: {false:.4f} false alarms at {ALPHA}")
+        false = float((p < SRM_ALPHA).any(axis=1).mean())
+        print(f"SRM, seed 6: {false:.4f} false alarms at {SRM_ALPHA}")
         assert 0.0005 < false <= 0.01
 
     def test_chi_square_would_cry_wolf(self) -> None:
         rng = np.random.default_rng(6)
         treatment = rng.binomial(300, 0.5, (20_000, self.LOOKS)).cumsum(axis=1)
         n = 300 * np.arange(1, self.LOOKS + 1)
-        alarms = np.abs(treatment - n / 2) / np.sqrt(n / 4) > stats.norm.isf(ALPHA / 2)
+        alarms = np.abs(treatment - n / 2) / np.sqrt(n / 4) > stats.norm.isf(SRM_ALPHA / 2)
         naive = float(alarms.any(axis=1).mean())
-        print(f"SRM by chi-square, seed 6: {naive:.4f} false alarms at {ALPHA}")
+        print(f"SRM by chi-square, seed 6: {naive:.4f} false alarms at {SRM_ALPHA}")
         assert naive > 0.05
 
     def test_a_loss_is_found(self) -> None:
@@ -185,7 +185,7 @@ class TestSrm:
         found = np.mean([check([SrmCounts(1, 20_000 - t, t, 0.5)]).is_invalid for t in treatment])
         print(f"52 for 50 % of 20,000 units, seed 7: found {found:.3f}")
         assert found > 0.9
-        lost = float((self.p(2000, 0.05, 1000, 8)[:, -1] < ALPHA).mean())
+        lost = float((self.p(2000, 0.05, 1000, 8)[:, -1] < SRM_ALPHA).mean())
         print(f"5 % of treatment lost, of 60,000 units, seed 8: found {lost:.3f}")
         assert lost > 0.85
 
@@ -310,7 +310,7 @@ class TestPreference:
 
 def invented_test(
     rng: np.random.Generator, users: int, koalas_right: float, hijacked: float, failing: float
-) -> tuple[Assigned, Words]:
+) -> tuple[Assigned, FeedbackRows]:
     """One answer a user, and a complaint from a quarter of those that it failed."""
     treated, koala = rng.random(users) < 0.5, rng.random(users) < 0.1
     stolen = ~koala & treated & (rng.random(users) < hijacked)
@@ -318,7 +318,7 @@ def invented_test(
     said = ((rng.random(users) >= right) | stolen) & (rng.random(users) < FEEDBACK)
     label = np.where(rng.random(users) < 0.6, np.where(koala, "koala", "dog"), "")
     blank = np.full(int(said.sum()), np.nan)
-    words = Words(
+    words = FeedbackRows(
         unit=np.flatnonzero(said),
         answered=np.where(stolen, "koala", "cat")[said],
         label=label[said],
@@ -330,7 +330,7 @@ def invented_test(
     return Assigned(np.arange(users), np.zeros(users, np.int64), treated), words
 
 
-def known(assigned: Assigned, words: Words, units: int) -> tuple[Assigned, Words]:
+def known(assigned: Assigned, words: FeedbackRows, units: int) -> tuple[Assigned, FeedbackRows]:
     """The first units, and their words, as if all others came later."""
     first = slice(units)
     early = Assigned(assigned.unit[first], assigned.stratum[first], assigned.treated[first])
@@ -344,8 +344,8 @@ def known(assigned: Assigned, words: Words, units: int) -> tuple[Assigned, Words
 def test_rates_of_a_shadow_whose_users_send_what_is_alike(
     users: int, share: float, alike: float
 ) -> None:
-    """Few users, some of whom send a hundred times as much as others and whose pictures resemble
-    one another; ten pictures a user, 30 looks, seed 8. Taken for independent, they mislead."""
+    """Few users, some of whom send a hundred times as much as others and whose images resemble
+    one another; ten images a user, 30 looks, seed 8. Taken for independent, they mislead."""
     rng = np.random.default_rng(8)
     missed = {"ours": 0, "independent": 0}
     for _ in range(RUNS):
@@ -362,7 +362,7 @@ def test_rates_of_a_shadow_whose_users_send_what_is_alike(
 
 
 def rate_of(unit: Ints, success: Floats, is_by_unit: bool) -> Interval:
-    """Where the rate lies, of pictures in a row, one a row."""
+    """Where the rate lies, of images in a row, one a row."""
     tried = np.ones(len(unit))
     effect = design_effect(unit, tried, success) if is_by_unit else 1.0
     return proportion_sequence(float(success.sum()) / effect, len(unit) / effect)

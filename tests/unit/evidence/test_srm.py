@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from serve_app.evidence.srm import (
-    ALPHA,
     CONCENTRATIONS,
+    SRM_ALPHA,
     SrmCounts,
     check,
     check_slices,
@@ -94,7 +94,7 @@ def test_slices_are_corrected_for_their_number() -> None:
     found = check_slices(slices)
     alone = check(slices["AU"])
     assert found["AU"].p == pytest.approx(10 * alone.p)
-    assert alone.p < ALPHA < found["AU"].p
+    assert alone.p < SRM_ALPHA < found["AU"].p
     assert found["0"].p == 1
 
 

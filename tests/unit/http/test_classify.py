@@ -7,11 +7,11 @@ import pytest
 from starlette.types import Message
 
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
-from serve_app.http import bodies
-from serve_app.http.bodies import MAX_BODY_BYTES, PICTURE_TYPES
-from tests.unit.service import Service, expected, picture
+from serve_app.http import body_limits
+from serve_app.http.body_limits import IMAGE_TYPES, MAX_BODY_BYTES
+from tests.unit.service import Service, expected, image
 
-CAT = picture("cat")
+CAT = image("cat")
 KINDS = {
     "image/jpeg": "JPEG",
     "image/png": "PNG",
@@ -30,9 +30,9 @@ def form(content: bytes, field: str = "image", boundary: str = "limit") -> bytes
 
 
 class TestAnswers:
-    @pytest.mark.parametrize("media_type", PICTURE_TYPES)
-    def test_every_kind_of_picture_is_answered(self, service: Service, media_type: str) -> None:
-        content = picture("dog", kind=KINDS[media_type])
+    @pytest.mark.parametrize("media_type", IMAGE_TYPES)
+    def test_every_kind_of_image_is_answered(self, service: Service, media_type: str) -> None:
+        content = image("dog", kind=KINDS[media_type])
         answer = service.classify(content, media_type).json()
         cat, dog = (float(share) for share in expected("v1", content)[0])
         assert answer["probabilities"] == pytest.approx({"cat": cat, "dog": dog}, abs=1e-6)
@@ -48,25 +48,25 @@ class TestAnswers:
         assert response.headers["x-served-version"] == "v1"
         assert response.headers["x-assignment-reason"] == "static"
         assert response.headers["x-prediction-id"] == answer["prediction_id"]
-        opened = service.identity.open(answer["prediction_id"])
+        opened = service.id_codec.decode(answer["prediction_id"])
         assert (opened.version, opened.rule_id, opened.sequence) == ("v1", rule.rule_id, 1)
 
     def test_a_blind_rule_hides_the_version_and_nothing_else(self, service: Service) -> None:
-        service.obey(reveal_version=False)
+        service.apply_rule(reveal_version=False)
         response = service.classify()
         assert "version" not in response.json()
         assert "x-served-version" not in response.headers
         assert response.json()["label"] == "cat"
         assert service.exposures()[0].served == "v1"
 
-    def test_a_form_is_answered_as_the_picture_in_it(self, service: Service) -> None:
+    def test_a_form_is_answered_as_the_image_in_it(self, service: Service) -> None:
         sent = service.ask("POST", "/v1/classify", files={"image": ("cat.png", CAT, "image/png")})
         assert sent.json()["probabilities"] == service.classify(CAT).json()["probabilities"]
 
     def test_a_form_with_a_large_photograph_is_answered(self, service: Service) -> None:
         """Above 1 MiB a form's file is spooled to disk."""
-        photo = CAT + b"\0" * (3 * 2**20)
-        assert service.ask("POST", "/v1/classify", files={"image": photo}).status_code == 200
+        image = CAT + b"\0" * (3 * 2**20)
+        assert service.ask("POST", "/v1/classify", files={"image": image}).status_code == 200
 
     def test_parameters_of_the_media_type_do_not_matter(self, service: Service) -> None:
         assert service.classify(CAT, "IMAGE/PNG; name=cat.png").status_code == 200
@@ -84,7 +84,7 @@ class TestRefusals:
         ("content", "code"),
         [
             (b"", "empty_image"),
-            (b"no picture", "unsupported_image"),
+            (b"no image", "unsupported_image"),
             (CAT[: len(CAT) // 2], "broken_image"),
             (
                 b"BM" + bytes(12) + (40).to_bytes(4, "little") + (8_000).to_bytes(4, "little") * 2
@@ -94,7 +94,7 @@ class TestRefusals:
         ],
         ids=["empty", "text", "half", "huge"],
     )  # fmt: skip
-    def test_bytes_that_are_no_picture_are_refused_by_kind(
+    def test_bytes_that_are_no_image_are_refused_by_kind(
         self, service: Service, content: bytes, code: str
     ) -> None:
         response = service.classify(content)
@@ -148,7 +148,7 @@ class TestRefusals:
         self, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It holds a place that others need."""
-        monkeypatch.setattr(bodies, "MAX_BODY_S", 0.05)
+        monkeypatch.setattr(body_limits, "MAX_BODY_S", 0.05)
 
         async def slow() -> AsyncIterator[bytes]:
             yield CAT[:100]
@@ -181,7 +181,7 @@ class TestRefusals:
             (form(CAT), "multipart/form-data; boundary=limit; charset=none"),
         ][:-1],
     )  # fmt: skip
-    def test_a_broken_form_or_one_without_a_picture_is_refused(
+    def test_a_broken_form_or_one_without_an_image_is_refused(
         self, service: Service, content: bytes, media_type: str
     ) -> None:
         response = service.classify(content, media_type)

@@ -28,7 +28,7 @@ from serve_app.errors import (
     UpdateInProgress,
 )
 from serve_app.http.control_plane import CHUNK_BYTES, MAX_BODY_BYTES, application
-from serve_app.http.session import COOKIE, LIFETIME_S, Doorkeeper
+from serve_app.http.session import COOKIE, LIFETIME_S, Authenticator
 from serve_app.store.errors import BadExport
 from serve_app.trace import Trace
 from tests.unit.service import ask, check_documented
@@ -49,10 +49,10 @@ CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/updates", RECREATION),
     ("POST", "/revisions/3/restore", CHANGE),
 ]
-PICTURE = "/disagreements/0123456789ab-7"
+IMAGE = "/disagreements/0123456789ab-7"
 REVIEW: tuple[str, str, dict[str, Any]] = (
     "POST",
-    f"{PICTURE}/review",
+    f"{IMAGE}/review",
     {"actor": "anna", "answer": "koala"},
 )
 POSTS = [(path, body) for method, path, body in (*CHANGES, REVIEW) if method == "POST"]
@@ -67,8 +67,8 @@ BEHIND_THE_DOOR = [
     ("GET", "/reports/shadow", None),
     ("GET", "/export/epochs", None),
     ("GET", "/disagreements", None),
-    ("GET", PICTURE, None),
-    ("GET", f"{PICTURE}/picture", None),
+    ("GET", IMAGE, None),
+    ("GET", f"{IMAGE}/image", None),
     REVIEW,
     *CHANGES,
 ]
@@ -140,17 +140,17 @@ class FakeController:
     async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
         return self._note({"disagreements": []}, "disagreements", limit, reviewed)
 
-    async def disagreement(self, picture_id: str) -> dict[str, Any]:
-        return self._note({"id": picture_id}, "disagreement", picture_id)
+    async def disagreement(self, image_id: str) -> dict[str, Any]:
+        return self._note({"id": image_id}, "disagreement", image_id)
 
-    async def picture(self, picture_id: str) -> bytes:
-        return self._note(b"\xff\xd8\xff", "picture", picture_id)
+    async def image(self, image_id: str) -> bytes:
+        return self._note(b"\xff\xd8\xff", "image", image_id)
 
     async def review(
-        self, picture_id: str, answer: str, actor: str, reason: str, key: str | None
+        self, image_id: str, answer: str, actor: str, reason: str, key: str | None
     ) -> dict[str, Any]:
-        answered = {"id": picture_id}
-        return self._note(answered, "review", picture_id, answer, actor, reason, key)
+        answered = {"id": image_id}
+        return self._note(answered, "review", image_id, answer, actor, reason, key)
 
     def _note(self, answer: T, *asked: Any) -> T:
         self.asked.append(asked)
@@ -169,7 +169,7 @@ class Console:
         self.controller = FakeController()
         self.traces: list[Trace] = []
         self.app = application(
-            self.controller, Doorkeeper(TOKEN), self.traces.append, nothing_beside
+            self.controller, Authenticator(TOKEN), self.traces.append, nothing_beside
         )
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -228,7 +228,7 @@ class TestTheDoor:
                 method,
                 path.replace("/3/", "/{number}/")
                 .replace("/epochs", "/{table}")
-                .replace(PICTURE, "/disagreements/{picture_id}"),
+                .replace(IMAGE, "/disagreements/{image_id}"),
             )
             for method, path, _ in BEHIND_THE_DOOR
         }
@@ -315,7 +315,7 @@ class TestSessions:
     def test_a_session_of_another_home_lets_nobody_in(self, console: Console) -> None:
         other = Console()
         other.app = application(
-            other.controller, Doorkeeper(TOKEN[::-1]), other.traces.append, nothing_beside
+            other.controller, Authenticator(TOKEN[::-1]), other.traces.append, nothing_beside
         )
         cookie = {"cookie": f"{COOKIE}={console.session()}"}
         assert other.ask("GET", "/status", headers=cookie).status_code == 401

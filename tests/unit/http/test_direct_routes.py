@@ -11,8 +11,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from serve_app.errors import Busy
 from serve_app.http.direct_routes import DirectRoutes, posts
-from serve_app.http.envelope import Envelope
 from serve_app.http.problems import explain_errors
+from serve_app.http.request_tracing import RequestTracing
 from serve_app.trace import Trace
 from tests.unit.service import Service, ask
 
@@ -39,7 +39,7 @@ def application(*, direct: bool) -> tuple[FastAPI, list[Trace]]:
     explain_errors(app)
     traces: list[Trace] = []
     app.add_middleware(DirectRoutes, routes=posts(routes.routes) if direct else [])
-    app.add_middleware(Envelope, answered=traces.append)
+    app.add_middleware(RequestTracing, answered=traces.append)
     return app, traces
 
 

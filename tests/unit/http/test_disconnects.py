@@ -13,7 +13,7 @@ from serve_app.data_plane.pools import LATE_S
 from serve_app.errors import Busy
 from serve_app.http.disconnects import cancelled_on_disconnect
 from tests.unit.recording.fakes import JumpingLoop, run
-from tests.unit.service import Service, picture
+from tests.unit.service import Service, image
 
 
 class Client:
@@ -121,14 +121,14 @@ def test_a_client_that_leaves_is_traced_and_counts_as_a_failure_of_its_version(
         service.run(hang_up())
         assert [message.get("status") for message in sent] == [499, None], "for Serve's metrics"
         (trace,) = service.traces
-        assert (trace.status, trace.error, trace.pictures) == (499, "client_gone", 1)
+        assert (trace.status, trace.error, trace.images) == (499, "client_gone", 1)
         (exposure,) = service.exposures()
         assert (exposure.served, exposure.error) == (None, "client_gone")
 
 
 def body(path: str) -> bytes:
     if path == "/v1/classify":
-        return picture("cat")
+        return image("cat")
     return (
         b'{"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 1, 3],'
         b' "data": [1, 2, 3]}]}'

@@ -104,7 +104,7 @@ def test_what_is_explained_happens(
     """The assigned version and the reason; a candidate that is down is answered for by stable, and
     that is no other plan."""
     content = RULES[name]
-    rule = service.obey(**content)
+    rule = service.apply_rule(**content)
     if is_ready and rule.candidate_replicas:
         service.try_out(**content)
         if is_down:
@@ -146,7 +146,7 @@ class TestUnits:
         for user in UNITS[1:]:
             assert user
             shown = explained(service, x_user_id=user)
-            assert shown["bucket"] == bucket("koala-canary", service.identity.unit(user))
+            assert shown["bucket"] == bucket("koala-canary", service.pseudonymizer.pseudonym(user))
             assert (shown["threshold"], shown["experiment"]) == (0.3, "koala-canary")
             assert shown["version"] == ("v2" if shown["bucket"] < 0.3 else "v1")
             assert (shown["reason"], shown["shares"], shown["notes"]) == ("split", None, [])
@@ -180,7 +180,7 @@ class TestDrawnRequests:
         assert (shown["version"], shown["reason"], shown["shares"]) == ("v1", "not_targeted", None)
 
     def test_nobody_is_drawn_before_the_treatment_is_ready(self, service: Service) -> None:
-        service.obey(**AB)
+        service.apply_rule(**AB)
         shown = explained(service)
         assert (shown["version"], shown["reason"], shown["shares"]) == ("v1", "not_ready", None)
 
@@ -207,7 +207,7 @@ class TestWhatTheReplicasHold:
     def test_while_they_hold_several_each_may_answer(
         self, service: Service, rule: dict[str, Any]
     ) -> None:
-        service.obey(**rule)
+        service.apply_rule(**rule)
         service.pools.patched = "v2"
         shown = explained(service)
         assert (shown["version"], shown["reason"], shown["shares"]) == (None, "static", None)
@@ -215,7 +215,7 @@ class TestWhatTheReplicasHold:
 
     def test_where_all_hold_one_it_is_that(self, service: Service, rule: dict[str, Any]) -> None:
         """Also one that the rule does not know yet."""
-        service.obey(**rule)
+        service.apply_rule(**rule)
         service.pools.assigned = {Pool.STABLE: "v2", Pool.CANDIDATE: "v1"}
         shown = explained(service)
         assert (shown["version"], shown["held"]) == ("v2", {"v2": 1})
@@ -224,13 +224,13 @@ class TestWhatTheReplicasHold:
     def test_where_none_can_answer_none_is_named(
         self, service: Service, rule: dict[str, Any], assigned: dict[Pool, str | None]
     ) -> None:
-        service.obey(**rule)
+        service.apply_rule(**rule)
         service.pools.assigned = assigned
         shown = explained(service)
         assert (shown["version"], shown["held"]) == (None, {})
 
     def test_a_pin_does_not_depend_on_them(self, service: Service, rule: dict[str, Any]) -> None:
-        service.obey(**rule, allow_pin=True)
+        service.apply_rule(**rule, allow_pin=True)
         service.pools.patched = "v2"
         shown = explained(service, x_model_version="v2")
         assert (shown["version"], shown["reason"], shown["held"]) == ("v2", "pinned", None)

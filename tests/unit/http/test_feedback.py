@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from serve_app.clock import now_ms
 from serve_app.domain import ROWS_KEPT_DAYS, Feedback
 from serve_app.http.feedback import MAX_FEEDBACK_BYTES
-from serve_app.identity import Identity, PredictionId
+from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.recording.batch import Batch
 from serve_app.recording.spool import Spool
-from tests.unit.service import PARALLEL, Service, picture
+from tests.unit.service import PARALLEL, Service, image
 
 DAY_MS = 86_400_000
 SAID: list[dict[str, Any]] = [
@@ -36,15 +36,15 @@ SAID: list[dict[str, Any]] = [
 
 
 def answered(service: Service) -> str:
-    """The prediction id of a picture that was called a cat."""
-    answer = service.classify(picture("cat")).json()
+    """The prediction id of an image that was called a cat."""
+    answer = service.classify(image("cat")).json()
     assert answer["label"] == "cat"
     return str(answer["prediction_id"])
 
 
-def sealed(service: Service, at_ms: int) -> str:
+def prediction_id_of(service: Service, at_ms: int) -> str:
     """The prediction id of an answer of a time."""
-    return service.identity.seal(PredictionId("ab" * 6, 1, at_ms, "9f31c0aa", "v1", "cat"))
+    return service.id_codec.encode(PredictionId("ab" * 6, 1, at_ms, "9f31c0aa", "v1", "cat"))
 
 
 def tell(service: Service, body: Any, **headers: str) -> httpx.Response:
@@ -88,8 +88,8 @@ class TestWhatIsKept:
     def test_it_counts_for_the_assigned_version_also_where_stable_answered(
         self, service: Service
     ) -> None:
-        service.obey(**PARALLEL)  # its candidate is not there
-        answer = service.classify(picture("cat"), x_canary="always").json()
+        service.apply_rule(**PARALLEL)  # its candidate is not there
+        answer = service.classify(image("cat"), x_canary="always").json()
         assert (answer["version"], answer["reason"]) == ("v1", "fallback")
         assert tell(service, {"prediction_id": answer["prediction_id"], "rating": 2}).is_success
         (feedback,) = service.feedback()
@@ -129,7 +129,9 @@ class TestWhatIsKept:
 
 class TestRefusals:
     def test_an_id_that_was_not_given_out_here_is_not_found(self, service: Service) -> None:
-        forged = Identity(bytes(32)).seal(PredictionId("ab" * 6, 1, 1, "00" * 4, "v1", "cat"))
+        forged = PredictionIdCodec(bytes(32)).encode(
+            PredictionId("ab" * 6, 1, 1, "00" * 4, "v1", "cat")
+        )
         for prediction_id in (forged, "x", "ä", answered(service)[:-1]):
             response = tell(service, {"prediction_id": prediction_id, "rating": 4})
             assert (response.status_code, response.json()["code"]) == (404, "unknown_prediction")
@@ -217,7 +219,7 @@ class TestRefusals:
         self, service: Service, more_ms: int, days: int
     ) -> None:
         at_ms = now_ms() - ROWS_KEPT_DAYS * DAY_MS - more_ms
-        response = tell(service, {"prediction_id": sealed(service, at_ms), "rating": 4})
+        response = tell(service, {"prediction_id": prediction_id_of(service, at_ms), "rating": 4})
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
         assert response.json()["detail"] == (
             f"the answer is more than {days} days old: feedback is kept for answers of the last"
@@ -229,7 +231,7 @@ class TestRefusals:
         self, service: Service
     ) -> None:
         at_ms = now_ms() - ROWS_KEPT_DAYS * DAY_MS + 60_000
-        body = {"prediction_id": sealed(service, at_ms), "rating": 4}
+        body = {"prediction_id": prediction_id_of(service, at_ms), "rating": 4}
         assert tell(service, body).status_code == 200
         (feedback,) = service.feedback()
         assert feedback.answered_at_ms == at_ms
@@ -264,7 +266,7 @@ class TestStoreAway:
             body = {"prediction_id": prediction_id, "rating": rating}
             assert tell(service, body).status_code == 200
         kept = [feedback for batch in spooled(tmp_path) for feedback in batch.feedback]
-        opened = service.identity.open(prediction_id)
+        opened = service.id_codec.decode(prediction_id)
         assert [(f.rating, f.writer, f.sequence, f.answered) for f in kept] == [
             (rating, opened.writer, opened.sequence, "cat") for rating in (1, 2)
         ]

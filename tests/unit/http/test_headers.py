@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from serve_app.errors import BadHeader
 from serve_app.http.headers import read_context
-from serve_app.identity import Identity
-from tests.unit.service import KEY, Service, ask, expected, picture
+from serve_app.privacy.pseudonyms import Pseudonymizer
+from tests.unit.service import KEY, Service, ask, expected, image
 
-IDENTITY = Identity(KEY)
+PSEUDONYMIZER = Pseudonymizer(KEY)
 
 
 class TestContext:
     def test_users_and_sessions_are_kept_as_hashes_only(self, service: Service) -> None:
         service.classify(x_user_id="anna", x_session_id="anna")
         (exposure,) = service.exposures()
-        assert exposure.user == exposure.session == service.identity.unit("anna")
+        assert exposure.user == exposure.session == service.pseudonymizer.pseudonym("anna")
         assert "anna" not in str(exposure)
         assert "anna" not in str(service.traces)
 
@@ -74,7 +74,7 @@ class TestContext:
     )
     def test_any_headers_are_a_context_or_are_refused(self, headers: dict[str, str]) -> None:
         try:
-            context = read_context(headers, "r-1", IDENTITY, trusted=True)
+            context = read_context(headers, "r-1", PSEUDONYMIZER, trusted=True)
         except BadHeader:
             too_long = any(len(headers.get(f"x-{u}-id", "")) > 200 for u in ("user", "session"))
             assert too_long or headers["x-canary"] not in ("always", "never")
@@ -89,8 +89,8 @@ class TestPins:
         assert service.exposures() == []
 
     def test_an_allowed_pin_is_obeyed(self, service: Service) -> None:
-        service.obey(allow_pin=True)
-        koala = picture("koala")
+        service.apply_rule(allow_pin=True)
+        koala = image("koala")
         answer = service.classify(koala, x_model_version="v2").json()
         assert (answer["version"], answer["reason"]) == ("v2", "pinned")
         shares = [float(share) for share in expected("v2", koala)[0]]
@@ -98,7 +98,7 @@ class TestPins:
 
     @pytest.mark.parametrize("pin", ["v9", "../v1", "V1", "v1,v2"])
     def test_a_pin_to_no_version_is_told_which_there_are(self, service: Service, pin: str) -> None:
-        service.obey(allow_pin=True)
+        service.apply_rule(allow_pin=True)
         response = service.classify(x_model_version=pin)
         assert (response.status_code, response.json()["code"]) == (404, "unknown_version")
         assert response.json()["detail"].endswith("the registry has v1, v2")
@@ -112,14 +112,14 @@ class TestPins:
 
 class TestTrust:
     def test_untrusted_pins_tags_and_regions_are_ignored(self, service: Service) -> None:
-        service.obey(trust_headers=False, allow_pin=True)
+        service.apply_rule(trust_headers=False, allow_pin=True)
         response = service.classify(
             x_model_version="v2", x_canary="nonsense", x_region="AU", x_user_id="anna"
         )
         assert (response.json()["version"], response.json()["reason"]) == ("v1", "static")
         (exposure,) = service.exposures()
         assert exposure.region is None
-        assert exposure.user == service.identity.unit("anna")
+        assert exposure.user == service.pseudonymizer.pseudonym("anna")
 
 
 class TestRequestId:
@@ -181,7 +181,7 @@ class TestTraces:
 
             service.pools.classify = hang  # type: ignore[assignment,method-assign]
             request = asyncio.create_task(
-                ask(service.app, "POST", "/v1/classify", content=picture(),
+                ask(service.app, "POST", "/v1/classify", content=image(),
                     headers={"content-type": "image/png"})
             )  # fmt: skip
             while not service.traces and not request.done():

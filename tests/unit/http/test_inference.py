@@ -20,18 +20,18 @@ from tritonclient.http import (
 from models.preprocess import to_pixels
 from serve_app.domain import Pool
 from serve_app.errors import Busy, TooSlow
-from serve_app.http.bodies import MAX_BODY_BYTES
+from serve_app.http.body_limits import MAX_BODY_BYTES
 from serve_app.http.tensors import HEADER_LENGTH
-from tests.unit.service import Call, Service, expected, picture
+from tests.unit.service import Call, Service, expected, image
 
-ANIMALS = (picture("cat"), picture("dog"), picture("koala"))
+ANIMALS = (image("cat"), image("dog"), image("koala"))
 INFER = "/v2/models/animals/infer"
 
 
-def images(pictures: tuple[bytes, ...], *, binary: bool) -> InferInput:
+def image_input(images: tuple[bytes, ...], *, binary: bool) -> InferInput:
     """The input `image`; tritonclient writes binary data as they are, and JSON as text."""
-    tensor = InferInput("image", [len(pictures)], "BYTES")
-    tensor.set_data_from_numpy(np.array(pictures, dtype=np.object_), binary_data=binary)
+    tensor = InferInput("image", [len(images)], "BYTES")
+    tensor.set_data_from_numpy(np.array(images, dtype=np.object_), binary_data=binary)
     return tensor
 
 
@@ -72,10 +72,10 @@ def labels(result: InferResult) -> list[str]:
     return [text.decode() if isinstance(text, bytes) else str(text) for text in found]
 
 
-class TestPictures:
+class TestImages:
     @pytest.mark.parametrize("count", [1, 3])
     @pytest.mark.parametrize("binary_answer", [True, False])
-    def test_encoded_pictures_are_answered_in_order(
+    def test_encoded_images_are_answered_in_order(
         self, service: Service, count: int, binary_answer: bool
     ) -> None:
         service.pools.assigned[Pool.STABLE] = "v2"
@@ -83,29 +83,29 @@ class TestPictures:
             InferRequestedOutput(name, binary_data=binary_answer)
             for name in ("label", "probabilities")
         ]
-        result = understood(send(service, images(ANIMALS[:count], binary=True), outputs))
+        result = understood(send(service, image_input(ANIMALS[:count], binary=True), outputs))
         np.testing.assert_allclose(
             result.as_numpy("probabilities"), expected("v2", *ANIMALS[:count]), atol=1e-6
         )
         assert labels(result) == ["cat", "dog", "koala"][:count]
         assert len(service.pools.calls) == 1
 
-    def test_in_json_a_picture_is_base64_text(self, service: Service) -> None:
+    def test_in_json_an_image_is_base64_text(self, service: Service) -> None:
         """tritonclient puts text into JSON as it is."""
         encoded = tuple(base64.b64encode(data) for data in ANIMALS[:2])
         outputs = [InferRequestedOutput("probabilities", binary_data=False)]
-        result = understood(send(service, images(encoded, binary=False), outputs))
+        result = understood(send(service, image_input(encoded, binary=False), outputs))
         np.testing.assert_allclose(
             result.as_numpy("probabilities"), expected("v1", *ANIMALS[:2]), atol=1e-6
         )
 
-    def test_pictures_may_stand_in_a_column(self, service: Service) -> None:
+    def test_images_may_stand_in_a_column(self, service: Service) -> None:
         tensor = InferInput("image", [2, 1], "BYTES")
         tensor.set_data_from_numpy(np.array([[ANIMALS[0]], [ANIMALS[1]]], dtype=np.object_))
         assert labels(understood(send(service, tensor))) == ["cat", "dog"]
 
-    def test_a_broken_picture_is_refused_by_kind(self, service: Service) -> None:
-        response = send(service, images((ANIMALS[0], b"no picture"), binary=True))
+    def test_a_broken_image_is_refused_by_kind(self, service: Service) -> None:
+        response = send(service, image_input((ANIMALS[0], b"no image"), binary=True))
         assert (response.status_code, response.json()["code"]) == (422, "unsupported_image")
         assert response.json()["error"] == response.json()["detail"]
         assert service.exposures() == []
@@ -113,7 +113,7 @@ class TestPictures:
 
 class TestPixels:
     @pytest.mark.parametrize("binary", [True, False])
-    def test_pixels_of_the_networks_size_are_answered_as_the_picture(
+    def test_pixels_of_the_networks_size_are_answered_as_the_image(
         self, service: Service, binary: bool
     ) -> None:
         values = to_pixels(ANIMALS[0], 112)[None]
@@ -139,7 +139,7 @@ class TestPixels:
 
 class TestAnswers:
     def test_all_outputs_are_given_when_none_is_named(self, service: Service) -> None:
-        body = understood(send(service, images(ANIMALS, binary=True))).get_response()
+        body = understood(send(service, image_input(ANIMALS, binary=True))).get_response()
         assert [(o["name"], o["datatype"], o["shape"]) for o in body["outputs"]] == [
             ("label", "BYTES", [3]),
             ("probabilities", "FP32", [3, 2]),
@@ -148,34 +148,36 @@ class TestAnswers:
     def test_only_the_named_outputs_are_given_in_their_order(self, service: Service) -> None:
         names = ["probabilities", "label"]
         outputs = [InferRequestedOutput(name, binary_data=True) for name in names]
-        result = understood(send(service, images(ANIMALS, binary=True), outputs))
+        result = understood(send(service, image_input(ANIMALS, binary=True), outputs))
         assert [output["name"] for output in result.get_response()["outputs"]] == names
         one = [InferRequestedOutput("label", binary_data=True)]
-        result = understood(send(service, images(ANIMALS, binary=True), one))
+        result = understood(send(service, image_input(ANIMALS, binary=True), one))
         assert result.as_numpy("probabilities") is None
 
     def test_the_answer_tells_who_gave_it_and_names_each_prediction(self, service: Service) -> None:
-        result = understood(send(service, images(ANIMALS, binary=True), request_id="42"))
+        result = understood(send(service, image_input(ANIMALS, binary=True), request_id="42"))
         body = result.get_response()
         assert (body["model_name"], body["model_version"], body["id"]) == ("animals", "v1", "42")
         parameters = body["parameters"]
         assert (parameters["rule"], parameters["reason"]) == ("single", "static")
         assert parameters["labels"] == "cat,dog"
         ids = parameters["prediction_ids"].split(",")
-        assert [service.identity.open(name).sequence for name in ids] == [1, 2, 3]
+        assert [service.id_codec.decode(name).sequence for name in ids] == [1, 2, 3]
 
-    def test_one_request_has_one_plan_and_an_exposure_for_each_picture(
+    def test_one_request_has_one_plan_and_an_exposure_for_each_image(
         self, service: Service
     ) -> None:
-        send(service, images(ANIMALS, binary=True), x_user_id="anna", x_region="AU")
+        send(service, image_input(ANIMALS, binary=True), x_user_id="anna", x_region="AU")
         exposures = service.exposures()
         assert [exposure.sequence for exposure in exposures] == [1, 2, 3]
-        assert {(e.user, e.region) for e in exposures} == {(service.identity.unit("anna"), "AU")}
-        assert service.traces[0].pictures == 3
+        assert {(e.user, e.region) for e in exposures} == {
+            (service.pseudonymizer.pseudonym("anna"), "AU")
+        }
+        assert service.traces[0].images == 3
 
     def test_a_blind_rule_hides_the_version(self, service: Service) -> None:
-        service.obey(reveal_version=False)
-        body = understood(send(service, images(ANIMALS, binary=True))).get_response()
+        service.apply_rule(reveal_version=False)
+        body = understood(send(service, image_input(ANIMALS, binary=True))).get_response()
         assert "model_version" not in body
 
 
@@ -183,27 +185,27 @@ class TestVersions:
     PINNED = "/v2/models/animals/versions/v2/infer"
 
     def test_a_version_in_the_path_is_a_pin(self, service: Service) -> None:
-        service.obey(allow_pin=True)
-        result = understood(send(service, images(ANIMALS, binary=True), path=self.PINNED))
+        service.apply_rule(allow_pin=True)
+        result = understood(send(service, image_input(ANIMALS, binary=True), path=self.PINNED))
         assert result.get_response()["model_version"] == "v2"
         assert labels(result) == ["cat", "dog", "koala"]
         assert {exposure.reason for exposure in service.exposures()} == {"pinned"}
 
     def test_it_is_refused_where_the_rule_allows_no_pins(self, service: Service) -> None:
-        response = send(service, images(ANIMALS, binary=True), path=self.PINNED)
+        response = send(service, image_input(ANIMALS, binary=True), path=self.PINNED)
         assert (response.status_code, response.json()["code"]) == (403, "pin_refused")
 
     def test_it_is_refused_and_never_ignored_where_the_rule_trusts_nobody(
         self, service: Service
     ) -> None:
-        service.obey(allow_pin=True, trust_headers=False)
-        response = send(service, images(ANIMALS, binary=True), path=self.PINNED)
+        service.apply_rule(allow_pin=True, trust_headers=False)
+        response = send(service, image_input(ANIMALS, binary=True), path=self.PINNED)
         assert (response.status_code, response.json()["code"]) == (403, "pin_refused")
         assert service.pools.calls == []
 
     def test_path_and_header_must_agree(self, service: Service) -> None:
-        service.obey(allow_pin=True)
-        tensor = images(ANIMALS, binary=True)
+        service.apply_rule(allow_pin=True)
+        tensor = image_input(ANIMALS, binary=True)
         agreed = send(service, tensor, path=self.PINNED, x_model_version="v2")
         assert agreed.status_code == 200
         response = send(service, tensor, path=self.PINNED, x_model_version="v1")
@@ -218,8 +220,8 @@ class TestVersions:
         ],
     )
     def test_what_is_not_there_is_not_found(self, service: Service, path: str, code: str) -> None:
-        service.obey(allow_pin=True)
-        response = send(service, images(ANIMALS, binary=True), path=path)
+        service.apply_rule(allow_pin=True)
+        response = send(service, image_input(ANIMALS, binary=True), path=path)
         assert (response.status_code, response.json()["code"]) == (404, code)
 
 
@@ -229,15 +231,15 @@ class TestFailures:
         self, service: Service, failure: Exception, status: int
     ) -> None:
         service.pools.script.append(failure)
-        assert send(service, images(ANIMALS, binary=True)).status_code == status
+        assert send(service, image_input(ANIMALS, binary=True)).status_code == status
         assert [exposure.label for exposure in service.exposures()] == [None] * 3
 
     def test_a_body_above_the_limit_is_refused(self, service: Service) -> None:
-        response = send(service, images((bytes(MAX_BODY_BYTES),), binary=True))
+        response = send(service, image_input((bytes(MAX_BODY_BYTES),), binary=True))
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
     def test_a_compressed_body_is_refused(self, service: Service) -> None:
-        response = send(service, images(ANIMALS, binary=True), content_encoding="gzip")
+        response = send(service, image_input(ANIMALS, binary=True), content_encoding="gzip")
         assert response.status_code == 415
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from serve_app.errors import BadBody, BadTensor
 from serve_app.http.tensors import HEADER_LENGTH, read
-from tests.unit.service import Service, picture
+from tests.unit.service import Service, image
 
-CAT = picture("cat")
+CAT = image("cat")
 TEXT = base64.b64encode(CAT).decode()
 INFER = "/v2/models/animals/infer"
 
@@ -36,7 +36,7 @@ def post(service: Service, body: Any, head: str | None = None) -> tuple[int, str
     return response.status_code, response.json().get("code", "")
 
 
-def image(**changes: Any) -> dict[str, Any]:
+def image_tensor(**changes: Any) -> dict[str, Any]:
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [TEXT]}
     return {"inputs": [tensor | changes]}
 
@@ -59,11 +59,11 @@ def element(data: bytes) -> bytes:
 
 
 def test_the_requests_below_are_good_before_they_are_spoiled(shared: Service) -> None:
-    assert post(shared, image()) == (200, "")
+    assert post(shared, image_tensor()) == (200, "")
     assert post(shared, pixels()) == (200, "")
-    assert post(shared, image(data=[[TEXT]], shape=[1, 1])) == (200, "")
+    assert post(shared, image_tensor(data=[[TEXT]], shape=[1, 1])) == (200, "")
     assert post(shared, pixels(data=[[[[1, 2, 3]]]])) == (200, "")
-    assert post(shared, *binary(image(), element(CAT))) == (200, "")
+    assert post(shared, *binary(image_tensor(), element(CAT))) == (200, "")
     assert post(shared, *binary(pixels(), b"\1\2\3")) == (200, "")
 
 
@@ -79,18 +79,18 @@ def test_the_requests_below_are_good_before_they_are_spoiled(shared: Service) ->
         b"[" * 100_000,
         {"inputs": {}},
         {"inputs": [None]},
-        image(shape="1"),
-        image(shape=[1.5]),
-        image(shape=[None]),
-        image(datatype=7),
-        image(name=None),
-        image(data={"0": TEXT}),
-        image(parameters=[]),
-        image(parameters={"binary_data_size": -1}),
-        image() | {"outputs": [{}]},
-        image() | {"outputs": "label"},
-        image() | {"id": 7},
-        image() | {"parameters": {"binary_data_output": "perhaps"}},
+        image_tensor(shape="1"),
+        image_tensor(shape=[1.5]),
+        image_tensor(shape=[None]),
+        image_tensor(datatype=7),
+        image_tensor(name=None),
+        image_tensor(data={"0": TEXT}),
+        image_tensor(parameters=[]),
+        image_tensor(parameters={"binary_data_size": -1}),
+        image_tensor() | {"outputs": [{}]},
+        image_tensor() | {"outputs": "label"},
+        image_tensor() | {"id": 7},
+        image_tensor() | {"parameters": {"binary_data_output": "perhaps"}},
         b'{"inputs":[{"name":"image","datatype":"BYTES","shape":[1' + b"0" * 5000 + b"]}]}",
     ],
     ids=lambda body: str(body)[:60],
@@ -103,28 +103,28 @@ def test_what_is_no_inference_request_is_a_bad_body(shared: Service, body: Any) 
     "body",
     [
         {"inputs": []},
-        {"inputs": image()["inputs"] * 2},
-        image(name="picture"),
-        image(data=None),
-        image(data=[]),
-        image(data=[TEXT, TEXT]),
-        image(data=[TEXT[:-1]]),
-        image(data=["ä"]),
-        image(data=[7]),
-        image(data=[None]),
-        image(data=[{}]),
-        image(datatype="UINT8"),
-        image(datatype="x" * 500),
-        image(shape=[]),
-        image(shape=[0], data=[]),
-        image(shape=[-1]),
-        image(shape=[2]),
-        image(shape=[1, 2]),
-        image(shape=[65], data=[TEXT] * 65),
-        image(shape=[1] * 5000),
-        image(shape=[10**200]),
-        image(parameters={"binary_data_size": 0}),
-        image() | {"outputs": [{"name": "logits"}]},
+        {"inputs": image_tensor()["inputs"] * 2},
+        image_tensor(name="image-of-a-cat"),
+        image_tensor(data=None),
+        image_tensor(data=[]),
+        image_tensor(data=[TEXT, TEXT]),
+        image_tensor(data=[TEXT[:-1]]),
+        image_tensor(data=["ä"]),
+        image_tensor(data=[7]),
+        image_tensor(data=[None]),
+        image_tensor(data=[{}]),
+        image_tensor(datatype="UINT8"),
+        image_tensor(datatype="x" * 500),
+        image_tensor(shape=[]),
+        image_tensor(shape=[0], data=[]),
+        image_tensor(shape=[-1]),
+        image_tensor(shape=[2]),
+        image_tensor(shape=[1, 2]),
+        image_tensor(shape=[65], data=[TEXT] * 65),
+        image_tensor(shape=[1] * 5000),
+        image_tensor(shape=[10**200]),
+        image_tensor(parameters={"binary_data_size": 0}),
+        image_tensor() | {"outputs": [{"name": "logits"}]},
         pixels(datatype="INT8"),
         pixels(datatype="FP64"),
         pixels(shape=[1, 3]),
@@ -166,7 +166,7 @@ def test_what_does_not_fit_the_model_is_a_bad_tensor(shared: Service, body: Any)
     ],
 )
 def test_binary_data_must_add_up(shared: Service, tail: bytes, size: int | None, code: str) -> None:
-    assert post(shared, *binary(image(), tail, size))[1] == code
+    assert post(shared, *binary(image_tensor(), tail, size))[1] == code
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_binary_pixels_must_fit(shared: Service, datatype: str, tail: bytes) -> 
 
 @pytest.mark.parametrize("head", ["", "-1", "x", "1.5", "²", "٣", "9" * 13, "999999", "9" * 5000])
 def test_an_impossible_header_length_is_a_bad_body(shared: Service, head: str) -> None:
-    body = json.dumps(image()).encode()
+    body = json.dumps(image_tensor()).encode()
     headers = {HEADER_LENGTH: head.encode()}
     response = shared.ask("POST", INFER, content=body, headers=headers)
     assert (response.status_code, response.json()["code"]) == (400, "bad_body")
@@ -195,15 +195,15 @@ def test_an_impossible_header_length_is_a_bad_body(shared: Service, head: str) -
 
 
 def test_bytes_after_the_json_that_nothing_announces_are_refused(shared: Service) -> None:
-    head = json.dumps(image()).encode()
+    head = json.dumps(image_tensor()).encode()
     assert post(shared, head + b"\0", str(len(head))) == (400, "bad_body")
 
 
 def test_a_refusal_is_short_whatever_came(shared: Service) -> None:
     for body in (
-        image(shape=[1] * 100_000),
+        image_tensor(shape=[1] * 100_000),
         {"inputs": [{"name": "x" * 1000, "shape": [1], "datatype": "BYTES"}] * 1000},
-        image(name="x" * 10_000, shape=["x"] * 1000),
+        image_tensor(name="x" * 10_000, shape=["x"] * 1000),
     ):
         response = shared.ask("POST", INFER, content=json.dumps(body).encode())
         assert response.is_client_error
@@ -260,14 +260,14 @@ def test_any_json_with_anything_after_it_is_answered_or_refused(
         refused_or_answered(shared, head + tail, length)
 
 
-GOOD = binary(image(), element(CAT))
+GOOD = binary(image_tensor(), element(CAT))
 
 
 @settings(max_examples=50)
 @given(st.integers(0, len(GOOD[0]) - 1), st.integers(0, 255))
 @example(0, 0)
 def test_a_changed_byte_is_answered_or_refused(shared: Service, place: int, byte: int) -> None:
-    """Most places lie in the picture, where a change can make another picture of it."""
+    """Most places lie in the image, where a change can make another image of it."""
     for at in (place % int(GOOD[1]), place):
         body = bytearray(GOOD[0])
         body[at] = byte
@@ -310,7 +310,7 @@ def test_lists_are_bounded_like_their_elements() -> None:
     with pytest.raises(BadTensor, match="does not hold 192 numbers"):
         read(json.dumps({"inputs": [given]}).encode(), None)
     nested = np.zeros((1, 8, 8, 3), int).tolist()
-    assert read(json.dumps({"inputs": [given | {"data": nested}]}).encode(), None).pictures
+    assert read(json.dumps({"inputs": [given | {"data": nested}]}).encode(), None).images
 
 
 def test_a_shape_of_many_dimensions_is_told_in_few_words() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from serve_app.errors import BadConfig
 from serve_app.lifecycle.ports import Owner, Port, TakenPort, needed, taken
-from serve_app.lifecycle.processes import Identity
+from serve_app.lifecycle.processes import ProcessId
 from serve_app.lifecycle.run import Run
 from serve_app.lifecycle.serve_file import ServeFile
 from serve_app.lifecycle.up import obstacle
@@ -80,7 +80,7 @@ def test_a_running_service_is_in_the_way_even_before_it_has_its_ports(attended: 
 
 
 def test_a_killed_start_is_in_the_way_even_without_ports(attended: Run) -> None:
-    killed = Run(**{**vars(attended), "starter": Identity(os.getpid(), create_time=0.0)})
+    killed = Run(**{**vars(attended), "starter": ProcessId(os.getpid(), create_time=0.0)})
     text = obstacle(killed, [])
     assert text is not None
     assert "was killed and left processes" in text

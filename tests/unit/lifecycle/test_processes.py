@@ -13,10 +13,10 @@ import pytest
 
 from serve_app.home import Home
 from serve_app.lifecycle.down import down, end
-from serve_app.lifecycle.processes import Identity, identify, members
+from serve_app.lifecycle.processes import ProcessId, identify, members
 from serve_app.lifecycle.run import Run, current_run, load, save
 from serve_app.lifecycle.signals import Signals
-from serve_app.lifecycle.voice import Voice
+from serve_app.lifecycle.terminal import Terminal
 from tests.unit.lifecycle.conftest import fill_disk
 
 MARK = {"SERVE_APP_RUN": secrets.token_hex(8)}  # tests run side by side
@@ -93,7 +93,7 @@ def test_what_is_left_unmarked_is_known_by_the_record_alone(spawn: Spawn) -> Non
     child = child_of(leader)
     leader.kill()
     leader.wait()
-    reused = Identity(child.pid, child.create_time() - 3600)
+    reused = ProcessId(child.pid, child.create_time() - 3600)
     assert members(MARK["SERVE_APP_RUN"], leader.pid) == []
     assert members(MARK["SERVE_APP_RUN"], leader.pid, [reused]) == []
     assert pids(members(MARK["SERVE_APP_RUN"], leader.pid, [identify(child)])) == {child.pid}
@@ -104,14 +104,14 @@ def test_an_identity_is_of_the_living() -> None:
     gone = psutil.Process(os.posix_spawn("/bin/true", ["true"], {}))
     identity = identify(gone)
     assert identify(me).living() == me
-    assert Identity(me.pid, me.create_time() + 60).living() is None
+    assert ProcessId(me.pid, me.create_time() + 60).living() is None
     gone.wait()
     assert identity.living() is None
 
 
 def run_of(attended: Run, leader: psutil.Process) -> Run:
     """A run that has lost its starter."""
-    starter = Identity(os.getpid(), 0.0)
+    starter = ProcessId(os.getpid(), 0.0)
     return replace(attended, id=MARK["SERVE_APP_RUN"], starter=starter, service=identify(leader))
 
 
@@ -127,7 +127,7 @@ def test_down_ends_a_run_that_lost_its_starter(
     child = child_of(leader)
     save(replace(run_of(attended, leader), ports=()), home)
     assert current_run(home) is not None
-    down(home, Voice())
+    down(home, Terminal())
     assert not lives(leader)
     assert not lives(child)
     assert load(home) is None
@@ -142,7 +142,7 @@ def test_down_ends_what_is_left_of_a_killed_service(
     save(run_of(attended, leader).with_processes([child]), home)
     leader.kill()
     leader.wait()
-    down(home, Voice())
+    down(home, Terminal())
     assert not lives(child)
 
 
@@ -152,7 +152,7 @@ def test_down_ends_a_run_though_the_disk_is_full(
     leader = spawn("exec sleep 60", MARK)
     save(run_of(attended, leader), home)
     fill_disk(monkeypatch)
-    down(home, Voice())
+    down(home, Terminal())
     assert not lives(leader)
     assert list(home.folder("run").iterdir()) == []
 
@@ -165,7 +165,7 @@ def test_each_further_signal_takes_the_next_step(spawn: Spawn, home: Home, atten
         signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
         signal.setitimer(signal.ITIMER_REAL, 0.3, 0.3)
         try:
-            end(run_of(attended, leader), home, Voice(), signals)
+            end(run_of(attended, leader), home, Terminal(), signals)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     assert signals.count >= 3
@@ -173,13 +173,13 @@ def test_each_further_signal_takes_the_next_step(spawn: Spawn, home: Home, atten
 
 
 def test_down_without_a_run_says_so(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
-    down(home, Voice())
+    down(home, Terminal())
     assert capfd.readouterr().out == "Nothing is running.\n"
 
 
 def test_down_clears_the_record_of_a_run_that_is_over(home: Home, attended: Run) -> None:
-    save(replace(attended, starter=Identity(os.getpid(), 0.0)), home)
-    down(home, Voice())
+    save(replace(attended, starter=ProcessId(os.getpid(), 0.0)), home)
+    down(home, Terminal())
     assert load(home) is None
 
 

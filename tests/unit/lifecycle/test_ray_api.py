@@ -30,10 +30,10 @@ DETAILS = {
         },
         "control": {
             "status": "DEPLOY_FAILED",
-            "message": "The deployments ['Console'] are UNHEALTHY.\n",
+            "message": "The deployments ['ControlApi'] are UNHEALTHY.\n",
             "deployments": {
-                "Console": {
-                    "name": "Console",
+                "ControlApi": {
+                    "name": "ControlApi",
                     "message": "ValueError: no token",
                     "target_num_replicas": 1,
                     "replicas": [],
@@ -48,14 +48,16 @@ DETAILS = {
 def test_the_state_counts_the_replicas_that_run() -> None:
     assert [str(application) for application in parse(DETAILS)] == [
         "animals (Ingress 1 of 2, CandidatePool 0 of 0)",
-        "control (Console 0 of 1)",
+        "control (ControlApi 0 of 1)",
         "late (not started)",
     ]
 
 
 def test_a_complaint_is_all_that_serve_says() -> None:
     _, control, _ = parse(DETAILS)
-    assert control.complaint == "The deployments ['Console'] are UNHEALTHY.\nValueError: no token"
+    assert (
+        control.complaint == "The deployments ['ControlApi'] are UNHEALTHY.\nValueError: no token"
+    )
 
 
 def asked(answer: httpx.Response | Exception) -> object:

@@ -11,15 +11,15 @@ import pytest
 
 from serve_app.errors import BadHome
 from serve_app.home import Home
-from serve_app.lifecycle.processes import Identity, identify
+from serve_app.lifecycle.processes import ProcessId, identify
 from serve_app.lifecycle.run import Run, current_run, forget, load, save
 from tests.unit.lifecycle.conftest import fill_disk
 
-GONE = Identity(os.getpid(), create_time=1.0)  # an earlier owner of our pid
+GONE = ProcessId(os.getpid(), create_time=1.0)  # an earlier owner of our pid
 
 
 def test_a_run_survives_its_file(home: Home, attended: Run) -> None:
-    run = replace(attended, service=Identity(7, 8.5), recorded=(Identity(9, 10.25),))
+    run = replace(attended, service=ProcessId(7, 8.5), recorded=(ProcessId(9, 10.25),))
     save(run, home)
     assert load(home) == run
 

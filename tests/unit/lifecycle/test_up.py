@@ -17,7 +17,7 @@ from serve_app.home import Home
 from serve_app.lifecycle import up
 from serve_app.lifecycle.run import Run, load, save
 from serve_app.lifecycle.signals import Signals
-from serve_app.lifecycle.voice import Voice
+from serve_app.lifecycle.terminal import Terminal
 from tests.unit.service import PARALLEL
 
 
@@ -54,5 +54,5 @@ def test_a_wrong_rule_starts_nothing(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(BadConfig, match=r"rule\.weight is 0\.6"):
-        up.up(path, home, Voice())
+        up.up(path, home, Terminal())
     assert load(home) is None

@@ -23,11 +23,11 @@ def content(**changes: Any) -> dict[str, Any]:
         "parent": None,
         "architecture": {"widths": [8, 16], "depths": [1, 2]},
         "input": {"side": 64},
-        "calibration": {"temperature": 1.25, "biases": [0.5, -0.5], "data": "drawings, val"},
+        "calibration": {"temperature": 1.25, "biases": [0.5, -0.5], "data": "synthetic, val"},
         "metrics": [
             {
-                "data": "drawings, test",
-                "pictures": 3,
+                "data": "synthetic, test",
+                "images": 3,
                 "accuracy": 2 / 3,
                 "accuracy_interval": [0.2, 0.9],
                 "macro_f1": 0.4,
@@ -35,7 +35,7 @@ def content(**changes: Any) -> dict[str, Any]:
                 "mean_confidence": 0.7,
                 "labels": {
                     label: {
-                        "pictures": 1,
+                        "images": 1,
                         "recall": recall,
                         "recall_interval": [0.2, 1.0],
                         "precision": precision,
@@ -46,7 +46,7 @@ def content(**changes: Any) -> dict[str, Any]:
                 "confusion": [[1, 0], [1, 1]],
                 "foreign": {
                     "koala": {
-                        "pictures": 2,
+                        "images": 2,
                         "answers": {"cat": 2, "dog": 0},
                         "mean_confidence": 0.9,
                     }
@@ -58,9 +58,9 @@ def content(**changes: Any) -> dict[str, Any]:
             "date": "2026-01-31",
             "seed": 3,
             "epochs": 2,
-            "pictures": {"cat": 5},
+            "images": {"cat": 5},
             "balance": 0.5,
-            "drawings_share": 0.25,
+            "synthetic_share": 0.25,
             "libraries": {"torch": "2.9"},
             "notice": "Nobody’s.",
         },
@@ -69,20 +69,20 @@ def content(**changes: Any) -> dict[str, Any]:
     }
 
 
-def sealed(**changes: Any) -> Card:
-    return Card.model_validate(content(**changes)).sealed()
+def card(**changes: Any) -> Card:
+    return Card.model_validate(content(**changes)).with_digest()
 
 
-TEXT = sealed().text().encode()
+TEXT = card().text().encode()
 
 
 def test_a_card_reads_back_as_it_was_written() -> None:
-    assert cards.parse(TEXT) == sealed()
+    assert cards.parse(TEXT) == card()
     assert cards.parse(TEXT).text().encode() == TEXT
 
 
 def test_the_text_is_json_that_people_can_read() -> None:
-    text = sealed().text()
+    text = card().text()
     assert text.endswith("}\n")
     assert '\n  "version": "v7",\n' in text
     assert "Nobody’s." in text
@@ -97,7 +97,7 @@ def test_the_digest_is_the_sha_256_of_the_text_without_it() -> None:
 
 
 def test_sealing_again_changes_nothing() -> None:
-    assert sealed().sealed() == sealed()
+    assert card().with_digest() == card()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_sealing_again_changes_nothing() -> None:
     ],
 )
 def test_another_content_has_another_digest(changes: dict[str, Any]) -> None:
-    assert sealed(**changes).digest != sealed().digest
+    assert card(**changes).digest != card().digest
 
 
 def test_an_unsealed_card_is_refused() -> None:
@@ -191,7 +191,7 @@ def changed_at(path: str, value: object) -> bytes:
         ("metrics.0.accuracy", 1.1),
         ("metrics.0.labels.cat.recall", -0.1),
         ("training.balance", -0.5),
-        ("training.drawings_share", 2),
+        ("training.synthetic_share", 2),
         ("files", ["model.onnx"]),
         ("files.model.onnx", DIGEST[:-1]),
         ("files.model.onnx", DIGEST.upper()),
@@ -271,4 +271,4 @@ def test_a_temperature_that_is_no_number_is_refused(number: str) -> None:
 
 def test_a_card_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        sealed().version = "v8"
+        card().version = "v8"

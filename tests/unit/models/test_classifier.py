@@ -44,13 +44,13 @@ def classifier(request: pytest.FixtureRequest, version: str) -> Classifier:
 
 
 def noise(classifier: Classifier, count: int, seed: int = 0) -> Pixels:
-    """Pictures that no two of are alike: noise of different grain and brightness."""
+    """Images that no two of are alike: noise of different grain and brightness."""
     rng, side = np.random.default_rng(seed), classifier.card.input.side
-    pictures = [
+    images = [
         np.kron(rng.uniform(0, rng.uniform(20, 256), (grain, grain, 3)), np.ones((side, side, 1)))
         for grain in rng.integers(1, 9, count)
     ]
-    return np.stack([p[:: len(p) // side, :: len(p) // side] for p in pictures]).astype(np.uint8)
+    return np.stack([p[:: len(p) // side, :: len(p) // side] for p in images]).astype(np.uint8)
 
 
 class TestProbabilities:
@@ -64,21 +64,21 @@ class TestProbabilities:
         assert (rows >= 0).all()
         np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)
 
-    def test_no_pictures_give_no_rows(self, classifier: Classifier) -> None:
+    def test_no_images_give_no_rows(self, classifier: Classifier) -> None:
         rows = classifier.probabilities(noise(classifier, 1)[:0])
         assert rows.dtype == np.float32
         assert rows.shape == (0, len(classifier.card.labels))
 
-    def test_different_pictures_get_different_answers(self, classifier: Classifier) -> None:
+    def test_different_images_get_different_answers(self, classifier: Classifier) -> None:
         rows = classifier.probabilities(noise(classifier, 8))
         assert len(np.unique(rows, axis=0)) > 1
 
-    def test_a_batch_answers_as_its_pictures_one_by_one(self, classifier: Classifier) -> None:
+    def test_a_batch_answers_as_its_images_one_by_one(self, classifier: Classifier) -> None:
         pixels = noise(classifier, 9)
         one_by_one = np.concatenate([classifier.probabilities(p[None]) for p in pixels])
         np.testing.assert_allclose(classifier.probabilities(pixels), one_by_one, atol=1e-5)
 
-    def test_the_same_pictures_get_the_same_answers(self, classifier: Classifier) -> None:
+    def test_the_same_images_get_the_same_answers(self, classifier: Classifier) -> None:
         pixels = noise(classifier, 3)
         one, other = (classifier.probabilities(pixels) for _ in range(2))
         assert np.array_equal(one, other)
@@ -153,7 +153,7 @@ class TestRefusals:
             classifier.probabilities(pixels)
         assert f"uint8 {shape.format(side=side, more=side + 1)};" in str(caught.value)
 
-    def test_a_single_picture_without_a_batch_is_refused(self, classifier: Classifier) -> None:
+    def test_a_single_image_without_a_batch_is_refused(self, classifier: Classifier) -> None:
         side = classifier.card.input.side
         with pytest.raises(ValueError, match=rf"pixels are uint8 \[{side}, {side}, 3\]"):
             classifier.probabilities(np.zeros((side, side, 3), np.uint8))

@@ -29,7 +29,7 @@ from models.evaluation import (
     wilson_interval,
 )
 from models.network import Floats
-from models.samples import Sample, from_drawings
+from models.samples import Sample, from_synthetic
 
 LABELS = ("cat", "dog", "koala")
 
@@ -42,8 +42,8 @@ def answered(*given_labels: str, sure: float = 0.8) -> Floats:
 
 
 @st.composite
-def answered_pictures(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
-    """Answers to 1 .. 40 pictures, one of them at least of a known label."""
+def answered_images(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
+    """Answers to 1 .. 40 images, one of them at least of a known label."""
     truths = draw(
         st.lists(st.sampled_from([*LABELS, "wombat", "ant"]), min_size=1, max_size=40).filter(
             lambda names: any(name in LABELS for name in names)
@@ -57,9 +57,9 @@ def answered_pictures(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
 
 class TestAgainstScikitLearn:
     @settings(deadline=None, derandomize=True, max_examples=50)
-    @given(pictures=answered_pictures())
-    def test_every_figure_agrees(self, pictures: tuple[Floats, tuple[str, ...]]) -> None:
-        probabilities, truths = pictures
+    @given(images=answered_images())
+    def test_every_figure_agrees(self, images: tuple[Floats, tuple[str, ...]]) -> None:
+        probabilities, truths = images
         found = metrics(probabilities, truths, LABELS, "made up")
 
         rows = [row for row, truth in enumerate(truths) if truth in LABELS]
@@ -75,7 +75,7 @@ class TestAgainstScikitLearn:
         )
         shown = [label for label in LABELS if label in meant]
 
-        assert found.pictures == len(rows)
+        assert found.images == len(rows)
         assert found.accuracy == pytest.approx(accuracy_score(meant, given_labels))
         assert np.array_equal(found.confusion, confusion_matrix(meant, given_labels, labels=LABELS))
         assert found.macro_f1 == pytest.approx(
@@ -83,18 +83,18 @@ class TestAgainstScikitLearn:
         )
         for label, recall, precision, f1 in zip(LABELS, recalls, precisions, f1s, strict=True):
             score = found.labels[label]
-            assert score.pictures == meant.count(label)
+            assert score.images == meant.count(label)
             assert score.f1 == pytest.approx(f1)
             for ours, theirs in ((score.recall, recall), (score.precision, precision)):
                 assert (ours is None) == np.isnan(theirs)
                 assert ours is None or ours == pytest.approx(theirs)
 
     @settings(deadline=None, derandomize=True, max_examples=25)
-    @given(pictures=answered_pictures(), seed=st.integers(0, 100))
-    def test_the_order_of_the_pictures_does_not_matter(
-        self, pictures: tuple[Floats, tuple[str, ...]], seed: int
+    @given(images=answered_images(), seed=st.integers(0, 100))
+    def test_the_order_of_the_images_does_not_matter(
+        self, images: tuple[Floats, tuple[str, ...]], seed: int
     ) -> None:
-        probabilities, truths = pictures
+        probabilities, truths = images
         order = np.random.default_rng(seed).permutation(len(truths))
         one = metrics(probabilities, truths, LABELS, "")
         other = metrics(probabilities[order], [truths[row] for row in order], LABELS, "")
@@ -110,7 +110,7 @@ class TestMetrics:
             answered("cat", "cat", "dog", "cat"), ("cat", "cat", "dog", "dog"), LABELS, "by hand"
         )
         assert found.data == "by hand"
-        assert (found.pictures, found.accuracy) == (4, 0.75)
+        assert (found.images, found.accuracy) == (4, 0.75)
         assert found.confusion == ((2, 0, 0), (1, 1, 0), (0, 0, 0))
         assert found.labels["cat"].recall == 1
         assert found.labels["cat"].precision == pytest.approx(2 / 3)
@@ -125,10 +125,10 @@ class TestMetrics:
         assert found.labels["koala"].precision is None
         assert (found.labels["koala"].recall, found.labels["koala"].f1) == (0, 0)
 
-    def test_a_label_without_pictures_has_no_recall_and_no_part_in_the_macro_f1(self) -> None:
+    def test_a_label_without_images_has_no_recall_and_no_part_in_the_macro_f1(self) -> None:
         found = metrics(answered("cat", "dog"), ("cat", "dog"), LABELS, "")
         assert found.macro_f1 == 1
-        assert found.labels["koala"].pictures == 0
+        assert found.labels["koala"].images == 0
         assert found.labels["koala"].recall is None
         assert found.labels["koala"].recall_interval == (0, 1)
 
@@ -138,10 +138,10 @@ class TestMetrics:
         assert found.labels["cat"].recall_interval == wilson_interval(1, 2)
 
     @pytest.mark.parametrize("truths", [(), ("ant",), ("wombat", "ant", "ant")])
-    def test_pictures_of_no_known_label_are_refused(self, truths: tuple[str, ...]) -> None:
+    def test_images_of_no_known_label_are_refused(self, truths: tuple[str, ...]) -> None:
         has = ", ".join(sorted(set(truths))) or "nothing"
         text = (
-            r"no picture is of a label that the version knows \(cat, dog, koala\);"
+            r"no image is of a label that the version knows \(cat, dog, koala\);"
             rf" the data has {has}$"
         )
         with pytest.raises(BadData, match=text):
@@ -153,26 +153,26 @@ class TestForeignLabels:
         probabilities = answered("cat", "dog", "dog", "cat", sure=0.6)
         probabilities[1] = answered("dog", sure=0.9)
         found = metrics(probabilities, ("cat", "ant", "ant", "wombat"), LABELS, "")
-        assert found.pictures == 1
+        assert found.images == 1
         assert list(found.foreign) == ["ant", "wombat"]
-        assert found.foreign["ant"].pictures == 2
+        assert found.foreign["ant"].images == 2
         assert found.foreign["ant"].answers == {"cat": 0, "dog": 2, "koala": 0}
         assert found.foreign["ant"].mean_confidence == pytest.approx(0.75)
         assert found.foreign["wombat"].answers == {"cat": 1, "dog": 0, "koala": 0}
 
     @settings(deadline=None, derandomize=True, max_examples=30)
-    @given(pictures=answered_pictures())
+    @given(images=answered_images())
     def test_every_other_figure_is_the_same_without_them(
-        self, pictures: tuple[Floats, tuple[str, ...]]
+        self, images: tuple[Floats, tuple[str, ...]]
     ) -> None:
-        probabilities, truths = pictures
+        probabilities, truths = images
         known = [row for row, truth in enumerate(truths) if truth in LABELS]
         whole = metrics(probabilities, truths, LABELS, "")
         alone = metrics(probabilities[known], [truths[row] for row in known], LABELS, "")
         assert whole.model_copy(update={"foreign": {}}) == alone
-        foreign = sum(label.pictures for label in whole.foreign.values())
-        assert whole.pictures + foreign == len(truths)
-        assert all(sum(f.answers.values()) == f.pictures for f in whole.foreign.values())
+        foreign = sum(label.images for label in whole.foreign.values())
+        assert whole.images + foreign == len(truths)
+        assert all(sum(f.answers.values()) == f.images for f in whole.foreign.values())
 
 
 class TestWilsonInterval:
@@ -201,7 +201,7 @@ class TestWilsonInterval:
 
 
 def calibration_error_by_the_book(confidence: Floats, right: NDArray[np.bool_]) -> float:
-    """Bin (0, 1/15], (1/15, 2/15], ...: share of the pictures x |accuracy - confidence|."""
+    """Bin (0, 1/15], (1/15, 2/15], ...: share of the images x |accuracy - confidence|."""
     error = 0.0
     for number in range(CALIBRATION_BINS):
         low, high = number / CALIBRATION_BINS, (number + 1) / CALIBRATION_BINS
@@ -262,11 +262,15 @@ class TestCalibrationError:
 
 class TestAnswers:
     @pytest.mark.parametrize("count", [0, 1, BATCH, BATCH + 1])
-    def test_every_picture_is_answered_once_and_in_order(self, count: int) -> None:
+    def test_every_image_is_answered_once_and_in_order(self, count: int) -> None:
         classifier = load(registry.names()[0])
         side = classifier.card.input.side
-        drawings = from_drawings(["cat"], range(BATCH + 1), side)
-        sample = Sample(drawings.pixels[:count], drawings.truths[:count], drawings.names[:count])
+        synthetic_images = from_synthetic(["cat"], range(BATCH + 1), side)
+        sample = Sample(
+            synthetic_images.pixels[:count],
+            synthetic_images.truths[:count],
+            synthetic_images.names[:count],
+        )
         found = answers(classifier, sample)
         one_by_one = [classifier.probabilities(pixels[None]) for pixels in sample.pixels]
         assert found.shape == (count, len(classifier.card.labels))
@@ -276,8 +280,10 @@ class TestAnswers:
     def test_a_version_is_evaluated_on_its_own_labels(self) -> None:
         classifier = load(registry.names()[0])
         labels = classifier.card.labels
-        sample = from_drawings(labels, range(5), classifier.card.input.side)
-        found = evaluate(classifier, sample, "five drawings")
-        assert found == metrics(answers(classifier, sample), sample.truths, labels, "five drawings")
+        sample = from_synthetic(labels, range(5), classifier.card.input.side)
+        found = evaluate(classifier, sample, "five synthetic images")
+        assert found == metrics(
+            answers(classifier, sample), sample.truths, labels, "five synthetic images"
+        )
         assert tuple(found.labels) == labels
-        assert all(score.pictures == 5 for score in found.labels.values())
+        assert all(score.images == 5 for score in found.labels.values())

@@ -1,4 +1,4 @@
-"""Every test makes its own pictures; sizes in px."""
+"""Every test makes its own images; sizes in px."""
 
 import pickle
 import resource
@@ -45,19 +45,19 @@ def scene(width: int = 96, height: int = 96) -> Image.Image:
     return Image.fromarray(np.stack([red, green, blue], axis=-1).astype(np.uint8))
 
 
-def encoded(picture: Image.Image, format_: str, **options: object) -> bytes:
+def encoded(image: Image.Image, format_: str, **options: object) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, format_, **options)
+    image.save(buffer, format_, **options)
     return buffer.getvalue()
 
 
-def shrunk(picture: Image.Image, side: int = 32) -> Pixels:
-    """A square picture as it should come out."""
-    return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+def shrunk(image: Image.Image, side: int = 32) -> Pixels:
+    """A square image as it should come out."""
+    return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
 
 
 def difference(one: Pixels, other: Pixels) -> float:
-    """The mean difference of two pictures, in steps of 0..255."""
+    """The mean difference of two images, in steps of 0..255."""
     assert one.shape == other.shape
     return float(np.abs(one.astype(float) - other.astype(float)).mean())
 
@@ -131,9 +131,9 @@ class TestFormats:
         ],
     )
     def test_every_mode_is_read(self, mode: str, format_: str, tolerance: float) -> None:
-        picture = scene().convert(mode)
-        pixels = to_pixels(encoded(picture, format_), 32)
-        assert difference(pixels, shrunk(picture)) <= tolerance
+        image = scene().convert(mode)
+        pixels = to_pixels(encoded(image, format_), 32)
+        assert difference(pixels, shrunk(image)) <= tolerance
 
     @pytest.mark.parametrize(
         ("stored", "seen"), [(0, 0), (257, 1), (32768, 128), (51400, 200), (65535, 255)]
@@ -166,24 +166,24 @@ class TestTransparency:
             ("RGB", "PNG", {"transparency": (0, 0, 0)}),
         ],
     )
-    def test_a_transparent_picture_lies_on_white(
+    def test_a_transparent_image_lies_on_white(
         self, mode: str, format_: str, options: dict[str, object]
     ) -> None:
         """All of them are black underneath."""
-        picture = Image.new(mode, (20, 20), 0)
-        assert (to_pixels(encoded(picture, format_, **options), 8) == 255).all()
+        image = Image.new(mode, (20, 20), 0)
+        assert (to_pixels(encoded(image, format_, **options), 8) == 255).all()
 
     @pytest.mark.parametrize("format_", ["PNG", "WEBP"])
     def test_half_transparent_black_is_grey(self, format_: str) -> None:
-        picture = Image.new("RGBA", (20, 20), (0, 0, 0, 128))
-        pixels = to_pixels(encoded(picture, format_), 8)
+        image = Image.new("RGBA", (20, 20), (0, 0, 0, 128))
+        pixels = to_pixels(encoded(image, format_), 8)
         assert np.abs(pixels.astype(int) - 127).max() <= 1
 
 
 class TestOrientation:
     @pytest.mark.parametrize(("format_", "tolerance"), [("JPEG", 3), ("PNG", 0), ("WEBP", 6)])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_a_turned_picture_comes_out_the_right_way_up(
+    def test_a_turned_image_comes_out_the_right_way_up(
         self, orientation: int, format_: str, tolerance: float
     ) -> None:
         seen = np.asarray(scene())
@@ -197,8 +197,8 @@ class TestOrientation:
             7: seen[::-1, ::-1].swapaxes(0, 1),  # right, bottom
             8: np.rot90(seen, -1),  # left, bottom
         }[orientation]
-        picture = Image.fromarray(np.ascontiguousarray(stored))
-        data = encoded(picture, format_, exif=exif((ORIENTATION, 3, 1, orientation)))
+        image = Image.fromarray(np.ascontiguousarray(stored))
+        data = encoded(image, format_, exif=exif((ORIENTATION, 3, 1, orientation)))
         assert difference(to_pixels(data, 32), shrunk(scene())) <= tolerance
 
     def test_width_and_height_change_places(self) -> None:
@@ -223,7 +223,7 @@ class TestOrientation:
             exif((ORIENTATION, 7, 4, 6)),
         ],
     )
-    def test_a_picture_with_damaged_exif_is_read_as_it_is_stored(
+    def test_an_image_with_damaged_exif_is_read_as_it_is_stored(
         self, block: bytes, format_: str
     ) -> None:
         data = encoded(scene(60, 20), format_, exif=block)
@@ -280,7 +280,7 @@ class TestSizes:
 
     @pytest.mark.parametrize("format_", FORMATS)
     @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (2000, 3), (7, 1500)])
-    def test_tiny_and_slender_pictures_are_read(self, size: tuple[int, int], format_: str) -> None:
+    def test_tiny_and_slender_images_are_read(self, size: tuple[int, int], format_: str) -> None:
         grey = Image.new("RGB", size, (128, 128, 128))
         pixels = to_pixels(encoded(grey, format_), 16)
         assert pixels.shape == (16, 16, 3)
@@ -291,11 +291,11 @@ class TestSizes:
     def test_the_central_square_is_kept(self, size: tuple[int, int], format_: str) -> None:
         """Green is all of the centre, red all that lies before it, blue all that lies behind."""
         width, height = size
-        picture = Image.new("RGB", size, "blue")
-        picture.paste("red", (0, 0, width // 2, height // 2))
+        image = Image.new("RGB", size, "blue")
+        image.paste("red", (0, 0, width // 2, height // 2))
         left, top = (width - 100) // 2, (height - 100) // 2
-        picture.paste("lime", (left, top, width - left, height - top))
-        pixels = to_pixels(encoded(picture, format_, quality=95), 50)
+        image.paste("lime", (left, top, width - left, height - top))
+        pixels = to_pixels(encoded(image, format_, quality=95), 50)
         assert difference(pixels, np.full((50, 50, 3), (0, 255, 0), np.uint8)) < 6
         assert (pixels.argmax(axis=-1) == 1).all()
 
@@ -350,7 +350,7 @@ class TestLimit:
         """Decoded, the smallest of them would take 243 MB."""
         data = declared(format_, width, height)
         before = most_memory()
-        with pytest.raises(TooManyPixels, match=f"{MAX_PIXELS} .*: send a smaller picture"):
+        with pytest.raises(TooManyPixels, match=f"{MAX_PIXELS} .*: send a smaller image"):
             to_pixels(data, 16)
         assert most_memory() - before < 20_000_000
 
@@ -360,12 +360,12 @@ class TestLimit:
 
     @pytest.mark.parametrize("format_", FORMATS)
     def test_one_pixel_more_than_the_limit_is_refused(self, format_: str) -> None:
-        text = "40 x 25 = 1000 pixels; at most 999 are read: send a smaller picture"
+        text = "40 x 25 = 1000 pixels; at most 999 are read: send a smaller image"
         with pytest.raises(TooManyPixels, match=text):
             to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25 - 1)
 
 
-def many_pictures(first: bytes) -> bytes:
+def many_images(first: bytes) -> bytes:
     """An MPO, which phones write, that begins with a JPEG."""
     content = BytesIO()
     other = scene(40, 25)
@@ -380,19 +380,19 @@ class TestWork:
     """A small file of few pixels may be a lot of work."""
 
     def test_a_jpeg_of_many_scans_is_refused(self) -> None:
-        """Each goes over the whole picture: a megabyte of them takes a minute."""
+        """Each goes over the whole image: a megabyte of them takes a minute."""
         usual = encoded(scene(40, 25), "JPEG", progressive=True)
         assert 2 < usual.count(b"\xff\xda") < MAX_SCANS
         assert to_pixels(usual, 8).shape == (8, 8, 3)
         last = usual.rindex(b"\xff\xda")
         many = usual[:last] + (MAX_SCANS + 1) * usual[last:-2] + usual[-2:]
-        with pytest.raises(BrokenImage, match=r"more than 32 scans .*: save the picture anew"):
+        with pytest.raises(BrokenImage, match=r"more than 32 scans .*: save the image anew"):
             to_pixels(many, 8)
         with pytest.raises(BrokenImage, match="more than 32 scans"):
-            to_pixels(many_pictures(many), 8)
+            to_pixels(many_images(many), 8)
 
     @pytest.mark.parametrize("progressive", [True, False])
-    def test_what_is_in_other_segments_or_behind_the_picture_is_no_scan(
+    def test_what_is_in_other_segments_or_behind_the_image_is_no_scan(
         self, progressive: bool
     ) -> None:
         """Such as a thumbnail, or the film of a phone's moving photograph."""
@@ -431,9 +431,9 @@ OTHERS = {
 }
 
 
-class TestWhatIsNoPicture:
+class TestWhatIsNoImage:
     def test_no_bytes_are_an_empty_image(self) -> None:
-        with pytest.raises(EmptyImage, match="no bytes came; send the picture itself"):
+        with pytest.raises(EmptyImage, match="no bytes came; send the image itself"):
             to_pixels(b"", 16)
 
     @pytest.mark.parametrize("name", OTHERS)
@@ -442,7 +442,7 @@ class TestWhatIsNoPicture:
             to_pixels(OTHERS[name], 16)
         text = str(caught.value)
         assert text.startswith(f"{len(OTHERS[name])} bytes that begin with {OTHERS[name][:8]!r}")
-        assert "any of JPEG, PNG, WEBP, GIF, BMP: convert the picture to one of them" in text
+        assert "any of JPEG, PNG, WEBP, GIF, BMP: convert the image to one of them" in text
 
     @pytest.mark.parametrize("format_", FORMATS)
     @pytest.mark.parametrize("share", [0.005, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9])
@@ -453,16 +453,16 @@ class TestWhatIsNoPicture:
 
     @pytest.mark.parametrize("format_", FORMATS)
     def test_no_truncation_raises_anything_else(self, format_: str) -> None:
-        """A few bytes short, some decoders still have the whole picture."""
+        """A few bytes short, some decoders still have the whole image."""
         for length in range(1, len(SAMPLES[format_]), 5):
             read_or_refused(SAMPLES[format_][:length])
 
-    def test_a_broken_picture_is_named_with_its_format_and_size(self) -> None:
+    def test_a_broken_image_is_named_with_its_format_and_size(self) -> None:
         text = r"the JPEG of 40 x 25 px cannot be decoded \(OSError: .*truncated.*send all of it"
         with pytest.raises(BrokenImage, match=text):
             to_pixels(SAMPLES["JPEG"][:-100], 16)
 
-    def test_a_text_that_poses_as_transparency_breaks_a_picture(self) -> None:
+    def test_a_text_that_poses_as_transparency_breaks_an_image(self) -> None:
         notes = PngInfo()
         notes.add_text("transparency", "none")
         with pytest.raises(BrokenImage, match="the PNG of 96 x 96 px cannot be decoded"):
@@ -493,7 +493,7 @@ class TestArbitraryBytes:
     @pytest.mark.parametrize("format_", FORMATS)
     @settings(deadline=None, derandomize=True, max_examples=80)
     @given(rest=st.binary(max_size=200))
-    def test_after_a_picture_begins_are_read_or_refused(self, format_: str, rest: bytes) -> None:
+    def test_after_an_image_begins_are_read_or_refused(self, format_: str, rest: bytes) -> None:
         read_or_refused(SAMPLES[format_][:30] + rest)
 
     @pytest.mark.parametrize("format_", FORMATS)
@@ -503,7 +503,7 @@ class TestArbitraryBytes:
             st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=6)), min_size=1
         )
     )
-    def test_written_over_a_picture_are_read_or_refused(
+    def test_written_over_an_image_are_read_or_refused(
         self, format_: str, edits: list[tuple[int, bytes]]
     ) -> None:
         read_or_refused(overwritten(SAMPLES[format_], edits))
@@ -525,7 +525,7 @@ class TestArbitraryBytes:
         start=st.sampled_from([b"", b"II*\0\x08\0\0\0\x01\0", b"MM\0*\0\0\0\x08\0\x01"]),
         rest=st.binary(min_size=1, max_size=60),
     )
-    def test_as_exif_never_spoil_a_picture(self, format_: str, start: bytes, rest: bytes) -> None:
+    def test_as_exif_never_spoil_an_image(self, format_: str, start: bytes, rest: bytes) -> None:
         data = encoded(scene(12, 12), format_, exif=b"Exif\0\0" + start + rest)
         assert to_pixels(data, 8).shape == (8, 8, 3)
 

@@ -46,7 +46,7 @@ def rewrite(path: Path, data: bytes) -> None:
 
 def reseal(folder: Path, **changes: object) -> Card:
     """Write a folder's card anew with other values and a digest that fits them."""
-    card = cards.parse((folder / cards.FILE).read_bytes()).model_copy(update=changes).sealed()
+    card = cards.parse((folder / cards.FILE).read_bytes()).model_copy(update=changes).with_digest()
     rewrite(folder / cards.FILE, card.text().encode())
     return card
 

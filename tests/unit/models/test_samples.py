@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.drawings import draw, write_folder
 from models.errors import BadData
 from models.preprocess import to_pixels
-from models.samples import class_folders, from_drawings, from_folder, labelled_files
+from models.samples import class_folders, from_folder, from_synthetic, labelled_files
+from models.synthetic import draw, write_folder
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ class TestClassFolders:
 
     def test_files_and_hidden_folders_are_no_classes(self, folder: Path) -> None:
         (folder / ".cache").mkdir()
-        (folder / "readme.txt").write_text("about the pictures")
+        (folder / "readme.txt").write_text("about the images")
         assert class_folders(folder) == ("cat", "dog")
 
     @pytest.mark.parametrize("name", ["missing", "file"])
@@ -70,7 +70,7 @@ class TestLabelledFiles:
         assert len(labelled_files(folder, ["cat"])) == 2
 
     def test_a_missing_class_is_named_beside_those_that_are_there(self, folder: Path) -> None:
-        text = f"{folder} has no folder 'koala'; it has cat, dog: add pictures of it"
+        text = f"{folder} has no folder 'koala'; it has cat, dog: add images of it"
         with pytest.raises(BadData, match=f"^{re.escape(text)}$"):
             labelled_files(folder, ["cat", "koala"])
 
@@ -79,14 +79,14 @@ class TestLabelledFiles:
         (folder / "koala").mkdir()
         if leftover:
             (folder / "koala" / leftover).write_bytes(b"junk")
-        text = f"class 'koala' is empty: expected pictures in {folder / 'koala'}"
+        text = f"class 'koala' is empty: expected images in {folder / 'koala'}"
         with pytest.raises(BadData, match=f"^{re.escape(text)}$"):
             labelled_files(folder, ["cat", "koala"])
 
 
 class TestFromFolder:
     @pytest.mark.parametrize("progress", [False, True])
-    def test_pictures_are_prepared_as_serving_prepares_them(
+    def test_images_are_prepared_as_serving_prepares_them(
         self, folder: Path, progress: bool
     ) -> None:
         sample = from_folder(folder, ["cat", "dog"], 32, progress)
@@ -98,26 +98,26 @@ class TestFromFolder:
             assert np.array_equal(pixels, to_pixels(Path(name).read_bytes(), 32))
 
     @pytest.mark.parametrize("progress", [False, True])
-    @pytest.mark.parametrize("content", [b"a note, not a picture", b"", b"\x89PNG\r\n\x1a\n"])
-    def test_a_file_that_is_no_picture_is_named(
+    @pytest.mark.parametrize("content", [b"a note, not an image", b"", b"\x89PNG\r\n\x1a\n"])
+    def test_a_file_that_is_no_image_is_named(
         self, folder: Path, content: bytes, progress: bool
     ) -> None:
         (folder / "cat" / "notes.txt").write_bytes(content)
         name = re.escape(str(folder / "cat" / "notes.txt"))
-        with pytest.raises(BadData, match=f"^{name} is no picture that we read: "):
+        with pytest.raises(BadData, match=f"^{name} is no image that we read: "):
             from_folder(folder, ["cat", "dog"], 32, progress)
 
-    def test_a_truncated_picture_is_named(self, folder: Path) -> None:
+    def test_a_truncated_image_is_named(self, folder: Path) -> None:
         path = folder / "dog" / "dog-000001.png"
         path.write_bytes(path.read_bytes()[:-200])
-        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no picture"):
+        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no image"):
             from_folder(folder, ["cat", "dog"], 32)
 
     def test_a_bad_file_of_another_class_does_no_harm(self, folder: Path) -> None:
-        (folder / "dog" / "notes.txt").write_text("a note, not a picture")
+        (folder / "dog" / "notes.txt").write_text("a note, not an image")
         assert len(from_folder(folder, ["cat"], 32).truths) == 2
 
-    def test_pictures_of_any_shape_are_read(self, tmp_path: Path) -> None:
+    def test_images_of_any_shape_are_read(self, tmp_path: Path) -> None:
         (tmp_path / "cat").mkdir()
         for number, size in enumerate([(90, 20), (20, 90), (1, 1), (33, 33)]):
             Image.new("RGB", size, "teal").save(tmp_path / "cat" / f"{number}.png")
@@ -126,7 +126,7 @@ class TestFromFolder:
 
 class TestFromDrawings:
     def test_every_label_is_drawn_with_every_seed(self) -> None:
-        sample = from_drawings(["koala", "cat"], range(3, 5), 32)
+        sample = from_synthetic(["koala", "cat"], range(3, 5), 32)
         assert sample.truths == ("koala", "koala", "cat", "cat")
         assert sample.names == (
             "koala-000003.png",
@@ -136,7 +136,7 @@ class TestFromDrawings:
         )
 
     def test_drawings_are_prepared_as_serving_prepares_their_files(self) -> None:
-        sample = from_drawings(["cat"], range(2), 32)
+        sample = from_synthetic(["cat"], range(2), 32)
         for seed, pixels in enumerate(sample.pixels):
             buffer = BytesIO()
             draw("cat", seed).save(buffer, "PNG")
@@ -145,16 +145,16 @@ class TestFromDrawings:
     def test_a_folder_of_drawings_reads_as_the_drawings(self, tmp_path: Path) -> None:
         write_folder(tmp_path, per_class=2, first_seed=8, labels=["cat", "dog"])
         files = from_folder(tmp_path, ["cat", "dog"], 48)
-        drawings = from_drawings(["cat", "dog"], range(8, 10), 48)
-        assert np.array_equal(files.pixels, drawings.pixels)
-        assert files.truths == drawings.truths
+        synthetic_images = from_synthetic(["cat", "dog"], range(8, 10), 48)
+        assert np.array_equal(files.pixels, synthetic_images.pixels)
+        assert files.truths == synthetic_images.truths
 
     @pytest.mark.parametrize(("labels", "seeds"), [([], range(3)), (["cat"], range(0))])
     def test_nothing_to_draw_is_an_empty_sample(self, labels: list[str], seeds: range) -> None:
-        sample = from_drawings(labels, seeds, 32)
+        sample = from_synthetic(labels, seeds, 32)
         assert sample.pixels.shape == (0, 32, 32, 3)
         assert sample.truths == sample.names == ()
 
     def test_what_nobody_can_draw_is_refused(self) -> None:
         with pytest.raises(ValueError, match="cannot draw 'wombat'"):
-            from_drawings(["wombat"], range(1), 32)
+            from_synthetic(["wombat"], range(1), 32)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar, TypeVarTuple
 
-from serve_app.domain import Exposure, Feedback, KeptPicture, ShadowPair
+from serve_app.domain import Exposure, Feedback, KeptImage, ShadowPair
 from serve_app.recording.batch import Batch
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ PAIR = ShadowPair(
     error=None,
 )
 
-KEPT = KeptPicture(
+KEPT = KeptImage(
     writer="0123456789ab",
     sequence=1,
     at_ms=1_250,
@@ -67,7 +67,7 @@ KEPT = KeptPicture(
     candidate="v2",
     label="koala",
     labels=("cat", "dog", "koala"),
-    sealed=b"gAAAAA-sealed",
+    encrypted=b"gAAAAA-sealed",
 )
 
 FEEDBACK = Feedback(
@@ -200,8 +200,8 @@ def pair(sequence: int, **changes: Any) -> ShadowPair:
     return replace(PAIR, sequence=sequence, **changes)
 
 
-def kept(sequence: int, **changes: Any) -> KeptPicture:
-    """A kept picture with a number."""
+def kept(sequence: int, **changes: Any) -> KeptImage:
+    """A kept image with a number."""
     return replace(KEPT, sequence=sequence, **changes)
 
 

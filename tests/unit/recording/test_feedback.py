@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.recording.batch import Batch
-from serve_app.recording.feedback import FeedbackDesk
+from serve_app.recording.feedback import FeedbackSink
 from serve_app.recording.spool import Spool
 from tests.unit.recording.fakes import FakeStore, Fate, feedback, run, until
 
@@ -42,7 +42,7 @@ def drained(folder: Path) -> FakeStore:
 def test_feedback_is_delivered_before_it_is_accepted(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
-        await FeedbackDesk(store.deliver, Spool(tmp_path)).accept(feedback(5))
+        await FeedbackSink(store.deliver, Spool(tmp_path)).accept(feedback(5))
         assert store.feedback == [feedback(5)]
 
     run(scenario())
@@ -54,7 +54,7 @@ def test_a_batch_of_feedback_holds_nothing_else(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         store = FakeStore()
-        desk = FeedbackDesk(store.deliver, Spool(tmp_path))
+        desk = FeedbackSink(store.deliver, Spool(tmp_path))
         for sequence in (1, 2):
             await desk.accept(feedback(5, sequence=sequence))
         one, other = store.taken
@@ -70,7 +70,7 @@ def test_feedback_that_the_store_refuses_is_spooled_before_it_is_accepted(
     tmp_path: Path, fate: Fate
 ) -> None:
     async def scenario() -> None:
-        await FeedbackDesk(FakeStore([fate]).deliver, Spool(tmp_path)).accept(feedback(5))
+        await FeedbackSink(FakeStore([fate]).deliver, Spool(tmp_path)).accept(feedback(5))
         assert drained(tmp_path).feedback == [feedback(5)]
 
     run(scenario())
@@ -78,7 +78,7 @@ def test_feedback_that_the_store_refuses_is_spooled_before_it_is_accepted(
 
 def test_a_hanging_delivery_is_given_up_after_its_timeout(tmp_path: Path) -> None:
     async def scenario() -> None:
-        desk = FeedbackDesk(FakeStore([Fate.HANGING]).deliver, Spool(tmp_path), timeout_s=1.5)
+        desk = FeedbackSink(FakeStore([Fate.HANGING]).deliver, Spool(tmp_path), timeout_s=1.5)
         await desk.accept(feedback(5))
         assert asyncio.get_running_loop().time() == pytest.approx(1.5)
 
@@ -89,7 +89,7 @@ def test_a_hanging_delivery_is_given_up_after_its_timeout(tmp_path: Path) -> Non
 def test_after_a_failure_feedback_goes_straight_to_the_spool_for_a_while(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore([Fate.HANGING])
-        desk = FeedbackDesk(store.deliver, Spool(tmp_path), timeout_s=2.0, pause_s=2.0)
+        desk = FeedbackSink(store.deliver, Spool(tmp_path), timeout_s=2.0, pause_s=2.0)
         loop = asyncio.get_running_loop()
         await desk.accept(feedback(1))
         await asyncio.sleep(1.5)
@@ -111,7 +111,7 @@ def test_only_one_tries_again_for_all(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         store = FakeStore([Fate.REFUSED], afterwards=Fate.HANGING)
-        desk = FeedbackDesk(store.deliver, Spool(tmp_path), timeout_s=2.0, pause_s=2.0)
+        desk = FeedbackSink(store.deliver, Spool(tmp_path), timeout_s=2.0, pause_s=2.0)
         await desk.accept(feedback(1))
         await asyncio.sleep(3)
         trial = asyncio.create_task(desk.accept(feedback(2)))
@@ -131,7 +131,7 @@ def test_only_the_first_failure_and_the_recovery_are_logged(
     caplog.set_level(logging.INFO)
 
     async def scenario() -> None:
-        desk = FeedbackDesk(FakeStore([Fate.REFUSED] * 2).deliver, Spool(tmp_path))
+        desk = FeedbackSink(FakeStore([Fate.REFUSED] * 2).deliver, Spool(tmp_path))
         for at_ms in range(8):
             await desk.accept(feedback(at_ms))
             await asyncio.sleep(1)
@@ -145,7 +145,7 @@ def test_feedback_that_neither_takes_is_an_error_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
-        desk = FeedbackDesk(FakeStore([Fate.REFUSED]).deliver, Spool(tmp_path / "none"))
+        desk = FeedbackSink(FakeStore([Fate.REFUSED]).deliver, Spool(tmp_path / "none"))
         with pytest.raises(FileNotFoundError):
             await desk.accept(feedback(5))
 
@@ -158,7 +158,7 @@ def test_feedback_whose_sender_hangs_up_is_kept(tmp_path: Path, fate: Fate) -> N
     store = FakeStore([fate])
 
     async def scenario() -> None:
-        desk = FeedbackDesk(store.deliver, Spool(tmp_path))
+        desk = FeedbackSink(store.deliver, Spool(tmp_path))
         accepting = asyncio.create_task(desk.accept(feedback(5)))
         await asyncio.sleep(0)
         accepting.cancel()
@@ -176,7 +176,7 @@ def test_the_spool_is_written_in_a_thread_and_to_the_end(tmp_path: Path) -> None
     spool = SlowSpool(tmp_path)
 
     async def scenario() -> None:
-        desk = FeedbackDesk(FakeStore([Fate.REFUSED]).deliver, spool)
+        desk = FeedbackSink(FakeStore([Fate.REFUSED]).deliver, spool)
         accepting = asyncio.create_task(desk.accept(feedback(5)))
         while spool.thread is None:
             await asyncio.sleep(0.001)
@@ -201,14 +201,14 @@ def test_a_delivery_does_not_run_in_the_context_of_its_request(tmp_path: Path) -
 
     async def scenario() -> None:
         request.set("r-1")
-        await FeedbackDesk(deliver, Spool(tmp_path)).accept(feedback(5))
+        await FeedbackSink(deliver, Spool(tmp_path)).accept(feedback(5))
 
     run(scenario())
     assert seen == [None]
 
 
 def test_closing_without_anything_under_way_returns(tmp_path: Path) -> None:
-    run(FeedbackDesk(FakeStore().deliver, Spool(tmp_path)).close())
+    run(FeedbackSink(FakeStore().deliver, Spool(tmp_path)).close())
 
 
 @settings(max_examples=25)  # each writes to the disk
@@ -225,7 +225,7 @@ def test_what_is_accepted_is_in_the_store_or_in_the_spool(
     accepted = []
 
     async def scenario(folder: Path) -> None:
-        desk = FeedbackDesk(store.deliver, Spool(folder), timeout_s=2.0)
+        desk = FeedbackSink(store.deliver, Spool(folder), timeout_s=2.0)
 
         async def tell(at_ms: int) -> None:
             async with asyncio.timeout(2.01):

@@ -241,7 +241,7 @@ def test_pairs_are_dropped_by_a_count_of_their_own(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_kept_pictures_are_delivered_a_few_at_once_after_the_interval(tmp_path: Path) -> None:
+def test_kept_images_are_delivered_a_few_at_once_after_the_interval(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5)
@@ -256,7 +256,7 @@ def test_kept_pictures_are_delivered_a_few_at_once_after_the_interval(tmp_path: 
     run(scenario())
 
 
-def test_pictures_that_wait_are_few_and_the_others_counted(tmp_path: Path) -> None:
+def test_images_that_wait_are_few_and_the_others_counted(tmp_path: Path) -> None:
     async def scenario() -> None:
         recorder = Recorder(FakeStore().deliver, Spool(tmp_path))
         for number in range(MAX_KEPT + 3):
@@ -268,7 +268,7 @@ def test_pictures_that_wait_are_few_and_the_others_counted(tmp_path: Path) -> No
     run(scenario())
 
 
-def test_pictures_that_cannot_be_delivered_are_spooled_as_they_are(tmp_path: Path) -> None:
+def test_images_that_cannot_be_delivered_are_spooled_as_they_are(tmp_path: Path) -> None:
     store = FakeStore(afterwards=Fate.REFUSED)
 
     async def scenario() -> None:

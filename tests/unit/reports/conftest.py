@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from serve_app.domain import Exposure, Feedback, Outcome, ShadowPair
+from serve_app.domain import CopyOutcome, Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.reports.period import Period
 from serve_app.rules.parse import parse_rule
@@ -78,7 +78,7 @@ class Diary:
     def answers(
         self, assigned: str | None, user: int | None, minute: int = 1, **changes: Any
     ) -> Exposure:
-        """A picture was answered; by the version that was assigned, unless `changes` differ."""
+        """An image was answered; by the version that was assigned, unless `changes` differ."""
         self._sequence += 1
         exposure = Exposure(
             writer=WRITER,
@@ -125,14 +125,14 @@ class Diary:
         )
 
     def copies(self, live: Exposure, label: str | None, **changes: Any) -> None:
-        """A picture was copied to the candidate, which took 6 ms for it; None: it failed."""
+        """An image was copied to the candidate, which took 6 ms for it; None: it failed."""
         pair = ShadowPair(
             writer=live.writer,
             sequence=live.sequence,
             at_ms=live.at_ms,
             rule_id=live.rule_id,
             candidate="v2",
-            outcome=(Outcome.COPIED if label else Outcome.FAILED).value,
+            outcome=(CopyOutcome.COPIED if label else CopyOutcome.FAILED).value,
             probability=1.0,
             label=label,
             confidence=0.5 if label else None,

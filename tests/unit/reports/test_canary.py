@@ -16,7 +16,7 @@ def report(diary: Diary, period: Period = DAY, name: str | None = None) -> dict[
 
 
 def everybody(diary: Diary, control: range, treatment: range, **changes: Any) -> None:
-    """A picture of each user, in both arms."""
+    """An image of each user, in both arms."""
     for user in control:
         diary.answers("v1", user, **changes)
     for user in treatment:
@@ -224,7 +224,7 @@ def test_other_hours_and_weights_are_no_difference_of_versions(diary: Diary) -> 
     assert classes["drift"] is False
 
 
-def test_pictures_of_one_user_are_no_drift(diary: Diary) -> None:
+def test_images_of_one_user_are_no_drift(diary: Diary) -> None:
     """One user of each version sends a hundred of his only pet."""
     diary.obeys(CANARY)
     for _ in range(100):

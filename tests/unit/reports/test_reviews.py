@@ -18,7 +18,7 @@ from serve_app.store.store import Store
 from tests.unit.recording.fakes import kept
 from tests.unit.reports.conftest import DAY, SHADOW, START_MS, Diary, as_json, hours, labels
 
-# (live label, candidate's label, what the picture shows) -> how often
+# (live label, candidate's label, what the image shows) -> how often
 SAID = {
     ("dog", "koala", "koala"): 6,
     ("dog", "koala", "dog"): 2,
@@ -31,7 +31,7 @@ SAID = {
 
 
 class Album:
-    """Pictures of a shadow, and what is said of them."""
+    """Images of a shadow, and what is said of them."""
 
     def __init__(self, diary: Diary) -> None:
         self._rule = diary.obeys(SHADOW)
@@ -49,10 +49,10 @@ class Album:
             "room": 1000,
             "probability": 1.0,
         }
-        picture = kept(self._sequence, **facts | changes)
-        self.store.record(Batch(picture.writer, kept=(picture,)))
+        image = kept(self._sequence, **facts | changes)
+        self.store.record(Batch(image.writer, kept=(image,)))
         if truth:
-            self.store.add_review(picture.digest, truth, "ada", "", at_ms=START_MS)
+            self.store.add_review(image.digest, truth, "ada", "", at_ms=START_MS)
 
     def report(self, **where: Any) -> dict[str, Any]:
         """The section."""
@@ -117,17 +117,17 @@ def test_without_reviews_nothing_is_known(album: Album) -> None:
     assert found["hijack_rate"]["estimate"] is None
     assert found["agreements"]["both_wrong"]["estimate"] is None
     assert printed(album) == [
-        "reviews: 0 pictures, 1 wait; which version is right is not known",
+        "reviews: 0 images, 1 wait; which version is right is not known",
     ]
 
 
-def test_pictures_of_other_versions_are_not_looked_at(album: Album) -> None:
+def test_images_of_other_versions_are_not_looked_at(album: Album) -> None:
     album.keep("dog", "koala", "dog", candidate="v3")
     album.keep("dog", "koala", "dog", stable="v3")
     assert album.report()["reviewed"] == 0
 
 
-def test_only_pictures_of_the_period_and_the_region_count(album: Album) -> None:
+def test_only_images_of_the_period_and_the_region_count(album: Album) -> None:
     album.keep("dog", "koala", "koala", region="AU")
     album.keep("dog", "koala", "koala", region="DE")
     album.keep("dog", "koala", "koala", at_ms=DAY.until_ms, region="AU")
@@ -146,7 +146,7 @@ def test_better_takes_evidence(album: Album) -> None:
 
 def test_for_the_eye_it_is_said_in_words(album: Album) -> None:
     head, differing, test, hijacks, agreeing = printed(filled(album))
-    assert head == "reviews: 17 pictures, 2 wait"
+    assert head == "reviews: 17 images, 2 wait"
     assert differing == (
         "where they disagree: 2 only v1 right, 6 only v2, 1 neither, 3 cannot be told"
     )

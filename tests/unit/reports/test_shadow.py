@@ -30,7 +30,7 @@ def report(diary: Diary, period: Period = DAY) -> dict[str, Any]:
 def copies(
     diary: Diary, stable: str, candidate: str | None, count: int = 1, minute: int = 1, **live: Any
 ) -> None:
-    """Pictures of which both versions said something, each of a session of its own."""
+    """Images of which both versions said something, each of a session of its own."""
     for _ in range(count):
         facts = {
             "session": 2 * f"{next(SESSIONS):016x}",
@@ -41,14 +41,14 @@ def copies(
 
 
 def shed(diary: Diary, count: int, minute: int = 1, error: str = "full", **live: Any) -> None:
-    """Pictures of which the candidate was not asked."""
+    """Images of which the candidate was not asked."""
     for _ in range(count):
         answer = diary.answers("v1", 1, minute, reason="static", **live)
         diary.copies(answer, None, outcome="shed", error=error, latency_ms=None)
 
 
 def test_agreement_is_asked_of_shared_labels(diary: Diary) -> None:
-    """Of 8 pictures v2 calls 3 a koala; of the others, 4 of 5 what v1 called them."""
+    """Of 8 images v2 calls 3 a koala; of the others, 4 of 5 what v1 called them."""
     diary.obeys(SHADOW)
     copies(diary, "cat", "cat", 3)
     copies(diary, "dog", "dog", 1)
@@ -56,7 +56,7 @@ def test_agreement_is_asked_of_shared_labels(diary: Diary) -> None:
     copies(diary, "dog", "koala", 3)
     found = report(diary)
     assert found["agreement"]["estimate"] == pytest.approx(0.8)
-    assert found["agreement"]["pictures"] == 5
+    assert found["agreement"]["images"] == 5
     assert found["new_labels"]["rate"]["estimate"] == pytest.approx(3 / 8)
     assert found["transitions"] == {
         "stable": ["cat", "dog"],
@@ -77,7 +77,7 @@ def test_pinned_requests_are_no_load_of_the_candidate(diary: Diary) -> None:
 
 def test_a_minute_in_which_few_were_copied_counts_as_much(diary: Diary) -> None:
     """Of 10 cats in one minute all were copied, of 10 koalas in the next one 2: half of the
-    pictures are koalas, not 2 of 12."""
+    images are koalas, not 2 of 12."""
     diary.obeys(SHADOW)
     copies(diary, "cat", "cat", 10, minute=1)
     copies(diary, "dog", "koala", 2, minute=2)
@@ -85,7 +85,7 @@ def test_a_minute_in_which_few_were_copied_counts_as_much(diary: Diary) -> None:
     copies(diary, "dog", None, 3, minute=2)
     found = report(diary)
     assert found["new_labels"]["rate"]["estimate"] == pytest.approx(0.5)
-    assert found["new_labels"]["rate"]["pictures"] == 12
+    assert found["new_labels"]["rate"]["images"] == 12
     assert found["outcomes"] == {"copied": 12, "failed": 3, "shed": 5}
     assert found["errors"] == {"full": 5, "too_slow": 3}
     assert found["load"]["minutes"] == 2
@@ -112,7 +112,7 @@ def test_where_and_when_it_says_koala(diary: Diary) -> None:
     copies(diary, "dog", "dog", 1, minute=61, region="AU")
     copies(diary, "cat", "cat", 4, minute=121, region=None)
     new = report(diary)["new_labels"]
-    assert [(r["region"], r["estimate"], r["pictures"]) for r in new["by_region"]] == [
+    assert [(r["region"], r["estimate"], r["images"]) for r in new["by_region"]] == [
         (None, 0, 4),
         ("AU", pytest.approx(0.75), 4),
     ]
@@ -122,7 +122,7 @@ def test_where_and_when_it_says_koala(diary: Diary) -> None:
     ]
 
 
-def test_model_times_are_of_the_same_pictures(diary: Diary) -> None:
+def test_model_times_are_of_the_same_images(diary: Diary) -> None:
     """v1 takes 4 and 8 ms, v2 6 ms for both: 0 more in the mean. What failed is in no pair."""
     diary.obeys(SHADOW)
     for _ in range(5):
@@ -137,8 +137,8 @@ def test_model_times_are_of_the_same_pictures(diary: Diary) -> None:
     assert found["latency_ms"] == {"candidate": 30, "stable": 10}
 
 
-def test_pictures_of_one_unit_tell_less(diary: Diary) -> None:
-    """In Australia eighty units sent a picture each; in New Zealand one sent eighty; in Fiji nobody
+def test_images_of_one_unit_tell_less(diary: Diary) -> None:
+    """In Australia eighty units sent an image each; in New Zealand one sent eighty; in Fiji nobody
     said who it was."""
     diary.obeys(SHADOW)
     for region, who in (("AU", {}), ("NZ", {"session": "a" * 32}), ("FJ", {"session": None})):
@@ -150,7 +150,7 @@ def test_pictures_of_one_unit_tell_less(diary: Diary) -> None:
     width = {region: r["interval"][1] - r["interval"][0] for region, r in rates.items()}
     assert width["NZ"] > 1.5 * width["AU"]
     assert width["FJ"] == pytest.approx(width["AU"])
-    assert found["pictures_per_unit"] == pytest.approx((80 * 80 + 160) / 240)
+    assert found["images_per_unit"] == pytest.approx((80 * 80 + 160) / 240)
 
 
 def test_where_stable_failed_nobody_disagrees(diary: Diary) -> None:
@@ -162,7 +162,7 @@ def test_where_stable_failed_nobody_disagrees(diary: Diary) -> None:
     diary.copies(failed, "cat")
     found = report(diary)
     assert found["agreement"]["estimate"] == pytest.approx(1)
-    assert found["agreement"]["pictures"] == 3
+    assert found["agreement"]["images"] == 3
     assert found["transitions"]["stable"] == ["", "cat"]
 
 
@@ -234,7 +234,7 @@ def test_nothing_was_copied(diary: Diary) -> None:
     assert found["model_ms"]["difference"] is found["latency_ms"]["candidate"] is None
     assert found["transitions"] == {"stable": [], "candidate": [], "shares": []}
     assert found["load"]["peak_at_ms"] is None
-    assert found["load"]["sentence"] == "Not established: there was no picture to copy."
+    assert found["load"]["sentence"] == "Not established: there was no image to copy."
 
 
 def test_there_was_no_shadow(diary: Diary) -> None:

@@ -77,7 +77,7 @@ def test_an_unknown_version_is_refused_with_those_that_there_are() -> None:
         pool_config({"version": "v1"}, ())
 
 
-def test_a_shadow_keeps_no_picture_unless_it_says_so() -> None:
+def test_a_shadow_keeps_no_image_unless_it_says_so() -> None:
     rule = ingress_config({"rule": SHADOW}, KNOWN)
     assert isinstance(rule, Shadow)
     assert rule.review is None
@@ -111,7 +111,7 @@ def test_what_a_shadow_keeps_is_told_in_the_words_of_the_yaml() -> None:
         ({"for": "7"}, "rule.review.for is '7': expected a number and m, h or d, such as 7d"),
         ({"for": "0d"}, "rule.review.for is '0d': expected a number"),
         ({"for": "7d\n"}, "rule.review.for is '7d\n': expected a number"),
-        ({"for": "31d"}, "rule.review.for is 31d: a picture is kept for 30d at most"),
+        ({"for": "31d"}, "rule.review.for is 31d: an image is kept for 30d at most"),
         ({"for": 7}, "rule.review.for is refused"),
         ({"for_": "7d"}, "rule.review.for_ is refused"),
         ({"kep": 7}, "rule.review.kep is refused"),

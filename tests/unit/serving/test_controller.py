@@ -17,7 +17,7 @@ import pytest
 
 from serve_app.clock import now_ms
 from serve_app.deployment import config
-from serve_app.deployment.composition import without_data_plane
+from serve_app.deployment.apply_rule import without_data_plane
 from serve_app.errors import AlreadyReviewed, BadConfig, UpdateInProgress
 from serve_app.home import DATABASE_VARIABLE, HOME_VARIABLE
 from serve_app.lifecycle.up import BASE
@@ -223,7 +223,7 @@ def test_a_change_that_waited_while_a_recreation_began_is_refused(sent: list[Any
 @pytest.mark.parametrize(
     "end",
     [
-        Progress("done", "v2", 1, from_ms=1_000, to_ms=3_500, gap_s=2.5),
+        Progress("done", "v2", 1, from_ms=1_000, to_ms=3_500, downtime_s=2.5),
         Progress("failed", "v2", 1, from_ms=1_000, message="v2 cannot be built"),
     ],
     ids=lambda end: str(end.state),
@@ -277,7 +277,7 @@ def test_a_data_plane_that_is_being_deleted_is_built_when_it_is_gone(
     asyncio.run(born())
 
 
-def test_a_review_is_made_once_for_a_key_and_expired_pictures_are_removed(sent: list[Any]) -> None:
+def test_a_review_is_made_once_for_a_key_and_expired_images_are_removed(sent: list[Any]) -> None:
     writer = "0123456789ab"
 
     async def review() -> None:
@@ -285,22 +285,22 @@ def test_a_review_is_made_once_for_a_key_and_expired_pictures_are_removed(sent: 
         try:
             await made._expire()
             now = now_ms()
-            pictures = (
+            images = (
                 kept(1, at_ms=now, expires_at_ms=now + 60_000),
                 kept(2, at_ms=now, expires_at_ms=now - 1, digest="d2" * 32),
             )
-            await made.record(Batch(writer, kept=pictures))
+            await made.record(Batch(writer, kept=images))
             said = (f"{writer}-1", "koala", "anna", "")
             for _ in range(2):
                 assert await made.once("a-key", "review", *said) == 1
             with pytest.raises(AlreadyReviewed):
                 await made.review(*said)
-            assert len(made._store.kept_pictures()) == 2
+            assert len(made._store.kept_images()) == 2
             await made._expire()  # too early to look again
-            assert len(made._store.kept_pictures()) == 2
+            assert len(made._store.kept_images()) == 2
             made._expire_from_s = 0.0
             await made._expire()
-            assert [picture.sequence for picture in made._store.kept_pictures()] == [1]
+            assert [image.sequence for image in made._store.kept_images()] == [1]
         finally:
             made._watching.cancel()
             await made._in_writer(made._store.close)

@@ -12,7 +12,7 @@ import pytest
 from models import classifier
 from models.network import Floats
 from models.preprocess import Pixels
-from serve_app.data_plane.pools import Answer, CannotAnswer
+from serve_app.data_plane.pools import Prediction, Unavailable
 from serve_app.serving import networks
 from serve_app.serving.networks import NetworkRunner
 
@@ -63,7 +63,7 @@ def ran_inline(network: Network, *batches: Pixels, background: bool = False) -> 
 
 def test_probabilities_are_an_answer() -> None:
     answer = asyncio.run(NetworkRunner().run(V1, TWO))
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, Prediction)
     assert (answer.version, answer.labels) == ("v1", ("cat", "dog"))
     assert answer.probabilities == pytest.approx(V1.probabilities(TWO))
 
@@ -81,7 +81,7 @@ def test_probabilities_that_are_not_finite_are_no_answer(number: float) -> None:
             return logits
 
     broken = replace(V1, network=Broken())
-    assert asyncio.run(NetworkRunner().run(broken, TWO)) == CannotAnswer(
+    assert asyncio.run(NetworkRunner().run(broken, TWO)) == Unavailable(
         "the network of v1 gave no probabilities"
     )
 
@@ -152,7 +152,7 @@ def test_a_lone_image_does_not_run_inline_while_an_abandoned_batch_still_runs() 
 def test_a_change_of_priority_loses_no_batch() -> None:
     network = Network()
 
-    async def play() -> list[Answer | CannotAnswer]:
+    async def play() -> list[Prediction | Unavailable]:
         runner = NetworkRunner()
         network.may_end.clear()
         first = asyncio.create_task(runner.run(replace(V1, network=network), TWO))
@@ -163,5 +163,5 @@ def test_a_change_of_priority_loses_no_batch() -> None:
         network.may_end.set()
         return [await first, await second]
 
-    assert [isinstance(reply, Answer) for reply in asyncio.run(play())] == [True, True]
+    assert [isinstance(reply, Prediction) for reply in asyncio.run(play())] == [True, True]
     assert len(set(network.threads)) == 2

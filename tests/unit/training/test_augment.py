@@ -13,23 +13,23 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from training import augment
-from training.data import STORED_SIDE, Pictures
+from training.data import STORED_SIDE, Images
 
 
-def pictures(*images: Image.Image) -> Pictures:
+def images(*images: Image.Image) -> Images:
     """As training keeps them: squeezed into squares."""
     squares = [image.resize((STORED_SIDE, STORED_SIDE)) for image in images]
-    return Pictures(
+    return Images(
         torch.from_numpy(np.stack([np.asarray(square) for square in squares])).permute(0, 3, 1, 2),
         torch.tensor([image.width / image.height for image in images]),
         torch.zeros(len(images), dtype=torch.int64),
     )
 
 
-def noise(count: int = 6) -> Pictures:
+def noise(count: int = 6) -> Images:
     rng = np.random.default_rng(0)
     sizes = [(64, 64), (120, 60), (60, 120)]
-    return pictures(
+    return images(
         *(Image.fromarray(rng.integers(0, 256, (*sizes[n % 3], 3), np.uint8)) for n in range(count))
     )
 
@@ -73,20 +73,20 @@ class TestViews:
         augment.mix(batch, functional.one_hot(torch.arange(6)).float(), seeded(0))
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_views_of_one_picture_differ(self) -> None:
+    def test_views_of_one_image_differ(self) -> None:
         batch = augment.views(noise(), torch.zeros(5, dtype=torch.int64), 48, seeded(0))
         assert len(torch.unique(batch.flatten(1), dim=0)) == 5
 
-    def test_the_stored_pictures_are_left_as_they_were(self) -> None:
+    def test_the_stored_images_are_left_as_they_were(self) -> None:
         source = noise()
         before = source.pixels.clone()
         augment.views(source, torch.arange(6), 160, seeded(0))
         assert torch.equal(source.pixels, before)
 
     @pytest.mark.usefixtures("geometry_alone")
-    def test_a_picture_of_one_colour_keeps_it(self) -> None:
-        """No crop shows anything that lies beyond the picture."""
-        source = pictures(Image.new("RGB", (90, 60), (200, 40, 120)))
+    def test_an_image_of_one_colour_keeps_it(self) -> None:
+        """No crop shows anything that lies beyond the image."""
+        source = images(Image.new("RGB", (90, 60), (200, 40, 120)))
         batch = augment.views(source, torch.zeros(40, dtype=torch.int64), 48, seeded(0))
         expected = torch.tensor([200.0, 40, 120]).view(1, 3, 1, 1).expand_as(batch)
         torch.testing.assert_close(batch, expected, atol=0.01, rtol=0)
@@ -95,10 +95,10 @@ class TestViews:
 def disc(width: int, height: int) -> Image.Image:
     """A white disc amid black, drawn larger and shrunk so that its edge is smooth."""
     radius = 0.16 * min(width, height)
-    picture = Image.new("RGB", (4 * width, 4 * height))
+    image = Image.new("RGB", (4 * width, 4 * height))
     box = [4 * (centre + sign * radius) for sign in (-1, 1) for centre in (width / 2, height / 2)]
-    ImageDraw.Draw(picture).ellipse(box, "white")
-    return picture.resize((width, height), Image.Resampling.BOX)
+    ImageDraw.Draw(image).ellipse(box, "white")
+    return image.resize((width, height), Image.Resampling.BOX)
 
 
 def half_axes(view: Tensor) -> tuple[float, float]:
@@ -115,7 +115,7 @@ def half_axes(view: Tensor) -> tuple[float, float]:
 def discs(width: int, height: int) -> list[tuple[float, float]]:
     """The half axes of the disc in each of 400 views that shows all of it."""
     batch = augment.views(
-        pictures(disc(width, height)), torch.zeros(400, dtype=torch.int64), 96, seeded(1)
+        images(disc(width, height)), torch.zeros(400, dtype=torch.int64), 96, seeded(1)
     )
     lit = batch.mean(dim=1) > 1
     border = lit[:, 0].any(1) | lit[:, -1].any(1) | lit[:, :, 0].any(1) | lit[:, :, -1].any(1)
@@ -125,7 +125,7 @@ def discs(width: int, height: int) -> list[tuple[float, float]]:
 @pytest.mark.usefixtures("geometry_alone")
 class TestGeometry:
     @pytest.mark.parametrize(("width", "height"), [(300, 300), (600, 300), (300, 600), (900, 300)])
-    def test_a_disc_is_stretched_within_bounds_whatever_the_pictures_shape(
+    def test_a_disc_is_stretched_within_bounds_whatever_the_images_shape(
         self, width: int, height: int
     ) -> None:
         """The bounds of the stretch, and 3 % for the pixels' own size."""
@@ -135,7 +135,7 @@ class TestGeometry:
         assert min(ratios) < 1.05  # some stay round
 
     @pytest.mark.parametrize(("width", "height"), [(300, 300), (600, 300), (300, 600)])
-    def test_a_crop_covers_a_share_of_the_pictures_largest_square(
+    def test_a_crop_covers_a_share_of_the_images_largest_square(
         self, width: int, height: int
     ) -> None:
         """The disc's area in that square, over its area in the view."""
@@ -147,11 +147,11 @@ class TestGeometry:
         assert max(shares) - min(shares) > 0.4
 
     @pytest.mark.parametrize(("width", "height"), [(300, 300), (600, 300), (300, 600)])
-    def test_crops_come_from_all_over_the_picture(self, width: int, height: int) -> None:
+    def test_crops_come_from_all_over_the_image(self, width: int, height: int) -> None:
         """Red grows to the right, green grows downwards."""
         across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
         ramp = np.stack([across, down, np.zeros_like(across)], axis=-1).astype(np.uint8)
-        source = pictures(Image.fromarray(ramp))
+        source = images(Image.fromarray(ramp))
         batch = augment.views(source, torch.zeros(300, dtype=torch.int64), 48, seeded(2))
         for channel in (0, 1):
             centres = batch[:, channel].mean(dim=(1, 2))
@@ -163,7 +163,7 @@ class TestGeometry:
         across, down = np.meshgrid(np.linspace(0, 255, 300), np.linspace(0, 255, 300))
         ramp = np.stack([across, down, np.zeros_like(across)], axis=-1).astype(np.uint8)
         batch = augment.views(
-            pictures(Image.fromarray(ramp)), torch.zeros(300, dtype=torch.int64), 48, seeded(3)
+            images(Image.fromarray(ramp)), torch.zeros(300, dtype=torch.int64), 48, seeded(3)
         )
         rightwards = batch[:, 0, :, -8:].mean(dim=(1, 2)) > batch[:, 0, :, :8].mean(dim=(1, 2))
         downwards = batch[:, 1, -8:].mean(dim=(1, 2)) > batch[:, 1, :8].mean(dim=(1, 2))
@@ -175,14 +175,14 @@ class TestColours:
     def test_some_views_are_grey_and_most_are_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("ERASED_SHARE", "TINT"):
             monkeypatch.setattr(augment, name, 0.0)
-        source = pictures(Image.new("RGB", (60, 60), (200, 40, 120)))
+        source = images(Image.new("RGB", (60, 60), (200, 40, 120)))
         batch = augment.views(source, torch.zeros(400, dtype=torch.int64), 32, seeded(0))
         grey = (batch.amax(dim=1) - batch.amin(dim=1)).amax(dim=(1, 2)) < 0.01
         assert abs(grey.float().mean() - augment.GREY_SHARE) < 0.04
 
     def test_brightness_varies_in_both_directions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(augment, "ERASED_SHARE", 0.0)
-        source = pictures(Image.new("RGB", (60, 60), (100, 100, 100)))
+        source = images(Image.new("RGB", (60, 60), (100, 100, 100)))
         batch = augment.views(source, torch.zeros(400, dtype=torch.int64), 32, seeded(0))
         light = batch.mean(dim=(1, 2, 3)) / 100
         reach = (1 + augment.LIGHT) * (1 + augment.TINT)
@@ -193,7 +193,7 @@ class TestColours:
         for name in ("BLUR_SHARE", "GREY_SHARE", "LIGHT", "TINT"):
             monkeypatch.setattr(augment, name, 0.0)
         side = 40
-        source = pictures(Image.new("RGB", (60, 60), (0, 0, 0)))
+        source = images(Image.new("RGB", (60, 60), (0, 0, 0)))
         batch = augment.views(source, torch.zeros(400, dtype=torch.int64), side, seeded(0))
         erased = [view.amax(dim=0) > 0.5 for view in batch if view.max() > 0.5]
         assert abs(len(erased) / 400 - augment.ERASED_SHARE) < 0.06
@@ -219,8 +219,8 @@ class TestMix:
         assert blended.max() <= 255
         assert (shares >= 0).all()
 
-    def test_the_target_tells_how_much_of_each_picture_is_seen(self) -> None:
-        """Pictures of one class are black, those of the other white."""
+    def test_the_target_tells_how_much_of_each_image_is_seen(self) -> None:
+        """Images of one class are black, those of the other white."""
         targets = functional.one_hot(torch.arange(8) % 2).float()
         batch = (targets[:, 1] * 255).view(8, 1, 1, 1).expand(8, 3, 32, 32).contiguous()
         for seed in range(60):
@@ -228,7 +228,7 @@ class TestMix:
             seen = blended.mean(dim=(1, 2, 3)) / 255
             torch.testing.assert_close(seen, shares[:, 1], atol=1e-4, rtol=0)
 
-    def test_the_first_picture_keeps_the_larger_share(self) -> None:
+    def test_the_first_image_keeps_the_larger_share(self) -> None:
         targets = functional.one_hot(torch.arange(8)).float()
         for seed in range(60):
             _, shares = augment.mix(torch.zeros(8, 3, 32, 32), targets, seeded(seed))
@@ -242,7 +242,7 @@ class TestMix:
             blended, _ = augment.mix(batch, targets, seeded(seed))
             if torch.equal(blended, batch):
                 kinds["as it was"] += 1
-            elif (blended == blended.round()).all():  # whole pixels of one picture or the other
+            elif (blended == blended.round()).all():  # whole pixels of one image or the other
                 kinds["cutmix"] += 1
             else:
                 kinds["mixup"] += 1

@@ -42,7 +42,7 @@ def surprise(logits: Floats, targets: Targets, temperature: float, *biases: floa
     ids=str,
 )
 def test_what_was_planted_is_found_again(temperature: float, biases: tuple[float, ...]) -> None:
-    """Of 20,000 pictures: the temperature within 5 %, a bias within 0.1."""
+    """Of 20,000 images: the temperature within 5 %, a bias within 0.1."""
     found, found_biases = calibrate(*planted(temperature, *biases))
     assert found == pytest.approx(temperature, rel=0.05)
     assert found_biases == pytest.approx(biases, abs=0.1)

@@ -69,7 +69,7 @@ class State:
         loss.backward()
         self.optimizer.step()
         self.average.update_parameters(self.network)
-        self.history.append(EpochRecord(number + 1, 32, loss.item(), {"drawings": 0.5}, 1.5))
+        self.history.append(EpochRecord(number + 1, 32, loss.item(), {"synthetic": 0.5}, 1.5))
 
     def save(self, folder: Path) -> None:
         save(folder, CONFIG, ORIGIN, self.history, self.network, self.average, self.optimizer)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from models.drawings import LABELS as DRAWN_LABELS
+from models.synthetic import LABELS as SYNTHETIC_LABELS
 from training import config as configs
 from training.config import Config, Phase, load
 from training.errors import TrainingError
@@ -42,7 +42,7 @@ class TestShipped:
     def test_it_loads(self, path: Path) -> None:
         config = load(path)
         assert config.epochs == sum(phase.epochs for phase in config.phases)
-        assert set(config.labels) <= set(DRAWN_LABELS)
+        assert set(config.labels) <= set(SYNTHETIC_LABELS)
 
     @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
     def test_it_begins_with_how_to_run_it(self, path: Path) -> None:
@@ -125,11 +125,11 @@ class TestLoading:
             ({"weight_decay": -0.1}, "weight_decay"),
             ({"average_decay": 1}, "average_decay"),
             ({"balance": 1.5}, "balance"),
-            ({"drawings_share": -0.1}, "drawings_share"),
-            ({"drawings_share": 1}, "drawings_share"),
-            ({"drawings_per_class": -1}, "drawings_per_class"),
+            ({"synthetic_share": -0.1}, "synthetic_share"),
+            ({"synthetic_share": 1}, "synthetic_share"),
+            ({"synthetic_per_class": -1}, "synthetic_per_class"),
             ({"serving_side": 16}, "serving_side"),
-            ({"pictures_per_epoch": 0}, "pictures_per_epoch"),
+            ({"images_per_epoch": 0}, "images_per_epoch"),
         ],
     )
     def test_a_value_that_may_not_be_is_refused_by_its_key(
@@ -148,8 +148,8 @@ class TestLoading:
         [
             ({"widths": [8, 16]}, "widths has 2 stages, depths 4"),
             (
-                {"photographs": False, "drawings_per_class": 0},
-                "photographs is false and drawings_per_class 0: nothing to learn from",
+                {"photographs": False, "synthetic_per_class": 0},
+                "photographs is false and synthetic_per_class 0: nothing to learn from",
             ),
             ({"labels": ["cat", "dog", "cat"]}, "a label comes twice"),
             ({"ignored_labels": ["koala", "dog"]}, "a label comes twice"),
@@ -173,15 +173,15 @@ class TestDrawnShare:
         ("changes", "share"),
         [
             ({}, 0.12),
-            ({"drawings_share": 0.4}, 0.4),
-            ({"drawings_share": 0.4, "drawings_per_class": 0}, 0),
-            ({"drawings_share": 0.4, "photographs": False}, 1),
+            ({"synthetic_share": 0.4}, 0.4),
+            ({"synthetic_share": 0.4, "synthetic_per_class": 0}, 0),
+            ({"synthetic_share": 0.4, "photographs": False}, 1),
         ],
     )
-    def test_it_is_what_the_source_of_the_pictures_leaves(
+    def test_it_is_what_the_source_of_the_images_leaves(
         self, changes: dict[str, Any], share: float
     ) -> None:
-        assert Config.model_validate(LEAST | changes).drawn_share == share
+        assert Config.model_validate(LEAST | changes).effective_synthetic_share == share
 
 
 class TestPhases:

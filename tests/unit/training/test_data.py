@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from models.drawings import draw, write_folder
 from models.errors import BadData
-from training.data import STORED_SIDE, load_drawings, load_photographs, refuse_unknown_classes
+from models.synthetic import draw, write_folder
+from training.data import STORED_SIDE, load_photographs, load_synthetic, refuse_unknown_classes
 from training.errors import TrainingError
 
 
@@ -26,9 +26,9 @@ class TestPhotographs:
     def test_they_are_kept_whole_with_their_shape_beside(self, tmp_path: Path) -> None:
         (tmp_path / "cat").mkdir()
         for number, size in enumerate([(60, 30), (30, 60), (50, 50)]):
-            picture = Image.new("RGB", size, "red")
-            picture.paste("blue", (size[0] // 2, 0, size[0], size[1]))
-            picture.save(tmp_path / "cat" / f"{number}.png")
+            image = Image.new("RGB", size, "red")
+            image.paste("blue", (size[0] // 2, 0, size[0], size[1]))
+            image.save(tmp_path / "cat" / f"{number}.png")
         loaded = load_photographs(tmp_path, ["cat"])
         assert loaded.aspects.tolist() == [2, 0.5, 1]
         assert loaded.pixels.shape == (3, 3, STORED_SIDE, STORED_SIDE)
@@ -41,30 +41,30 @@ class TestPhotographs:
         assert load_photographs(folder, ["dog", "cat"]).targets.tolist() == [0, 0, 1, 1]
         assert load_photographs(folder, ["cat"]).targets.tolist() == [0, 0]
 
-    def test_a_picture_is_turned_upright(self, tmp_path: Path) -> None:
+    def test_an_image_is_turned_upright(self, tmp_path: Path) -> None:
         (tmp_path / "cat").mkdir()
         exif = Image.Exif()
         exif[0x0112] = 6
         Image.new("RGB", (60, 20), "red").save(tmp_path / "cat" / "turned.jpg", exif=exif)
         assert load_photographs(tmp_path, ["cat"]).aspects.tolist() == pytest.approx([1 / 3])
 
-    @pytest.mark.parametrize("content", [b"", b"a note, not a picture", b"\xff\xd8\xff\xe0"])
-    def test_a_file_that_is_no_picture_is_named(self, folder: Path, content: bytes) -> None:
+    @pytest.mark.parametrize("content", [b"", b"a note, not an image", b"\xff\xd8\xff\xe0"])
+    def test_a_file_that_is_no_image_is_named(self, folder: Path, content: bytes) -> None:
         path = folder / "dog" / "notes.txt"
         path.write_bytes(content)
-        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no picture that we read: "):
+        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no image that we read: "):
             load_photographs(folder, ["cat", "dog"])
 
-    def test_a_truncated_picture_is_named(self, folder: Path) -> None:
+    def test_a_truncated_image_is_named(self, folder: Path) -> None:
         path = folder / "cat" / "half.jpg"
         buffer = BytesIO()
         draw("cat", 0).save(buffer, "JPEG")
         path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no picture"):
+        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no image"):
             load_photographs(folder, ["cat", "dog"])
 
     def test_a_missing_class_is_named(self, folder: Path) -> None:
-        with pytest.raises(BadData, match=r"has no folder 'koala'; it has cat, dog: add pictures"):
+        with pytest.raises(BadData, match=r"has no folder 'koala'; it has cat, dog: add images"):
             load_photographs(folder, ["cat", "dog", "koala"])
 
     def test_an_empty_class_is_named(self, folder: Path) -> None:
@@ -79,12 +79,12 @@ class TestPhotographs:
 
 class TestDrawings:
     def test_every_label_is_drawn_with_every_seed(self) -> None:
-        drawings = load_drawings(["koala", "cat"], 2, first_seed=7)
-        assert len(drawings) == 4
-        assert drawings.targets.tolist() == [0, 0, 1, 1]
-        assert drawings.aspects.tolist() == [1, 1, 1, 1]
+        synthetic_images = load_synthetic(["koala", "cat"], 2, first_seed=7)
+        assert len(synthetic_images) == 4
+        assert synthetic_images.targets.tolist() == [0, 0, 1, 1]
+        assert synthetic_images.aspects.tolist() == [1, 1, 1, 1]
         jobs = [("koala", 7), ("koala", 8), ("cat", 7), ("cat", 8)]
-        for pixels, (label, seed) in zip(drawings.pixels, jobs, strict=True):
+        for pixels, (label, seed) in zip(synthetic_images.pixels, jobs, strict=True):
             expected = np.asarray(draw(label, seed, STORED_SIDE))
             assert np.array_equal(pixels.permute(1, 2, 0).numpy(), expected)
 

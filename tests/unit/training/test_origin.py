@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from models.card import Parent
-from models.drawings import write_folder
 from models.errors import BadData
+from models.synthetic import write_folder
 from training.origin import Origin, origin
 
 LABELS = ("cat", "dog")
@@ -37,7 +37,7 @@ def test_it_reads_back_as_it_was_written(folder: Path) -> None:
     assert Origin.model_validate_json(found.model_dump_json()) == found
 
 
-def test_the_same_pictures_elsewhere_are_the_same(folder: Path, tmp_path: Path) -> None:
+def test_the_same_images_elsewhere_are_the_same(folder: Path, tmp_path: Path) -> None:
     moved = folder.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
     write_folder(tmp_path, per_class=3, labels=LABELS, size=16)
     assert origin(moved, LABELS, None) == origin(tmp_path, LABELS, None)
@@ -52,7 +52,7 @@ def test_a_label_that_is_not_asked_for_does_not_matter(folder: Path) -> None:
 @pytest.mark.parametrize(
     "change", ["one more", "one less", "renamed", "longer", "in another class"]
 )
-def test_other_pictures_have_another_digest(folder: Path, change: str) -> None:
+def test_other_images_have_another_digest(folder: Path, change: str) -> None:
     before = origin(folder, LABELS, None)
     path = folder / "cat" / "cat-000001.png"
     match change:
@@ -69,6 +69,6 @@ def test_other_pictures_have_another_digest(folder: Path, change: str) -> None:
     assert origin(folder, LABELS, None).photographs_digest != before.photographs_digest
 
 
-def test_a_class_without_pictures_is_refused(folder: Path) -> None:
+def test_a_class_without_images_is_refused(folder: Path) -> None:
     with pytest.raises(BadData, match="has no folder 'wombat'"):
         origin(folder, ("cat", "wombat"), None)

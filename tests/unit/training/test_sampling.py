@@ -6,21 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from training.data import Pictures
+from training.data import Images
 from training.sampling import epoch_rows
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=4)
 
 
-def classes(*sizes: int) -> Pictures:
-    """So many pictures of each class, in mixed order; nobody looks at their pixels."""
+def classes(*sizes: int) -> Images:
+    """So many images of each class, in mixed order; nobody looks at their pixels."""
     targets = torch.cat([torch.full((size,), target) for target, size in enumerate(sizes)])
     targets = targets[torch.randperm(len(targets), generator=Generator().manual_seed(0))]
-    return Pictures(torch.empty(len(targets), 0), torch.ones(len(targets)), targets)
+    return Images(torch.empty(len(targets), 0), torch.ones(len(targets)), targets)
 
 
-def drawn(pictures: Pictures, count: int, balance: float, seed: int = 0) -> Tensor:
-    return epoch_rows(pictures, count, balance, Generator().manual_seed(seed))
+def drawn(images: Images, count: int, balance: float, seed: int = 0) -> Tensor:
+    return epoch_rows(images, count, balance, Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def drawn(pictures: Pictures, count: int, balance: float, seed: int = 0) -> Tens
 def test_a_class_comes_up_as_often_as_its_size_to_the_balance(
     balance: float, shares: list[float]
 ) -> None:
-    pictures = classes(400, 100, 25)
-    counts = pictures.targets[drawn(pictures, 1000, balance)].bincount()
+    images = classes(400, 100, 25)
+    counts = images.targets[drawn(images, 1000, balance)].bincount()
     assert counts.tolist() == [round(1000 * share) for share in shares]
 
 
@@ -46,16 +46,16 @@ def test_a_class_comes_up_as_often_as_its_size_to_the_balance(
     balance=st.floats(0, 1),
     seed=st.integers(0, 1000),
 )
-def test_every_picture_of_a_class_comes_up_before_any_comes_up_again(
+def test_every_image_of_a_class_comes_up_before_any_comes_up_again(
     sizes: list[int], rounds: float, balance: float, seed: int
 ) -> None:
-    pictures = classes(*sizes)
+    images = classes(*sizes)
     count = max(2 * len(sizes), round(rounds * sum(sizes)))
-    rows = drawn(pictures, count, balance, seed)
-    times = rows.bincount(minlength=len(pictures))
+    rows = drawn(images, count, balance, seed)
+    times = rows.bincount(minlength=len(images))
     weights = [size**balance for size in sizes]
     for target, size in enumerate(sizes):
-        of_class = times[pictures.targets == target]
+        of_class = times[images.targets == target]
         assert of_class.max() - of_class.min() <= 1
         quota = count * weights[target] / sum(weights)
         assert int(of_class.sum()) == pytest.approx(quota, abs=0.5 + 1e-6)
@@ -63,44 +63,44 @@ def test_every_picture_of_a_class_comes_up_before_any_comes_up_again(
     assert abs(len(rows) - count) <= len(sizes) / 2
 
 
-def test_an_epoch_of_all_pictures_without_balance_shows_each_once() -> None:
-    pictures = classes(7, 30, 2)
-    assert drawn(pictures, 39, 1.0).sort().values.tolist() == list(range(39))
+def test_an_epoch_of_all_images_without_balance_shows_each_once() -> None:
+    images = classes(7, 30, 2)
+    assert drawn(images, 39, 1.0).sort().values.tolist() == list(range(39))
 
 
 def test_the_same_seed_draws_the_same_rows() -> None:
-    pictures = classes(30, 5)
-    assert torch.equal(drawn(pictures, 50, 0.5, seed=4), drawn(pictures, 50, 0.5, seed=4))
-    assert not torch.equal(drawn(pictures, 50, 0.5, seed=4), drawn(pictures, 50, 0.5, seed=5))
+    images = classes(30, 5)
+    assert torch.equal(drawn(images, 50, 0.5, seed=4), drawn(images, 50, 0.5, seed=4))
+    assert not torch.equal(drawn(images, 50, 0.5, seed=4), drawn(images, 50, 0.5, seed=5))
 
 
 def test_epochs_that_share_a_generator_differ() -> None:
-    pictures, chance = classes(30, 5), Generator().manual_seed(0)
-    one, other = (epoch_rows(pictures, 50, 0.5, chance) for _ in range(2))
+    images, chance = classes(30, 5), Generator().manual_seed(0)
+    one, other = (epoch_rows(images, 50, 0.5, chance) for _ in range(2))
     assert not torch.equal(one, other)
 
 
 def test_chance_comes_from_the_generator_alone() -> None:
-    pictures = classes(30, 5)
+    images = classes(30, 5)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    one = drawn(pictures, 50, 0.5)
+    one = drawn(images, 50, 0.5)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    assert torch.equal(drawn(pictures, 50, 0.5), one)
+    assert torch.equal(drawn(images, 50, 0.5), one)
 
 
 def test_classes_are_mixed() -> None:
-    """Every tenth of an epoch has pictures of both."""
-    pictures = classes(100, 100)
-    for part in pictures.targets[drawn(pictures, 200, 1.0)].split(20):
+    """Every tenth of an epoch has images of both."""
+    images = classes(100, 100)
+    for part in images.targets[drawn(images, 200, 1.0)].split(20):
         assert 0 < int(part.sum()) < 20
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
-def test_a_class_without_pictures_is_never_drawn(balance: float) -> None:
-    pictures = classes(10, 0, 10)
-    assert set(pictures.targets[drawn(pictures, 40, balance)].tolist()) == {0, 2}
+def test_a_class_without_images_is_never_drawn(balance: float) -> None:
+    images = classes(10, 0, 10)
+    assert set(images.targets[drawn(images, 40, balance)].tolist()) == {0, 2}
 
 
 def test_a_share_that_rounds_to_nothing_draws_nothing() -> None:

@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.drop_index("shadow_pairs_rule_id_at_ms", "shadow_pairs")
     op.create_index("feedback_answered_at_ms", "feedback", ["answered_at_ms"])
     op.create_table(
-        "judged",
+        "labelled_feedback",
         Column("epoch", Integer, primary_key=True, autoincrement=False),
         Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
         Column("writer", String, primary_key=True),

@@ -1,4 +1,4 @@
-"""Pictures that a shadow keeps, and what people say of them."""
+"""Images that a shadow keeps, and what people say of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = "0004"
 def upgrade() -> None:
     """Create their tables."""
     op.create_table(
-        "kept_pictures",
+        "kept_images",
         Column("writer", String, primary_key=True),
         Column("sequence", BigInteger, primary_key=True, autoincrement=False),
         Column("at_ms", BigInteger, nullable=False),
@@ -27,10 +27,10 @@ def upgrade() -> None:
         Column("candidate", String, nullable=False),
         Column("label", String, nullable=False),
         Column("labels", Text, nullable=False),
-        Column("sealed", LargeBinary),
+        Column("encrypted", LargeBinary),
     )
     op.create_index(
-        "kept_pictures_digest", "kept_pictures", ["digest", "stable", "candidate"], unique=True
+        "kept_images_digest", "kept_images", ["digest", "stable", "candidate"], unique=True
     )
     op.create_table(
         "reviews",

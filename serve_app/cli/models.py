@@ -1,0 +1,216 @@
+"""`serve-app models`: what the registry holds, whether it is sound, and how well it does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from models import registry as registries
+from models.card import Card, Metrics
+from models.classifier import Backend, open_version
+from models.errors import BadVersion, UnknownVersion
+from models.registry import Version
+from models.samples import class_folders, from_folder, from_synthetic
+from serve_app.cli.options import AsJson, console, print_json
+
+app = typer.Typer(
+    name="models", add_completion=False, no_args_is_help=True, help="The versions of the registry."
+)
+SYNTHETIC_SEEDS = range(10_000_000, 10_000_100)  # seeds far from those of training/run.py
+
+Name = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1.")]
+Registry = Annotated[Path, typer.Option(help="A folder with one folder a version.")]
+
+
+@app.command("list")
+def list_versions(registry: Registry = registries.SHIPPED, as_json: AsJson = False) -> None:
+    """List the versions, oldest first; each is verified, exit 1 if one is refused."""
+    loaded = {name: _load(name, registry) for name in _names(registry)}
+    if as_json:
+        print_json([_summary(name, version) for name, version in loaded.items()])
+    else:
+        table = Table("version", "labels", "parent", "accuracy", "on", "MiB", "digest", box=None)
+        for name, version in loaded.items():
+            table.add_row(name, *(escape(cell) for cell in _row(version)))
+        console().print(table)
+    if any(isinstance(version, BadVersion) for version in loaded.values()):
+        sys.exit(1)
+
+
+@app.command()
+def show(name: Name, registry: Registry = registries.SHIPPED, as_json: AsJson = False) -> None:
+    """Show a version's card."""
+    version = registries.load(name, registry)
+    card = version.card
+    if as_json:
+        print_json(card.model_dump(mode="json"))
+        return
+    facts = Table(show_header=False, box=None)
+    for key, value in (
+        ("version", card.version),
+        ("labels", ", ".join(card.labels)),
+        ("parent", f"{card.parent.version} {card.parent.digest}" if card.parent else "-"),
+        ("input", f"RGB {card.input.side} x {card.input.side} px, {card.input.preprocessing}"),
+        ("calibration", _calibration(card)),
+        ("trained by", f"{card.training.command} (seed {card.training.seed})"),
+        ("date", card.training.date),
+        ("data", card.training.notice),
+        ("folder", str(version.folder)),
+        ("digest", card.digest),
+    ):
+        facts.add_row(key, escape(value))
+    out = console()
+    out.print(facts)
+    for metrics in card.metrics:
+        _print_metrics(out, metrics)
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="All without it.")] = None,
+    registry: Registry = registries.SHIPPED,
+    as_json: AsJson = False,
+) -> None:
+    """Check every file of a version against its card, and that it loads; exit 1 if not."""
+    wanted = (name,) if name else _names(registry)
+    problems = {version: _problem(version, registry) for version in wanted}
+    if as_json:
+        print_json(
+            [{"version": v, "sound": not error, "error": error} for v, error in problems.items()]
+        )
+    else:
+        for version, error in problems.items():
+            typer.echo(f"{version}: {error or 'sound'}", err=bool(error))
+    if any(problems.values()):
+        sys.exit(1)
+
+
+@app.command()
+def evaluate(
+    name: Name,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder per class; without it, synthetic images are made.")
+    ] = None,
+    backend: Annotated[Backend, typer.Option(help="What runs the network.")] = "onnx",
+    registry: Registry = registries.SHIPPED,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a version on labelled images.
+
+    Classes that it does not know are reported apart: what it answered, and how sure it was.
+    """
+    from models.evaluation import evaluate as evaluate_on  # its scipy takes a second to load
+
+    classifier = open_version(registries.load(name, registry), backend)
+    side = classifier.card.input.side
+    progress = sys.stderr.isatty()
+    if data is None:
+        sample = from_synthetic(classifier.card.labels, SYNTHETIC_SEEDS, side, progress)
+    else:
+        sample = from_folder(data, class_folders(data), side, progress)
+    metrics = evaluate_on(classifier, sample, "synthetic" if data is None else str(data))
+    if as_json:
+        print_json({"version": name, "backend": backend, **metrics.model_dump(mode="json")})
+        return
+    _print_metrics(console(), metrics)
+
+
+def _names(registry: Path) -> tuple[str, ...]:
+    found = registries.names(registry)
+    if not found:
+        raise UnknownVersion(f"the registry {registry} has no version: expected folders like v1")
+    return found
+
+
+def _load(name: str, registry: Path) -> Version | BadVersion:
+    try:
+        return registries.load(name, registry)
+    except BadVersion as exc:
+        return exc
+
+
+def _row(version: Version | BadVersion) -> tuple[str, ...]:
+    if isinstance(version, BadVersion):
+        return (f"refused: {version}",)
+    card = version.card
+    first = card.metrics[0] if card.metrics else None
+    return (
+        ", ".join(card.labels),
+        card.parent.version if card.parent else "-",
+        f"{first.accuracy:.3f}" if first else "-",
+        first.data if first else "-",
+        f"{version.size_bytes / 2**20:.1f}",
+        card.digest[:12],
+    )
+
+
+def _summary(name: str, version: Version | BadVersion) -> dict[str, Any]:
+    if isinstance(version, BadVersion):
+        return {"version": name, "error": str(version)}
+    card = version.card
+    return {
+        "version": name,
+        "labels": card.labels,
+        "parent": card.parent.version if card.parent else None,
+        "size_bytes": version.size_bytes,
+        "digest": card.digest,
+        "accuracy": {metrics.data: metrics.accuracy for metrics in card.metrics},
+    }
+
+
+def _calibration(card: Card) -> str:
+    biases = ", ".join(f"{bias:+.3f}" for bias in card.calibration.biases)
+    return (
+        f"temperature {card.calibration.temperature}, biases {biases},"
+        f" fitted on {card.calibration.data}"
+    )
+
+
+def _problem(version: str, registry: Path) -> str | None:
+    try:
+        open_version(registries.load(version, registry))
+    except BadVersion as exc:
+        return str(exc)
+    return None
+
+
+def _print_metrics(out: Console, metrics: Metrics) -> None:
+    low, high = metrics.accuracy_interval
+    out.print(f"\n[bold]{escape(metrics.data)}[/bold], {metrics.images:,} images")
+    out.print(
+        f"accuracy [bold]{metrics.accuracy:.3f}[/bold] ({low:.3f} to {high:.3f}, 95 % Wilson)"
+        f"   macro F1 {metrics.macro_f1:.3f}   calibration error {metrics.calibration_error:.3f}"
+        f"   mean confidence {metrics.mean_confidence:.3f}"
+    )
+    labels = list(metrics.labels)
+    table = Table("truth", "images", "recall", "95 %", "precision", "F1", "answers:", *labels,
+                  box=None)  # fmt: skip
+    for label, counts in zip(labels, metrics.confusion, strict=True):
+        score = metrics.labels[label]
+        table.add_row(
+            label,
+            str(score.images),
+            _share(score.recall),
+            f"{score.recall_interval[0]:.3f} to {score.recall_interval[1]:.3f}",
+            _share(score.precision),
+            f"{score.f1:.3f}",
+            "",
+            *(str(count) for count in counts),
+        )
+    out.print(table)
+    for label, foreign in metrics.foreign.items():
+        given = ", ".join(f"{count} {answer}" for answer, count in foreign.answers.items())
+        out.print(
+            f"[yellow]{label}[/yellow] is unknown to this version: {foreign.images} images,"
+            f" all answered wrong ({given}), mean confidence {foreign.mean_confidence:.3f}"
+        )
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.3f}"

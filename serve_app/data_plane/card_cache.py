@@ -1,0 +1,48 @@
+"""The registry's cards, read once a version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models import registry
+from models.card import Card
+from models.errors import BadVersion, UnknownVersion
+from serve_app.errors import NoSuchVersion, NotReady
+
+
+class CardCache:
+    """Knows which versions there are and what their cards say.
+
+    A version that is added to the registry while the service runs is found; a card that was read
+    once is kept, for a published version never changes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cards: dict[str, Card] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Oldest first."""
+        try:
+            return registry.names(self._folder)
+        except UnknownVersion:
+            return ()
+
+    def card(self, version: str) -> Card:
+        """The card of a version.
+
+        Raises:
+            NoSuchVersion: The registry has no such folder.
+            NotReady: It has, and a file of it is damaged.
+        """
+        if version not in self._cards:
+            try:
+                self._cards[version] = registry.load(version, self._folder).card
+            except UnknownVersion as exc:
+                raise NoSuchVersion(
+                    f"there is no version '{version[:50]}': the registry has"
+                    f" {', '.join(self.names()) or 'none'}"
+                ) from exc
+            except BadVersion as exc:
+                raise NotReady(f"version {version} is refused: {exc}") from exc
+        return self._cards[version]

@@ -1,0 +1,1 @@
+"""What protects users: pseudonyms, prediction ids that cannot be forged, encrypted images."""

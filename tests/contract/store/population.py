@@ -1,0 +1,127 @@
+"""Traffic as a day of it looks: batches of exposures, shadow pairs and feedback, seeded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from serve_app.domain import Exposure, Feedback, ShadowPair
+from serve_app.recording.batch import Adoption, Batch
+
+WRITER = "0123456789ab"
+RULE = {"kind": "ab_test", "experiment": "koala-test", "unit": "user"}
+RULE_ID = "aaaaaaaa"
+REGIONS = ("AU", "NZ", "FJ", "PG", "DE", "FR", "US", "BR")
+LABELS = ("cat", "dog", "koala")
+START_MS = 1_700_006_400_000  # a UTC midnight
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Who asks, and how much.
+
+    Attributes:
+        exposures: In all, spread evenly over the day.
+        users: Each has a region and half of them get v2.
+        feedback: The share of answers that somebody says something of.
+        pairs: The share of requests that are copied, as a shadow would.
+    """
+
+    exposures: int
+    users: int = 2_000
+    feedback: float = 0.0
+    pairs: float = 0.0
+    batch_size: int = 500
+
+    def batches(self) -> Iterator[Batch]:
+        """One writer's, in their order; the feedback comes with the exposures."""
+        random = np.random.default_rng(7)
+        names = [f"{n * 0x9E3779B97F4A7C15 % 2**64:016x}{n:016x}" for n in range(self.users)]
+        adoptions = (Adoption(START_MS - 1_000, RULE_ID, json.dumps(RULE)),)
+        for first in range(1, self.exposures + 1, self.batch_size):
+            size = min(self.batch_size, self.exposures + 1 - first)
+            exposures = tuple(self._exposures(random, names, first, size))
+            said, copied = random.random(size) < self.feedback, random.random(size) < self.pairs
+            yield Batch(
+                WRITER,
+                adoptions=adoptions if first == 1 else (),
+                exposures=exposures,
+                pairs=tuple(_pair(e, n) for n, e in enumerate(exposures) if copied[n]),
+                feedback=tuple(
+                    _feedback(e, n) for n, e in enumerate(exposures) if said[n] and e.label
+                ),
+                last_sequence=first + size - 1,
+            )
+
+    def _exposures(
+        self, random: np.random.Generator, names: list[str], first: int, size: int
+    ) -> Iterator[Exposure]:
+        users = random.integers(self.users, size=size).tolist()
+        latencies = random.lognormal(2, 0.4, size).tolist()
+        labels = random.integers(len(LABELS), size=size).tolist()
+        failed = (random.random(size) < 0.01).tolist()
+        for n in range(size):
+            user = users[n]
+            assigned = ("v1", "v2")[user % 2]
+            yield Exposure(
+                writer=WRITER,
+                sequence=first + n,
+                at_ms=START_MS + (first + n) * DAY_MS // (self.exposures + 1),
+                request_id=f"r-{first + n}",
+                rule_id=RULE_ID,
+                rule="ab_test",
+                reason="split",
+                assigned=assigned,
+                served="v1" if failed[n] else assigned,
+                user=names[user],
+                session=None,
+                region=REGIONS[user % len(REGIONS)],
+                label=LABELS[labels[n]],
+                confidence=0.875,
+                latency_ms=latencies[n],
+                model_ms=latencies[n] / 2,
+                error="too_slow" if failed[n] and assigned == "v2" else None,
+            )
+
+
+def _pair(live: Exposure, number: int) -> ShadowPair:
+    return ShadowPair(
+        writer=live.writer,
+        sequence=live.sequence,
+        at_ms=live.at_ms + 5,
+        rule_id=live.rule_id,
+        candidate="v2",
+        outcome="copied",
+        probability=0.5,
+        label=LABELS[number % len(LABELS)],
+        confidence=0.75,
+        latency_ms=live.latency_ms,
+        model_ms=live.latency_ms / 3,
+        error=None,
+        region=live.region,
+        live_version=live.served,
+        live_label=live.label,
+        live_model_ms=live.model_ms,
+        live_latency_ms=live.latency_ms,
+        unit=live.user,
+    )
+
+
+def _feedback(answer: Exposure, number: int) -> Feedback:
+    return Feedback(
+        writer=answer.writer,
+        sequence=answer.sequence,
+        at_ms=answer.at_ms + 1_000,
+        answered_at_ms=answer.at_ms,
+        rule_id=answer.rule_id,
+        assigned=answer.assigned,
+        answered=answer.label or "",
+        label=None,
+        correct=number % 10 > 0,
+        rating=None,
+        complaint=number % 7 == 0,
+    )

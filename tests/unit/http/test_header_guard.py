@@ -1,0 +1,70 @@
+"""The check before Serve's own reading of headers."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from serve_app.http.header_guard import DECODED_BY_SERVE, middlewares
+from serve_app.http.problems import PROBLEM_TYPE
+from tests.unit.service import ask
+
+with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+    warnings.simplefilter("ignore")
+    from ray.serve._private.http_util import parse_disconnect_disabled_header
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def get(headers: Headers) -> httpx.Response:
+    """The answer of an application behind the check."""
+    (middleware,) = middlewares()
+    inner = FastAPI()
+    inner.get("/")(lambda: "inside")
+    app = middleware.cls(inner, *middleware.args, **middleware.kwargs)
+    return asyncio.run(ask(app, "GET", "/", headers=headers))
+
+
+@pytest.mark.parametrize("name", DECODED_BY_SERVE)
+def test_what_serve_would_fail_to_decode_is_a_bad_header(name: bytes) -> None:
+    refused = get([(name, b"\xd7\xf8")])
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_header")
+    assert refused.headers["content-type"] == PROBLEM_TYPE
+    assert refused.headers["x-request-id"]
+    assert "is not UTF-8" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers", [[], [(b"x-request-id", "é".encode())], [(b"x-user-id", b"\xd7\xf8")]]
+)
+def test_everything_else_passes(headers: Headers) -> None:
+    assert get(headers).json() == "inside"
+
+
+@pytest.mark.parametrize(
+    ("path", "watches_itself"),
+    [
+        ("/v1/classify", True),
+        ("/v2/models/animals/infer", True),
+        ("/v2/models/animals/versions/v1/infer", True),
+        ("/v1/feedback", False),
+        ("/control/review", False),
+    ],
+)
+def test_serve_watches_for_disconnects_where_we_do_not(path: str, watches_itself: bool) -> None:
+    scopes: list[Scope] = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+
+    (middleware,) = middlewares()
+    app = middleware.cls(inner, *middleware.args, **middleware.kwargs)
+    headers = [(b"x-user-id", b"anna")]
+    asyncio.run(app({"type": "http", "path": path, "headers": headers}, None, None))  # type: ignore[arg-type]
+    assert parse_disconnect_disabled_header(dict(scopes[0]["headers"])) is watches_itself
+    assert headers == [(b"x-user-id", b"anna")], "what the server holds is not changed"
