@@ -12,7 +12,7 @@ are asked about the same images.  What is done to keep the comparison honest:
 - Rounds interleave the systems, and every second round goes backwards, so that a machine that
   grows slower or faster favours nobody.  serve-app is compared with a peer within a round; what
   is reported is the median of these ratios, and how far they went.
-- A peer with an error is not compared: refusing work is no speed.
+- A peer with an error is not compared: rejecting work is no speed.
 - The clients run in a process of their own, and what they cost is in the file of `--json`; so is
   the CPU time that something else on the machine took in each block.
 - serve-app scales its replicas with the load, so it is loaded for some seconds before it is

@@ -81,9 +81,9 @@ def _database(url: str | None) -> Iterator[str]:
         yield f"sqlite:///{folder}/store.db"
 
 
-def _fill(store: Store, crowd: Population) -> None:
+def _fill(store: Store, population: Population) -> None:
     rule = _canonical(TEST | {"unit": "user"})
-    for batch in crowd.batches():
+    for batch in population.batches():
         adoptions = tuple(Adoption(a.at_ms, RULE_ID, rule) for a in batch.adoptions)
         store.record(replace(batch, adoptions=adoptions))
 

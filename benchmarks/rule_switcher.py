@@ -10,7 +10,7 @@ from benchmarks.strategies import Strategy, fixed, sizes
 from serve_app.cli.waiting import Goal, goal, lacking
 from serve_app.client import Client
 from serve_app.domain import DATA_PLANE
-from serve_app.errors import NotRunning, Refused
+from serve_app.errors import NotRunning, Rejected
 from serve_app.health import troubles
 
 WAIT_S = 120.0
@@ -35,7 +35,7 @@ class RuleSwitcher:
 
         Raises:
             NotInForce: It took too long.
-            NotRunning, Refused: See `Client`.
+            NotRunning, Rejected: See `Client`.
         """
         document = fixed(strategy, stable_replicas)
         wanted = goal(document)
@@ -65,7 +65,7 @@ class RuleSwitcher:
     def _missing(self, wanted: Goal, stable_replicas: int) -> list[str]:
         try:
             rule, status = self._client.rule(), self._client.status()
-        except (NotRunning, Refused) as exc:  # what answers is being changed
+        except (NotRunning, Rejected) as exc:  # what answers is being changed
             return [str(exc)]
         found = [*troubles(status, rule), *lacking(wanted, rule, status)]
         candidate = rule["candidate"]

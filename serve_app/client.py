@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from serve_app.domain import CONTROL_PLANE
-from serve_app.errors import NotRunning, Refused
+from serve_app.errors import NotRunning, Rejected
 
 URL_VARIABLE = "SERVE_APP_URL"
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -75,7 +75,7 @@ class Client:
         return self._ask("GET", "/v1/rule")
 
     def models(self) -> dict[str, Any]:
-        """`GET /v1/models`: the versions of the registry, and those that it refuses."""
+        """`GET /v1/models`: the versions of the registry, and those that it rejects."""
         return self._ask("GET", "/v1/models")
 
     def status(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class Client:
         """
         Raises:
             NotRunning: Nothing answers, or what answers is not this service.
-            Refused: The service says what is wrong.
+            Rejected: The service says what is wrong.
         """
         with self._reached(path):
             answer = self._http.request(method, path, **options)
@@ -205,7 +205,7 @@ class Client:
                 f" ({answer.text[:100].strip()!r}): the application is not there (yet)"
             )
         if answer.is_error:
-            raise Refused(answer.status_code, str(content.get("detail", content)))
+            raise Rejected(answer.status_code, str(content.get("detail", content)))
         return Content(content)
 
     @contextlib.contextmanager

@@ -2,17 +2,17 @@
 
     ServeAppError
     ├── BadHome               the home directory cannot be used
-    ├── BadConfig             a rule or another part of a configuration is refused
+    ├── BadConfig             a rule or another part of a configuration is rejected
     ├── NotRunning            no service answers
     ├── StartBlocked              a start finds its ports or another start's processes
     ├── StartFailed           the service did not get ready
-    ├── Refused               the service refused what a command asked
+    ├── Rejected               the service rejected what a command asked
     ├── DeployFailed          what was deployed did not come into force
     └── Problem               an answer of the service: status and code
         ├── BadHeader         400  a header says something impossible
         ├── BadBody           400  not what the path takes
         ├── Unauthorized      401  no token, or a wrong one
-        ├── PinRefused        403  the rule allows no pins
+        ├── PinRejected        403  the rule allows no pins
         ├── NoSuchVersion     404  the registry has no such version
         ├── NoSuchModel       404
         ├── ForgedPrediction  404  a prediction id that was not given out here
@@ -24,7 +24,7 @@
         ├── BadFeedback       422  feedback that says nothing, or two things
         ├── BadReview         422  what nobody was asked
         ├── KeyMismatch       422  an idempotency key that came with another request
-        ├── RefusedConfig     422  a configuration that was sent is refused
+        ├── RejectedConfig     422  a configuration that was sent is rejected
         ├── BadPeriod         422  no time, or no region
         ├── NoSuchRevision    404
         ├── NoSuchImage     404  an image that is not kept, or not any more
@@ -52,7 +52,7 @@ class BadHome(ServeAppError):
 
 
 class BadConfig(ServeAppError, ValueError):
-    """A part of a configuration is refused; `path` leads to it, such as `rule.stable`."""
+    """A part of a configuration is rejected; `path` leads to it, such as `rule.stable`."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(path, message)
@@ -75,8 +75,8 @@ class StartFailed(ServeAppError):
     """The service did not get ready."""
 
 
-class Refused(ServeAppError):
-    """The service refused what a command asked; `status` is HTTP's."""
+class Rejected(ServeAppError):
+    """The service rejected what a command asked; `status` is HTTP's."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(status, detail)
@@ -111,8 +111,8 @@ class Unauthorized(Problem):
     status, code, title = 401, "unauthorized", "A token is needed"
 
 
-class PinRefused(Problem):
-    status, code, title = 403, "pin_refused", "The rule allows no pins"
+class PinRejected(Problem):
+    status, code, title = 403, "pin_rejected", "The rule allows no pins"
 
 
 class NoSuchVersion(Problem):
@@ -197,8 +197,8 @@ class KeyMismatch(Problem):
     status, code, title = 422, "idempotency_mismatch", "The key names another request"
 
 
-class RefusedConfig(Problem):
-    status, code, title = 422, "refused_config", "The configuration is refused"
+class RejectedConfig(Problem):
+    status, code, title = 422, "rejected_config", "The configuration is rejected"
 
 
 class Busy(Problem):

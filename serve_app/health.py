@@ -19,11 +19,11 @@ def troubles(status: dict[str, Any], rule: dict[str, Any] | None) -> list[str]:
         for deployment, facts in application["deployments"].items():
             if facts["status"] not in ("HEALTHY", "UPSCALING", "DOWNSCALING"):
                 found.append(_sentence(f"deployment {deployment}", facts))
-    return found + (refusals(rule) if rule else [])
+    return found + (rejections(rule) if rule else [])
 
 
-def refusals(rule: dict[str, Any]) -> list[str]:
-    """What the ingress and the pools refused, a sentence each.
+def rejections(rule: dict[str, Any]) -> list[str]:
+    """What the ingress and the pools rejected, a sentence each.
 
     Args:
         rule: What `GET /v1/rule` answers.
@@ -31,15 +31,15 @@ def refusals(rule: dict[str, Any]) -> list[str]:
     found = []
     if rule["rejected"]:
         found.append(
-            f"a rule was refused: {rule['rejected']['path']} {rule['rejected']['message']}"
+            f"a rule was rejected: {rule['rejected']['path']} {rule['rejected']['message']}"
         )
     for pool in rule["pools"]:
-        refused = {
-            f"{refusal['path']} {refusal['message']}"
+        rejected = {
+            f"{rejection['path']} {rejection['message']}"
             for replica in pool["replicas"]
-            if (refusal := replica["rejected"])
+            if (rejection := replica["rejected"])
         }
-        found += [f"{pool['pool']} refused its configuration: {text}" for text in sorted(refused)]
+        found += [f"{pool['pool']} rejected its configuration: {text}" for text in sorted(rejected)]
     return found
 
 

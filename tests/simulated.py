@@ -79,12 +79,12 @@ def simulate(
     """
     if scenario.lost and getattr(rule, "unit", None) != "user":
         raise ValueError(f"{scenario.name} loses users: {rule.kind} needs unit: user")
-    crowd = draw_population(scenario, seed)
+    population = draw_population(scenario, seed)
     rng = np.random.default_rng((seed, 1))
     answers = {
-        version: _answers(scenario, crowd, version, rng) for version in rule.versions.values()
+        version: _answers(scenario, population, version, rng) for version in rule.versions.values()
     }
-    entries = _Entries(scenario, rule, crowd, answers, rng, start_ms)
+    entries = _Entries(scenario, rule, population, answers, rng, start_ms)
     adoptions = (Adoption(start_ms, rule.rule_id, rule.canonical()),)
     arrived = entries.arrived()
     for first in range(0, len(arrived), batch_size):
@@ -125,25 +125,25 @@ def complaint_rate(scenario: Scenario, version: str, regions: tuple[str, ...] = 
 
 
 class _Entries:
-    """Makes rows of requests, which are named by their numbers in the crowd."""
+    """Makes rows of requests, which are named by their numbers in the population."""
 
     def __init__(
         self,
         scenario: Scenario,
         rule: Rule,
-        crowd: Population,
+        population: Population,
         answers: Mapping[str, _Answers],
         rng: np.random.Generator,
         start_ms: int,
     ) -> None:
         n = scenario.requests
         self._scenario, self._rule, self._answers = scenario, rule, answers
-        self._crowd = crowd
-        self._user, self._hour = crowd.user.tolist(), crowd.hour.tolist()
-        self._region = [crowd.regions[code] for code in crowd.region]
-        self._truth = [crowd.labels[code] for code in crowd.truth]
-        self._at_ms = (start_ms + crowd.at * DAY_MS).astype(np.int64).tolist()
-        self._says, self._complains = crowd.says.tolist(), crowd.complains.tolist()
+        self._crowd = population
+        self._user, self._hour = population.user.tolist(), population.hour.tolist()
+        self._region = [population.regions[code] for code in population.region]
+        self._truth = [population.labels[code] for code in population.truth]
+        self._at_ms = (start_ms + population.at * DAY_MS).astype(np.int64).tolist()
+        self._says, self._complains = population.says.tolist(), population.complains.tolist()
         self._draw, self._copied = rng.random(n).tolist(), rng.random(n).tolist()
         self._pause_ms = rng.integers(*FEEDBACK_MS, n).tolist()
         self._stable = next(iter(rule.versions.values()))
@@ -271,7 +271,7 @@ class _Entries:
 
 
 def _answers(
-    scenario: Scenario, crowd: Population, version: str, rng: np.random.Generator
+    scenario: Scenario, population: Population, version: str, rng: np.random.Generator
 ) -> _Answers:
     n, simulated = scenario.requests, scenario.simulated
     latency = simulated.latency_ms.get(version, LATENCY)
@@ -282,7 +282,7 @@ def _answers(
             for truth in scenario.labels
         ]
     )
-    label = _among(np.cumsum(shares, axis=1)[crowd.truth], rng.random(n))
+    label = _among(np.cumsum(shares, axis=1)[population.truth], rng.random(n))
     return _Answers(
         says[label].tolist(),
         rng.uniform(0.6, 1.0, n).tolist(),

@@ -26,7 +26,7 @@ class Phase(BaseModel):
 
 
 class Config(BaseModel):
-    """One training run. Unknown keys are refused."""
+    """One training run. Unknown keys are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

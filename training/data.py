@@ -39,7 +39,7 @@ class Images:
         return len(self.targets)
 
 
-def refuse_unknown_classes(folder: Path, known: Sequence[str]) -> None:
+def reject_unknown_classes(folder: Path, known: Sequence[str]) -> None:
     """Raises TrainingError where `folder` holds a class that nobody declared."""
     for name in class_folders(folder):
         if name not in known:

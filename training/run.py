@@ -13,7 +13,7 @@ from models.synthetic import LABELS as SYNTHETIC_LABELS
 from models.torch_backend import weights
 from training.checkpoint import EpochRecord
 from training.config import Config
-from training.data import Images, load_photographs, load_synthetic, refuse_unknown_classes
+from training.data import Images, load_photographs, load_synthetic, reject_unknown_classes
 from training.errors import TrainingError
 from training.fit import fit
 from training.lineage import grown
@@ -41,7 +41,7 @@ def train(
     data = photographs_folder(config, data)
     if data is not None:
         for part in ("train", "val", "test"):
-            refuse_unknown_classes(data / part, (*config.labels, *config.ignored_labels))
+            reject_unknown_classes(data / part, (*config.labels, *config.ignored_labels))
     lineage = Parent(version=parent.card.version, digest=parent.card.digest) if parent else None
     source = origin(data / "train" if data else None, config.labels, lineage)
     start = _start(config, parent) if parent else None

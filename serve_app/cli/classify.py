@@ -23,7 +23,7 @@ from serve_app.cli.options import (
     request_headers,
 )
 from serve_app.client import Client, media_type, service_url
-from serve_app.errors import Refused
+from serve_app.errors import Rejected
 
 app = typer.Typer(add_completion=False)
 
@@ -48,7 +48,7 @@ def classify(
         for image in images:
             try:
                 answer = client.classify(image.read_bytes(), media_type(image), headers)
-            except (Refused, OSError) as exc:
+            except (Rejected, OSError) as exc:
                 answer = {"error": str(exc)}
             answers.append({"image": str(image), **answer})
     if as_json:

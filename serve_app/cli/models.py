@@ -30,7 +30,7 @@ Registry = Annotated[Path, typer.Option(help="A folder with one folder a version
 
 @app.command("list")
 def list_versions(registry: Registry = registries.SHIPPED, as_json: AsJson = False) -> None:
-    """List the versions, oldest first; each is verified, exit 1 if one is refused."""
+    """List the versions, oldest first; each is verified, exit 1 if one is rejected."""
     loaded = {name: _load(name, registry) for name in _names(registry)}
     if as_json:
         print_json([_summary(name, version) for name, version in loaded.items()])
@@ -137,7 +137,7 @@ def _load(name: str, registry: Path) -> Version | BadVersion:
 
 def _row(version: Version | BadVersion) -> tuple[str, ...]:
     if isinstance(version, BadVersion):
-        return (f"refused: {version}",)
+        return (f"rejected: {version}",)
     card = version.card
     first = card.metrics[0] if card.metrics else None
     return (

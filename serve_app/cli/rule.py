@@ -32,7 +32,7 @@ from serve_app.cli.waiting import until_in_force
 from serve_app.client import Client, service_url
 from serve_app.deployment.config import check, user_configs
 from serve_app.domain import INGRESS
-from serve_app.health import refusals
+from serve_app.health import rejections
 from serve_app.home import open_home
 from serve_app.rules.parse import ingress_config
 from serve_app.yaml_file import name_of, read_mapping
@@ -73,8 +73,8 @@ def show(url: Url = None, as_json: AsJson = False) -> None:
             )
     out.print(table)
     warn(rule["warnings"])
-    for refusal in refusals(rule):
-        typer.echo(refusal, err=True)
+    for rejection in rejections(rule):
+        typer.echo(rejection, err=True)
 
 
 @app.command("set")

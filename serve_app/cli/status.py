@@ -22,7 +22,7 @@ from serve_app.cli.options import (
     warn,
 )
 from serve_app.client import Client, service_url
-from serve_app.errors import NotRunning, Refused
+from serve_app.errors import NotRunning, Rejected
 from serve_app.health import troubles
 from serve_app.home import open_home
 
@@ -36,7 +36,7 @@ def status(url: Url = None, as_json: AsJson = False) -> None:
         control = client.status()
         try:
             rule, silence = client.rule(), []
-        except (NotRunning, Refused) as exc:  # such as while the data plane is recreated
+        except (NotRunning, Rejected) as exc:  # such as while the data plane is recreated
             rule, silence = None, [str(exc)]
     found = troubles(control, rule) + silence
     if as_json:

@@ -57,7 +57,7 @@ def summarize(
         "failures": dict(failures.most_common(10)),
         "feedback": {
             "acknowledged": sum(word.status == 200 for word in words),
-            "refused": sum(400 <= word.status < 500 for word in words),
+            "rejected": sum(400 <= word.status < 500 for word in words),
             "failed": sum(word.status != 200 and not 400 <= word.status < 500 for word in words),
             "failures": dict(_failures(words).most_common(10)),
         },
@@ -68,7 +68,7 @@ def summarize(
 def is_complete(summary: dict[str, Any]) -> bool:
     """Whether every request was answered, and all feedback kept."""
     feedback = summary["feedback"]
-    return not (summary["failed"] or feedback["refused"] or feedback["failed"])
+    return not (summary["failed"] or feedback["rejected"] or feedback["failed"])
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         )
     out.print(table)
     feedback = summary["feedback"]
-    said = {key: feedback[key] for key in ("acknowledged", "refused", "failed")}
+    said = {key: feedback[key] for key in ("acknowledged", "rejected", "failed")}
     if any(said.values()):
         counts = ", ".join(f"{count:,} {key}" for key, count in said.items())
         out.print(f"\nfeedback: {counts}")

@@ -13,7 +13,7 @@ from serve_app.cli.options import held, tally
 from serve_app.client import Client
 from serve_app.deployment.config import user_configs
 from serve_app.domain import DATA_PLANE, INGRESS, Pool
-from serve_app.errors import DeployFailed, NotRunning, Refused
+from serve_app.errors import DeployFailed, NotRunning, Rejected
 from serve_app.health import troubles
 from serve_app.rules.parse import KINDS, PoolConfig
 from serve_app.rules.rule import Rule
@@ -21,7 +21,7 @@ from serve_app.rules.rule import Rule
 WAIT_S = 180.0
 RECREATED_S = 1200.0  # the Controller gives up before
 POLL_S = 0.5
-REFUSED_S = 10.0  # a rule that was refused before may show as long
+REJECTED_S = 10.0  # a rule that was rejected before may show as long
 SETTLE_S = 1.0  # Serve reports the old state for as long
 BEGUN_S = 10.0  # by then a recreation has begun
 RECENT = 20  # revisions, of which the one that was just made is one
@@ -50,12 +50,12 @@ def until_in_force(client: Client, revision: int) -> None:
     """Wait for a revision that was just made.
 
     Raises:
-        DeployFailed: Its rule is refused, or another one was made since, or it is not in force in
+        DeployFailed: Its rule is rejected, or another one was made since, or it is not in force in
             time.
     """
     wanted: Goal | None = None
     deadline = time.monotonic() + WAIT_S
-    refused_for_good = time.monotonic() + REFUSED_S
+    rejected_for_good = time.monotonic() + REJECTED_S
     missing = ["Serve has not begun"]
     progress = _Progress()
     time.sleep(SETTLE_S)
@@ -65,11 +65,11 @@ def until_in_force(client: Client, revision: int) -> None:
             rule, status = client.rule(), client.status()
             if (status["revision"] or 0) > revision:
                 raise DeployFailed(f"revision {status['revision']} was made meanwhile")
-        except (NotRunning, Refused) as exc:  # being replaced
+        except (NotRunning, Rejected) as exc:  # being replaced
             missing = [str(exc)]
         else:
             found, lacks = troubles(status, rule), lacking(wanted, rule, status)
-            if rule["rejected"] and time.monotonic() > refused_for_good:
+            if rule["rejected"] and time.monotonic() > rejected_for_good:
                 raise DeployFailed("; ".join(found))
             if not (found or lacks):
                 typer.echo(f"rule {wanted.rule.rule_id} is in force")
@@ -99,7 +99,7 @@ def until_recreated(client: Client, revision: int) -> float | None:
     while time.monotonic() < deadline:
         try:
             recreation = client.status()["recreation"]
-        except (NotRunning, Refused):  # the proxy is busy with what comes and goes
+        except (NotRunning, Rejected):  # the proxy is busy with what comes and goes
             pass
         else:
             if recreation is None or recreation["revision"] != revision:

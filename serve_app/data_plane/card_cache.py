@@ -44,5 +44,5 @@ class CardCache:
                     f" {', '.join(self.names()) or 'none'}"
                 ) from exc
             except BadVersion as exc:
-                raise NotReady(f"version {version} is refused: {exc}") from exc
+                raise NotReady(f"version {version} is rejected: {exc}") from exc
         return self._cards[version]

@@ -87,7 +87,7 @@ class DataPlane:
             NotReady: None was ever accepted.
         """
         if self._rule is None:
-            why = f"; the last one was refused: {self.rejected}" if self.rejected else ""
+            why = f"; the last one was rejected: {self.rejected}" if self.rejected else ""
             raise NotReady(f"no rule is in force{why}: deploy a good one")
         return self._rule
 
@@ -104,9 +104,9 @@ class DataPlane:
         self.breaker.set_candidate(rule.candidate_replicas)
         self.rejected = None
 
-    def refuse(self, refusal: BadConfig) -> None:
+    def reject(self, rejection: BadConfig) -> None:
         """Hold a bad rule aside; the one in force stays."""
-        self.rejected = refusal
+        self.rejected = rejection
 
     @contextlib.contextmanager
     def admission(self) -> Iterator[None]:
@@ -130,7 +130,7 @@ class DataPlane:
         """Pass a request without a pin, or with one that can be obeyed; before its body is read.
 
         Raises:
-            PinRefused: The rule allows none.
+            PinRejected: The rule allows none.
             NoSuchVersion, NotReady: See `CardCache.card`.
         """
         if context.pin:
@@ -188,7 +188,7 @@ class DataPlane:
         """Who answers a request, by the rule in force.
 
         Raises:
-            PinRefused: See `Rule.plan`.
+            PinRejected: See `Rule.plan`.
         """
         return self.rule.plan(context, ready=self.breaker.ready)
 
@@ -221,9 +221,9 @@ class DataPlane:
 
     @property
     def rejection(self) -> dict[str, str] | None:
-        """The rule that was refused last, if none was accepted since."""
-        refusal = self.rejected
-        return {"path": refusal.path, "message": refusal.message} if refusal else None
+        """The rule that was rejected last, if none was accepted since."""
+        rejection = self.rejected
+        return {"path": rejection.path, "message": rejection.message} if rejection else None
 
     async def require_ready(self) -> None:
         """Pass if a rule is in force and the stable pool has a replica that can answer.
@@ -247,7 +247,7 @@ class DataPlane:
         failure."""
         if plan.fallback is None:
             answer = await self._ask(plan, images)
-            # While the pool is changed, or because it refused to be.
+            # While the pool is changed, or because it rejected to be.
             is_other = plan.assigned is not None and answer.version != plan.assigned
             return plan, answer, NotReady.code if is_other else None
         try:

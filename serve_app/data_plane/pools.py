@@ -61,7 +61,7 @@ class Replica:
     Attributes:
         version: What it is assigned; None if nothing could be loaded yet.
         warm: The versions that it holds, the assigned among them.
-        rejected: The last configuration that it refused: path and message.
+        rejected: The last configuration that it rejected: path and message.
         libraries: Name to version, of what runs its networks.
         answered: Version to how many images it has classified with it.
     """

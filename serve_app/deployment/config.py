@@ -68,14 +68,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check(document: dict[str, Any], known: Collection[str]) -> Rule:
-    """Refuse what would harm the service; the rule, if it would not.
+    """Reject what would harm the service; the rule, if it would not.
 
     Args:
         known: The versions of the registry.
 
     Raises:
         BadConfig: An application is left out (Serve would delete it) or moved, there is a
-            deployment too many, a rule or a pool's configuration is refused, or the pools are not
+            deployment too many, a rule or a pool's configuration is rejected, or the pools are not
             what the rule needs.
     """
     named = _applications(document)

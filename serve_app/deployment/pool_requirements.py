@@ -16,7 +16,7 @@ from serve_app.rules.shadow import Shadow
 def check(
     rule: Rule, pools: Mapping[Pool, dict[str, Any]], configs: Mapping[Pool, PoolConfig]
 ) -> None:
-    """Refuse pools that could not do what the rule says.
+    """Reject pools that could not do what the rule says.
 
     Args:
         pools: Their entries in the deployment file.

@@ -54,7 +54,7 @@ class UnitSums:
 
 
 def check_columns(**columns: npt.NDArray[np.generic]) -> None:
-    """Refuse columns that are no table.
+    """Reject columns that are no table.
 
     Raises:
         ValueError: One has more than one dimension, or another length than the first.

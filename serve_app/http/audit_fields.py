@@ -37,7 +37,7 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         description="Names this request: sent again within 24 hours, it gets the same answer and"
-        " changes nothing more. With another body the key is refused. What failed may be tried"
+        " changes nothing more. With another body the key is rejected. What failed may be tried"
         " again under its key.",
         min_length=1,
         max_length=200,

@@ -22,7 +22,7 @@ FORM_FIELD = "image"
 
 
 class BodyLimit:
-    """Middleware, within `RequestTracing`: reads a body, or refuses one above a limit, before the
+    """Middleware, within `RequestTracing`: reads a body, or rejects one above a limit, before the
     application parses it or asks for a token."""
 
     def __init__(self, app: ASGIApp, most_bytes: int) -> None:

@@ -68,8 +68,8 @@ def router(id_codec: PredictionIdCodec, desk: FeedbackSink) -> APIRouter:
     async def feedback(request: Request) -> Response:
         body = _parsed(await read_body(request, MAX_FEEDBACK_BYTES))
         prediction = id_codec.decode(body.prediction_id)
-        _refuse_old(prediction)
-        _refuse_contradictions(body, prediction)
+        _reject_old(prediction)
+        _reject_contradictions(body, prediction)
         try:
             await desk.accept(_feedback(body, prediction))
         except OSError as exc:
@@ -105,7 +105,7 @@ def _feedback(body: FeedbackBody, prediction: PredictionId) -> Feedback:
     )
 
 
-def _refuse_old(prediction: PredictionId) -> None:
+def _reject_old(prediction: PredictionId) -> None:
     age = timedelta(milliseconds=now_ms() - prediction.at_ms)
     if age > timedelta(days=ROWS_KEPT_DAYS):
         raise BadFeedback(
@@ -114,7 +114,7 @@ def _refuse_old(prediction: PredictionId) -> None:
         )
 
 
-def _refuse_contradictions(body: FeedbackBody, prediction: PredictionId) -> None:
+def _reject_contradictions(body: FeedbackBody, prediction: PredictionId) -> None:
     said = (body.label, body.correct, body.rating, body.complaint)
     if all(value is None for value in said):
         raise BadFeedback("it says nothing: give one of label, correct, rating, complaint")

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from models.card import Card
 from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
-from serve_app.errors import BadHeader, NoSuchModel, PinRefused
+from serve_app.errors import BadHeader, NoSuchModel, PinRejected
 from serve_app.http import documentation, tensors
 from serve_app.http.body_limits import read_body
 from serve_app.http.disconnects import cancelled_on_disconnect
@@ -109,7 +109,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
                 )
             rule = plane.rule
             if version and not rule.trust_headers:
-                raise PinRefused(
+                raise PinRejected(
                     f"the path is pinned to {version[:50]}, and the rule in force obeys no pins"
                     f" (trust_headers: false): use /v2/models/{model}/infer"
                 )

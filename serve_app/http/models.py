@@ -30,15 +30,15 @@ def router(plane: DataPlane) -> APIRouter:
     )
     async def models() -> Response:
         replicas = await plane.pools.replicas()
-        models, refused = [], {}
+        models, rejected = [], {}
         for name in plane.versions.names():
             try:
                 card = await run_in_threadpool(plane.versions.card, name)
             except Problem as problem:  # a damaged version hides no other
-                refused[name] = str(problem)
+                rejected[name] = str(problem)
             else:
                 models.append(_model(card, replicas))
-        return json_response({"models": models, "refused": refused})
+        return json_response({"models": models, "rejected": rejected})
 
     @routes.get(
         "/v1/models/{version}",
@@ -89,5 +89,5 @@ _MODEL = fields(
 )
 _MODELS = fields(
     models={"type": "array", "items": _MODEL},
-    refused={"type": "object", "additionalProperties": TEXT, "description": "Why, by version."},
+    rejected={"type": "object", "additionalProperties": TEXT, "description": "Why, by version."},
 )

@@ -100,7 +100,7 @@ def read(body: bytes, header_length: str | None) -> Inference:
         request = _Request.model_validate_json(head)
     except ValidationError as exc:
         raise BadBody(
-            f"the inference request is refused: {sentence(exc, 'JSON')}; see /openapi.json"
+            f"the inference request is rejected: {sentence(exc, 'JSON')}; see /openapi.json"
         ) from exc
     if len(request.inputs) != 1 or request.inputs[0].name not in (IMAGE, PIXELS):
         names = ", ".join(given.name[:50] for given in request.inputs) or "none"

@@ -11,7 +11,7 @@
     serve_file.py    what must be known of the Serve configuration file
     ray_api.py       how far Ray is with it
     guide.py         what a user can do once it is ready
-    voice.py         telling the user what goes on
+    terminal.py         telling the user what goes on
     signals.py       Ctrl-C, and being told to end
 
 Ray itself is only spoken to through its command line and HTTP.

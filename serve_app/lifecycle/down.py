@@ -23,7 +23,7 @@ LEAVING_S = 5.0  # how long the last helpers of an ended `serve run` may take to
 STARTER_S = 90.0  # longer than all of the above
 
 
-def down(home: Home, voice: Terminal) -> None:
+def down(home: Home, terminal: Terminal) -> None:
     """End what runs in this home: through the `serve-app up` that waits with it, if one does.
 
     Raises:
@@ -33,27 +33,27 @@ def down(home: Home, voice: Terminal) -> None:
     if run is None:
         if dead := load(home):
             forget(dead, home)
-        voice.say("Nothing is running.")
+        terminal.say("Nothing is running.")
         return
     with Signals() as signals:
         if starter := run.starter.living():
-            voice.doing(f"Asking pid {starter.pid} to end the service")
+            terminal.doing(f"Asking pid {starter.pid} to end the service")
             starter.terminate()
             signals.wait(STARTER_S, until=lambda: run.starter.living() is None)
         if left := load(home):
-            end(left, home, voice, signals)
+            end(left, home, terminal, signals)
         else:
-            voice.done()
-            voice.say(_freed(run.ports))
+            terminal.done()
+            terminal.say(_freed(run.ports))
 
 
-def end(run: Run, home: Home, voice: Terminal, signals: Signals) -> None:
+def end(run: Run, home: Home, terminal: Terminal, signals: Signals) -> None:
     """End all processes of a run and forget it; each further signal takes the next, harder step.
 
     Raises:
         StartBlocked: Something cannot be ended.
     """
-    voice.doing("Stopping the service; Ctrl-C hastens it")
+    terminal.doing("Stopping the service; Ctrl-C hastens it")
     run = run.with_processes(run.processes())
     with suppress(OSError):  # a full disk keeps nothing alive
         save(run, home)
@@ -62,13 +62,13 @@ def end(run: Run, home: Home, voice: Terminal, signals: Signals) -> None:
         _escalate(SERVICE_ESCALATION, lambda: [p for p in [service.living()] if p], signals)
         signals.wait(LEAVING_S, until=lambda: not run.processes())
     _escalate(LEFTOVER_ESCALATION, run.processes, signals)
-    voice.done()
+    terminal.done()
     if left := run.processes():
         raise StartBlocked(
             f"these processes cannot be ended: {', '.join(str(p.pid) for p in left)}"
         )
     forget(run, home)
-    voice.say(_freed(run.ports))
+    terminal.say(_freed(run.ports))
 
 
 def _escalate(

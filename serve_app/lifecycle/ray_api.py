@@ -48,7 +48,7 @@ def applications(client: httpx.Client) -> tuple[Application, ...] | None:
     """The applications that Serve knows; None while nothing answers.
 
     Raises:
-        StartFailed: The dashboard refuses the token.
+        StartFailed: The dashboard rejects the token.
     """
     token = _token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -59,7 +59,7 @@ def applications(client: httpx.Client) -> tuple[Application, ...] | None:
     except httpx.TransportError:
         return None
     if answer.status_code in (401, 403):
-        raise StartFailed(f"the Ray dashboard refuses the token of {token_path()}: {answer.text}")
+        raise StartFailed(f"the Ray dashboard rejects the token of {token_path()}: {answer.text}")
     return parse(answer.json()) if answer.is_success else None
 
 

@@ -24,7 +24,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def wait_until_ready(
-    run: Run, file: ServeFile, home: Home, voice: Terminal, signals: Signals
+    run: Run, file: ServeFile, home: Home, terminal: Terminal, signals: Signals
 ) -> None:
     """Wait until every application of the file runs and the service says that it is ready.
 
@@ -35,7 +35,7 @@ def wait_until_ready(
     state = "Ray starts"
     with httpx.Client(trust_env=False) as client:  # a proxy of the environment is not for 127.0.0.1
         while not signals.count:
-            voice.doing(state)
+            terminal.doing(state)
             save(run.with_processes(run.processes()), home)
             if not (run.service and run.service.living()):
                 raise StartFailed(f"`serve run` ended by itself; {log_tail(home)}")
@@ -44,8 +44,8 @@ def wait_until_ready(
                 state = _state(known, file)
                 _check(known, home)
                 if _run(known, file) and _answers(client, f"{file.url}/readyz"):
-                    voice.done()
-                    voice.say(f"Ready after {time.monotonic() - began:.0f} s.")
+                    terminal.done()
+                    terminal.say(f"Ready after {time.monotonic() - began:.0f} s.")
                     return
             if time.monotonic() - began > READY_S:
                 raise StartFailed(f"not ready after {READY_S:.0f} s: {state}; {log_tail(home)}")

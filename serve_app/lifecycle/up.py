@@ -1,4 +1,4 @@
-"""The start: refuse what is in the way, start, wait until ready, stay, end it all."""
+"""The start: reject what is in the way, start, wait until ready, stay, end it all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BASE = ROOT / "deploy_configs" / "base.yaml"
 RECORD_S = 10.0  # how often the processes are recorded while the service runs
 
 
-def up(path: Path, home: Home, voice: Terminal, detach: bool = False) -> None:
+def up(path: Path, home: Home, terminal: Terminal, detach: bool = False) -> None:
     """Start the service and stay with it until told to end; then end all that was started.
 
     Args:
@@ -40,7 +40,7 @@ def up(path: Path, home: Home, voice: Terminal, detach: bool = False) -> None:
         detach: Return when it is ready; a process in the background stays with it.
 
     Raises:
-        BadConfig: The file is refused.
+        BadConfig: The file is rejected.
         StartBlocked: A port is taken, or an earlier start lives.
         StartFailed: It did not get ready; nothing of it is left.
         NotRunning: It ended by itself; nothing of it is left.
@@ -53,15 +53,15 @@ def up(path: Path, home: Home, voice: Terminal, detach: bool = False) -> None:
         raise StartBlocked(found)
     with Signals() as signals, ExitStack() as stack:
         run = announce(file, needed, home)
-        stack.callback(lambda: end(load(home) or run, home, voice, signals))
+        stack.callback(lambda: end(load(home) or run, home, terminal, signals))
         run = launch(run, home)
-        wait_until_ready(run, file, home, voice, signals)
-        voice.say(welcome(file.url, home))
+        wait_until_ready(run, file, home, terminal, signals)
+        terminal.say(welcome(file.url, home))
         if detach and _left_to_a_fork(run, home):
             stack.pop_all()
-            voice.say(f"It runs in the background; {command()} down ends it.")
+            terminal.say(f"It runs in the background; {command()} down ends it.")
         else:
-            voice.say("Ctrl-C ends it.")
+            terminal.say("Ctrl-C ends it.")
             _stay(run, home, signals)
 
 
@@ -91,7 +91,7 @@ def _check(path: Path, home: Home) -> None:
     """The rule and the pools: a wrong rule would be held aside, and an earlier one be in force.
 
     Raises:
-        BadConfig: The file is refused.
+        BadConfig: The file is rejected.
     """
     document = config.read(path)
     rule = config.check(document, registry.names(config.registry_folder(document)))

@@ -70,10 +70,10 @@ def ingress_config(user_config: Any, known: Collection[str]) -> Rule:
         BadConfig: Not a rule, or it names a version that is not known.
     """
     if not isinstance(user_config, dict):
-        raise BadConfig("user_config", "is refused: expected a mapping with the key rule")
+        raise BadConfig("user_config", "is rejected: expected a mapping with the key rule")
     for key in user_config:
         if key != "rule":
-            raise BadConfig(str(key), "is refused: the only key is rule")
+            raise BadConfig(str(key), "is rejected: the only key is rule")
     return parse_rule(user_config.get("rule"), known)
 
 
@@ -97,7 +97,7 @@ def read_rule(content: Any) -> Rule:
         BadConfig: Not a rule.
     """
     if not isinstance(content, dict):
-        raise BadConfig("rule", "is refused: expected a mapping with the key kind")
+        raise BadConfig("rule", "is rejected: expected a mapping with the key kind")
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise BadConfig("rule.kind", f"is {str(kind)[:50]}: expected one of {', '.join(KINDS)}")
@@ -133,7 +133,7 @@ def parsed(model: type[Model], content: Any, root: str) -> Model:
     """A model of what somebody wrote.
 
     Args:
-        root: Where the paths of refusals begin; may be empty.
+        root: Where the paths of rejections begin; may be empty.
 
     Raises:
         BadConfig: The first thing that is wrong with it.
@@ -145,7 +145,7 @@ def parsed(model: type[Model], content: Any, root: str) -> Model:
         keys = [str(key) for key in (root, *error["loc"]) if key not in ("", "[key]")]
         path = ".".join(keys) or "user_config"
         own = error.get("ctx", {}).get("error")
-        message = str(own) if own else f"is refused: {error['msg']}"
+        message = str(own) if own else f"is rejected: {error['msg']}"
         raise BadConfig(path, message) from exc
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.domain import Context, Plan, Pool, Reason
-from serve_app.errors import PinRefused
+from serve_app.errors import PinRejected
 
 VersionName = Annotated[str, Field(pattern=r"^v[0-9]+$")]
 
@@ -60,7 +60,7 @@ class Rule(BaseModel, ABC):
     """Turns who asks into who answers.
 
     Attributes:
-        allow_pin: `X-Model-Version` is obeyed; otherwise it is refused.
+        allow_pin: `X-Model-Version` is obeyed; otherwise it is rejected.
         trust_headers: Pins, tags and regions are read from the headers; otherwise they are
             ignored.
         reveal_version: Answers name the version; an A/B test that is to be blind says false.
@@ -81,12 +81,12 @@ class Rule(BaseModel, ABC):
                 nobody is sent there.
 
         Raises:
-            PinRefused: It has a pin that the rule does not allow.
+            PinRejected: It has a pin that the rule does not allow.
         """
         if context.pin is None:
             return self._assign(context, ready=ready)
         if not self.allow_pin:
-            raise PinRefused(
+            raise PinRejected(
                 f"the request is pinned to {context.pin}, and the rule in force allows no pins:"
                 " leave X-Model-Version out, or set rule.allow_pin to true"
             )

@@ -20,7 +20,7 @@ from serve_app.serving.ingress import Ingress
 from serve_app.serving.logs import CONFIG
 
 _SMALL = {"num_cpus": 0.1}
-_NO_CONFIG: dict[str, Any] = {}  # refused like any bad one; without any, Serve would not ask
+_NO_CONFIG: dict[str, Any] = {}  # rejected like any bad one; without any, Serve would not ask
 # Serve's own limit, by default 5: ours answer 429 long before, and no slow report keeps others out.
 _LONG_QUEUE = 10_000
 _HEALTH_CHECK_PERIOD_S = 2  # how soon Serve knows that a replica died; its own default is 10

@@ -21,7 +21,7 @@ class BoundedReads:
         """Nothing is read yet.
 
         Args:
-            most: How many may be under way or wait; the next is refused.
+            most: How many may be under way or wait; the next is rejected.
         """
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._most = most

@@ -72,10 +72,10 @@ class Classifier:
         try:
             await self._assign(user_config)
         except BadConfig as exc:
-            await self._refuse(exc)
+            await self._reject(exc)
         except Exception as exc:
             logger.exception("config.failed")
-            await self._refuse(BadConfig("user_config", f"is refused: {exc!r}"))
+            await self._reject(BadConfig("user_config", f"is rejected: {exc!r}"))
         else:
             self._rejected = None
             self._accepted.save(user_config)
@@ -128,9 +128,9 @@ class Classifier:
             raise BadConfig("version", f"{version} cannot be loaded: {exc}") from exc
         self._networks.set_background(config.background)
 
-    async def _refuse(self, refusal: BadConfig) -> None:
-        logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
-        self._rejected = refusal
+    async def _reject(self, rejection: BadConfig) -> None:
+        logger.error("config.rejected", extra={"path": rejection.path, "why": rejection.message})
+        self._rejected = rejection
         if self._assigned is None and (last_good := self._accepted.load()) is not None:
             try:
                 await self._assign(last_good)

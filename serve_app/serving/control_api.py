@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from serve_app.errors import BadConfig, NotReady, Problem, RefusedConfig, TooSlow
+from serve_app.errors import BadConfig, NotReady, Problem, RejectedConfig, TooSlow
 from serve_app.home import open_home
 from serve_app.http.control_plane import application
 from serve_app.http.session import Authenticator
@@ -163,7 +163,7 @@ class ControlApi:
                 raise
             raise NotReady("the Controller cannot be reached: try again in a second") from exc
         except BadConfig as exc:
-            raise RefusedConfig(_text(exc)) from exc
+            raise RejectedConfig(_text(exc)) from exc
         except StoreError as exc:
             raise NotReady(_text(exc)) from exc
         except RayTaskError as exc:  # without gRPC, a Problem of the Controller comes wrapped

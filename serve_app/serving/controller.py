@@ -103,7 +103,7 @@ class Controller:
         """Have Serve work towards a deployment file; returns the revision's number.
 
         Raises:
-            BadConfig: It is refused; nothing was sent.
+            BadConfig: It is rejected; nothing was sent.
         """
         async with self._changes():
             return await self._deploy(document, actor, reason, "deploy")
@@ -203,7 +203,7 @@ class Controller:
                 "stored": recorded.stored,
                 "dropped": recorded.dropped,
                 "missing": recorded.missing,
-                "refused": recorded.refused,
+                "rejected": recorded.rejected,
                 "shadow_pairs": recorded.pairs,
                 "dropped_shadow_pairs": recorded.dropped_pairs,
                 "shadow": recorded.outcomes,
@@ -336,8 +336,8 @@ class Controller:
                     await self._deploy(
                         latest[0].document, RESUMED, "the data plane was missing", "recreate"
                     )
-            except BadConfig:  # of an older program, which refused less
-                logger.exception("resume.refused")
+            except BadConfig:  # of an older program, which rejected less
+                logger.exception("resume.rejected")
         self._resumed = True
 
     async def _notice(self) -> None:
@@ -363,7 +363,7 @@ def _known(document: dict[str, Any]) -> tuple[str, ...]:
     try:
         return registry.names(config.registry_folder(document))
     except ModelsError as exc:
-        raise BadConfig("animals.args.registry", f"is refused: {exc}") from exc
+        raise BadConfig("animals.args.registry", f"is rejected: {exc}") from exc
 
 
 def _application(application: dict[str, Any]) -> dict[str, Any]:

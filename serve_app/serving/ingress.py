@@ -86,10 +86,10 @@ class Ingress:
         try:
             self._plane.apply_rule(self._rule(user_config))
         except BadConfig as exc:
-            self._refuse(exc)
+            self._reject(exc)
         except Exception as exc:
             logger.exception("config.failed")
-            self._refuse(BadConfig("user_config", f"is refused: {exc!r}"))
+            self._reject(BadConfig("user_config", f"is rejected: {exc!r}"))
         else:
             self._accepted.save(user_config)
             try:
@@ -97,14 +97,14 @@ class Ingress:
             except Exception:
                 logger.exception("experiment.not_kept")
 
-    def _refuse(self, refusal: BadConfig) -> None:
-        logger.error("config.rejected", extra={"path": refusal.path, "why": refusal.message})
+    def _reject(self, rejection: BadConfig) -> None:
+        logger.error("config.rejected", extra={"path": rejection.path, "why": rejection.message})
         if not self._plane.has_rule and (last_good := self._accepted.load()) is not None:
             try:
                 self._plane.apply_rule(self._rule(last_good))
             except Exception:
                 logger.exception("config.last_good_failed")
-        self._plane.refuse(refusal)
+        self._plane.reject(rejection)
 
     def _rule(self, user_config: Any) -> Rule:
         rule = ingress_config(user_config, self._plane.versions.names())

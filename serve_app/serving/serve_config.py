@@ -52,7 +52,7 @@ def parse(document: dict[str, Any]) -> ServeDeploySchema:
     """A deployment file as Serve reads it.
 
     Raises:
-        BadConfig: Serve would refuse it, now or when it builds the application, or ignore a part
+        BadConfig: Serve would reject it, now or when it builds the application, or ignore a part
             of it.
     """
     parsed = _read(ServeDeploySchema, document, "")
@@ -86,7 +86,7 @@ def _client() -> ServeControllerClient:
 
 
 def _known(content: Any, keys: Container[str], path: str) -> None:
-    """Refuse keys that Serve would ignore; what is no mapping is refused when it is read."""
+    """Reject keys that Serve would ignore; what is no mapping is rejected when it is read."""
     for key in content if isinstance(content, dict) else ():
         if key not in keys:
             raise BadConfig(f"{path}{key}", "is no key of a Ray Serve configuration")
@@ -99,7 +99,7 @@ def _read(model: type[Model], content: Any, path: str) -> Model:
         place, message = findings(exc, "configuration")[0]
     except (ImportError, AttributeError) as exc:  # of a policy that it names
         place, message = "policy", str(exc)
-    raise BadConfig(f"{path}{place}", f"is refused: {message}")
+    raise BadConfig(f"{path}{place}", f"is rejected: {message}")
 
 
 def _without_nothing(application: dict[str, Any]) -> dict[str, Any]:

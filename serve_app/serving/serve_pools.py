@@ -105,7 +105,7 @@ class ServePools:
                 ) from exc
 
     async def _until_deleted(self, pool: Pool) -> None:
-        """Until Serve refuses a call at once; of all who wait for that, one asks at a time."""
+        """Until Serve rejects a call at once; of all who wait for that, one asks at a time."""
         while True:
             async with self._looking[pool]:
                 try:

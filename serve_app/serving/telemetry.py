@@ -94,7 +94,7 @@ class Telemetry:
             tag_keys=("state",),
         )
         self._rejected = metrics.Gauge(
-            "serve_app_rule_rejected", "1 while a refused rule is held aside."
+            "serve_app_rule_rejected", "1 while a rejected rule is held aside."
         )
 
     def answered(self, trace: Trace) -> None:

@@ -53,7 +53,7 @@ def _add(connection: Connection, table: Table, rows: Sequence[Row], how: Merge |
 
 
 def _turned(table: Table, rows: Sequence[Row]) -> Row:
-    """The columns, as arrays; one that has whole numbers beside others would be refused."""
+    """The columns, as arrays; one that has whole numbers beside others would be rejected."""
     columns = zip(table.columns, zip(*rows, strict=True), strict=True)
     return tuple(
         [None if value is None else float(value) for value in values]

@@ -54,12 +54,12 @@ class Recording:
 
     Attributes:
         writers: The one seen last first.
-        refused: Exposures, shadow pairs and feedback that came when those of their time had been
+        rejected: Exposures, shadow pairs and feedback that came when those of their time had been
             removed already; see `serve_app.store.retention`.
     """
 
     writers: tuple[IngressWriter, ...]
-    refused: int
+    rejected: int
 
     @property
     def stored(self) -> int:
@@ -162,5 +162,5 @@ def recording(connection: Connection) -> Recording:
         select(schema.writers).order_by(_writers.last_seen_ms.desc(), _writers.writer)
     )
     return Recording(
-        tuple(IngressWriter(**row) for row in rows.mappings()), retention.refused(connection)
+        tuple(IngressWriter(**row) for row in rows.mappings()), retention.rejected(connection)
     )

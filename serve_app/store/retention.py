@@ -2,7 +2,7 @@
 
 Rows are known by their writers and numbers, so a batch may come twice; but not those that were
 removed. Hence the store remembers a horizon, the time before which it has removed rows, and
-refuses and counts what is older: what is as old as the horizon or younger is there, if it ever
+rejects and counts what is older: what is as old as the horizon or younger is there, if it ever
 came. Feedback goes with the answer that it is about, and its words stay together.
 """
 
@@ -74,22 +74,22 @@ def admit(connection: Connection, batch: Batch) -> Batch:
         pairs=tuple(p for p in batch.pairs if p.at_ms >= rows_ms),
         feedback=tuple(f for f in batch.feedback if f.answered_at_ms >= rows_ms),
     )
-    refused = _entries(batch) - _entries(admitted)
-    if refused:
-        connection.execute(update(schema.horizon).values(refused=_horizon.refused + refused))
+    rejected = _entries(batch) - _entries(admitted)
+    if rejected:
+        connection.execute(update(schema.horizon).values(rejected=_horizon.rejected + rejected))
     return admitted
 
 
-def refused(connection: Connection) -> int:
+def rejected(connection: Connection) -> int:
     """How many entries came too late to be taken."""
-    return connection.scalar(select(_horizon.refused)) or 0
+    return connection.scalar(select(_horizon.rejected)) or 0
 
 
 def _advance(connection: Connection, rows_ms: int) -> None:
     """It never goes back: what was removed does not return."""
     before = connection.scalar(select(_horizon.rows_ms))
     if before is None:
-        connection.execute(insert(schema.horizon).values(id=1, rows_ms=rows_ms, refused=0))
+        connection.execute(insert(schema.horizon).values(id=1, rows_ms=rows_ms, rejected=0))
     elif before < rows_ms:
         connection.execute(update(schema.horizon).values(rows_ms=rows_ms))
 

@@ -281,7 +281,7 @@ horizon = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("rows_ms", BigInteger, nullable=False),
-    Column("refused", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
 )
 
 writers = Table(

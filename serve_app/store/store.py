@@ -91,7 +91,7 @@ class Store:
         """Store what a writer tells, and add it to the sums.
 
         A batch that comes again changes nothing; what is older than what `prune` removed is
-        refused and counted.
+        rejected and counted.
         """
         with self._database.writing() as connection:
             for adoption in batch.adoptions:

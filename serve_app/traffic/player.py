@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from serve_app.client import Content
-from serve_app.errors import BadConfig, NotRunning, Refused
+from serve_app.errors import BadConfig, NotRunning, Rejected
 from serve_app.traffic.images import TrafficImage
 from serve_app.traffic.population import Population, draw_feedback, draw_population, is_lost
 from serve_app.traffic.scenario import Scenario
@@ -95,9 +95,9 @@ async def play(
 
     Raises:
         BadConfig: There are no such images, or the rule in force does not allow the scenario.
-        NotRunning, Refused: The service does not say what its rule assigns.
+        NotRunning, Rejected: The service does not say what its rule assigns.
     """
-    crowd = draw_population(scenario, seed)
+    population = draw_population(scenario, seed)
     by_label = _by_label(scenario, images)
     # aiohttp, for httpx's pool grows slow with the number of connections.
     async with aiohttp.ClientSession(
@@ -105,23 +105,25 @@ async def play(
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
     ) as http:
         service = _Service(http, url.rstrip("/"))
-        assigned = await _assigned(service, scenario, crowd, clients)
-        never_arrives = is_lost(scenario, crowd)
+        assigned = await _assigned(service, scenario, population, clients)
+        never_arrives = is_lost(scenario, population)
         lost = {user: v for user, v in assigned.items() if never_arrives(user, v)}
         outcomes: list[TrafficResult] = []
         numbers = iter(range(scenario.requests))
 
         async def client() -> None:
             for number in numbers:
-                user = int(crowd.user[number])
+                user = int(population.user[number])
                 if user not in lost:
                     outcomes.append(
-                        await _ask(service, scenario, crowd, by_label, number, assigned.get(user))
+                        await _ask(
+                            service, scenario, population, by_label, number, assigned.get(user)
+                        )
                     )
                 progress()
 
         await asyncio.gather(*(client() for _ in range(clients)))
-    return Played(outcomes, _count(lost, crowd))
+    return Played(outcomes, _count(lost, population))
 
 
 def unsupported(scenario: Scenario) -> list[str]:
@@ -168,14 +170,14 @@ class _Service:
         """
         Raises:
             NotRunning: Nothing answers.
-            Refused: It says what is wrong.
+            Rejected: It says what is wrong.
         """
         reply = await self._ask("GET", path, headers=headers)
         if reply.status == 200:
             return reply.content
         detail = str(reply.content.get("detail", ""))
         if reply.status:
-            raise Refused(reply.status, detail)
+            raise Rejected(reply.status, detail)
         raise NotRunning(f"{self._url}{path} did not answer ({detail}): try again")
 
     async def _ask(self, method: str, path: str, **options: Any) -> HttpReply:
@@ -189,16 +191,18 @@ class _Service:
 async def _ask(
     service: _Service,
     scenario: Scenario,
-    crowd: Population,
+    population: Population,
     images: Mapping[str, Sequence[TrafficImage]],
     number: int,
     assigned: str | None,
 ) -> TrafficResult:
     """One request, and what its user says of the answer."""
-    truth = crowd.labels[crowd.truth[number]]
-    image = images[truth][int(crowd.image[number] * len(images[truth]))]
-    user = int(crowd.user[number])
-    headers = _headers(crowd, user) | {"X-Session-Id": f"user-{user}-{crowd.hour[number]}"}
+    truth = population.labels[population.truth[number]]
+    image = images[truth][int(population.image[number] * len(images[truth]))]
+    user = int(population.user[number])
+    headers = _headers(population, user) | {
+        "X-Session-Id": f"user-{user}-{population.hour[number]}"
+    }
     started = time.perf_counter()
     reply = await service.classify(image, headers)
     latency_ms = 1000 * (time.perf_counter() - started)
@@ -209,17 +213,17 @@ async def _ask(
             truth,
             answer["label"],
             answer.get("version", assigned),
-            crowd.says[number],
-            crowd.complains[number],
+            population.says[number],
+            population.complains[number],
         )
         if said:
             feedback = await service.feedback(answer["prediction_id"], said)
-    region = crowd.regions[crowd.region[user]]
+    region = population.regions[population.region[user]]
     return TrafficResult(reply.status, latency_ms, truth, region, answer, feedback)
 
 
 async def _assigned(
-    service: _Service, scenario: Scenario, crowd: Population, clients: int
+    service: _Service, scenario: Scenario, population: Population, clients: int
 ) -> dict[int, str]:
     """The version of each user who asks, as far as anybody needs to know."""
     extra = bool(scenario.feedback and scenario.feedback.complaint_extra)
@@ -240,9 +244,9 @@ async def _assigned(
     versions: dict[int, str] = {}
 
     async def ask(user: int) -> None:
-        versions[user] = await service.assigned(_headers(crowd, user))
+        versions[user] = await service.assigned(_headers(population, user))
 
-    await _at_once((ask(user) for user in sorted(set(crowd.user.tolist()))), clients)
+    await _at_once((ask(user) for user in sorted(set(population.user.tolist()))), clients)
     return versions
 
 
@@ -265,8 +269,8 @@ async def _at_once(jobs: Iterable[Coroutine[Any, Any, None]], clients: int) -> N
         raise failed.exceptions[0] from None
 
 
-def _headers(crowd: Population, user: int) -> dict[str, str]:
-    return {"X-User-Id": f"user-{user}", "X-Region": crowd.regions[crowd.region[user]]}
+def _headers(population: Population, user: int) -> dict[str, str]:
+    return {"X-User-Id": f"user-{user}", "X-Region": population.regions[population.region[user]]}
 
 
 def _by_label(scenario: Scenario, images: Sequence[TrafficImage]) -> dict[str, list[TrafficImage]]:
@@ -285,9 +289,9 @@ def _by_label(scenario: Scenario, images: Sequence[TrafficImage]) -> dict[str, l
     return found
 
 
-def _count(lost: Mapping[int, str], crowd: Population) -> dict[str, Lost]:
+def _count(lost: Mapping[int, str], population: Population) -> dict[str, Lost]:
     users = Counter(lost.values())
-    requests = Counter(lost[user] for user in crowd.user.tolist() if user in lost)
+    requests = Counter(lost[user] for user in population.user.tolist() if user in lost)
     return {version: Lost(users[version], requests[version]) for version in sorted(users)}
 
 

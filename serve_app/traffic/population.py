@@ -1,4 +1,4 @@
-"""The crowd of a scenario: who asks what and when, drawn at random, and what is said of answers."""
+"""The population of a scenario: invented users, their requests and their feedback."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Population:
 
 
 def draw_population(scenario: Scenario, seed: int) -> Population:
-    """The crowd of a scenario, the same for the same seed.
+    """The population of a scenario, the same for the same seed.
 
-    Scenarios that differ in nothing but `feedback`, `lost` or `simulated` have the same crowd.
+    Scenarios that differ in nothing but `feedback`, `lost` or `simulated` have the same population.
     """
     rng = np.random.default_rng(seed)
     users, requests = scenario.users, scenario.requests
@@ -113,9 +113,9 @@ def draw_feedback(
     return said | {"label": truth} if habits.tells_truth else said
 
 
-def is_lost(scenario: Scenario, crowd: Population) -> Callable[[int, str], bool]:
+def is_lost(scenario: Scenario, population: Population) -> Callable[[int, str], bool]:
     """Tells whether a user who was assigned a version never arrives."""
-    return lambda user, version: bool(crowd.loss[user] < scenario.lost.get(version, 0.0))
+    return lambda user, version: bool(population.loss[user] < scenario.lost.get(version, 0.0))
 
 
 def _pick(weights: Floats, drawn: Floats) -> Ints:

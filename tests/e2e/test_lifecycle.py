@@ -223,10 +223,10 @@ def test_a_killed_starter_is_in_the_way_until_down(machine: Machine) -> None:
     assert_serving()
     running = machine.started()
 
-    refused = machine.command("up", str(machine.file))
-    assert refused.returncode == 1
-    assert re.search(r"port 8000 \(service\) is taken by pid \d+ \(haproxy\)", refused.stderr)
-    assert re.search(r"was killed and left processes .*: .* down ends them", refused.stderr)
+    rejected = machine.command("up", str(machine.file))
+    assert rejected.returncode == 1
+    assert re.search(r"port 8000 \(service\) is taken by pid \d+ \(haproxy\)", rejected.stderr)
+    assert re.search(r"was killed and left processes .*: .* down ends them", rejected.stderr)
     assert_serving()
 
     ended = machine.command("down")
@@ -288,10 +288,10 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(machine: Machine, tmp_pa
     assert load(machine.home) is None
 
 
-def test_a_taken_port_is_refused_with_its_owner(machine: Machine) -> None:
+def test_a_taken_port_is_rejected_with_its_owner(machine: Machine) -> None:
     with socket.create_server(("", 9101)):
-        refused = machine.command("up", str(machine.file))
-    assert refused.returncode == 1
-    assert f"port 9101 (HAProxy metrics) is taken by pid {os.getpid()}" in refused.stderr
-    assert "RAY_SERVE_HAPROXY_METRICS_PORT" in refused.stderr
+        rejected = machine.command("up", str(machine.file))
+    assert rejected.returncode == 1
+    assert f"port 9101 (HAProxy metrics) is taken by pid {os.getpid()}" in rejected.stderr
+    assert "RAY_SERVE_HAPROXY_METRICS_PORT" in rejected.stderr
     assert load(machine.home) is None

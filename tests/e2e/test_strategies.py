@@ -452,7 +452,7 @@ def test_a_copy_outlives_a_client_that_hangs_up(service: Any, file: Any, example
         ({"stable": "v2", "candidate": "v1"}, "rule.experiment is e2e-parallel, which was used"),
     ],
 )
-def test_a_wrong_rule_is_refused_and_harms_nobody(
+def test_a_wrong_rule_is_rejected_and_harms_nobody(
     service: Any, file: Any, examples: Any, change: dict[str, Any], text: str
 ) -> None:
     before = service.http.get("/v1/rule").json()["rule_id"]
@@ -463,7 +463,7 @@ def test_a_wrong_rule_is_refused_and_harms_nobody(
         json={"rule": rule, "actor": "test", "reason": ""},
         headers={"Authorization": f"Bearer {service.token}"},
     )
-    assert (answer.status_code, answer.json()["code"]) == (422, "refused_config")
+    assert (answer.status_code, answer.json()["code"]) == (422, "rejected_config")
     assert text in answer.json()["detail"]
     assert service.http.get("/v1/rule").json()["rule_id"] == before
     assert service.classify(examples["cat"]).status_code == 200

@@ -132,7 +132,7 @@ CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
         {series('state="delivered"'): STEADY.format(9), series('"waiting"'): STEADY.format(0)},
         set(),
     ),
-    "a rule is refused": ({series("rejected"): STEADY.format(1)}, {"RuleRefused"}),
+    "a rule is rejected": ({series("rejected"): STEADY.format(1)}, {"RuleRejected"}),
     "one word of feedback is not kept, the first ever": (
         {f'{REQUESTS}{{route="/v1/feedback", status="503"}}': "_x60 1+0x30"},
         {"FeedbackNotKept"},

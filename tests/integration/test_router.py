@@ -141,7 +141,7 @@ def test_where_nobody_has_it_warm_somebody_loads_it() -> None:
         assert router.chosen(waiting) or router.chosen(waiting)
 
 
-def test_a_call_that_was_refused_by_the_warm_ones_may_go_on_to_any() -> None:
+def test_a_call_that_was_rejected_by_the_warm_ones_may_go_on_to_any() -> None:
     router = Router([Replica("a", "v1", "v2"), Replica("b", "v1")])
     waiting = call("v2")
     assert router.chosen(waiting) == ["a"]

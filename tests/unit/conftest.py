@@ -14,7 +14,7 @@ settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **options: object) -> NoReturn:
+    def reject(*args: object, **options: object) -> NoReturn:
         raise AssertionError("a unit test starts Ray: move it to tests/integration")
 
-    monkeypatch.setattr("ray.init", refuse)
+    monkeypatch.setattr("ray.init", reject)

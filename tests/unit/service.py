@@ -122,7 +122,7 @@ class FakePools:
         sides: The size that a version takes, where it is not the one of its card but its half.
         hidden: The versions whose replicas do not tell of themselves.
         looks: How often somebody asked for the replicas.
-        rejected: What each replica says that it refused.
+        rejected: What each replica says that it rejected.
     """
 
     def __init__(self) -> None:
@@ -357,7 +357,7 @@ def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None
         assert content["type"] == f"urn:serve-app:problem:{content['code']}"
         assert content["detail"]
     if operation is None:
-        # Either there is no such path, or a middleware refused the request before it was known.
+        # Either there is no such path, or a middleware rejected the request before it was known.
         assert response.status_code in ((405,) if item else (400, 404, 413))
         return
     where = f"{response.request.method} {route}"

@@ -101,7 +101,7 @@ def test_without_a_failure_there_is_no_gap() -> None:
 
 @pytest.mark.parametrize("how", ["off", 503, 404])
 def test_a_gap_lasts_from_the_last_good_answer_to_the_next(how: str | int) -> None:
-    """A connection that is refused, the proxy's 404 and a 503 are all the same to a client."""
+    """A connection that is rejected, the proxy's 404 and a 503 are all the same to a client."""
 
     async def play(server: Server, meter: DowntimeProbe) -> None:
         await server.answers(3)

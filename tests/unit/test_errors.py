@@ -9,7 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from serve_app import errors
-from serve_app.errors import BadConfig, Problem, Refused, ServeAppError, UnusableImage
+from serve_app.errors import BadConfig, Problem, Rejected, ServeAppError, UnusableImage
 
 
 def descendants(root: type[ServeAppError]) -> Iterator[type[ServeAppError]]:
@@ -36,10 +36,10 @@ def test_a_problem_has_a_status_and_a_code_of_its_own(kind: type[Problem]) -> No
     "error",
     [
         *(kind("what came and what was expected") for kind in EVERY
-          if kind not in (BadConfig, UnusableImage, Refused)),
+          if kind not in (BadConfig, UnusableImage, Rejected)),
         BadConfig("rule.stable", "is v9: the registry has v1"),
         UnusableImage("empty_image", "no bytes came"),
-        Refused(422, "the configuration is refused"),
+        Rejected(422, "the configuration is rejected"),
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.health import refusals, troubles
+from serve_app.health import rejections, troubles
 
 
 def application(status: str = "RUNNING", message: str = "", **deployments: Any) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def rule(
     return {
         "rejected": rejected,
         "pools": [
-            {"pool": "StablePool", "replicas": [{"rejected": refusal} for refusal in replicas]}
+            {"pool": "StablePool", "replicas": [{"rejected": rejection} for rejection in replicas]}
         ],
     }
 
@@ -56,24 +56,24 @@ def test_a_deployment_that_is_not_well_is_named(state: str) -> None:
     assert troubles(ill, rule()) == [f"deployment Ingress is {state}"]
 
 
-def test_a_refused_rule_is_told_with_its_path() -> None:
-    refused = {"path": "rule.stable", "message": "is v9: the registry has v1, v2"}
-    assert troubles(WELL, rule(refused)) == [
-        "a rule was refused: rule.stable is v9: the registry has v1, v2"
+def test_a_rejected_rule_is_told_with_its_path() -> None:
+    rejected = {"path": "rule.stable", "message": "is v9: the registry has v1, v2"}
+    assert troubles(WELL, rule(rejected)) == [
+        "a rule was rejected: rule.stable is v9: the registry has v1, v2"
     ]
 
 
-def test_what_several_replicas_refuse_is_told_once() -> None:
+def test_what_several_replicas_reject_is_told_once() -> None:
     assert troubles(WELL, rule(None, REFUSAL, None, REFUSAL)) == [
-        "StablePool refused its configuration: version is v9: the registry has v1, v2"
+        "StablePool rejected its configuration: version is v9: the registry has v1, v2"
     ]
 
 
-def test_what_was_refused_can_be_told_alone() -> None:
-    assert refusals(rule(None, None)) == []
-    assert refusals(rule(REFUSAL, REFUSAL)) == [
-        "a rule was refused: version is v9: the registry has v1, v2",
-        "StablePool refused its configuration: version is v9: the registry has v1, v2",
+def test_what_was_rejected_can_be_told_alone() -> None:
+    assert rejections(rule(None, None)) == []
+    assert rejections(rule(REFUSAL, REFUSAL)) == [
+        "a rule was rejected: version is v9: the registry has v1, v2",
+        "StablePool rejected its configuration: version is v9: the registry has v1, v2",
     ]
 
 

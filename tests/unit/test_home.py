@@ -36,7 +36,7 @@ def test_without_a_variable_the_home_lies_in_the_users(
     assert open_home().path == tmp_path / ".serve-app"
 
 
-def test_a_home_that_others_may_enter_is_refused(home: Home) -> None:
+def test_a_home_that_others_may_enter_is_rejected(home: Home) -> None:
     home.path.chmod(0o750)
     with pytest.raises(BadHome, match=f"chmod 700 {home.path}"):
         open_home()
@@ -80,7 +80,7 @@ def test_a_secret_can_be_read_by_its_owner_alone(home: Home) -> None:
     }
 
 
-def test_a_secret_that_others_may_read_is_refused(home: Home) -> None:
+def test_a_secret_that_others_may_read_is_rejected(home: Home) -> None:
     assert home.token
     home.token_path.chmod(0o640)
     with pytest.raises(BadHome, match=f"chmod 600 {home.token_path}"):
@@ -88,7 +88,7 @@ def test_a_secret_that_others_may_read_is_refused(home: Home) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "secret", "0" * 63, "0" * 65, "G" * 64])
-def test_a_damaged_secret_is_refused_and_not_replaced(home: Home, content: str) -> None:
+def test_a_damaged_secret_is_rejected_and_not_replaced(home: Home, content: str) -> None:
     """A new key would silently make every user another one."""
     home.token_path.touch(mode=0o600)
     home.token_path.write_text(content)

@@ -101,7 +101,7 @@ def test_a_later_controller_knows_as_well() -> None:
 @pytest.mark.parametrize(
     "other", [["restore", 3, "anna", "a test"], [*ASKED[:-1], "another test"], []]
 )
-def test_another_request_under_a_key_is_refused(other: list[Any]) -> None:
+def test_another_request_under_a_key_is_rejected(other: list[Any]) -> None:
     async def scenario(controller: Controller) -> None:
         await controller.ask()
         with pytest.raises(KeyMismatch, match="Idempotency-Key k came with another request"):

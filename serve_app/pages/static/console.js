@@ -75,7 +75,7 @@ async function refresh() {
   const rule = await fetch("/v1/rule");
   if (rule.ok) {
     const rejected = showRule(await rule.json());
-    if (rejected) trouble.push(`A rule was refused: ${rejected.path} ${rejected.message}`);
+    if (rejected) trouble.push(`A rule was rejected: ${rejected.path} ${rejected.message}`);
   } else {
     trouble.push("The data plane does not answer.");
   }

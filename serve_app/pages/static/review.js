@@ -9,7 +9,7 @@ let queue = [];
 let waiting = 0;
 let shown = null; // the image that waits for its answer
 
-class Refused extends Error {
+class Rejected extends Error {
   constructor(status, detail) {
     super(detail);
     this.status = status;
@@ -18,7 +18,7 @@ class Refused extends Error {
 
 async function fetched(path, options) {
   const answer = await fetch(path, options);
-  if (!answer.ok) throw new Refused(answer.status, (await answer.json()).detail);
+  if (!answer.ok) throw new Rejected(answer.status, (await answer.json()).detail);
   return answer;
 }
 
@@ -154,7 +154,7 @@ async function guarded(act) {
   } catch (error) {
     if (error.status === 401) return show("signed-out");
     find("trouble").textContent =
-      error instanceof Refused ? error.message : `The service does not answer (${error.message}).`;
+      error instanceof Rejected ? error.message : `The service does not answer (${error.message}).`;
   }
 }
 

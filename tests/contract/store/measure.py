@@ -30,11 +30,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=float, default=0.0)
     parser.add_argument("--url", default="sqlite")
     options = parser.parse_args()
-    crowd = Population(options.exposures, options.users, options.feedback, options.pairs)
+    population = Population(options.exposures, options.users, options.feedback, options.pairs)
     with _database(options.url) as url:
         store = open_store(url)
         if not store.recording().stored:
-            _record(store, crowd)
+            _record(store, population)
         for name, read in _reads(store).items():
             wall, cpu = time.perf_counter(), time.process_time()
             read()
@@ -55,14 +55,14 @@ def _database(url: str) -> Iterator[str]:
         yield url
 
 
-def _record(store: Store, crowd: Population) -> None:
+def _record(store: Store, population: Population) -> None:
     cpu_s = wall_s = 0.0
-    for batch in crowd.batches():
+    for batch in population.batches():
         cpu, wall = time.process_time(), time.perf_counter()
         store.record(batch)
         cpu_s += time.process_time() - cpu
         wall_s += time.perf_counter() - wall
-    per = 1e6 / crowd.exposures
+    per = 1e6 / population.exposures
     print(f"record: {cpu_s * per:.1f} us of CPU, {wall_s * per:.1f} us in all per exposure")
 
 

@@ -154,7 +154,7 @@ def test_an_export_that_fails_leaves_what_was_there(
         ("epochs", "epochs", "epochs is neither"),
     ],
 )
-def test_what_cannot_be_exported_is_refused(
+def test_what_cannot_be_exported_is_rejected(
     store: Store, tmp_path: Path, name: str, file: str, message: str
 ) -> None:
     with pytest.raises(BadExport, match=message):

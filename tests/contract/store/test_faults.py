@@ -90,7 +90,7 @@ def limited(pages: int) -> Iterator[list[sqlite3.Connection]]:
         event.remove(Pool, "connect", limit)
 
 
-def test_a_full_disk_is_told_and_what_was_refused_is_stored_once_there_is_room(path: Path) -> None:
+def test_a_full_disk_is_told_and_what_was_rejected_is_stored_once_there_is_room(path: Path) -> None:
     """Nothing of a batch is left in the sums by an attempt that failed."""
     open_store(f"sqlite:///{path}").close()
     pages = path.stat().st_size // 4096 + 8

@@ -222,7 +222,7 @@ def test_processes_may_open_a_fresh_database_at_once(url: str) -> None:
     assert len(contents(url)["audit"]) == 2
 
 
-def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
+def test_a_database_of_a_newer_version_is_rejected(url: str) -> None:
     open_store(url).close()
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -244,19 +244,19 @@ def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
         "postgresql+psycopg://ada:secret@db:port/animals",
     ],
 )
-def test_a_url_that_is_of_no_use_is_refused_with_one_that_is(url: str) -> None:
-    with pytest.raises(StoreError, match=r"expected sqlite:.* or postgresql") as refused:
+def test_a_url_that_is_of_no_use_is_rejected_with_one_that_is(url: str) -> None:
+    with pytest.raises(StoreError, match=r"expected sqlite:.* or postgresql") as rejected:
         open_store(url)
-    assert "secret" not in str(refused.value)
+    assert "secret" not in str(rejected.value)
 
 
 @pytest.mark.parametrize(
     "who", ["ada:secret@db.invalid/animals", "db.invalid/animals?password=secret"]
 )
 def test_a_server_that_does_not_answer_is_named_without_its_password(who: str) -> None:
-    with pytest.raises(StoreError, match=r"db\.invalid") as refused:
+    with pytest.raises(StoreError, match=r"db\.invalid") as rejected:
         open_store(f"postgresql+psycopg://{who}")
-    assert "secret" not in str(refused.value)
+    assert "secret" not in str(rejected.value)
 
 
 def test_a_folder_that_is_not_there_is_an_error_with_a_way_out(tmp_path: Path) -> None:

@@ -94,17 +94,17 @@ def test_a_batch_that_comes_again_after_it_was_removed_counts_no_second_time(
     for one in ages:
         store.record(one)
     assert {name: contents(url)[name] for name in (*ROWS, *SUMS, "writers")} == before
-    assert store.recording().refused == 5 * 3
+    assert store.recording().rejected == 5 * 3
 
 
-def test_what_comes_late_and_for_the_first_time_is_refused_as_well(store: Store, url: str) -> None:
+def test_what_comes_late_and_for_the_first_time_is_rejected_as_well(store: Store, url: str) -> None:
     """Nobody can tell it from what was removed; it is missing, and counted."""
     store.record(batch(adoption("a", 0), exposure(1, at_ms=NOW_MS), last_sequence=2))
     store.prune(NOW_MS)
     store.record(batch(exposure(2, at_ms=NOW_MS - 31 * DAY_MS)))
     assert counts(url)["exposures"] == 1
     recording = store.recording()
-    assert (recording.missing, recording.refused) == (1, 1)
+    assert (recording.missing, recording.rejected) == (1, 1)
 
 
 def test_of_a_batch_that_is_old_in_part_the_rest_is_taken(store: Store, url: str) -> None:
@@ -119,7 +119,7 @@ def test_of_a_batch_that_is_old_in_part_the_rest_is_taken(store: Store, url: str
     )
     stored = contents(url)
     assert [[row[1] for row in stored[name]] for name in ROWS[:3]] == [[2], [2], [2]]
-    assert store.recording().refused == 3
+    assert store.recording().rejected == 3
 
 
 def test_words_on_one_answer_stay_together(store: Store, url: str) -> None:
@@ -147,7 +147,7 @@ def test_the_horizon_never_goes_back(store: Store, url: str) -> None:
     assert [s.exposures for s in store.exposure_sums(EVERYTHING)] == [1]
 
 
-def test_a_slice_is_bounded_and_nothing_is_refused_twice_in_between(
+def test_a_slice_is_bounded_and_nothing_is_rejected_twice_in_between(
     store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer has other things to do between two slices."""
@@ -164,7 +164,7 @@ def test_a_slice_is_bounded_and_nothing_is_refused_twice_in_between(
 
 
 @pytest.mark.parametrize("days", [(0, 400), (30, 29)])
-def test_a_retention_that_makes_no_sense_is_refused(days: tuple[int, int]) -> None:
+def test_a_retention_that_makes_no_sense_is_rejected(days: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"{days[0]} days and sums for {days[1]}"):
         Retention(*days)
 

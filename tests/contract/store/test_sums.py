@@ -297,12 +297,12 @@ def test_a_slot_of_today_begins_at_a_whole_number(store: Store) -> None:
 
 
 @pytest.mark.parametrize("slot_ms", [0, 59_999, 90_000])
-def test_a_slot_that_is_not_of_whole_minutes_is_refused(store: Store, slot_ms: int) -> None:
+def test_a_slot_that_is_not_of_whole_minutes_is_rejected(store: Store, slot_ms: int) -> None:
     with pytest.raises(ValueError, match=f"{slot_ms} ms"):
         store.exposure_sums(EVERYTHING, slot_ms=slot_ms)
 
 
-def test_a_key_that_is_not_summed_by_is_refused(store: Store) -> None:
+def test_a_key_that_is_not_summed_by_is_rejected(store: Store) -> None:
     for name in ("user", "minute"):
         with pytest.raises(ValueError, match=f"exposure_sums is not summed by {name}"):
             store.exposure_sums(EVERYTHING, by=(name,))

@@ -123,6 +123,6 @@ def test_what_it_counted_is_what_happened(watched: Prometheus) -> None:
 
 
 def test_a_good_service_raises_no_alarm_that_it_has_no_replica(watched: Prometheus) -> None:
-    names = "ServeAppNoReplica|ServeAppSilent|ServeAppExposuresDropped|ServeAppRuleRefused"
+    names = "ServeAppNoReplica|ServeAppSilent|ServeAppExposuresDropped|ServeAppRuleRejected"
     query = f'ALERTS{{alertname=~"{names}", alertstate="firing"}}'
     assert watched.get("query", query=query)["result"] == []

@@ -163,8 +163,8 @@ def test_a_review_by_command_is_told_and_stays(service: Any) -> None:
     (one, *_) = service.json("review", "list")["disagreements"]
     told = service.json("review", "answer", one["id"], "other")
     assert told["review"]["answer"] == "other"
-    refused = service.command("review", "answer", one["id"], "koala", fails=True)
-    assert "has said 'other'" in refused
+    rejected = service.command("review", "answer", one["id"], "koala", fails=True)
+    assert "has said 'other'" in rejected
     assert one["id"] in service.command("review", "list", "--reviewed")
 
 
@@ -179,5 +179,5 @@ def test_under_a_key_a_review_is_answered_again(service: Any) -> None:
     assert (first.status_code, first.json()) == (again.status_code, again.json())
     assert first.status_code == 200
     del asked["headers"]["Idempotency-Key"]
-    refused = service.http.post(path, **asked)
-    assert (refused.status_code, refused.json()["code"]) == (409, "already_reviewed")
+    rejected = service.http.post(path, **asked)
+    assert (rejected.status_code, rejected.json()["code"]) == (409, "already_reviewed")

@@ -27,7 +27,7 @@ from serve_app.cli import waiting
 from serve_app.deployment import config
 from serve_app.deployment.apply_rule import with_rule, with_version
 from serve_app.domain import Pool
-from serve_app.errors import BadConfig, NoSuchRevision, RefusedConfig
+from serve_app.errors import BadConfig, NoSuchRevision, RejectedConfig
 from serve_app.home import Home, open_home
 from serve_app.http import control_plane
 from serve_app.http.session import Authenticator
@@ -111,8 +111,8 @@ class FakeController:
     async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
         try:
             rule = config.check(document, self._known)
-        except BadConfig as refusal:
-            raise RefusedConfig(str(refusal)) from refusal
+        except BadConfig as rejection:
+            raise RejectedConfig(str(rejection)) from rejection
         self.remembered.append(
             {
                 "number": len(self.remembered) + 1,
@@ -149,8 +149,8 @@ class FakeController:
         try:
             content = with_version(self.document, version)
             rule = parse_rule(content, self._known)
-        except BadConfig as refusal:
-            raise RefusedConfig(str(refusal)) from refusal
+        except BadConfig as rejection:
+            raise RejectedConfig(str(rejection)) from rejection
         number = await self.deploy(with_rule(self.document, content, rule), actor, reason)
         if method == "recreate":
             self.environments.append(runtime_env)
@@ -302,7 +302,7 @@ def serve(server: tuple[Stage, str], monkeypatch: pytest.MonkeyPatch) -> Serve:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting takes no time, and ends soon."""
-    for name in ("SETTLE_S", "REFUSED_S", "BEGUN_S"):
+    for name in ("SETTLE_S", "REJECTED_S", "BEGUN_S"):
         monkeypatch.setattr(waiting, name, 0)
     monkeypatch.setattr(waiting, "POLL_S", 0.01)
     for name in ("WAIT_S", "RECREATED_S"):

@@ -29,7 +29,7 @@ def test_a_table_is_written_to_a_file(command: Command, running: Running, tmp_pa
     assert done.out == f"{path}: 19 bytes\n"
 
 
-def test_a_refusal_leaves_no_file(command: Command, running: Running, tmp_path: Path) -> None:
+def test_a_rejection_leaves_no_file(command: Command, running: Running, tmp_path: Path) -> None:
     done = command("export", "secrets", tmp_path / "all.csv")
     assert (done.code, done.err.count("no table secrets")) == (1, 1)
     assert not (tmp_path / "all.csv").exists()

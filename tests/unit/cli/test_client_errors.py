@@ -107,7 +107,7 @@ def test_another_service_that_speaks_json_is_told_apart(
     assert line.endswith("it is not this service, or another version of it")
 
 
-def test_a_refusal_is_told_as_the_service_says_it(command: Command, serve: Serve) -> None:
+def test_a_rejection_is_told_as_the_service_says_it(command: Command, serve: Serve) -> None:
     serve(always(JSONResponse({"detail": "no rule is in force: deploy a good one"}, 503)))
     assert command("status").err.strip() == (
         "Error: no rule is in force: deploy a good one (HTTP 503)"

@@ -85,7 +85,7 @@ def test_what_takes_new_replicas_is_said_to(
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_a_wrong_file_is_refused_before_anything_is_sent(
+def test_a_wrong_file_is_rejected_before_anything_is_sent(
     command: Command, running: Running, rolling: Path, wait: bool
 ) -> None:
     rolling.write_text(rolling.read_text().replace("v2", "v9"))
@@ -147,14 +147,14 @@ def test_an_unhealthy_deployment_is_not_in_force(
     assert "deployment StablePool is UNHEALTHY: no room" in done.err
 
 
-def test_a_rule_that_the_ingress_refuses_is_told_at_once(
+def test_a_rule_that_the_ingress_rejects_is_told_at_once(
     command: Command, running: Running, rolling: Path
 ) -> None:
     """Such as a registry that its machine does not have."""
     running.controller.is_deaf = True
-    running.service.plane.refuse(BadConfig("rule.stable", "is v2: the registry has v1"))
+    running.service.plane.reject(BadConfig("rule.stable", "is v2: the registry has v1"))
     done = command("deploy", rolling)
     assert (done.code, done.err) == (
         1,
-        "Error: a rule was refused: rule.stable is v2: the registry has v1",
+        "Error: a rule was rejected: rule.stable is v2: the registry has v1",
     )

@@ -76,7 +76,7 @@ def test_as_json_it_is_what_the_service_answers(command: Command, reviews: Revie
         (("nonsense", "cat"), "path.image_id"),
     ],
 )
-def test_what_is_refused_is_told(
+def test_what_is_rejected_is_told(
     command: Command, reviews: Reviews, arguments: tuple[str, str], error: str
 ) -> None:
     reviews.keep(1)

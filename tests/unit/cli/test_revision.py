@@ -69,7 +69,7 @@ class TestRevisions:
         assert (done.code, done.out) == (0, "revision 4 is deployed\n")
         assert running.controller.deployed_by[-1][1] == "koalas bite"
 
-    def test_one_that_does_not_exist_is_refused(self, command: Command, running: Running) -> None:
+    def test_one_that_does_not_exist_is_rejected(self, command: Command, running: Running) -> None:
         done = command("revision", "restore", 9)
         assert (done.code, done.err) == (1, "Error: there is no revision 9 (HTTP 404)")
         assert command("revision", "restore", 0).code == 2

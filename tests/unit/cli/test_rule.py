@@ -71,12 +71,12 @@ class TestShow:
         assert second == expected
         assert table[-1].split() == ["CandidatePool", "CandidatePool-1", "none", "-"]
 
-    def test_what_was_refused_is_told(self, command: Command, running: Running) -> None:
-        running.service.plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+    def test_what_was_rejected_is_told(self, command: Command, running: Running) -> None:
+        running.service.plane.reject(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
         running.service.pools.rejected = {"path": "version", "message": "v2 cannot be loaded"}
         assert command("rule", "show").err.splitlines() == [
-            "a rule was refused: rule.stable is v9: the registry has v1, v2",
-            "StablePool refused its configuration: version v2 cannot be loaded",
+            "a rule was rejected: rule.stable is v9: the registry has v1, v2",
+            "StablePool rejected its configuration: version v2 cannot be loaded",
         ]
 
     def test_as_json_everything_is_printed(self, command: Command, running: Running) -> None:
@@ -145,7 +145,10 @@ class TestSet:
         ("content", "expected"),
         [
             ({"applications": []}, "applications leaves out 'animals', and Serve would delete it"),
-            ({"applications": [], "rule": CANARY}, "applications is refused: the only key is rule"),
+            (
+                {"applications": [], "rule": CANARY},
+                "applications is rejected: the only key is rule",
+            ),
         ],
     )
     def test_what_is_neither_a_rule_nor_a_deployment_file_is_told(
@@ -167,7 +170,7 @@ class TestSet:
             ({"weight": 0.6}, "rule.weight is 0.6: a canary never exceeds 0.5, nor falls below 0"),
             ({"candidate": "v9"}, "rule.candidate is v9: the registry has v1, v2"),
             ({"kind": "guess"}, "rule.kind is guess: expected one of single, "),
-            ({"color": "blue"}, "rule.color is refused: Extra inputs are not permitted"),
+            ({"color": "blue"}, "rule.color is rejected: Extra inputs are not permitted"),
         ],
     )
     def test_a_mistake_is_named_before_anything_is_sent(
@@ -186,7 +189,7 @@ class TestSet:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("kind: single\nstable: v1\n", "kind is refused: the only key is rule"),
+            ("kind: single\nstable: v1\n", "kind is rejected: the only key is rule"),
             ("rule: [", "FILE is not YAML: "),
             ("- rule", "FILE holds no mapping"),
             ("", "FILE holds no mapping"),
@@ -286,7 +289,7 @@ class TestExplain:
         plan = json.loads(command("rule", "explain", "--json").out)
         assert (plan["version"], plan["bucket"], plan["shares"]) == ("v1", None, None)
 
-    def test_a_pin_that_the_rule_does_not_allow_is_refused(
+    def test_a_pin_that_the_rule_does_not_allow_is_rejected(
         self, command: Command, running: Running
     ) -> None:
         done = command("rule", "explain", "--version", "v2")

@@ -78,7 +78,7 @@ def test_feedback_is_kept_and_counted(play: Play, running: Running) -> None:
     assert (summary["requests"], summary["lost"], summary["unsupported"]) == (60, {}, [])
     assert summary["feedback"] == {
         "acknowledged": 60,
-        "refused": 0,
+        "rejected": 0,
         "failed": 0,
         "failures": {},
     }
@@ -117,14 +117,14 @@ def test_lost_users_send_nothing(play: Play, running: Running) -> None:
     assert played[0]["requests"] == 400 - lost["v2"]["requests"]
 
     scenario = parse_scenario(content)
-    crowd = draw_population(scenario, seed=1)
+    population = draw_population(scenario, seed=1)
     never_arrives, rule, unit = (
-        is_lost(scenario, crowd),
+        is_lost(scenario, population),
         parse_rule(BY_USER, ("v1", "v2")),
         running.service.pseudonymizer.pseudonym,
     )
     seen = {(e.user, e.assigned) for e in running.service.exposures()}
-    asking = sorted(set(crowd.user.tolist()))
+    asking = sorted(set(population.user.tolist()))
     assigned = {
         user: "v2" if (position.bucket or 0) < 0.5 else "v1"
         for user in asking
@@ -217,7 +217,7 @@ def test_what_the_scenario_says_is_no_option(play: Play, option: str) -> None:
 
 
 def test_a_bad_scenario_is_told_before_the_service_is_asked(play: Play) -> None:
-    assert play(SCENARIO | {"users": 0}).err.startswith("Error: users is refused")
+    assert play(SCENARIO | {"users": 0}).err.startswith("Error: users is rejected")
 
 
 def test_feedback_that_is_not_kept_is_counted(play: Play, running: Running) -> None:
@@ -229,11 +229,11 @@ def test_feedback_that_is_not_kept_is_counted(play: Play, running: Running) -> N
     running.service.desk.accept = full  # type: ignore[method-assign, assignment]
     done = play(SCENARIO | {"requests": 5, "feedback": ALWAYS})
     assert done.code == 1
-    assert "feedback: 0 acknowledged, 0 refused, 5 failed" in done.out
+    assert "feedback: 0 acknowledged, 0 rejected, 5 failed" in done.out
     assert done.err.startswith("5 x feedback, 503: ")
 
 
-def test_feedback_that_is_refused_is_counted(play: Play, serve: Serve) -> None:
+def test_feedback_that_is_rejected_is_counted(play: Play, serve: Serve) -> None:
     async def rule(_: Request) -> JSONResponse:
         return JSONResponse({})
 
@@ -241,20 +241,20 @@ def test_feedback_that_is_refused_is_counted(play: Play, serve: Serve) -> None:
         content = {"prediction_id": "p", "label": "cat", "reason": "static", "version": "v1"}
         return JSONResponse(content)
 
-    async def refuse(_: Request) -> JSONResponse:
+    async def reject(_: Request) -> JSONResponse:
         return JSONResponse({"detail": "never given out"}, 404)
 
     routes = [
         Route("/v1/rule", rule),
         Route("/v1/classify", answer, methods=["POST"]),
-        Route("/v1/feedback", refuse, methods=["POST"]),
+        Route("/v1/feedback", reject, methods=["POST"]),
     ]
     serve(Starlette(routes=routes))
     done = play(SCENARIO | {"requests": 5, "feedback": ALWAYS}, "--json")
     assert done.code == 1
     assert json.loads(done.out)["feedback"] == {
         "acknowledged": 0,
-        "refused": 5,
+        "rejected": 5,
         "failed": 0,
         "failures": {"404: never given out": 5},
     }

@@ -37,11 +37,11 @@ def test_a_healthy_service_is_shown(command: Command, running: Running) -> None:
     ]
 
 
-def test_a_refused_rule_is_told_with_exit_1(command: Command, running: Running) -> None:
-    running.service.plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+def test_a_rejected_rule_is_told_with_exit_1(command: Command, running: Running) -> None:
+    running.service.plane.reject(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
     done = command("status")
     assert done.code == 1
-    assert done.err == "a rule was refused: rule.stable is v9: the registry has v1, v2\n"
+    assert done.err == "a rule was rejected: rule.stable is v9: the registry has v1, v2\n"
     assert "rule single" in done.out
 
 
@@ -52,7 +52,7 @@ def test_a_version_that_cannot_be_loaded_is_told_with_exit_1(
     done = command("status")
     assert (done.code, done.err) == (
         1,
-        "StablePool refused its configuration: version v2 cannot be loaded\n",
+        "StablePool rejected its configuration: version v2 cannot be loaded\n",
     )
 
 
@@ -139,7 +139,7 @@ def test_what_is_seldom_wise_is_warned_of_and_healthy(command: Command, running:
     )
 
 
-def test_the_token_of_another_home_is_refused(
+def test_the_token_of_another_home_is_rejected(
     command: Command, running: Running, home: Home
 ) -> None:
     home.token_path.write_text("0" * 64)

@@ -53,7 +53,7 @@ def test_why_is_said_in_any_case(command: Command, running: Running, method: str
 
 
 @pytest.mark.parametrize("method", ["rolling", "recreate"])
-def test_a_version_that_does_not_exist_is_refused(
+def test_a_version_that_does_not_exist_is_rejected(
     command: Command, running: Running, method: str
 ) -> None:
     done = command("update", "v9", "--method", method)

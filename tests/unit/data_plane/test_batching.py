@@ -335,9 +335,9 @@ def test_too_many_waiting_requests_are_told_to_come_back() -> None:
     async def play(replicas: Replicas, ask: Ask) -> None:
         tasks = [ask(images(n)) for n in range(4)]  # one under way, three in the queue
         await settle()
-        refused = ask(images(9))
+        rejected = ask(images(9))
         await settle()
-        assert isinstance(refused.exception(), Busy)
+        assert isinstance(rejected.exception(), Busy)
         await replicas.release()
         welcome = ask(images(5))
         await settle()

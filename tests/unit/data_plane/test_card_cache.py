@@ -40,7 +40,7 @@ def test_a_card_that_was_read_is_kept(tmp_path: Path) -> None:
 
 def test_a_damaged_version_cannot_answer(tmp_path: Path) -> None:
     (tmp_path / "v1").mkdir()
-    with pytest.raises(NotReady, match=r"version v1 is refused: .*card\.json cannot") as caught:
+    with pytest.raises(NotReady, match=r"version v1 is rejected: .*card\.json cannot") as caught:
         CardCache(tmp_path).card("v1")
     assert isinstance(caught.value.__cause__, BadVersion)
 

@@ -38,7 +38,7 @@ def test_a_large_file_is_not_even_opened() -> None:
 
 
 @pytest.mark.parametrize(("data", "error"), [(b"", EmptyImage), (b"none", UnsupportedImage)])
-def test_what_is_no_image_is_refused(data: bytes, error: type[Exception]) -> None:
+def test_what_is_no_image_is_rejected(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         EncodedImage(data).is_quick()
 

@@ -15,7 +15,7 @@ from serve_app.domain import Context, Exposure, Pool, Reason
 from serve_app.errors import (
     BadConfig,
     NotReady,
-    PinRefused,
+    PinRejected,
     Problem,
     TooSlow,
     UnusableImage,
@@ -205,7 +205,7 @@ class TestPins:
     def test_a_pin_that_the_rule_forbids_calls_nobody_and_records_nothing(
         self, service: Service
     ) -> None:
-        with pytest.raises(PinRefused):
+        with pytest.raises(PinRejected):
             classify(service, pin="v2")
         assert service.pools.calls == []
         assert service.exposures() == []
@@ -224,13 +224,13 @@ class TestRules:
         assert not plane.has_rule
         with pytest.raises(NotReady, match=r"^no rule is in force: deploy a good one$"):
             _ = plane.rule
-        plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
-        with pytest.raises(NotReady, match=r"the last one was refused: rule\.stable is v9"):
+        plane.reject(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+        with pytest.raises(NotReady, match=r"the last one was rejected: rule\.stable is v9"):
             _ = plane.rule
 
-    def test_a_refused_rule_keeps_the_last_good_one(self, service: Service) -> None:
+    def test_a_rejected_rule_keeps_the_last_good_one(self, service: Service) -> None:
         in_force = service.plane.rule
-        service.plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+        service.plane.reject(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
         assert service.plane.rule is in_force
         assert service.plane.rejection == {
             "path": "rule.stable",
@@ -239,7 +239,7 @@ class TestRules:
         assert classify(service).answer.version == "v1"
 
     def test_a_good_rule_ends_a_rejection(self, service: Service) -> None:
-        service.plane.refuse(BadConfig("rule.stable", "is v9"))
+        service.plane.reject(BadConfig("rule.stable", "is v9"))
         service.apply_rule(stable="v2")
         assert service.plane.rejection is None
         assert service.plane.rule.versions == {"stable": "v2"}

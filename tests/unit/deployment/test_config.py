@@ -43,7 +43,7 @@ def animals(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def refusal(document: dict[str, Any]) -> BadConfig:
+def rejection(document: dict[str, Any]) -> BadConfig:
     with pytest.raises(BadConfig) as caught:
         config.check(document, KNOWN)
     return caught.value
@@ -65,7 +65,7 @@ class TestRead:
             (b"!!python/object/apply:os.system ['true']", "is not YAML: could not determine"),
         ],
     )
-    def test_what_is_no_configuration_is_refused_in_one_line(
+    def test_what_is_no_configuration_is_rejected_in_one_line(
         self, tmp_path: Path, content: bytes, message: str
     ) -> None:
         path = tmp_path / "base.yaml"
@@ -87,22 +87,22 @@ class TestCheck:
     @pytest.mark.parametrize("name", ["animals", "control"])
     def test_an_application_must_not_be_left_out(self, document: dict[str, Any], name: str) -> None:
         document["applications"] = [a for a in document["applications"] if a["name"] != name]
-        assert str(refusal(document)) == (
+        assert str(rejection(document)) == (
             f"applications leaves out '{name}', and Serve would delete it: list it"
         )
 
-    def test_a_wrong_rule_is_refused_before_it_is_sent(self, document: dict[str, Any]) -> None:
+    def test_a_wrong_rule_is_rejected_before_it_is_sent(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"][0]["user_config"]["rule"]["stable"] = "v9"
-        assert refusal(document).path == "rule.stable"
+        assert rejection(document).path == "rule.stable"
 
     @pytest.mark.parametrize("pool", ["StablePool", "CandidatePool"])
-    def test_a_wrong_assignment_is_refused_before_it_is_sent(
+    def test_a_wrong_assignment_is_rejected_before_it_is_sent(
         self, document: dict[str, Any], pool: str
     ) -> None:
         for deployment in animals(document)["deployments"]:
             if deployment["name"] == pool:
                 deployment["user_config"]["version"] = "v9"
-        assert str(refusal(document)) == (
+        assert str(rejection(document)) == (
             f"animals.{pool}.user_config.version is v9: the registry has v1, v2"
         )
 
@@ -110,7 +110,7 @@ class TestCheck:
     def test_applications_are_a_list_of_mappings(
         self, document: dict[str, Any], applications: Any
     ) -> None:
-        assert str(refusal({"applications": applications})) == (
+        assert str(rejection({"applications": applications})) == (
             "applications is no list of applications"
         )
 
@@ -119,7 +119,7 @@ class TestCheck:
         self, document: dict[str, Any], deployments: Any
     ) -> None:
         animals(document)["deployments"] = deployments
-        assert str(refusal(document)) == "animals.deployments is no list of deployments"
+        assert str(rejection(document)) == "animals.deployments is no list of deployments"
 
     @pytest.mark.parametrize("name", ["Ingress", "StablePool", "CandidatePool"])
     @pytest.mark.parametrize("how", ["deployment", "user_config", "null"])
@@ -134,24 +134,24 @@ class TestCheck:
             del deployment["user_config"]
         else:
             deployment["user_config"] = None
-        assert refusal(document).path == f"animals.{name}.user_config"
+        assert rejection(document).path == f"animals.{name}.user_config"
 
     @pytest.mark.parametrize("place", range(3))
     @pytest.mark.parametrize("number", [4, 0, "auto"])
-    def test_a_number_of_replicas_is_refused_of_what_scales_by_itself(
+    def test_a_number_of_replicas_is_rejected_of_what_scales_by_itself(
         self, document: dict[str, Any], place: int, number: Any
     ) -> None:
         """Serve would ignore it."""
         deployment = animals(document)["deployments"][place]
         deployment["num_replicas"] = number
-        assert str(refusal(document)).startswith(
+        assert str(rejection(document)).startswith(
             f"animals.{deployment['name']}.num_replicas is {number}: it is autoscaled; to fix the"
         )
 
     @pytest.mark.parametrize("content", ["v1", ["v1"], {"version": "v1", "colour": "red"}])
     def test_a_pool_obeys_a_mapping(self, document: dict[str, Any], content: Any) -> None:
         animals(document)["deployments"][1]["user_config"] = content
-        assert refusal(document).path.startswith("animals.StablePool.user_config")
+        assert rejection(document).path.startswith("animals.StablePool.user_config")
 
     @pytest.mark.parametrize(
         ("place", "key", "value", "message"),
@@ -176,26 +176,26 @@ class TestCheck:
         self, document: dict[str, Any], place: int, key: str, value: Any, message: str
     ) -> None:
         document["applications"][place][key] = value
-        assert str(refusal(document)) == message
+        assert str(rejection(document)) == message
 
     def test_the_control_plane_is_not_at_the_root(self, document: dict[str, Any]) -> None:
         del document["applications"][1]["route_prefix"]
-        assert refusal(document).path == "control.route_prefix"
+        assert rejection(document).path == "control.route_prefix"
 
     def test_a_deployment_too_many_is_named(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"].append({"name": "ShadowPool"})
-        assert str(refusal(document)) == (
+        assert str(rejection(document)) == (
             "animals.ShadowPool is none of Ingress, StablePool, CandidatePool"
         )
 
     def test_a_deployment_is_named_once(self, document: dict[str, Any]) -> None:
         deployments = animals(document)["deployments"]
         deployments.append(deployments[1])
-        assert str(refusal(document)) == "animals.deployments names one twice"
+        assert str(rejection(document)) == "animals.deployments names one twice"
 
     def test_the_router_is_the_codes(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"][1]["request_router_config"] = {}
-        assert refusal(document).path == "animals.StablePool.request_router_config"
+        assert rejection(document).path == "animals.StablePool.request_router_config"
 
 
 # What YAML can hold, with the keys that mean something here.
@@ -228,7 +228,7 @@ applications = st.lists(
 
 @given(st.one_of(nodes.filter(lambda n: isinstance(n, dict)),
                  st.fixed_dictionaries({"applications": applications})))  # fmt: skip
-def test_nothing_but_a_refusal_comes_of_a_nonsense_file(document: dict[str, Any]) -> None:
+def test_nothing_but_a_rejection_comes_of_a_nonsense_file(document: dict[str, Any]) -> None:
     """`serve-app deploy` looks for the registry first, then checks."""
     config.registry_folder(document)
     with suppress(BadConfig):

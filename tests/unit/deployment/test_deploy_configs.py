@@ -124,7 +124,7 @@ def test_no_file_of_a_rule_takes_new_replicas(name: str) -> None:
 
 
 def test_no_two_files_share_an_experiment() -> None:
-    """Under one name, two kinds of rule would be refused one after the other."""
+    """Under one name, two kinds of rule would be rejected one after the other."""
     names = [
         rule.experiment_terms.name
         for rule in (config.check(config.read(path), registry.names()) for path in FILES)

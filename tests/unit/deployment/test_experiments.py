@@ -66,7 +66,7 @@ def test_what_a_running_experiment_may_change_passes(
     ],
     ids=["candidate", "stable", "swapped", "unit", "rolling", "ab_test"],
 )
-def test_other_terms_under_the_same_name_are_refused(
+def test_other_terms_under_the_same_name_are_rejected(
     experiments: Experiments, other: dict[str, Any]
 ) -> None:
     experiments.claim(rule(PARALLEL))

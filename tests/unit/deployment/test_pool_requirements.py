@@ -1,4 +1,4 @@
-"""A rule and the pools of one deployment file fit each other, or it is refused by the path."""
+"""A rule and the pools of one deployment file fit each other, or it is rejected by the path."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_does_not_fit_is_refused_by_its_path(name: str) -> None:
+def test_what_does_not_fit_is_rejected_by_its_path(name: str) -> None:
     wrong, told = WRONG[name]
     with pytest.raises(BadConfig) as caught:
         config.check(wrong, KNOWN)
@@ -214,7 +214,7 @@ values = st.one_of(st.none(), st.integers(-2, 4), st.text(max_size=3), st.boolea
     ),
     value=values,
 )
-def test_nothing_but_a_refusal_comes_of_a_size_that_is_none(
+def test_nothing_but_a_rejection_comes_of_a_size_that_is_none(
     rule: dict[str, Any], key: str, value: Any
 ) -> None:
     """`serve-app deploy` checks before Serve's own schema is asked."""

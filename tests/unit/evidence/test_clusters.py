@@ -68,6 +68,6 @@ def test_rows_of_a_unit_add_up_and_it_is_never_below_1(rows: list[tuple[int, int
     assert whole == pytest.approx(effect(*[(u, t, t - s) for u, t, s in rows]), rel=1e-9)
 
 
-def test_more_successes_than_trials_are_refused() -> None:
+def test_more_successes_than_trials_are_rejected() -> None:
     with pytest.raises(ValueError, match="more successes than trials"):
         effect((1, 1, 2))

@@ -67,11 +67,11 @@ class TestConfidenceSequence:
         assert not confidence_sequence(0.1, 1.0, 0).is_known
 
     @pytest.mark.parametrize("alpha", [0, 1, 2])
-    def test_an_impossible_alpha_is_refused(self, alpha: float) -> None:
+    def test_an_impossible_alpha_is_rejected(self, alpha: float) -> None:
         with pytest.raises(ValueError, match="expected above 0 and below 1"):
             critical(10, alpha)
 
-    def test_impossible_units_are_refused(self) -> None:
+    def test_impossible_units_are_rejected(self) -> None:
         with pytest.raises(ValueError, match="expected both above 0"):
             critical(0)
 
@@ -136,7 +136,7 @@ class TestProportionSequence:
         assert nothing.interval == Interval(0, 1)
 
     @pytest.mark.parametrize("count", [(-1, 3), (4, 3), (1, math.inf)])
-    def test_impossible_counts_are_refused(self, count: tuple[float, float]) -> None:
+    def test_impossible_counts_are_rejected(self, count: tuple[float, float]) -> None:
         with pytest.raises(ValueError, match="expected 0 <= successes <= trials"):
             proportion_sequence(*count)
 

@@ -105,6 +105,6 @@ def test_one_class_does_not_drift() -> None:
 
 
 @pytest.mark.parametrize("counts", [[-1.0, 2.0], [np.nan, 1.0], [0.0, 0.0], [1.0]])
-def test_what_is_no_distribution_is_refused(counts: list[float]) -> None:
+def test_what_is_no_distribution_is_rejected(counts: list[float]) -> None:
     with pytest.raises(ValueError, match=r"no distribution|shape"):
         divergence(np.array([1.0, 1.0]), np.array(counts))

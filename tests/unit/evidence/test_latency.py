@@ -58,12 +58,12 @@ def test_no_latency_has_no_quantile() -> None:
 
 
 @pytest.mark.parametrize("latency_ms", [-1.0, float("inf"), float("nan")])
-def test_an_impossible_latency_is_refused(latency_ms: float) -> None:
+def test_an_impossible_latency_is_rejected(latency_ms: float) -> None:
     with pytest.raises(ValueError, match="latency_ms is"):
         bucket_of(latency_ms)
 
 
 @pytest.mark.parametrize("q", [0, 1.1])
-def test_an_impossible_quantile_is_refused(q: float) -> None:
+def test_an_impossible_quantile_is_rejected(q: float) -> None:
     with pytest.raises(ValueError, match="q is"):
         quantile({1: 1}, q)

@@ -69,6 +69,6 @@ def test_nobody_at_all_is_not_known() -> None:
     assert found.variance == math.inf
 
 
-def test_less_than_nobody_is_refused() -> None:
+def test_less_than_nobody_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"count is -1\.0"):
         by_group([(1, False, 0, -1)])

@@ -86,7 +86,7 @@ def test_windows() -> None:
 
 
 @pytest.mark.parametrize("window", ["", "d", "7", "7w", "-1d", "1.5h"])
-def test_a_window_that_is_none_is_refused(window: str) -> None:
+def test_a_window_that_is_none_is_rejected(window: str) -> None:
     with pytest.raises(ValueError, match="expected a number and s, m, h or d"):
         window_s(window)
 
@@ -98,7 +98,7 @@ class TestAssigned:
         assert self.units.rows(np.array([9, 5, 9, 3])).tolist() == [2, 0, 2, 1]
 
     @pytest.mark.parametrize("unit", [1, 4, 10])
-    def test_a_stranger_is_refused(self, unit: int) -> None:
+    def test_a_stranger_is_rejected(self, unit: int) -> None:
         with pytest.raises(ValueError, match="a unit that was not assigned"):
             self.units.rows(np.array([5, unit]))
 

@@ -70,7 +70,7 @@ def test_nothing_can_be_shown() -> None:
     ("variance", "weight", "message"),
     [(0, 0.5, "unit_variance is 0"), (math.inf, 0.5, "unit_variance"), (1, 1, "weight is 1")],
 )
-def test_impossible_designs_are_refused(variance: float, weight: float, message: str) -> None:
+def test_impossible_designs_are_rejected(variance: float, weight: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         power(0.1, 100, variance, weight)
     with pytest.raises(ValueError, match=message):

@@ -253,7 +253,7 @@ class TestLoad:
         assert found.sentence == "Not established: there was no image to copy."
 
 
-class TestRefused:
+class TestRejected:
     def test_more_copies_than_images(self) -> None:
         with pytest.raises(ValueError, match="minute 2 has more copies"):
             agreement(TWO_MINUTES, load((1, 10, 10, 0, 0), (2, 1, 1, 0, 0)), SHARED)

@@ -99,6 +99,6 @@ def test_slices_are_corrected_for_their_number() -> None:
 
 
 @pytest.mark.parametrize("counts", [(-1, 0, 0.5), (0, -1, 0.5), (0, 0, 1.5)])
-def test_impossible_counts_are_refused(counts: tuple[int, int, float]) -> None:
+def test_impossible_counts_are_rejected(counts: tuple[int, int, float]) -> None:
     with pytest.raises(ValueError, match="epoch 3 has"):
         SrmCounts(3, *counts)

@@ -1,4 +1,4 @@
-"""What is refused, and how rows become units and hours become strata."""
+"""What is rejected, and how rows become units and hours become strata."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def sums(*rows: tuple[int, int, bool, float, float]) -> UnitSums:
         ((1, 1, 1, 1.0, 1.0), "expected bool"),
     ],
 )
-def test_impossible_sums_are_refused(
+def test_impossible_sums_are_rejected(
     row: tuple[int, int, bool, float, float], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         sums(row)
 
 
-def test_columns_of_different_length_are_refused() -> None:
+def test_columns_of_different_length_are_rejected() -> None:
     one, two = np.ones(1), np.ones(2)
     with pytest.raises(ValueError, match=r"y has the shape \(2,\): expected \(1,\)"):
         UnitSums(one.astype(int), one.astype(int), one.astype(bool), one, two)
@@ -60,7 +60,7 @@ def test_a_unit_has_an_event_once_and_where_it_was_first() -> None:
     assert share.y.tolist() == [1, 1, 1, 0, 0]
 
 
-def test_a_negative_number_of_events_is_refused() -> None:
+def test_a_negative_number_of_events_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"y is -1\.0"):
         unit_share(sums((1, 1, True, 1, -1)))
 

@@ -111,6 +111,6 @@ def test_one_look_makes_no_verdict() -> None:
         decide(COMPLAINTS, compared(), Interval(-1, 1, always_valid=False), NO_SRM)
 
 
-def test_a_min_effect_of_zero_is_refused() -> None:
+def test_a_min_effect_of_zero_is_rejected() -> None:
     with pytest.raises(ValueError, match="min_effect is 0"):
         Measure("x", "decrease", 0)

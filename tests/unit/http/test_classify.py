@@ -79,7 +79,7 @@ class TestAnswers:
         assert service.classify(chunks()).status_code == 200
 
 
-class TestRefusals:
+class TestRejections:
     @pytest.mark.parametrize(
         ("content", "code"),
         [
@@ -94,7 +94,7 @@ class TestRefusals:
         ],
         ids=["empty", "text", "half", "huge"],
     )  # fmt: skip
-    def test_bytes_that_are_no_image_are_refused_by_kind(
+    def test_bytes_that_are_no_image_are_rejected_by_kind(
         self, service: Service, content: bytes, code: str
     ) -> None:
         response = service.classify(content)
@@ -113,13 +113,13 @@ class TestRefusals:
         assert "image/jpeg, image/png" in response.json()["detail"]
         assert len(response.json()["detail"]) < 400
 
-    def test_a_compressed_body_is_refused(self, service: Service) -> None:
+    def test_a_compressed_body_is_rejected(self, service: Service) -> None:
         response = service.classify(CAT, content_encoding="gzip")
         assert response.status_code == 415
         assert "without compression" in response.json()["detail"]
 
     @pytest.mark.parametrize("media_type", ["image/png", "multipart/form-data; boundary=limit"])
-    def test_an_announced_size_above_the_limit_is_refused_unread(
+    def test_an_announced_size_above_the_limit_is_rejected_unread(
         self, service: Service, media_type: str
     ) -> None:
         async def never() -> AsyncIterator[bytes]:
@@ -129,7 +129,7 @@ class TestRefusals:
         response = service.classify(never(), media_type, content_length=str(MAX_BODY_BYTES + 1))
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
-    def test_a_stream_above_the_limit_is_refused_where_it_crosses_it(
+    def test_a_stream_above_the_limit_is_rejected_where_it_crosses_it(
         self, service: Service
     ) -> None:
         sent = 0
@@ -144,7 +144,7 @@ class TestRefusals:
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
         assert sent == MAX_BODY_BYTES + 2**20
 
-    def test_a_body_that_does_not_end_in_time_is_refused(
+    def test_a_body_that_does_not_end_in_time_is_rejected(
         self, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It holds a place that others need."""
@@ -181,7 +181,7 @@ class TestRefusals:
             (form(CAT), "multipart/form-data; boundary=limit; charset=none"),
         ][:-1],
     )  # fmt: skip
-    def test_a_broken_form_or_one_without_an_image_is_refused(
+    def test_a_broken_form_or_one_without_an_image_is_rejected(
         self, service: Service, content: bytes, media_type: str
     ) -> None:
         response = service.classify(content, media_type)

@@ -23,7 +23,7 @@ from serve_app.errors import (
     NothingToReport,
     NotReady,
     Problem,
-    RefusedConfig,
+    RejectedConfig,
     TooSlow,
     UpdateInProgress,
 )
@@ -322,7 +322,7 @@ class TestSessions:
 
 
 class TestBodies:
-    """One that is too large is refused before anything is parsed, or a token asked for."""
+    """One that is too large is rejected before anything is parsed, or a token asked for."""
 
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -335,7 +335,7 @@ class TestBodies:
         ],
     )
     @pytest.mark.parametrize("headers", [{}, BEARER], ids=["nobody", "bearer"])
-    def test_an_announced_size_above_the_limit_is_refused_unread(
+    def test_an_announced_size_above_the_limit_is_rejected_unread(
         self, console: Console, method: str, path: str, headers: dict[str, str]
     ) -> None:
         async def never() -> AsyncIterator[bytes]:
@@ -348,7 +348,7 @@ class TestBodies:
         assert console.controller.asked == []
 
     @pytest.mark.parametrize("path", ["/rule", "/session", "/status"])
-    def test_a_stream_above_the_limit_is_refused_where_it_crosses_it(
+    def test_a_stream_above_the_limit_is_rejected_where_it_crosses_it(
         self, console: Console, path: str
     ) -> None:
         sent = 0
@@ -533,12 +533,12 @@ class TestWhatIsAsked:
             (UpdateInProgress("the data plane is being recreated"), 409),
             (KeyInUse("the first request is under way"), 409),
             (KeyMismatch("the key came with another request"), 422),
-            (RefusedConfig("stable is v9"), 422),
+            (RejectedConfig("stable is v9"), 422),
             (NotReady("gone"), 503),
             (TooSlow("late"), 504),
         ],
     )
-    def test_what_the_controller_refuses_is_told(
+    def test_what_the_controller_rejects_is_told(
         self,
         console: Console,
         method: str,
@@ -612,7 +612,7 @@ class TestReports:
         assert (response.status_code, response.json()["code"]) == (422, "bad_period")
 
     @pytest.mark.parametrize("parameter", ["since", "region", "experiment"])
-    def test_what_is_too_long_is_refused(self, console: Console, parameter: str) -> None:
+    def test_what_is_too_long_is_rejected(self, console: Console, parameter: str) -> None:
         response = console.ask("GET", f"/reports/ab?{parameter}={'x' * 101}", headers=BEARER)
         assert (response.status_code, response.json()["code"]) == (422, "bad_parameter")
         assert console.controller.asked == []
@@ -684,11 +684,11 @@ class TestExport:
         assert [len(piece) for piece in pieces if piece] == [CHUNK_BYTES] * full + [last]
 
     @pytest.mark.parametrize("path", ["/export/exposures?kind=xls", "/export/..%2Fhome"])
-    def test_what_is_no_table_or_format_is_refused(self, console: Console, path: str) -> None:
+    def test_what_is_no_table_or_format_is_rejected(self, console: Console, path: str) -> None:
         assert console.ask("GET", path, headers=BEARER).status_code in (404, 422)
         assert not console.controller.asked
 
-    def test_a_refusal_says_why(self, console: Console) -> None:
+    def test_a_rejection_says_why(self, console: Console) -> None:
         console.controller.failure = BadExport("there is no table x")
         answer = console.ask("GET", "/export/x", headers=BEARER)
         assert (answer.status_code, answer.json()["code"]) == (422, "bad_export")

@@ -127,7 +127,7 @@ class TestWhatIsKept:
         assert service.traces[-1].route == "/v1/feedback"
 
 
-class TestRefusals:
+class TestRejections:
     def test_an_id_that_was_not_given_out_here_is_not_found(self, service: Service) -> None:
         forged = PredictionIdCodec(bytes(32)).encode(
             PredictionId("ab" * 6, 1, 1, "00" * 4, "v1", "cat")
@@ -177,7 +177,7 @@ class TestRefusals:
             ({"prediction_id": None, "rating": 4}, "prediction_id"),
         ],
     )
-    def test_what_does_not_fit_is_refused_by_its_key(
+    def test_what_does_not_fit_is_rejected_by_its_key(
         self, service: Service, said: dict[str, Any], key: str
     ) -> None:
         response = tell(service, {"prediction_id": answered(service), **said})
@@ -202,11 +202,11 @@ class TestRefusals:
         assert (response.status_code, response.json()["code"]) == (400, "bad_body")
 
     @pytest.mark.parametrize("body", [b"null", b"[]", b"7", b'"dog"'])
-    def test_json_that_is_no_object_is_refused(self, service: Service, body: bytes) -> None:
+    def test_json_that_is_no_object_is_rejected(self, service: Service, body: bytes) -> None:
         response = tell(service, body)
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
 
-    def test_a_body_above_the_limit_is_refused(self, service: Service) -> None:
+    def test_a_body_above_the_limit_is_rejected(self, service: Service) -> None:
         response = tell(service, b" " * (MAX_FEEDBACK_BYTES + 1))
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
@@ -236,7 +236,7 @@ class TestRefusals:
         (feedback,) = service.feedback()
         assert feedback.answered_at_ms == at_ms
 
-    def test_a_compressed_body_is_refused(self, service: Service) -> None:
+    def test_a_compressed_body_is_rejected(self, service: Service) -> None:
         assert tell(service, b"{}", **{"content-encoding": "gzip"}).status_code == 415
 
     @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -250,7 +250,7 @@ class TestRefusals:
             max_leaves=6,
         )
     )
-    def test_any_json_is_refused_or_taken_and_never_an_error_of_ours(
+    def test_any_json_is_rejected_or_taken_and_never_an_error_of_ours(
         self, service: Service, body: Any
     ) -> None:
         assert tell(service, body).status_code in (400, 404, 422)

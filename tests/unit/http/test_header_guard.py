@@ -32,11 +32,11 @@ def get(headers: Headers) -> httpx.Response:
 
 @pytest.mark.parametrize("name", DECODED_BY_SERVE)
 def test_what_serve_would_fail_to_decode_is_a_bad_header(name: bytes) -> None:
-    refused = get([(name, b"\xd7\xf8")])
-    assert (refused.status_code, refused.json()["code"]) == (400, "bad_header")
-    assert refused.headers["content-type"] == PROBLEM_TYPE
-    assert refused.headers["x-request-id"]
-    assert "is not UTF-8" in refused.json()["detail"]
+    rejected = get([(name, b"\xd7\xf8")])
+    assert (rejected.status_code, rejected.json()["code"]) == (400, "bad_header")
+    assert rejected.headers["content-type"] == PROBLEM_TYPE
+    assert rejected.headers["x-request-id"]
+    assert "is not UTF-8" in rejected.json()["detail"]
 
 
 @pytest.mark.parametrize(

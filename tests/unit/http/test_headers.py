@@ -1,4 +1,4 @@
-"""Who asks: what the headers say, what becomes of it, and what is refused."""
+"""Who asks: what the headers say, what becomes of it, and what is rejected."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TestContext:
         assert service.classify(x_canary=tag).status_code == 200
 
     @pytest.mark.parametrize("tag", ["", "Always", "true", "always, never", "x" * 300])
-    def test_another_tag_is_refused(self, service: Service, tag: str) -> None:
+    def test_another_tag_is_rejected(self, service: Service, tag: str) -> None:
         response = service.classify(x_canary=tag)
         assert (response.status_code, response.json()["code"]) == (400, "bad_header")
         assert response.json()["detail"].endswith("expected always or never")
@@ -72,7 +72,7 @@ class TestContext:
             st.text(st.characters(max_codepoint=255), max_size=250),
         )
     )
-    def test_any_headers_are_a_context_or_are_refused(self, headers: dict[str, str]) -> None:
+    def test_any_headers_are_a_context_or_are_rejected(self, headers: dict[str, str]) -> None:
         try:
             context = read_context(headers, "r-1", PSEUDONYMIZER, trusted=True)
         except BadHeader:
@@ -85,7 +85,7 @@ class TestContext:
 class TestPins:
     def test_a_pin_needs_a_rule_that_allows_it(self, service: Service) -> None:
         response = service.classify(x_model_version="v2")
-        assert (response.status_code, response.json()["code"]) == (403, "pin_refused")
+        assert (response.status_code, response.json()["code"]) == (403, "pin_rejected")
         assert service.exposures() == []
 
     def test_an_allowed_pin_is_obeyed(self, service: Service) -> None:
@@ -139,7 +139,7 @@ class TestRequestId:
         assert all(ids)
 
     @pytest.mark.parametrize("given_id", ["r" * 201, "r 1", "r\t1", "ä"])
-    def test_an_unreadable_id_is_refused(self, service: Service, given_id: str) -> None:
+    def test_an_unreadable_id_is_rejected(self, service: Service, given_id: str) -> None:
         headers = {"x-request-id": given_id.encode("latin-1")}
         response = service.ask("GET", "/healthz", headers=headers)
         assert (response.status_code, response.json()["code"]) == (400, "bad_header")

@@ -104,7 +104,7 @@ class TestImages:
         tensor.set_data_from_numpy(np.array([[ANIMALS[0]], [ANIMALS[1]]], dtype=np.object_))
         assert labels(understood(send(service, tensor))) == ["cat", "dog"]
 
-    def test_a_broken_image_is_refused_by_kind(self, service: Service) -> None:
+    def test_a_broken_image_is_rejected_by_kind(self, service: Service) -> None:
         response = send(service, image_input((ANIMALS[0], b"no image"), binary=True))
         assert (response.status_code, response.json()["code"]) == (422, "unsupported_image")
         assert response.json()["error"] == response.json()["detail"]
@@ -191,16 +191,16 @@ class TestVersions:
         assert labels(result) == ["cat", "dog", "koala"]
         assert {exposure.reason for exposure in service.exposures()} == {"pinned"}
 
-    def test_it_is_refused_where_the_rule_allows_no_pins(self, service: Service) -> None:
+    def test_it_is_rejected_where_the_rule_allows_no_pins(self, service: Service) -> None:
         response = send(service, image_input(ANIMALS, binary=True), path=self.PINNED)
-        assert (response.status_code, response.json()["code"]) == (403, "pin_refused")
+        assert (response.status_code, response.json()["code"]) == (403, "pin_rejected")
 
-    def test_it_is_refused_and_never_ignored_where_the_rule_trusts_nobody(
+    def test_it_is_rejected_and_never_ignored_where_the_rule_trusts_nobody(
         self, service: Service
     ) -> None:
         service.apply_rule(allow_pin=True, trust_headers=False)
         response = send(service, image_input(ANIMALS, binary=True), path=self.PINNED)
-        assert (response.status_code, response.json()["code"]) == (403, "pin_refused")
+        assert (response.status_code, response.json()["code"]) == (403, "pin_rejected")
         assert service.pools.calls == []
 
     def test_path_and_header_must_agree(self, service: Service) -> None:
@@ -234,11 +234,11 @@ class TestFailures:
         assert send(service, image_input(ANIMALS, binary=True)).status_code == status
         assert [exposure.label for exposure in service.exposures()] == [None] * 3
 
-    def test_a_body_above_the_limit_is_refused(self, service: Service) -> None:
+    def test_a_body_above_the_limit_is_rejected(self, service: Service) -> None:
         response = send(service, image_input((bytes(MAX_BODY_BYTES),), binary=True))
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
-    def test_a_compressed_body_is_refused(self, service: Service) -> None:
+    def test_a_compressed_body_is_rejected(self, service: Service) -> None:
         response = send(service, image_input(ANIMALS, binary=True), content_encoding="gzip")
         assert response.status_code == 415
 

@@ -43,8 +43,8 @@ class TestModels:
         with Service(tmp_path, copied) as service:
             response = service.ask("GET", "/v1/models/v2")
             assert (response.status_code, response.json()["code"]) == (503, "not_ready")
-            assert "version v2 is refused" in response.json()["detail"]
+            assert "version v2 is rejected" in response.json()["detail"]
             assert service.ask("GET", "/v1/models/v1").status_code == 200
             listed = service.ask("GET", "/v1/models").json()
             assert [model["version"] for model in listed["models"]] == ["v1"]
-            assert listed["refused"] == {"v2": response.json()["detail"]}
+            assert listed["rejected"] == {"v2": response.json()["detail"]}

@@ -163,13 +163,13 @@ class TestTheReview:
         assert desk.review(one, answer).json()["review"]["answer"] == answer
 
     @pytest.mark.parametrize("answer", ["wombat", "Koala", "other ", "agreement"])
-    def test_another_is_refused_with_those_that_there_are(
+    def test_another_is_rejected_with_those_that_there_are(
         self, plane: Plane, desk: Desk, answer: str
     ) -> None:
         (one,) = plane.keep(1)
-        refused = desk.review(one, answer)
-        assert (refused.status_code, refused.json()["code"]) == (422, "bad_review")
-        assert "expected one of cat, dog, koala, other, cannot_tell" in refused.json()["detail"]
+        rejected = desk.review(one, answer)
+        assert (rejected.status_code, rejected.json()["code"]) == (422, "bad_review")
+        assert "expected one of cat, dog, koala, other, cannot_tell" in rejected.json()["detail"]
         assert desk.get("").json()["waiting"] == 1
 
     @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ class TestTheReview:
         (one,) = plane.keep(1)
         first = desk.review(one, "koala").json()
         for answer in ("koala", "dog"):
-            refused = desk.review(one, answer)
-            assert (refused.status_code, refused.json()["code"]) == (409, "already_reviewed")
-            assert "anna has said 'koala'" in refused.json()["detail"]
+            rejected = desk.review(one, answer)
+            assert (rejected.status_code, rejected.json()["code"]) == (409, "already_reviewed")
+            assert "anna has said 'koala'" in rejected.json()["detail"]
         assert desk.get(f"/{one}").json() == first
 
     def test_under_a_key_it_is_answered_again(self, plane: Plane, desk: Desk) -> None:

@@ -23,7 +23,7 @@ class TestRule:
         assert shown["effective_weight"] == 0
         assert shown["rejected"] is None
 
-    def test_it_shows_what_each_replica_is_assigned_and_refused(self, service: Service) -> None:
+    def test_it_shows_what_each_replica_is_assigned_and_rejected(self, service: Service) -> None:
         service.pools.rejected = {"path": "version", "message": "is v9"}
         pools = service.ask("GET", "/v1/rule").json()["pools"]
         assert pools == [
@@ -42,8 +42,8 @@ class TestRule:
             {"pool": "CandidatePool", "replicas": []},
         ]
 
-    def test_a_refused_rule_shows_beside_the_last_good_one(self, service: Service) -> None:
-        service.plane.refuse(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+    def test_a_rejected_rule_shows_beside_the_last_good_one(self, service: Service) -> None:
+        service.plane.reject(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
         shown = service.ask("GET", "/v1/rule").json()
         assert shown["rule"]["stable"] == "v1"
         assert shown["rejected"] == {
@@ -149,6 +149,6 @@ class TestExplain:
         unknown = {"headers": {"x-model-version": "v9"}}
         assert service.ask("GET", "/v1/explain", **unknown).status_code == 404
 
-    def test_an_impossible_header_is_refused_as_it_would_be(self, service: Service) -> None:
+    def test_an_impossible_header_is_rejected_as_it_would_be(self, service: Service) -> None:
         response = service.ask("GET", "/v1/explain", headers={"x-canary": "perhaps"})
         assert (response.status_code, response.json()["code"]) == (400, "bad_header")

@@ -24,7 +24,7 @@ INFER = "/v2/models/animals/infer"
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One for all examples: what is refused leaves nothing behind."""
+    """One for all examples: what is rejected leaves nothing behind."""
     with Service(tmp_path_factory.mktemp("home")) as service:
         yield service
 
@@ -194,12 +194,12 @@ def test_an_impossible_header_length_is_a_bad_body(shared: Service, head: str) -
     assert len(response.json()["detail"]) < 200
 
 
-def test_bytes_after_the_json_that_nothing_announces_are_refused(shared: Service) -> None:
+def test_bytes_after_the_json_that_nothing_announces_are_rejected(shared: Service) -> None:
     head = json.dumps(image_tensor()).encode()
     assert post(shared, head + b"\0", str(len(head))) == (400, "bad_body")
 
 
-def test_a_refusal_is_short_whatever_came(shared: Service) -> None:
+def test_a_rejection_is_short_whatever_came(shared: Service) -> None:
     for body in (
         image_tensor(shape=[1] * 100_000),
         {"inputs": [{"name": "x" * 1000, "shape": [1], "datatype": "BYTES"}] * 1000},
@@ -242,7 +242,7 @@ requests = st.fixed_dictionaries(
 )
 
 
-def refused_or_answered(service: Service, body: bytes, head: str | None) -> None:
+def rejected_or_answered(service: Service, body: bytes, head: str | None) -> None:
     headers = {} if head is None else {HEADER_LENGTH: head}
     response = service.ask("POST", INFER, content=body, headers=headers)
     assert response.status_code in (200, 400, 422)
@@ -250,14 +250,14 @@ def refused_or_answered(service: Service, body: bytes, head: str | None) -> None
 
 @settings(max_examples=50)
 @given(requests, st.binary(max_size=20), st.sampled_from([None, "exact", "0", "7"]))
-def test_any_json_with_anything_after_it_is_answered_or_refused(
+def test_any_json_with_anything_after_it_is_answered_or_rejected(
     shared: Service, request: dict[str, Any], tail: bytes, length: str | None
 ) -> None:
     head = json.dumps(request).encode()
     if length == "exact":
-        refused_or_answered(shared, head + tail, str(len(head)))
+        rejected_or_answered(shared, head + tail, str(len(head)))
     else:
-        refused_or_answered(shared, head + tail, length)
+        rejected_or_answered(shared, head + tail, length)
 
 
 GOOD = binary(image_tensor(), element(CAT))
@@ -266,18 +266,18 @@ GOOD = binary(image_tensor(), element(CAT))
 @settings(max_examples=50)
 @given(st.integers(0, len(GOOD[0]) - 1), st.integers(0, 255))
 @example(0, 0)
-def test_a_changed_byte_is_answered_or_refused(shared: Service, place: int, byte: int) -> None:
+def test_a_changed_byte_is_answered_or_rejected(shared: Service, place: int, byte: int) -> None:
     """Most places lie in the image, where a change can make another image of it."""
     for at in (place % int(GOOD[1]), place):
         body = bytearray(GOOD[0])
         body[at] = byte
-        refused_or_answered(shared, bytes(body), GOOD[1])
+        rejected_or_answered(shared, bytes(body), GOOD[1])
 
 
 @settings(max_examples=50)
 @given(st.binary(max_size=60), st.one_of(st.none(), st.integers(0, 70).map(str)))
-def test_any_bytes_are_refused(shared: Service, body: bytes, head: str | None) -> None:
-    refused_or_answered(shared, body, head)
+def test_any_bytes_are_rejected(shared: Service, body: bytes, head: str | None) -> None:
+    rejected_or_answered(shared, body, head)
 
 
 @pytest.mark.parametrize("key", ["inputs", "outputs", "shape"])

@@ -45,7 +45,7 @@ def test_all_fixed_ports_are_needed_and_the_user_may_move_some() -> None:
 
 
 @pytest.mark.parametrize("number", ["abc", "", "0", "65536", "-1"])
-def test_what_is_no_port_is_refused_by_the_name_of_its_variable(number: str) -> None:
+def test_what_is_no_port_is_rejected_by_the_name_of_its_variable(number: str) -> None:
     with pytest.raises(BadConfig) as caught:
         needed(FILE, {"RAY_SERVE_HAPROXY_STATS_PORT": number})
     assert str(caught.value) == (

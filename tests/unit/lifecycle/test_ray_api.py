@@ -70,11 +70,11 @@ def asked(answer: httpx.Response | Exception) -> object:
         return applications(client)
 
 
-@pytest.mark.parametrize("answer", [httpx.ConnectError("refused"), httpx.Response(503)])
+@pytest.mark.parametrize("answer", [httpx.ConnectError("rejected"), httpx.Response(503)])
 def test_a_dashboard_that_is_not_up_yet_knows_nothing(answer: httpx.Response | Exception) -> None:
     assert asked(answer) is None
 
 
-def test_a_refused_token_ends_the_start() -> None:
-    with pytest.raises(StartFailed, match=r"refuses the token of .*auth_token: Forbidden"):
+def test_a_rejected_token_ends_the_start() -> None:
+    with pytest.raises(StartFailed, match=r"rejects the token of .*auth_token: Forbidden"):
         asked(httpx.Response(403, text="Forbidden"))

@@ -56,17 +56,17 @@ def test_a_url_leads_to_any_host(host: str, reached_at: str) -> None:
         ("{applications: [{name: a}], http_options: {port: 70000}}", "expected 1 .. 65535"),
     ],
 )
-def test_a_malformed_file_is_refused_with_the_place(
+def test_a_malformed_file_is_rejected_with_the_place(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     path = tmp_path / "app.yaml"
     path.write_text(text)
-    with pytest.raises(BadConfig) as refused:
+    with pytest.raises(BadConfig) as rejected:
         serve_file.read(path)
-    assert complaint in str(refused.value)
-    assert str(path) in str(refused.value)
+    assert complaint in str(rejected.value)
+    assert str(path) in str(rejected.value)
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match=r"cannot be read \(No such file or directory\)"):
         serve_file.read(tmp_path / "none.yaml")

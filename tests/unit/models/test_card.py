@@ -115,13 +115,13 @@ def test_another_content_has_another_digest(changes: dict[str, Any]) -> None:
     assert card(**changes).digest != card().digest
 
 
-def test_an_unsealed_card_is_refused() -> None:
+def test_an_unsealed_card_is_rejected() -> None:
     with pytest.raises(ValueError, match="does not fit its digest"):
         cards.parse(Card.model_validate(content()).text().encode())
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x10, 0x20, 0x80])
-def test_every_single_changed_byte_is_refused(mask: int) -> None:
+def test_every_single_changed_byte_is_rejected(mask: int) -> None:
     """Spaces, letters' case and digits of long numbers included."""
     for position in range(len(TEXT)):
         changed = bytearray(TEXT)
@@ -132,7 +132,7 @@ def test_every_single_changed_byte_is_refused(mask: int) -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(data=st.binary(max_size=200))
-def test_arbitrary_bytes_are_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_rejected(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         cards.parse(data)
 
@@ -150,7 +150,7 @@ def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     ],
     ids=["no last line end", "one more", "a space", "CRLF", "one line", "ASCII", "a key twice"],
 )
-def test_the_same_content_in_another_form_is_refused(data: bytes) -> None:
+def test_the_same_content_in_another_form_is_rejected(data: bytes) -> None:
     with pytest.raises(ValueError, match="does not fit its digest: it was changed"):
         cards.parse(data)
 
@@ -198,7 +198,7 @@ def changed_at(path: str, value: object) -> bytes:
         ("files.model.onnx", DIGEST + "\n"),
     ],
 )
-def test_a_value_that_may_not_be_is_refused_by_its_key(path: str, value: object) -> None:
+def test_a_value_that_may_not_be_is_rejected_by_its_key(path: str, value: object) -> None:
     if path == "files.model.onnx":
         data = changed_at("files", {"model.onnx": value})
     elif path == "parent.digest":
@@ -216,7 +216,7 @@ def test_a_value_that_may_not_be_is_refused_by_its_key(path: str, value: object)
         "-rf", "", "model onnx", "model.onnx\n", "ünder",
     ],
 )  # fmt: skip
-def test_a_file_name_that_is_no_plain_name_is_refused(name: str) -> None:
+def test_a_file_name_that_is_no_plain_name_is_rejected(name: str) -> None:
     """A card must not reach out of its folder."""
     with pytest.raises(ValueError, match="files"):
         cards.parse(changed_at("files", {name: DIGEST}))
@@ -225,19 +225,19 @@ def test_a_file_name_that_is_no_plain_name_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "label", ["", " cat", ".cat", "../cat", "cat/dog", "cat,dog", '"cat"', "cat\n", "chät"]
 )
-def test_a_label_that_is_no_plain_name_is_refused(label: str) -> None:
+def test_a_label_that_is_no_plain_name_is_rejected(label: str) -> None:
     """It becomes the name of a folder, and stands in lists."""
     with pytest.raises(ValueError, match=r"(^|; )labels\.1: \w"):
         cards.parse(changed_at("labels", ["cat", label]))
 
 
 @pytest.mark.parametrize("biases", [[], [0.5], [0.5, 0.0, -0.5]])
-def test_biases_of_other_labels_are_refused(biases: list[float]) -> None:
+def test_biases_of_other_labels_are_rejected(biases: list[float]) -> None:
     with pytest.raises(ValueError, match=f"{len(biases)} calibration biases for 2 labels"):
         cards.parse(changed_at("calibration.biases", biases))
 
 
-def test_labels_that_repeat_are_refused_by_name() -> None:
+def test_labels_that_repeat_are_rejected_by_name() -> None:
     fields = content(labels=["cat", "dog", "cat"])
     fields["calibration"]["biases"].append(0.0)
     with pytest.raises(ValueError, match="labels repeat: cat, dog, cat"):
@@ -258,13 +258,13 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"{", b"[" * 10_000])
-def test_what_is_no_json_is_refused_as_such(data: bytes) -> None:
+def test_what_is_no_json_is_rejected_as_such(data: bytes) -> None:
     with pytest.raises(ValueError, match="JSON: "):
         cards.parse(data)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_temperature_that_is_no_number_is_refused(number: str) -> None:
+def test_a_temperature_that_is_no_number_is_rejected(number: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         cards.parse(TEXT.replace(b"1.25", number.encode()))
 

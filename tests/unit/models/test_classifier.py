@@ -121,9 +121,9 @@ class TestProbabilities:
         np.testing.assert_allclose(classifier.probabilities(pixels), expected, atol=1e-5)
 
 
-class TestRefusals:
+class TestRejections:
     @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.int8, np.bool_])
-    def test_another_type_is_refused(self, classifier: Classifier, dtype: type) -> None:
+    def test_another_type_is_rejected(self, classifier: Classifier, dtype: type) -> None:
         pixels: Any = noise(classifier, 2).astype(dtype)
         card, side = classifier.card, classifier.card.input.side
         with pytest.raises(ValueError, match="pixels are") as caught:
@@ -143,7 +143,7 @@ class TestRefusals:
             ((-2, 0, 0, 1), "[0, {side}, {side}, 4]"),
         ],
     )
-    def test_another_shape_is_refused(
+    def test_another_shape_is_rejected(
         self, classifier: Classifier, one_more: tuple[int, ...], shape: str
     ) -> None:
         side = classifier.card.input.side
@@ -153,7 +153,7 @@ class TestRefusals:
             classifier.probabilities(pixels)
         assert f"uint8 {shape.format(side=side, more=side + 1)};" in str(caught.value)
 
-    def test_a_single_image_without_a_batch_is_refused(self, classifier: Classifier) -> None:
+    def test_a_single_image_without_a_batch_is_rejected(self, classifier: Classifier) -> None:
         side = classifier.card.input.side
         with pytest.raises(ValueError, match=rf"pixels are uint8 \[{side}, {side}, 3\]"):
             classifier.probabilities(np.zeros((side, side, 3), np.uint8))
@@ -166,19 +166,19 @@ class TestLoading:
         assert classifier.card == registry.load(version).card
 
     @pytest.mark.parametrize("backend", BACKENDS)
-    def test_an_unknown_version_is_refused(self, backend: Backend) -> None:
+    def test_an_unknown_version_is_rejected(self, backend: Backend) -> None:
         with pytest.raises(UnknownVersion, match="unknown version 'v99'"):
             load("v99", backend)
 
     @pytest.mark.parametrize("backend", BACKENDS)
-    def test_a_damaged_version_is_refused(
+    def test_a_damaged_version_is_rejected(
         self, tmp_path: Path, version: str, backend: Backend
     ) -> None:
         (tmp_path / version).mkdir()
         with pytest.raises(BadVersion, match=r"card\.json cannot be read"):
             load(version, backend, tmp_path)
 
-    def test_weights_of_another_architecture_are_refused_in_one_line(self, version: str) -> None:
+    def test_weights_of_another_architecture_are_rejected_in_one_line(self, version: str) -> None:
         shipped = registry.load(version)
         widths = shipped.card.architecture.widths
         other = shipped.card.architecture.model_copy(update={"widths": (*widths[:-1], 12)})
@@ -190,7 +190,7 @@ class TestLoading:
         assert text.startswith(f"{path} does not fit the architecture of its card: ")
         assert "\n" not in text
 
-    def test_weights_that_are_none_are_refused(self, version: str) -> None:
+    def test_weights_that_are_none_are_rejected(self, version: str) -> None:
         shipped = registry.load(version)
         changed = replace(shipped, files=shipped.files | {registry.WEIGHTS_FILE: b"not tensors"})
         with pytest.raises(BadVersion, match=rf"{registry.WEIGHTS_FILE} cannot be read: "):

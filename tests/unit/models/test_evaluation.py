@@ -138,7 +138,7 @@ class TestMetrics:
         assert found.labels["cat"].recall_interval == wilson_interval(1, 2)
 
     @pytest.mark.parametrize("truths", [(), ("ant",), ("wombat", "ant", "ant")])
-    def test_images_of_no_known_label_are_refused(self, truths: tuple[str, ...]) -> None:
+    def test_images_of_no_known_label_are_rejected(self, truths: tuple[str, ...]) -> None:
         has = ", ".join(sorted(set(truths))) or "nothing"
         text = (
             r"no image is of a label that the version knows \(cat, dog, koala\);"

@@ -344,7 +344,7 @@ class TestLimit:
             ("WEBP", 16_383, 16_383),
         ],
     )
-    def test_a_header_that_declares_too_much_is_refused_without_decoding(
+    def test_a_header_that_declares_too_much_is_rejected_without_decoding(
         self, format_: str, width: int, height: int
     ) -> None:
         """Decoded, the smallest of them would take 243 MB."""
@@ -359,7 +359,7 @@ class TestLimit:
         assert to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25).shape == (8, 8, 3)
 
     @pytest.mark.parametrize("format_", FORMATS)
-    def test_one_pixel_more_than_the_limit_is_refused(self, format_: str) -> None:
+    def test_one_pixel_more_than_the_limit_is_rejected(self, format_: str) -> None:
         text = "40 x 25 = 1000 pixels; at most 999 are read: send a smaller image"
         with pytest.raises(TooManyPixels, match=text):
             to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25 - 1)
@@ -379,7 +379,7 @@ def many_images(first: bytes) -> bytes:
 class TestWork:
     """A small file of few pixels may be a lot of work."""
 
-    def test_a_jpeg_of_many_scans_is_refused(self) -> None:
+    def test_a_jpeg_of_many_scans_is_rejected(self) -> None:
         """Each goes over the whole image: a megabyte of them takes a minute."""
         usual = encoded(scene(40, 25), "JPEG", progressive=True)
         assert 2 < usual.count(b"\xff\xda") < MAX_SCANS
@@ -400,7 +400,7 @@ class TestWork:
         data = encoded(scene(40, 25), "JPEG", progressive=progressive, comment=scan)
         assert np.array_equal(to_pixels(data + scan, 8), to_pixels(data, 8))
 
-    def test_a_jpeg_of_many_segments_is_refused(self) -> None:
+    def test_a_jpeg_of_many_segments_is_rejected(self) -> None:
         data = encoded(scene(40, 25), "JPEG")
         with pytest.raises(BrokenImage, match="10000 segments"):
             to_pixels(data[:2] + 10_001 * b"\xff\xfe\x00\x02" + data[2:], 8)
@@ -455,7 +455,7 @@ class TestWhatIsNoImage:
     def test_no_truncation_raises_anything_else(self, format_: str) -> None:
         """A few bytes short, some decoders still have the whole image."""
         for length in range(1, len(SAMPLES[format_]), 5):
-            read_or_refused(SAMPLES[format_][:length])
+            read_or_rejected(SAMPLES[format_][:length])
 
     def test_a_broken_image_is_named_with_its_format_and_size(self) -> None:
         text = r"the JPEG of 40 x 25 px cannot be decoded \(OSError: .*truncated.*send all of it"
@@ -469,7 +469,7 @@ class TestWhatIsNoImage:
             to_pixels(encoded(scene(), "PNG", pnginfo=notes), 16)
 
 
-def read_or_refused(data: bytes) -> None:
+def read_or_rejected(data: bytes) -> None:
     """Fails where `to_pixels` neither returns its pixels nor raises BadImage."""
     try:
         pixels = to_pixels(data, 8, max_pixels=1_000_000)
@@ -487,14 +487,14 @@ class TestArbitraryBytes:
     @example(data=b"\xff\xd8\xff")
     @example(data=b"\x89PNG\r\n\x1a\n")
     @example(data=b"RIFF\0\0\0\0WEBPVP8 ")
-    def test_are_read_or_refused(self, data: bytes) -> None:
-        read_or_refused(data)
+    def test_are_read_or_rejected(self, data: bytes) -> None:
+        read_or_rejected(data)
 
     @pytest.mark.parametrize("format_", FORMATS)
     @settings(deadline=None, derandomize=True, max_examples=80)
     @given(rest=st.binary(max_size=200))
-    def test_after_an_image_begins_are_read_or_refused(self, format_: str, rest: bytes) -> None:
-        read_or_refused(SAMPLES[format_][:30] + rest)
+    def test_after_an_image_begins_are_read_or_rejected(self, format_: str, rest: bytes) -> None:
+        read_or_rejected(SAMPLES[format_][:30] + rest)
 
     @pytest.mark.parametrize("format_", FORMATS)
     @settings(deadline=None, derandomize=True, max_examples=80)
@@ -503,10 +503,10 @@ class TestArbitraryBytes:
             st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=6)), min_size=1
         )
     )
-    def test_written_over_an_image_are_read_or_refused(
+    def test_written_over_an_image_are_read_or_rejected(
         self, format_: str, edits: list[tuple[int, bytes]]
     ) -> None:
-        read_or_refused(overwritten(SAMPLES[format_], edits))
+        read_or_rejected(overwritten(SAMPLES[format_], edits))
 
     @settings(deadline=None, derandomize=True, max_examples=80)
     @given(
@@ -514,10 +514,10 @@ class TestArbitraryBytes:
                               b"pHYs", b"acTL", b"fcTL", b"IDAT"]),
         content=st.binary(max_size=60),
     )  # fmt: skip
-    def test_in_a_chunk_of_a_png_are_read_or_refused(self, kind: bytes, content: bytes) -> None:
+    def test_in_a_chunk_of_a_png_are_read_or_rejected(self, kind: bytes, content: bytes) -> None:
         """With the right checksum, behind which the bytes over a PNG hardly ever get."""
         data = SAMPLES["PNG"]
-        read_or_refused(data[:33] + png_chunk(kind, content) + data[33:])
+        read_or_rejected(data[:33] + png_chunk(kind, content) + data[33:])
 
     @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
     @settings(deadline=None, derandomize=True, max_examples=60)

@@ -51,7 +51,7 @@ def reseal(folder: Path, **changes: object) -> Card:
     return card
 
 
-def refusal(version: str, folder: Path) -> str:
+def rejection(version: str, folder: Path) -> str:
     with pytest.raises(BadVersion) as caught:
         registry.load(version, folder)
     return str(caught.value)
@@ -113,68 +113,68 @@ def test_a_pickle_would_be_found(protocol: int) -> None:
 class TestDamage:
     @pytest.mark.parametrize("share", [0, 0.5, 1], ids=["first", "middle", "last"])
     @pytest.mark.parametrize(("version", "name"), FILES)
-    def test_a_changed_byte_is_refused(
+    def test_a_changed_byte_is_rejected(
         self, copied: Path, version: str, name: str, share: float
     ) -> None:
         path = copied / version / name
         data = bytearray(path.read_bytes())
         data[int((len(data) - 1) * share)] ^= 1
         rewrite(path, bytes(data))
-        assert refusal(version, copied).startswith(str(path))
+        assert rejection(version, copied).startswith(str(path))
 
     @pytest.mark.parametrize("share", [0, 0.5, 1], ids=["to nothing", "to half", "by a byte"])
     @pytest.mark.parametrize(("version", "name"), FILES)
-    def test_a_truncated_file_is_refused(
+    def test_a_truncated_file_is_rejected(
         self, copied: Path, version: str, name: str, share: float
     ) -> None:
         path = copied / version / name
         data = path.read_bytes()
         rewrite(path, data[: int((len(data) - 1) * share)])
-        assert refusal(version, copied).startswith(str(path))
+        assert rejection(version, copied).startswith(str(path))
 
     @pytest.mark.parametrize(("version", "name"), FILES)
-    def test_a_longer_file_is_refused(self, copied: Path, version: str, name: str) -> None:
+    def test_a_longer_file_is_rejected(self, copied: Path, version: str, name: str) -> None:
         path = copied / version / name
         rewrite(path, path.read_bytes() + b"\0")
-        assert refusal(version, copied).startswith(str(path))
+        assert rejection(version, copied).startswith(str(path))
 
     @pytest.mark.parametrize(("version", "name"), FILES)
-    def test_a_missing_file_is_refused(self, copied: Path, version: str, name: str) -> None:
+    def test_a_missing_file_is_rejected(self, copied: Path, version: str, name: str) -> None:
         path = copied / version / name
         path.unlink()
-        assert refusal(version, copied).startswith(f"{path} cannot be read: No such file")
+        assert rejection(version, copied).startswith(f"{path} cannot be read: No such file")
 
     @pytest.mark.parametrize(("version", "name"), FILES)
-    def test_a_folder_in_place_of_a_file_is_refused(
+    def test_a_folder_in_place_of_a_file_is_rejected(
         self, copied: Path, version: str, name: str
     ) -> None:
         path = copied / version / name
         path.unlink()
         path.mkdir()
-        assert refusal(version, copied).startswith(f"{path} cannot be read: ")
+        assert rejection(version, copied).startswith(f"{path} cannot be read: ")
 
     @pytest.mark.parametrize(("version", "name"), BESIDE_THE_CARD)
-    def test_the_refusal_tells_the_size_and_what_to_do(
+    def test_the_rejection_tells_the_size_and_what_to_do(
         self, copied: Path, version: str, name: str
     ) -> None:
         path = copied / version / name
         rewrite(path, b"seven !")
-        text = refusal(version, copied)
+        text = rejection(version, copied)
         assert text.startswith(f"{path} (7 bytes) has SHA-256 ")
         assert text.endswith("the file was truncated or changed; restore it")
 
     @pytest.mark.parametrize("name", ["weights.pt", "model (copy).onnx", "notes"])
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_an_extra_file_is_refused(self, copied: Path, version: str, name: str) -> None:
+    def test_an_extra_file_is_rejected(self, copied: Path, version: str, name: str) -> None:
         path = copied / version / name
         path.write_bytes(b"")
-        assert refusal(version, copied) == f"{path} is not in the card: remove it"
+        assert rejection(version, copied) == f"{path} is not in the card: remove it"
 
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_an_extra_folder_is_refused(self, copied: Path, version: str) -> None:
+    def test_an_extra_folder_is_rejected(self, copied: Path, version: str) -> None:
         path = copied / version / "__pycache__"
         path.mkdir()
-        assert refusal(version, copied) == f"{path} is not in the card: remove it"
+        assert rejection(version, copied) == f"{path} is not in the card: remove it"
 
     @pytest.mark.parametrize("version", VERSIONS)
     def test_hidden_files_are_ignored(self, copied: Path, version: str) -> None:
@@ -185,31 +185,31 @@ class TestDamage:
 
     @pytest.mark.parametrize("name", registry.REQUIRED_FILES)
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_a_card_that_leaves_out_a_required_file_is_refused(
+    def test_a_card_that_leaves_out_a_required_file_is_rejected(
         self, copied: Path, version: str, name: str
     ) -> None:
         folder = copied / version
         files = {k: v for k, v in registry.load(version).card.files.items() if k != name}
         reseal(folder, files=files)
         (folder / name).unlink()
-        assert refusal(version, copied) == f"{folder / cards.FILE} names no {name}"
+        assert rejection(version, copied) == f"{folder / cards.FILE} names no {name}"
 
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_only_the_damaged_version_is_refused(self, copied: Path, version: str) -> None:
+    def test_only_the_damaged_version_is_rejected(self, copied: Path, version: str) -> None:
         rewrite(copied / version / registry.ONNX_FILE, b"")
         for other in VERSIONS:
             if other == version:
-                refusal(other, copied)
+                rejection(other, copied)
             else:
                 assert registry.load(other, copied).card.version == other
 
 
 class TestMislabelled:
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_a_folder_under_another_name_is_refused(self, copied: Path, version: str) -> None:
+    def test_a_folder_under_another_name_is_rejected(self, copied: Path, version: str) -> None:
         (copied / version).rename(copied / "v99")
         path = copied / "v99" / cards.FILE
-        assert refusal("v99", copied) == f"{path} is the card of {version}, in the folder of v99"
+        assert rejection("v99", copied) == f"{path} is the card of {version}, in the folder of v99"
 
     @pytest.mark.parametrize("version", VERSIONS)
     def test_swapped_labels_are_found_by_the_network(self, copied: Path, version: str) -> None:
@@ -235,7 +235,7 @@ class TestMislabelled:
         assert f"uint8 [n, {side + 8}, {side + 8}, 3]" in text
 
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_the_network_of_another_file_is_refused(self, copied: Path, version: str) -> None:
+    def test_the_network_of_another_file_is_rejected(self, copied: Path, version: str) -> None:
         """A file that the card vouches for, and that is no network."""
         path = copied / version / registry.ONNX_FILE
         files = dict(registry.load(version).card.files)

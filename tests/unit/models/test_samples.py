@@ -33,13 +33,13 @@ class TestClassFolders:
         assert class_folders(folder) == ("cat", "dog")
 
     @pytest.mark.parametrize("name", ["missing", "file"])
-    def test_what_is_no_folder_is_refused(self, tmp_path: Path, name: str) -> None:
+    def test_what_is_no_folder_is_rejected(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "file").write_bytes(b"")
         text = f"{tmp_path / name} is not a folder; expected one with a folder per class in it"
         with pytest.raises(BadData, match=f"^{re.escape(text)}$"):
             class_folders(tmp_path / name)
 
-    def test_a_folder_without_classes_is_refused(self, tmp_path: Path) -> None:
+    def test_a_folder_without_classes_is_rejected(self, tmp_path: Path) -> None:
         (tmp_path / "cat.png").write_bytes(b"")
         with pytest.raises(BadData, match="has no folder in it; expected one per class, such as"):
             class_folders(tmp_path)
@@ -155,6 +155,6 @@ class TestFromDrawings:
         assert sample.pixels.shape == (0, 32, 32, 3)
         assert sample.truths == sample.names == ()
 
-    def test_what_nobody_can_draw_is_refused(self) -> None:
+    def test_what_nobody_can_draw_is_rejected(self) -> None:
         with pytest.raises(ValueError, match="cannot draw 'wombat'"):
             from_synthetic(["wombat"], range(1), 32)

@@ -83,7 +83,7 @@ def test_a_background_covers_the_whole_image_behind_every_animal(
         ("cat", 0, -192, "size is -192 px"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(label: str, seed: int, size: int, text: str) -> None:
+def test_what_cannot_be_drawn_is_rejected(label: str, seed: int, size: int, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         draw(label, seed, size)
 
@@ -129,7 +129,7 @@ def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
         (1, 0, ["cat"], 8, "size is 8 px"),
     ],
 )
-def test_a_folder_that_cannot_be_drawn_is_refused_before_anything_is_written(
+def test_a_folder_that_cannot_be_drawn_is_rejected_before_anything_is_written(
     tmp_path: Path, per_class: int, first_seed: int, labels: list[str], size: int, text: str
 ) -> None:
     with pytest.raises(ValueError, match=text):

@@ -134,7 +134,7 @@ class Fate(StrEnum):
     """What becomes of a delivery."""
 
     TAKEN = "taken"
-    REFUSED = "refused"
+    REJECTED = "rejected"
     HANGING = "hanging"
     CANCELLED = "cancelled"  # by the other side
     UNANSWERED = "unanswered"  # taken, and the answer is lost
@@ -179,7 +179,7 @@ class FakeStore:
         self.attempts.append((asyncio.get_running_loop().time(), batch))
         fate = self._fates.popleft() if self._fates else self._afterwards
         match fate:
-            case Fate.REFUSED:
+            case Fate.REJECTED:
                 raise ConnectionError("the store is away")
             case Fate.CANCELLED:
                 raise asyncio.CancelledError

@@ -65,8 +65,8 @@ def test_a_batch_of_feedback_holds_nothing_else(tmp_path: Path) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.CANCELLED])
-def test_feedback_that_the_store_refuses_is_spooled_before_it_is_accepted(
+@pytest.mark.parametrize("fate", [Fate.REJECTED, Fate.CANCELLED])
+def test_feedback_that_the_store_rejects_is_spooled_before_it_is_accepted(
     tmp_path: Path, fate: Fate
 ) -> None:
     async def scenario() -> None:
@@ -110,7 +110,7 @@ def test_only_one_tries_again_for_all(tmp_path: Path) -> None:
     """The others do not wait for it."""
 
     async def scenario() -> None:
-        store = FakeStore([Fate.REFUSED], afterwards=Fate.HANGING)
+        store = FakeStore([Fate.REJECTED], afterwards=Fate.HANGING)
         desk = FeedbackSink(store.deliver, Spool(tmp_path), timeout_s=2.0, pause_s=2.0)
         await desk.accept(feedback(1))
         await asyncio.sleep(3)
@@ -131,7 +131,7 @@ def test_only_the_first_failure_and_the_recovery_are_logged(
     caplog.set_level(logging.INFO)
 
     async def scenario() -> None:
-        desk = FeedbackSink(FakeStore([Fate.REFUSED] * 2).deliver, Spool(tmp_path))
+        desk = FeedbackSink(FakeStore([Fate.REJECTED] * 2).deliver, Spool(tmp_path))
         for at_ms in range(8):
             await desk.accept(feedback(at_ms))
             await asyncio.sleep(1)
@@ -145,7 +145,7 @@ def test_feedback_that_neither_takes_is_an_error_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
-        desk = FeedbackSink(FakeStore([Fate.REFUSED]).deliver, Spool(tmp_path / "none"))
+        desk = FeedbackSink(FakeStore([Fate.REJECTED]).deliver, Spool(tmp_path / "none"))
         with pytest.raises(FileNotFoundError):
             await desk.accept(feedback(5))
 
@@ -153,7 +153,7 @@ def test_feedback_that_neither_takes_is_an_error_and_logged(
     assert "feedback.lost" in [r.message for r in caplog.records]
 
 
-@pytest.mark.parametrize("fate", [Fate.TAKEN, Fate.REFUSED, Fate.HANGING])
+@pytest.mark.parametrize("fate", [Fate.TAKEN, Fate.REJECTED, Fate.HANGING])
 def test_feedback_whose_sender_hangs_up_is_kept(tmp_path: Path, fate: Fate) -> None:
     store = FakeStore([fate])
 
@@ -176,7 +176,7 @@ def test_the_spool_is_written_in_a_thread_and_to_the_end(tmp_path: Path) -> None
     spool = SlowSpool(tmp_path)
 
     async def scenario() -> None:
-        desk = FeedbackSink(FakeStore([Fate.REFUSED]).deliver, spool)
+        desk = FeedbackSink(FakeStore([Fate.REJECTED]).deliver, spool)
         accepting = asyncio.create_task(desk.accept(feedback(5)))
         while spool.thread is None:
             await asyncio.sleep(0.001)
@@ -215,7 +215,7 @@ def test_closing_without_anything_under_way_returns(tmp_path: Path) -> None:
 @given(
     pauses_s=st.lists(st.floats(0.0, 5.0), max_size=12),
     fates=st.lists(st.sampled_from(Fate), max_size=12),
-    afterwards=st.sampled_from([Fate.TAKEN, Fate.REFUSED, Fate.HANGING]),
+    afterwards=st.sampled_from([Fate.TAKEN, Fate.REJECTED, Fate.HANGING]),
 )
 def test_what_is_accepted_is_in_the_store_or_in_the_spool(
     pauses_s: list[float], fates: list[Fate], afterwards: Fate

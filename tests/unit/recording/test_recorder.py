@@ -90,7 +90,7 @@ def test_nothing_is_sent_before_the_start(tmp_path: Path) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.HANGING, Fate.CANCELLED, Fate.UNANSWERED])
+@pytest.mark.parametrize("fate", [Fate.REJECTED, Fate.HANGING, Fate.CANCELLED, Fate.UNANSWERED])
 def test_the_very_same_batch_is_delivered_until_it_is_taken(tmp_path: Path, fate: Fate) -> None:
     """What comes later waits, so that the batch that is repeated is equal to the first."""
 
@@ -126,7 +126,7 @@ def test_a_hanging_delivery_is_given_up_after_its_timeout(tmp_path: Path) -> Non
 
 def test_the_pauses_double_up_to_5_seconds_and_start_anew(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = FakeStore([Fate.REFUSED] * 6 + [Fate.TAKEN, Fate.REFUSED])
+        store = FakeStore([Fate.REJECTED] * 6 + [Fate.TAKEN, Fate.REJECTED])
         recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5)
         recorder.start()
         record(recorder)
@@ -148,7 +148,7 @@ def test_only_the_first_failure_and_the_recovery_are_logged(
     caplog.set_level(logging.INFO)
 
     async def scenario() -> None:
-        store = FakeStore([Fate.REFUSED] * 5)
+        store = FakeStore([Fate.REJECTED] * 5)
         recorder = Recorder(store.deliver, Spool(tmp_path))
         recorder.start()
         for delivered in (1, 2):
@@ -269,7 +269,7 @@ def test_images_that_wait_are_few_and_the_others_counted(tmp_path: Path) -> None
 
 
 def test_images_that_cannot_be_delivered_are_spooled_as_they_are(tmp_path: Path) -> None:
-    store = FakeStore(afterwards=Fate.REFUSED)
+    store = FakeStore(afterwards=Fate.REJECTED)
 
     async def scenario() -> None:
         recorder = Recorder(store.deliver, Spool(tmp_path))
@@ -313,7 +313,7 @@ def test_a_full_buffer_drops_no_adoption(tmp_path: Path) -> None:
 
 def test_closing_delivers_what_waits(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = FakeStore([Fate.REFUSED])
+        store = FakeStore([Fate.REJECTED])
         recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=10)
         recorder.start()
         record(recorder, 25)
@@ -325,7 +325,7 @@ def test_closing_delivers_what_waits(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.HANGING])
+@pytest.mark.parametrize("fate", [Fate.REJECTED, Fate.HANGING])
 def test_what_cannot_be_delivered_in_time_goes_to_the_spool(tmp_path: Path, fate: Fate) -> None:
     store = FakeStore([Fate.TAKEN], afterwards=fate)
 
@@ -386,7 +386,7 @@ def test_a_spool_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """Nothing else would tell of the loss."""
 
     async def scenario() -> None:
-        recorder = Recorder(FakeStore(afterwards=Fate.REFUSED).deliver, Spool(tmp_path / "none"))
+        recorder = Recorder(FakeStore(afterwards=Fate.REJECTED).deliver, Spool(tmp_path / "none"))
         record(recorder)
         with pytest.raises(FileNotFoundError):
             await recorder.close(timeout_s=1)
@@ -405,7 +405,7 @@ pause = st.floats(0.0, 8.0)
 @given(
     actions=st.lists(exposures | pairs | adoption | pause, max_size=25),
     fates=st.lists(st.sampled_from(Fate), max_size=25),
-    afterwards=st.sampled_from([Fate.TAKEN, Fate.REFUSED, Fate.HANGING]),
+    afterwards=st.sampled_from([Fate.TAKEN, Fate.REJECTED, Fate.HANGING]),
 )
 def test_everything_recorded_is_stored_or_counted_as_dropped(
     actions: list[tuple[str, int] | str | float], fates: list[Fate], afterwards: Fate

@@ -50,7 +50,7 @@ def hours(since: float, until: float, **region: Any) -> Period:
 
 
 def as_json(report: dict[str, Any]) -> dict[str, Any]:
-    """What a client gets; refuses what JSON cannot say."""
+    """What a client gets; rejects what JSON cannot say."""
     sent: dict[str, Any] = json.loads(json.dumps(report, allow_nan=False))
     assert sent == report
     return sent

@@ -49,7 +49,7 @@ def test_it_lasts_until_the_end_of_the_minute_that_has_begun() -> None:
     ["", "0h", "-1h", "1.5h", "1w", "h", "1234567m", "٣h", "soon", "2026-13-01", "1 h", "nan",
      "2026-11-23T12:35", "2027-01-01", "1m\n1m"],
 )  # fmt: skip
-def test_another_time_is_refused(since: str) -> None:
+def test_another_time_is_rejected(since: str) -> None:
     with pytest.raises(BadPeriod, match=r"^since is '"):
         period(since, None, NOW_MS)
 
@@ -67,15 +67,15 @@ def test_a_region_is_its_countries(region: str) -> None:
 
 
 @pytest.mark.parametrize("region", ["", "XX", "atlantis", "AU,NZ"])
-def test_another_region_is_refused(region: str) -> None:
+def test_another_region_is_rejected(region: str) -> None:
     with pytest.raises(BadPeriod, match=r"^region is '"):
         period("1h", region, NOW_MS)
 
 
-def test_what_is_refused_is_not_repeated_at_length() -> None:
-    with pytest.raises(BadPeriod) as refusal:
+def test_what_is_rejected_is_not_repeated_at_length() -> None:
+    with pytest.raises(BadPeriod) as rejection:
         period("x" * 1000, None, NOW_MS)
-    assert len(str(refusal.value)) < 200
+    assert len(str(rejection.value)) < 200
 
 
 def test_whole_days_are_all_that_it_touches() -> None:

@@ -62,14 +62,14 @@ def test_a_rule_of_the_yaml_becomes_a_rule() -> None:
         ({"rule": SINGLE | {"weight": 0.1}}, "rule.weight"),
     ],
 )
-def test_a_wrong_rule_is_refused_with_the_path_to_its_key(user_config: Any, path: str) -> None:
+def test_a_wrong_rule_is_rejected_with_the_path_to_its_key(user_config: Any, path: str) -> None:
     with pytest.raises(BadConfig) as caught:
         ingress_config(user_config, KNOWN)
     assert caught.value.path == path
     assert caught.value.message
 
 
-def test_an_unknown_version_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_version_is_rejected_with_those_that_there_are() -> None:
     with pytest.raises(BadConfig) as caught:
         ingress_config({"rule": SINGLE | {"stable": "v3"}}, KNOWN)
     assert str(caught.value) == "rule.stable is v3: the registry has v1, v2"
@@ -101,23 +101,26 @@ def test_what_a_shadow_keeps_is_told_in_the_words_of_the_yaml() -> None:
 @pytest.mark.parametrize(
     ("review", "text"),
     [
-        (True, "rule.review is refused"),
-        ([], "rule.review is refused"),
-        ({"keep": 0}, "rule.review.keep is refused: Input should be greater than or equal to 1"),
-        ({"keep": 1001}, "rule.review.keep is refused: Input should be less than or equal to 1000"),
-        ({"keep": 1.5}, "rule.review.keep is refused"),
-        ({"agreements": 1.01}, "rule.review.agreements is refused"),
-        ({"disagreements": -0.1}, "rule.review.disagreements is refused"),
+        (True, "rule.review is rejected"),
+        ([], "rule.review is rejected"),
+        ({"keep": 0}, "rule.review.keep is rejected: Input should be greater than or equal to 1"),
+        (
+            {"keep": 1001},
+            "rule.review.keep is rejected: Input should be less than or equal to 1000",
+        ),
+        ({"keep": 1.5}, "rule.review.keep is rejected"),
+        ({"agreements": 1.01}, "rule.review.agreements is rejected"),
+        ({"disagreements": -0.1}, "rule.review.disagreements is rejected"),
         ({"for": "7"}, "rule.review.for is '7': expected a number and m, h or d, such as 7d"),
         ({"for": "0d"}, "rule.review.for is '0d': expected a number"),
         ({"for": "7d\n"}, "rule.review.for is '7d\n': expected a number"),
         ({"for": "31d"}, "rule.review.for is 31d: an image is kept for 30d at most"),
-        ({"for": 7}, "rule.review.for is refused"),
-        ({"for_": "7d"}, "rule.review.for_ is refused"),
-        ({"kep": 7}, "rule.review.kep is refused"),
+        ({"for": 7}, "rule.review.for is rejected"),
+        ({"for_": "7d"}, "rule.review.for_ is rejected"),
+        ({"kep": 7}, "rule.review.kep is rejected"),
     ],
 )
-def test_an_impossible_review_is_refused_with_the_path_to_its_key(review: Any, text: str) -> None:
+def test_an_impossible_review_is_rejected_with_the_path_to_its_key(review: Any, text: str) -> None:
     with pytest.raises(BadConfig) as caught:
         ingress_config({"rule": SHADOW | {"review": review}}, KNOWN)
     assert str(caught.value).startswith(text)
@@ -137,7 +140,7 @@ def test_a_pool_is_assigned_a_version() -> None:
         ({"version": "v1", "backend": "onnx"}, "backend"),
     ],
 )
-def test_a_wrong_assignment_is_refused_with_the_path_to_its_key(
+def test_a_wrong_assignment_is_rejected_with_the_path_to_its_key(
     user_config: Any, path: str
 ) -> None:
     with pytest.raises(BadConfig) as caught:
@@ -146,7 +149,7 @@ def test_a_wrong_assignment_is_refused_with_the_path_to_its_key(
 
 
 @given(anything)
-def test_nothing_but_a_refusal_comes_of_nonsense(user_config: Any) -> None:
+def test_nothing_but_a_rejection_comes_of_nonsense(user_config: Any) -> None:
     for parse in (ingress_config, pool_config):
         with suppress(BadConfig):
             parse(user_config, KNOWN)

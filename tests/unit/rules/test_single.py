@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from serve_app.domain import Context, Plan, Pool, Reason
-from serve_app.errors import PinRefused
+from serve_app.errors import PinRejected
 from serve_app.rules.single import Single
 
 RULE = Single(kind="single", stable="v1")
@@ -32,8 +32,8 @@ def test_everybody_gets_what_the_stable_pool_is_assigned(context: Context) -> No
     assert RULE.plan(context) == Plan(Reason.STATIC, Pool.STABLE, None)
 
 
-def test_a_pin_is_refused_unless_the_rule_allows_it() -> None:
-    with pytest.raises(PinRefused, match="pinned to v2, and the rule in force allows no pins"):
+def test_a_pin_is_rejected_unless_the_rule_allows_it() -> None:
+    with pytest.raises(PinRejected, match="pinned to v2, and the rule in force allows no pins"):
         RULE.plan(Context("r-1", pin="v2"))
 
 

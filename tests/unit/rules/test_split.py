@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from serve_app.domain import Context, Plan, Pool, Reason
-from serve_app.errors import BadConfig, PinRefused
+from serve_app.errors import BadConfig, PinRejected
 from serve_app.regions import members
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
@@ -180,7 +180,7 @@ def test_a_canary_can_select_its_users_by_region() -> None:
 
 def test_pins_go_before_tags() -> None:
     context = Context("r", user="anna", tag=True, pin="v3")
-    with pytest.raises(PinRefused):
+    with pytest.raises(PinRejected):
         rule(PARALLEL).plan(context)
     plan = rule(PARALLEL, allow_pin=True).plan(context)
     assert plan == Plan(Reason.PINNED, Pool.STABLE, "v3", by_id=True)
@@ -236,30 +236,30 @@ def test_a_shadow_answers_as_single_does(context: Context) -> None:
         (PARALLEL | {"weight": 0.6}, "rule.weight is 0.6: a canary never exceeds 0.5"),
         (PARALLEL | {"weight": -0.1}, "rule.weight is -0.1"),
         (PARALLEL | {"weight": float("nan")}, "rule.weight is nan"),
-        (PARALLEL | {"weight": "0.1"}, "rule.weight is refused"),
-        (PARALLEL | {"experiment": ""}, "rule.experiment is refused"),
-        (PARALLEL | {"experiment": "a" * 65}, "rule.experiment is refused"),
-        (PARALLEL | {"experiment": "Ko ala"}, "rule.experiment is refused"),
+        (PARALLEL | {"weight": "0.1"}, "rule.weight is rejected"),
+        (PARALLEL | {"experiment": ""}, "rule.experiment is rejected"),
+        (PARALLEL | {"experiment": "a" * 65}, "rule.experiment is rejected"),
+        (PARALLEL | {"experiment": "Ko ala"}, "rule.experiment is rejected"),
         (PARALLEL | {"candidate": "v1"}, "rule.candidate is v1: the rule has that version"),
         (PARALLEL | {"candidate": "v9"}, "rule.candidate is v9: the registry has v1, v2, v3"),
         (PARALLEL | {"regions": ["AU", "atlantis"]}, "rule.regions.1 is 'atlantis': expected"),
-        (PARALLEL | {"regions": []}, "rule.regions is refused"),
-        (PARALLEL | {"unit": "request"}, "rule.unit is refused"),
-        (PARALLEL | {"replicas": 1}, "rule.replicas is refused"),
-        (PARALLEL | {"timeout_s": 0}, "rule.timeout_s is refused"),
+        (PARALLEL | {"regions": []}, "rule.regions is rejected"),
+        (PARALLEL | {"unit": "request"}, "rule.unit is rejected"),
+        (PARALLEL | {"replicas": 1}, "rule.replicas is rejected"),
+        (PARALLEL | {"timeout_s": 0}, "rule.timeout_s is rejected"),
         (ROLLING | {"replicas": 3}, "rule.replicas is 3 of 4: a canary never exceeds half"),
-        (ROLLING | {"replicas": 0}, "rule.replicas is refused"),
+        (ROLLING | {"replicas": 0}, "rule.replicas is rejected"),
         (ROLLING | {"weight": 0.6}, "rule.weight is 0.6"),
-        (AB | {"weight": 1.1}, "rule.weight is refused"),
-        (AB | {"outcome": {"metric": "smiles"}}, "rule.outcome.metric is refused"),
-        (AB | {"outcome": {"windw": "7d"}}, "rule.outcome.windw is refused"),
+        (AB | {"weight": 1.1}, "rule.weight is rejected"),
+        (AB | {"outcome": {"metric": "smiles"}}, "rule.outcome.metric is rejected"),
+        (AB | {"outcome": {"windw": "7d"}}, "rule.outcome.windw is rejected"),
         (AB | {"treatment": "v1"}, "rule.treatment is v1: the rule has that version"),
-        (SHADOW | {"sample": 0}, "rule.sample is refused"),
-        (SHADOW | {"max_in_flight": 0}, "rule.max_in_flight is refused"),
-        (SHADOW | {"weight": 0.1}, "rule.weight is refused"),
+        (SHADOW | {"sample": 0}, "rule.sample is rejected"),
+        (SHADOW | {"max_in_flight": 0}, "rule.max_in_flight is rejected"),
+        (SHADOW | {"weight": 0.1}, "rule.weight is rejected"),
     ],
 )
-def test_a_wrong_rule_is_refused_with_its_path(content: dict[str, Any], text: str) -> None:
+def test_a_wrong_rule_is_rejected_with_its_path(content: dict[str, Any], text: str) -> None:
     with pytest.raises(BadConfig) as caught:
         parse_rule(content, KNOWN)
     assert str(caught.value).startswith(text)

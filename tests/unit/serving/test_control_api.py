@@ -104,9 +104,9 @@ def test_a_full_disk_is_told(exports: Path) -> None:
     desk = FakeDesk()
     desk.failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(exports / "epochs.csv"))
     desk.may_write.set()
-    with pytest.raises(NotReady) as refused:
+    with pytest.raises(NotReady) as rejected:
         asyncio.run(made(desk).export("epochs", "csv", "7d"))
-    assert str(refused.value) == (
+    assert str(rejected.value) == (
         "the export cannot be written (No space left on device): make room for it in the home"
         " directory, or ask for a shorter period"
     )

@@ -60,7 +60,7 @@ def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]
 
 
 @pytest.mark.parametrize("what", ["rule", "rolling", "recreate", "under a key"])
-def test_without_a_data_plane_a_rule_and_an_update_are_refused(sent: list[Any], what: str) -> None:
+def test_without_a_data_plane_a_rule_and_an_update_are_rejected(sent: list[Any], what: str) -> None:
     async def ask() -> None:
         made = Controller()
         try:
@@ -175,16 +175,16 @@ def test_what_could_not_be_recorded_is_recorded_later_with_who_did_it(
         ),
         ("animals", "runtime_envv", {}, "animals.runtime_envv is no key of"),
         ("animals", "runtime_env", {"pipp": []}, "animals.runtime_env.pipp is no key of"),
-        ("animals", "args", {"bakend": "torch"}, "animals.args.bakend is refused"),
-        ("animals", "args", {"backend": "jax"}, "animals.args.backend is refused"),
+        ("animals", "args", {"bakend": "torch"}, "animals.args.bakend is rejected"),
+        ("animals", "args", {"backend": "jax"}, "animals.args.backend is rejected"),
         ("file", "http_options", {"prot": 8000}, "http_options.prot is no key of"),
-        ("another", "deployments", {"a": 1}, "is refused"),
-        ("another", "deployments", "abc", "is refused"),
+        ("another", "deployments", {"a": 1}, "is rejected"),
+        ("another", "deployments", "abc", "is rejected"),
         ("another", "colour", "red", "another.colour is no key of"),
         ("file", "colour", "red", "colour is no key of"),
     ],
 )
-def test_what_serve_would_ignore_or_fail_to_build_is_refused(
+def test_what_serve_would_ignore_or_fail_to_build_is_rejected(
     sent: list[Any], place: str, key: str, value: Any, message: str
 ) -> None:
     document = config.read(BASE)
@@ -205,7 +205,7 @@ def test_what_serve_would_ignore_or_fail_to_build_is_refused(
     assert sent == []
 
 
-def test_a_change_that_waited_while_a_recreation_began_is_refused(sent: list[Any]) -> None:
+def test_a_change_that_waited_while_a_recreation_began_is_rejected(sent: list[Any]) -> None:
     async def ask() -> None:
         async with alone() as made:
             async with made._deploying:

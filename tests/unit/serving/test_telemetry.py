@@ -129,9 +129,9 @@ def test_the_candidate_is_wanted_then_ready_then_up(service: Service, written: A
     assert told() == (0, 0, 0)
 
 
-def test_a_refused_rule_shows_until_a_good_one_comes(service: Service, written: Any) -> None:
+def test_a_rejected_rule_shows_until_a_good_one_comes(service: Service, written: Any) -> None:
     assert written("rule_rejected") == {(): 0}
-    service.plane.refuse(BadConfig("rule.weight", "is 0.6"))
+    service.plane.reject(BadConfig("rule.weight", "is 0.6"))
     assert written("rule_rejected") == {(): 1}
     service.apply_rule()
     assert written("rule_rejected") == {(): 0}

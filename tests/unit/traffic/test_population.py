@@ -46,7 +46,7 @@ def scenario() -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def crowd(scenario: Scenario) -> Population:
+def population(scenario: Scenario) -> Population:
     return draw_population(scenario, seed=1)
 
 
@@ -58,28 +58,28 @@ def assert_share(hits: object, share: float) -> None:
     assert low <= array.sum() <= high, f"{array.mean():.4f} of {array.size}: planted {share}"
 
 
-def test_the_same_seed_draws_the_same_crowd(scenario: Scenario, crowd: Population) -> None:
+def test_the_same_seed_draws_the_same_crowd(scenario: Scenario, population: Population) -> None:
     again, other = draw_population(scenario, seed=1), draw_population(scenario, seed=2)
     for field in fields(Population):
-        assert np.array_equal(getattr(crowd, field.name), getattr(again, field.name))
-    assert not np.array_equal(crowd.user, other.user)
+        assert np.array_equal(getattr(population, field.name), getattr(again, field.name))
+    assert not np.array_equal(population.user, other.user)
 
 
-def test_what_users_say_does_not_change_what_they_ask(crowd: Population) -> None:
+def test_what_users_say_does_not_change_what_they_ask(population: Population) -> None:
     other = draw_population(parse_scenario(CONTENT | {"feedback": None, "lost": {}}), seed=1)
-    assert np.array_equal(crowd.truth, other.truth)
-    assert np.array_equal(crowd.user, other.user)
+    assert np.array_equal(population.truth, other.truth)
+    assert np.array_equal(population.user, other.user)
 
 
-def test_users_live_where_the_scenario_says(scenario: Scenario, crowd: Population) -> None:
+def test_users_live_where_the_scenario_says(scenario: Scenario, population: Population) -> None:
     for code, share in enumerate(scenario.regions.values()):
-        assert_share(crowd.region == code, share)
+        assert_share(population.region == code, share)
 
 
-def test_the_last_part_that_fits_says_what_is_photographed(crowd: Population) -> None:
-    home, evening = crowd.region[crowd.user], np.isin(crowd.hour, (7, 8))
-    au, de, nz = (home == crowd.regions.index(code) for code in ("AU", "DE", "NZ"))
-    koala, dog = (crowd.truth == crowd.labels.index(label) for label in ("koala", "dog"))
+def test_the_last_part_that_fits_says_what_is_photographed(population: Population) -> None:
+    home, evening = population.region[population.user], np.isin(population.hour, (7, 8))
+    au, de, nz = (home == population.regions.index(code) for code in ("AU", "DE", "NZ"))
+    koala, dog = (population.truth == population.labels.index(label) for label in ("koala", "dog"))
     assert not koala[de].any()
     assert koala[au & evening].all()
     assert_share(koala[au & ~evening], 0.5)
@@ -94,16 +94,16 @@ def test_the_table_of_shares_is_one_distribution_a_row(scenario: Scenario) -> No
     assert np.allclose(shares.sum(axis=2), 1)
 
 
-def test_requests_come_all_day_in_the_order_of_time(crowd: Population) -> None:
-    assert (np.diff(crowd.at) >= 0).all()
-    assert 0 <= crowd.at[0] < crowd.at[-1] < 1
+def test_requests_come_all_day_in_the_order_of_time(population: Population) -> None:
+    assert (np.diff(population.at) >= 0).all()
+    assert 0 <= population.at[0] < population.at[-1] < 1
     for hour in range(24):
-        assert_share(crowd.hour == hour, 1 / 24)
+        assert_share(population.hour == hour, 1 / 24)
 
 
-def test_users_come_again_and_some_more_than_others(crowd: Population) -> None:
+def test_users_come_again_and_some_more_than_others(population: Population) -> None:
     """Lognormal with sigma 1: a tenth of the users asks 39 % of the requests, Φ(1 - 1.28)."""
-    counts = np.sort(np.bincount(crowd.user, minlength=2_000))[::-1]
+    counts = np.sort(np.bincount(population.user, minlength=2_000))[::-1]
     assert 0.8 < (counts > 1).mean() < 0.9  # 0.86: ten requests each, were all alike
     assert 0.33 < counts[:200].sum() / 20_000 < 0.46
     alike = draw_population(parse_scenario(CONTENT | {"activity_sigma": 0}), seed=1)
@@ -120,8 +120,10 @@ def test_a_user_may_have_one_pet() -> None:
     assert_share(owners == pets.labels.index("dog"), 0.4)
 
 
-def test_only_users_of_the_named_version_are_lost(scenario: Scenario, crowd: Population) -> None:
-    never_arrives = is_lost(scenario, crowd)
+def test_only_users_of_the_named_version_are_lost(
+    scenario: Scenario, population: Population
+) -> None:
+    never_arrives = is_lost(scenario, population)
     assert_share([never_arrives(user, "v2") for user in range(2_000)], 0.1)
     assert not any(never_arrives(user, "v1") for user in range(2_000))
 
@@ -137,12 +139,14 @@ def test_only_users_of_the_named_version_are_lost(scenario: Scenario, crowd: Pop
     ],
 )
 def test_complaints_are_as_planted(
-    scenario: Scenario, crowd: Population, label: str, version: str | None, share: float
+    scenario: Scenario, population: Population, label: str, version: str | None, share: float
 ) -> None:
     assert scenario.feedback
     said = [
         draw_feedback(scenario.feedback, "cat", label, version, says, complains)
-        for says, complains in zip(crowd.says.tolist(), crowd.complains.tolist(), strict=True)
+        for says, complains in zip(
+            population.says.tolist(), population.complains.tolist(), strict=True
+        )
     ]
     words = [word for word in said if word is not None]
     assert_share([word is not None for word in said], 0.4)

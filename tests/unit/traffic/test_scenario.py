@@ -48,34 +48,34 @@ def test_a_scenario_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("colour", "red", "is refused: Extra inputs are not permitted"),
-        ("requests", 0, "is refused: Input should be greater than or equal to 1"),
-        ("requests", "many", "is refused: Input should be a valid integer"),
-        ("users", 2_000_000, "is refused: Input should be less than or equal to 1000000"),
-        ("activity_sigma", -1, "is refused: Input should be greater than or equal to 0"),
+        ("colour", "red", "is rejected: Extra inputs are not permitted"),
+        ("requests", 0, "is rejected: Input should be greater than or equal to 1"),
+        ("requests", "many", "is rejected: Input should be a valid integer"),
+        ("users", 2_000_000, "is rejected: Input should be less than or equal to 1000000"),
+        ("activity_sigma", -1, "is rejected: Input should be greater than or equal to 0"),
         ("regions", {"AU": 0.5}, "sums to 0.5: expected shares of a whole, 1"),
         ("regions", {}, "sums to 0: expected shares of a whole, 1"),
-        ("photographs", [], "is refused: List should have at least 1 item"),
+        ("photographs", [], "is rejected: List should have at least 1 item"),
         ("photographs.0.shares", {"cat": 0.9}, "sums to 0.9: expected shares of a whole, 1"),
-        ("photographs.0.shares.cat", 1.5, "is refused: Input should be less than or equal to 1"),
+        ("photographs.0.shares.cat", 1.5, "is rejected: Input should be less than or equal to 1"),
         ("photographs.0.hours", [1], "is given: the first must fit all requests"),
         ("photographs.0.regions", ["AU"], "is given: the first must fit all requests"),
-        ("photographs.1.hours", [], "is refused: List should have at least 1 item"),
-        ("feedback.coverage", 1.2, "is refused: Input should be less than or equal to 1"),
-        ("feedback.complaint", {"wrong": 0.5}, "is refused: Field required"),
-        ("feedback.rating", 3, "is refused: Extra inputs are not permitted"),
+        ("photographs.1.hours", [], "is rejected: List should have at least 1 item"),
+        ("feedback.coverage", 1.2, "is rejected: Input should be less than or equal to 1"),
+        ("feedback.complaint", {"wrong": 0.5}, "is rejected: Field required"),
+        ("feedback.rating", 3, "is rejected: Extra inputs are not permitted"),
         ("feedback.complaint_extra", {"v2": 0.6}, "is 0.6: with complaint.wrong 0.5 that is no"),
         ("feedback.complaint_extra", {"v2": -0.2}, "is -0.2: with complaint.right 0.1 that is no"),
-        ("lost.v2", -0.1, "is refused: Input should be greater than or equal to 0"),
-        ("simulated.latency_ms.v2.median", 0, "is refused: Input should be greater than 0"),
-        ("simulated.speed", 2, "is refused: Extra inputs are not permitted"),
+        ("lost.v2", -0.1, "is rejected: Input should be greater than or equal to 0"),
+        ("simulated.latency_ms.v2.median", 0, "is rejected: Input should be greater than 0"),
+        ("simulated.speed", 2, "is rejected: Extra inputs are not permitted"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_path(path: str, value: Any, message: str) -> None:
-    with pytest.raises(BadConfig) as refusal:
+    with pytest.raises(BadConfig) as rejection:
         parse_scenario(changed(path, value))
-    assert refusal.value.path.startswith(path)
-    assert refusal.value.message.startswith(message)
+    assert rejection.value.path.startswith(path)
+    assert rejection.value.message.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_what_is_wrong_is_told_with_its_path(path: str, value: Any, message: str
         ({False: 1.0}, 'is false: YAML reads NO, for Norway, as that; write "NO"'),
     ],
 )
-def test_what_is_no_country_is_refused(regions: dict[Any, float], told: str) -> None:
-    with pytest.raises(BadConfig) as refusal:
+def test_what_is_no_country_is_rejected(regions: dict[Any, float], told: str) -> None:
+    with pytest.raises(BadConfig) as rejection:
         parse_scenario(changed("regions", regions))
-    assert told in str(refusal.value)
+    assert told in str(rejection.value)
 
 
-def test_what_is_no_version_or_region_is_refused() -> None:
-    with pytest.raises(BadConfig, match=r"^lost\.second is refused"):
+def test_what_is_no_version_or_region_is_rejected() -> None:
+    with pytest.raises(BadConfig, match=r"^lost\.second is rejected"):
         parse_scenario(changed("lost", {"second": 0.1}))
     with pytest.raises(BadConfig, match=r"^photographs\.1\.regions\.0 is 'Mars'"):
         parse_scenario(changed("photographs.1.regions", ["Mars"]))

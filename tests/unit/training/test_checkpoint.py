@@ -141,31 +141,31 @@ class TestRoundTrip:
         assert not torch.equal(weights["head.weight"], run.network.head.weight)
 
 
-class TestRefusals:
+class TestRejections:
     @pytest.mark.parametrize("key", OTHER_CONFIGS)
-    def test_another_configuration_is_refused(self, tmp_path: Path, key: str) -> None:
+    def test_another_configuration_is_rejected(self, tmp_path: Path, key: str) -> None:
         State(steps=1).save(tmp_path)
         text = f"^{tmp_path / FILE} belongs to a run with another configuration: remove it"
         with pytest.raises(TrainingError, match=text):
             State().restore(tmp_path, OTHER_CONFIGS[key])
 
     @pytest.mark.parametrize("what", OTHER_ORIGINS)
-    def test_another_origin_is_refused(self, tmp_path: Path, what: str) -> None:
+    def test_another_origin_is_rejected(self, tmp_path: Path, what: str) -> None:
         State(steps=1).save(tmp_path)
         text = f"^{tmp_path / FILE} belongs to a run with another {what}: remove it"
         with pytest.raises(TrainingError, match=text):
             State().restore(tmp_path, origin=OTHER_ORIGINS[what])
 
     @pytest.mark.parametrize("length", [0, 1, 7, 8, 100, 5000, -1])
-    def test_a_truncated_file_is_refused(self, tmp_path: Path, length: int) -> None:
+    def test_a_truncated_file_is_rejected(self, tmp_path: Path, length: int) -> None:
         State(steps=1).save(tmp_path)
         path = tmp_path / FILE
         path.write_bytes(path.read_bytes()[:length])
-        refused_as_damaged(tmp_path)
+        rejected_as_damaged(tmp_path)
 
-    def test_another_file_is_refused(self, tmp_path: Path) -> None:
+    def test_another_file_is_rejected(self, tmp_path: Path) -> None:
         (tmp_path / FILE).write_bytes(b"The cat sat on the mat.\n" * 20)
-        refused_as_damaged(tmp_path)
+        rejected_as_damaged(tmp_path)
 
     @pytest.mark.parametrize(
         "metadata",
@@ -181,11 +181,11 @@ class TestRefusals:
             {key: METADATA[key] for key in ("config", "history")},
         ],
     )
-    def test_a_file_of_tensors_that_is_no_checkpoint_is_refused(
+    def test_a_file_of_tensors_that_is_no_checkpoint_is_rejected(
         self, tmp_path: Path, metadata: dict[str, str] | None
     ) -> None:
         save_file({"weight": torch.zeros(1)}, tmp_path / FILE, metadata)
-        refused_as_damaged(tmp_path)
+        rejected_as_damaged(tmp_path)
 
     @pytest.mark.parametrize("steps", [1, 2])
     def test_a_run_that_has_not_ended_cannot_be_published(self, tmp_path: Path, steps: int) -> None:
@@ -200,7 +200,7 @@ class TestRefusals:
             finished(tmp_path)
 
 
-def refused_as_damaged(folder: Path) -> None:
+def rejected_as_damaged(folder: Path) -> None:
     """By those who go on with a run and by those who publish it, in one line."""
     for read in (State().restore, finished):
         with pytest.raises(TrainingError) as caught:

@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "config.yaml"
 
 
-def refusal(path: Path) -> str:
+def rejection(path: Path) -> str:
     with pytest.raises(TrainingError) as caught:
         load(path)
     text = str(caught.value)
@@ -73,10 +73,10 @@ class TestLoading:
         assert load(path) == Config.model_validate(LEAST)
 
     def test_a_missing_file_is_named(self, path: Path) -> None:
-        assert refusal(path) == f"cannot read the configuration {path}: No such file or directory"
+        assert rejection(path) == f"cannot read the configuration {path}: No such file or directory"
 
-    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
-        assert refusal(tmp_path).startswith(f"cannot read the configuration {tmp_path}: ")
+    def test_a_folder_is_rejected(self, tmp_path: Path) -> None:
+        assert rejection(tmp_path).startswith(f"cannot read the configuration {tmp_path}: ")
 
     @pytest.mark.parametrize(
         "content",
@@ -89,14 +89,14 @@ class TestLoading:
             b"version: !!python/object/apply:os.getcwd []",
         ],
     )
-    def test_what_is_no_yaml_is_refused_in_one_line(self, path: Path, content: bytes) -> None:
+    def test_what_is_no_yaml_is_rejected_in_one_line(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
-        assert refusal(path).startswith(f"{path} is not YAML: ")
+        assert rejection(path).startswith(f"{path} is not YAML: ")
 
     @pytest.mark.parametrize("content", ["", "v1", "- v1", "42"])
-    def test_yaml_that_is_no_mapping_is_refused(self, path: Path, content: str) -> None:
+    def test_yaml_that_is_no_mapping_is_rejected(self, path: Path, content: str) -> None:
         path.write_text(content)
-        assert refusal(path).startswith(f"{path}: configuration: ")
+        assert rejection(path).startswith(f"{path}: configuration: ")
 
     @pytest.mark.parametrize(
         ("changes", "key"),
@@ -132,16 +132,16 @@ class TestLoading:
             ({"images_per_epoch": 0}, "images_per_epoch"),
         ],
     )
-    def test_a_value_that_may_not_be_is_refused_by_its_key(
+    def test_a_value_that_may_not_be_is_rejected_by_its_key(
         self, path: Path, changes: dict[str, Any], key: str
     ) -> None:
         path.write_text(yaml.safe_dump(LEAST | changes))
-        assert re.match(rf"{re.escape(str(path))}: (.*; )?{re.escape(key)}: \w", refusal(path))
+        assert re.match(rf"{re.escape(str(path))}: (.*; )?{re.escape(key)}: \w", rejection(path))
 
     @pytest.mark.parametrize("key", LEAST)
     def test_a_missing_key_is_named(self, path: Path, key: str) -> None:
         path.write_text(yaml.safe_dump({k: v for k, v in LEAST.items() if k != key}))
-        assert refusal(path) == f"{path}: {key}: Field required"
+        assert rejection(path) == f"{path}: {key}: Field required"
 
     @pytest.mark.parametrize(
         ("changes", "text"),
@@ -155,15 +155,15 @@ class TestLoading:
             ({"ignored_labels": ["koala", "dog"]}, "a label comes twice"),
         ],
     )
-    def test_values_that_contradict_each_other_are_refused(
+    def test_values_that_contradict_each_other_are_rejected(
         self, path: Path, changes: dict[str, Any], text: str
     ) -> None:
         path.write_text(yaml.safe_dump(LEAST | changes))
-        assert text in refusal(path)
+        assert text in rejection(path)
 
     def test_every_problem_is_told_at_once(self, path: Path) -> None:
         path.write_text(yaml.safe_dump(LEAST | {"batch": 1, "colour": "grey"}))
-        text = refusal(path)
+        text = rejection(path)
         assert "batch: " in text
         assert "; colour: " in text
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.errors import BadData
 from models.synthetic import draw, write_folder
-from training.data import STORED_SIDE, load_photographs, load_synthetic, refuse_unknown_classes
+from training.data import STORED_SIDE, load_photographs, load_synthetic, reject_unknown_classes
 from training.errors import TrainingError
 
 
@@ -91,7 +91,7 @@ class TestDrawings:
 
 class TestUnknownClasses:
     def test_known_classes_pass_whether_or_not_all_are_there(self, folder: Path) -> None:
-        refuse_unknown_classes(folder, ("cat", "dog", "koala"))
+        reject_unknown_classes(folder, ("cat", "dog", "koala"))
 
     def test_an_unknown_class_is_named_beside_the_known_ones(self, folder: Path) -> None:
         (folder / "wombat").mkdir()
@@ -100,12 +100,12 @@ class TestUnknownClasses:
             " or name it in `labels` or `ignored_labels` of the configuration"
         )
         with pytest.raises(TrainingError, match=f"^{re.escape(text)}$"):
-            refuse_unknown_classes(folder, ("cat", "dog"))
+            reject_unknown_classes(folder, ("cat", "dog"))
 
     def test_hidden_folders_are_no_classes(self, folder: Path) -> None:
         (folder / ".cache").mkdir()
-        refuse_unknown_classes(folder, ("cat", "dog"))
+        reject_unknown_classes(folder, ("cat", "dog"))
 
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(BadData, match=f"{tmp_path / 'train'} is not a folder"):
-            refuse_unknown_classes(tmp_path / "train", ("cat", "dog"))
+            reject_unknown_classes(tmp_path / "train", ("cat", "dog"))

@@ -100,7 +100,7 @@ def test_the_same_labels_change_nothing(parent: SmallCNN) -> None:
     "labels",
     [("dog", "cat", "koala"), ("koala", "cat", "dog"), ("cat", "koala", "dog"), ("cat",), ()],
 )
-def test_labels_that_do_not_begin_with_the_parents_are_refused(
+def test_labels_that_do_not_begin_with_the_parents_are_rejected(
     parent: SmallCNN, labels: tuple[str, ...]
 ) -> None:
     text = f"^labels are {', '.join(labels)}; they must begin with the parent's, cat, dog$"

@@ -69,6 +69,6 @@ def test_other_images_have_another_digest(folder: Path, change: str) -> None:
     assert origin(folder, LABELS, None).photographs_digest != before.photographs_digest
 
 
-def test_a_class_without_images_is_refused(folder: Path) -> None:
+def test_a_class_without_images_is_rejected(folder: Path) -> None:
     with pytest.raises(BadData, match="has no folder 'wombat'"):
         origin(folder, ("cat", "wombat"), None)

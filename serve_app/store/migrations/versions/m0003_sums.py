@@ -134,5 +134,5 @@ def upgrade() -> None:
         "horizon",
         Column("id", Integer, primary_key=True, autoincrement=False),
         Column("rows_ms", BigInteger, nullable=False),
-        Column("refused", BigInteger, nullable=False),
+        Column("rejected", BigInteger, nullable=False),
     )
