@@ -1,4 +1,4 @@
-"""The images that every system is asked about, made the same in every run."""
+"""The images that all systems get, identical in every run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from PIL import Image, ImageOps
 
 from models.classifier import Classifier
 from models.preprocess import to_pixels
-from models.synthetic import draw
+from models.synthetic import synthesize
 
 PHOTOGRAPHS = "SERVE_APP_PHOTOS"
 SEED = 7
-GRAIN = 6.0  # standard deviation of a camera's noise, of 255
+GRAIN = 6.0  # standard deviation of the noise, on the scale 0 .. 255
 QUALITIES = range(40, 96)
-
-
 BOUNDARY = "image"
 
-Sends = Literal["image", "form", "base64"]
+RequestFormat = Literal["image", "form", "base64"]
 
 
 @dataclass(frozen=True)
 class Body:
-    """What a request carries: a file with exactly these bytes."""
+    """Body of a request: a file with these bytes."""
 
     path: Path
     content_type: str
@@ -38,11 +36,11 @@ class Body:
 
 @dataclass(frozen=True)
 class BenchmarkImage:
-    """A JPEG on disk, the same in a form, and in an inference request.
+    """A JPEG on disk, also as a form and as an inference request.
 
     Attributes:
-        name: What the report calls it.
-        label: What the version that is served says it shows.
+        name: Name in the report.
+        label: Label predicted by the served version.
     """
 
     name: str
@@ -52,37 +50,38 @@ class BenchmarkImage:
     size_bytes: int
     label: str
 
-    def body(self, sends: Sends) -> Body:
-        if sends == "form":
+    def body(self, request_format: RequestFormat) -> Body:
+        if request_format == "form":
             return Body(self.path.with_suffix(".form"), f"multipart/form-data; boundary={BOUNDARY}")
-        if sends == "base64":
+        if request_format == "base64":
             return Body(self.path.with_suffix(".json"), "application/json")
         return Body(self.path, "image/jpeg")
 
 
-def make(folder: Path, classifier: Classifier) -> tuple[BenchmarkImage, BenchmarkImage]:
-    """A thumbnail of about 15 kB and a 12-megapixel photograph of about 3 MB, saved in a folder.
+def make_images(folder: Path, classifier: Classifier) -> tuple[BenchmarkImage, BenchmarkImage]:
+    """Save a thumbnail of about 15 kB and a 12-megapixel photograph of about 3 MB in a folder.
 
-    Of a photograph in the folder that `SERVE_APP_PHOTOS` names, `test/cat`; else of a drawn cat.
+    Both show the first photograph of `test/cat` in the folder `SERVE_APP_PHOTOS`; if that is not
+    set, a synthetic cat.
     """
     folder.mkdir(parents=True, exist_ok=True)
     photographs = os.environ.get(PHOTOGRAPHS)
     if photographs:
         source = Image.open(min(Path(photographs, "test", "cat").iterdir())).convert("RGB")
     else:
-        source = draw("cat", SEED, size=1024)
+        source = synthesize("cat", SEED, size=1024)
     return (
-        _save(folder, "15 kB", _sized(source, 256, 192), 15_000, classifier),
-        _save(folder, "12 MP", _grainy(_sized(source, 4000, 3000)), 3_000_000, classifier),
+        _save(folder, "15 kB", _resize(source, 256, 192), 15_000, classifier),
+        _save(folder, "12 MP", _add_grain(_resize(source, 4000, 3000)), 3_000_000, classifier),
     )
 
 
-def _sized(source: Image.Image, width: int, height: int) -> Image.Image:
+def _resize(source: Image.Image, width: int, height: int) -> Image.Image:
     return ImageOps.fit(source, (width, height), Image.Resampling.BICUBIC)
 
 
-def _grainy(image: Image.Image) -> Image.Image:
-    """Enlarged images are smooth; grain gives a JPEG's decoder a photograph's work."""
+def _add_grain(image: Image.Image) -> Image.Image:
+    """Add noise: an enlarged image is too smooth and decodes faster than a photograph."""
     rng = np.random.default_rng(SEED)
     pixels = np.asarray(image, np.float32)
     grain = rng.standard_normal((*pixels.shape[:2], 1), np.float32) * np.float32(GRAIN)
@@ -92,10 +91,10 @@ def _grainy(image: Image.Image) -> Image.Image:
 def _save(
     folder: Path, name: str, image: Image.Image, target_bytes: int, classifier: Classifier
 ) -> BenchmarkImage:
-    data = _encoded(image, target_bytes)
+    data = _encode(image, target_bytes)
     path = folder / f"{image.width}x{image.height}.jpg"
     path.write_bytes(data)
-    path.with_suffix(".form").write_bytes(_form(data))
+    path.with_suffix(".form").write_bytes(_form_body(data))
     path.with_suffix(".json").write_text(_inference_request(data))
     card = classifier.card
     probabilities = classifier.probabilities(to_pixels(data, card.input.side)[None])[0]
@@ -103,7 +102,7 @@ def _save(
     return BenchmarkImage(name, path, image.width, image.height, len(data), label)
 
 
-def _form(data: bytes) -> bytes:
+def _form_body(data: bytes) -> bytes:
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="image.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
@@ -112,7 +111,7 @@ def _form(data: bytes) -> bytes:
 
 
 def _inference_request(data: bytes) -> str:
-    """JSON of the Open Inference Protocol, with the image as base64."""
+    """A JSON request of the Open Inference Protocol with the image as base64."""
     image = {
         "name": "image",
         "datatype": "BYTES",
@@ -123,8 +122,8 @@ def _inference_request(data: bytes) -> str:
     return json.dumps({"inputs": [image]})
 
 
-def _encoded(image: Image.Image, target_bytes: int) -> bytes:
-    """The JPEG of the highest quality that is no larger than `target_bytes`, by bisection."""
+def _encode(image: Image.Image, target_bytes: int) -> bytes:
+    """The JPEG of the highest quality that has at most `target_bytes`, by bisection."""
     low, high = QUALITIES.start, QUALITIES.stop - 1
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""The limit of any server: decode, prepare and classify, in one process, nothing around it.
+"""Lower bound for all servers: decode, preprocess and classify in one process.
 
     python -m benchmarks.inprocess image.jpg --batch 16 --seconds 1
 
@@ -22,11 +22,11 @@ from models.preprocess import to_pixels
 
 @dataclass(frozen=True)
 class InProcess:
-    """What one image costs.
+    """Cost of one image.
 
     Attributes:
-        batch: Images that the network gets at once.
-        cpu_ms, ms: CPU time and time of one image.
+        batch: Images per call of the network.
+        cpu_ms, ms: CPU time and wall-clock time per image.
     """
 
     batch: int
@@ -35,7 +35,7 @@ class InProcess:
 
 
 def measure(data: bytes, batch: int, seconds: float) -> InProcess:
-    """Classify the image for about `seconds`, once it is warm."""
+    """Classify the image for about `seconds`, after one call to warm up."""
     model = classifier.load(VERSION)
     side = model.card.input.side
 
@@ -44,15 +44,15 @@ def measure(data: bytes, batch: int, seconds: float) -> InProcess:
 
     classify()
     batches = 0
-    began, cpu = time.perf_counter(), time.process_time()
-    while time.perf_counter() - began < seconds:
+    started, cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() - started < seconds:
         classify()
         batches += 1
     images = batches * batch
     return InProcess(
         batch,
         cpu_ms=1e3 * (time.process_time() - cpu) / images,
-        ms=1e3 * (time.perf_counter() - began) / images,
+        ms=1e3 * (time.perf_counter() - started) / images,
     )
 
 
@@ -61,8 +61,9 @@ def main() -> None:
     parser.add_argument("image", type=Path)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0)
-    told = parser.parse_args()
-    print(json.dumps(asdict(measure(told.image.read_bytes(), told.batch, told.seconds))))
+    arguments = parser.parse_args()
+    measured = measure(arguments.image.read_bytes(), arguments.batch, arguments.seconds)
+    print(json.dumps(asdict(measured)))
 
 
 if __name__ == "__main__":

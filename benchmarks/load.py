@@ -1,14 +1,14 @@
-"""Clients, in a process of their own so that their work can be told apart.
+"""Load generator; runs in a separate process so that its CPU time can be measured separately.
 
     python -m benchmarks.load http://127.0.0.1:8000/v1/classify image.jpg cat --clients 32
 
-Every client keeps one connection and asks again as soon as it has its answer: a closed loop.  With
-a rate, requests are planned at even distances whatever becomes of those before, and the latency of
-each counts from its planned time, so that a stall is seen by all who would have met it (no
-coordinated omission).  The requests come from `USERS` users in turn, all in `REGION`.
+Each client keeps one connection and sends the next request after each response (closed loop). With
+a rate, requests are scheduled at even intervals, independent of earlier ones, and latency counts
+from the scheduled time (no coordinated omission). The requests come from `USERS` users in turn, all
+in `REGION`.
 
-Prints "began" and "ended" where the measured time begins and ends, so that whoever started it can
-read other processes' CPU time at these moments, then a `Load` as JSON.
+Prints "began" and "ended" at the start and the end of the measured time, so that the parent process
+can read the CPU time of other processes at these moments; then a `Load` as JSON.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from urllib.parse import urlsplit
 import httptools
 import uvloop
 
-PATIENCE_S = 30.0  # the last answers may take so long
+DRAIN_S = 30.0  # timeout for the last responses
 RECONNECT_S = 0.2
 USERS = 1000
 REGION = "AU"
 
-# When each request is due, in `time.perf_counter`; None ends a client.
-Turns = asyncio.Queue[float | None]
+# Scheduled times of the requests, in `time.perf_counter`; None stops a client.
+DueTimes = asyncio.Queue[float | None]
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the clients saw.
+    """Result of a load.
 
     Attributes:
-        seconds: The measured time, as it was.
-        answers: Right answers in that time, status 200 and the expected label: those that came in
-            it; with a rate those that were due in it, whenever they came.
-        p50_ms, p99_ms: Latency of these; None without any.
-        errors: What else came and how often, warming up included.
+        seconds: Actual length of the measured time.
+        answers: Correct responses (status 200 and the expected label) received in the measured
+            time; with a rate, those scheduled in it.
+        p50_ms, p99_ms: Latency of these; None if there are none.
+        errors: All other outcomes with their counts, including the warm-up.
         cpu_s: CPU time of the load generator in the measured time.
     """
 
@@ -59,11 +59,11 @@ class Load:
 
 
 @dataclass
-class Tally:
-    """What all clients count together.
+class Counts:
+    """Counters shared by all clients.
 
     Attributes:
-        by_due: An answer counts if it was due in the measured time; else if it came in it.
+        by_due: Count responses by scheduled time instead of arrival.
         began, ended: The measured time, in `time.perf_counter`.
     """
 
@@ -79,46 +79,52 @@ class Tally:
         now = time.perf_counter()
         if status != 200:
             self.errors[f"{status} {body[:80].decode(errors='replace')}".strip()] += 1
-        elif (label := label_of(body)) != self.label:
+        elif (label := parse_label(body)) != self.label:
             self.errors[f"label {label}"] += 1
         elif self.began <= (due if self.by_due else now) < self.ended:
             self.latencies_s.append(now - due)
 
 
-def label_of(body: bytes) -> str:
-    """The label in an answer, in a list of one answer, or in the first output of an inference."""
-    said = json.loads(body)
-    if "outputs" in said:
-        return str(said["outputs"][0]["data"][0])
-    return str((said[0] if isinstance(said, list) else said)["label"])
+def parse_label(body: bytes) -> str:
+    """The label in a prediction, a list of one prediction, or an inference response."""
+    content = json.loads(body)
+    if "outputs" in content:
+        return str(content["outputs"][0]["data"][0])
+    return str((content[0] if isinstance(content, list) else content)["label"])
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection with one request at a time on it."""
+    """A keep-alive connection with one request at a time."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._body = bytearray()
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._response: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.Transport | None = None
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def ask(self, head: bytes, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer; OSError if none comes."""
+    async def send(self, head: bytes, body: bytes) -> tuple[int, bytes]:
+        """Send a request; return status and body of the response.
+
+        Raises:
+            OSError: The connection was closed without a response.
+        """
         assert self._transport is not None
-        self._answer = asyncio.get_running_loop().create_future()
+        self._response = asyncio.get_running_loop().create_future()
         self._transport.writelines((head, body))
-        return await self._answer
+        return await self._response
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's transports are no subclasses
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -131,57 +137,57 @@ class Connection(asyncio.Protocol):
         self._body.clear()
         if not self._parser.should_keep_alive():
             self.close()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result((self._parser.get_status_code(), body))
+        if self._response is not None and not self._response.done():
+            self._response.set_result((self._parser.get_status_code(), body))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(exc or ConnectionResetError("closed without an answer"))
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(exc or ConnectionResetError("closed without a response"))
 
 
-async def repeat(
-    url: str, heads: Iterator[bytes], body: bytes, turns: Turns | None, tally: Tally
+async def run_client(
+    url: str, heads: Iterator[bytes], body: bytes, due_times: DueTimes | None, counts: Counts
 ) -> None:
-    """One client: ask until the load is over; connect anew where the server closes.
+    """Run one client until the load is over; reconnect if the server closes the connection.
 
     Args:
-        turns: When to ask; None asks again at once.
+        due_times: Scheduled times of the requests; None: closed loop.
     """
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
     loop = asyncio.get_running_loop()
     due: float | None = None
-    while not tally.is_over:
+    while not counts.is_over:
         try:
             _, connection = await loop.create_connection(Connection, parts.hostname, parts.port)
             try:
-                while connection.is_open and not tally.is_over:
+                while connection.is_open and not counts.is_over:
                     if due is None:
-                        due = await turns.get() if turns else time.perf_counter()
+                        due = await due_times.get() if due_times else time.perf_counter()
                     if due is None:
                         return
-                    if not connection.is_open:  # closed meanwhile; the request is still due
+                    if not connection.is_open:  # closed in the meantime; the request is still due
                         break
-                    status, answer = await connection.ask(next(heads), body)
-                    tally.count(status, answer, due)
+                    status, response = await connection.send(next(heads), body)
+                    counts.count(status, response, due)
                     due = None
             finally:
                 connection.close()
         except OSError as exc:
-            tally.errors[f"{type(exc).__name__}: {exc}"] += 1
+            counts.errors[f"{type(exc).__name__}: {exc}"] += 1
             due = None
             await asyncio.sleep(RECONNECT_S)
 
 
-async def pace(rate: float, turns: Turns) -> None:
-    """Tell of each request when it is due; one that is told late is due when it was planned."""
+async def schedule_requests(rate: float, due_times: DueTimes) -> None:
+    """Put the scheduled time of each request into `due_times` when it is due."""
     began = time.perf_counter()
     for number in itertools.count():
         due = began + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        turns.put_nowait(due)
+        due_times.put_nowait(due)
 
 
 async def load(
@@ -194,40 +200,44 @@ async def load(
     warm_up_s: float,
     time_s: float,
 ) -> Load:
-    """Load `url` and count; prints "began" and "ended"."""
-    tally = Tally(label, by_due=rate is not None)
-    heads = itertools.cycle([_head(url, content_type, body, number) for number in range(USERS)])
-    turns: Turns | None = Turns() if rate else None
-    pacing = asyncio.create_task(pace(rate, turns)) if rate and turns else None
-    tasks = [asyncio.create_task(repeat(url, heads, body, turns, tally)) for _ in range(clients)]
+    """Send requests to `url` and measure; prints "began" and "ended"."""
+    counts = Counts(label, by_due=rate is not None)
+    heads = itertools.cycle([_request_head(url, content_type, body, user) for user in range(USERS)])
+    due_times: DueTimes | None = DueTimes() if rate else None
+    scheduler = (
+        asyncio.create_task(schedule_requests(rate, due_times)) if rate and due_times else None
+    )
+    tasks = [
+        asyncio.create_task(run_client(url, heads, body, due_times, counts)) for _ in range(clients)
+    ]
     await asyncio.sleep(warm_up_s)
     print("began", flush=True)
-    tally.began, cpu = time.perf_counter(), time.process_time()
+    counts.began, cpu = time.perf_counter(), time.process_time()
     await asyncio.sleep(time_s)
-    tally.ended, cpu_s = time.perf_counter(), time.process_time() - cpu
+    counts.ended, cpu_s = time.perf_counter(), time.process_time() - cpu
     print("ended", flush=True)
 
-    if pacing and turns:
-        pacing.cancel()
-        for _ in range(clients):  # behind what is still due
-            turns.put_nowait(None)
+    if scheduler and due_times:
+        scheduler.cancel()
+        for _ in range(clients):  # after the requests that are still due
+            due_times.put_nowait(None)
     else:
-        tally.is_over = True
-    _, silent = await asyncio.wait(tasks, timeout=PATIENCE_S)
-    if silent:
-        tally.errors[f"no answer in {PATIENCE_S:.0f} s"] += len(silent)
-    latencies_ms = sorted(1e3 * latency for latency in tally.latencies_s)
+        counts.is_over = True
+    _, pending = await asyncio.wait(tasks, timeout=DRAIN_S)
+    if pending:
+        counts.errors[f"no response in {DRAIN_S:.0f} s"] += len(pending)
+    latencies_ms = sorted(1e3 * latency for latency in counts.latencies_s)
     return Load(
-        seconds=tally.ended - tally.began,
+        seconds=counts.ended - counts.began,
         answers=len(latencies_ms),
         p50_ms=_quantile(latencies_ms, 0.50),
         p99_ms=_quantile(latencies_ms, 0.99),
-        errors=dict(tally.errors),
+        errors=dict(counts.errors),
         cpu_s=cpu_s,
     )
 
 
-def _head(url: str, content_type: str, body: bytes, user: int) -> bytes:
+def _request_head(url: str, content_type: str, body: bytes, user: int) -> bytes:
     parts = urlsplit(url)
     return (
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n"
@@ -243,26 +253,26 @@ def _quantile(ordered: list[float], share: float) -> float | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
-    parser.add_argument("body", type=Path, help="a file to send as it is")
-    parser.add_argument("label", help="the right answer")
+    parser.add_argument("body", type=Path, help="file with the body to send")
+    parser.add_argument("label", help="expected label")
     parser.add_argument("--content-type", default="image/jpeg")
     parser.add_argument("--clients", type=int, default=1)
     parser.add_argument(
-        "--rate", type=float, help="requests a second at even distances, instead of a closed loop"
+        "--rate", type=float, help="requests per second at even intervals, instead of a closed loop"
     )
     parser.add_argument("--warm-up", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--seconds", type=float, default=3.0)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     result = uvloop.run(
         load(
-            told.url,
-            told.content_type,
-            told.body.read_bytes(),
-            told.label,
-            told.clients,
-            told.rate,
-            told.warm_up,
-            told.seconds,
+            arguments.url,
+            arguments.content_type,
+            arguments.body.read_bytes(),
+            arguments.label,
+            arguments.clients,
+            arguments.rate,
+            arguments.warm_up,
+            arguments.seconds,
         )
     )
     print(json.dumps(asdict(result)))

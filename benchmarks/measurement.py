@@ -1,4 +1,4 @@
-"""One system under one load, seen from outside: the clients' figures and the processes' costs."""
+"""Measures one system under one load: results of the clients and CPU time of the processes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from benchmarks.systems import System
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What the clients of a block do; see `benchmarks.load`.
+class LoadProfile:
+    """Load of a block; see `benchmarks.load`.
 
     Attributes:
-        rate: Requests a second at even distances; None asks as fast as the answers come.
+        rate: Requests per second at even intervals; None: closed loop.
     """
 
     clients: int
@@ -32,11 +32,11 @@ class Demand:
 
 @dataclass(frozen=True)
 class Block:
-    """What one block of load showed.
+    """Measurements of one block of load.
 
     Attributes:
         cpu_s: CPU time of the system in the measured time, by role.
-        elsewhere: CPUs that neither the system nor the clients used: what disturbed the block.
+        elsewhere: CPUs used by other processes of the machine.
     """
 
     system: str
@@ -49,34 +49,38 @@ class Block:
 
     @property
     def rate(self) -> float:
-        """Right answers a second."""
+        """Correct responses per second."""
         return self.load.answers / self.load.seconds
 
     @property
     def cpu_ms(self) -> dict[str, float]:
-        """CPU time of a request by role, ms; empty without an answer."""
-        answers = self.load.answers
-        return {role: 1e3 * s / answers for role, s in self.cpu_s.items()} if answers else {}
+        """CPU time per request by role, ms; empty without responses."""
+        count = self.load.answers
+        return {role: 1e3 * s / count for role, s in self.cpu_s.items()} if count else {}
 
 
-def measure(system: System, round_: int, image: BenchmarkImage, demand: Demand) -> Block:
-    """Load a running system; RuntimeError if the load generator fails."""
-    body = image.body(system.sends)
+def measure(system: System, round_: int, image: BenchmarkImage, profile: LoadProfile) -> Block:
+    """Measure a running system under load.
+
+    Raises:
+        RuntimeError: The load generator fails.
+    """
+    body = image.body(system.request_format)
     command = [
         *(sys.executable, "-m", "benchmarks.load", system.url, str(body.path), image.label),
-        *("--content-type", body.content_type, "--clients", str(demand.clients)),
-        *("--warm-up", str(demand.warm_up_s), "--seconds", str(demand.seconds)),
-        *(() if demand.rate is None else ("--rate", str(demand.rate))),
+        *("--content-type", body.content_type, "--clients", str(profile.clients)),
+        *("--warm-up", str(profile.warm_up_s), "--seconds", str(profile.seconds)),
+        *(() if profile.rate is None else ("--rate", str(profile.rate))),
     ]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as generator:
         assert generator.stdout is not None
         try:
-            _expect(generator.stdout, "began")
+            _read_marker(generator.stdout, "began")
             busy = processes.busy_seconds()
             before = processes.cpu_seconds(processes.descendants(without=generator.pid))
-            _expect(generator.stdout, "ended")
+            _read_marker(generator.stdout, "ended")
             after = processes.cpu_seconds(processes.descendants(without=generator.pid))
             busy = processes.busy_seconds() - busy
             load = Load(**json.loads(generator.stdout.readline()))
@@ -87,7 +91,7 @@ def measure(system: System, round_: int, image: BenchmarkImage, demand: Demand) 
     return Block(
         system=system.name,
         round=round_,
-        clients=demand.clients,
+        clients=profile.clients,
         image=image.name,
         load=load,
         cpu_s=cpu_s,
@@ -96,9 +100,9 @@ def measure(system: System, round_: int, image: BenchmarkImage, demand: Demand) 
 
 
 def measure_idle(seconds: float) -> dict[str, float]:
-    """The share of a core that each role's processes take while nothing happens.
+    """CPU use of an idle system by role, as a share of a core.
 
-    A start is followed by some seconds of settling, which are waited for first.
+    Waits for `seconds` before the measurement, because a system is not idle right after its start.
     """
     time.sleep(seconds)
     before = processes.cpu_seconds(processes.descendants())
@@ -107,6 +111,6 @@ def measure_idle(seconds: float) -> dict[str, float]:
     return {role: cpu_s / seconds for role, cpu_s in spent.items()}
 
 
-def _expect(lines: IO[str], word: str) -> None:
-    if (line := lines.readline().strip()) != word:
-        raise RuntimeError(f"the load generator said {line!r} instead of {word!r}")
+def _read_marker(lines: IO[str], marker: str) -> None:
+    if (line := lines.readline().strip()) != marker:
+        raise RuntimeError(f"the load generator printed {line!r} instead of {marker!r}")

@@ -1,10 +1,9 @@
-"""From which model time on the way through the service no longer matters.
+"""Overhead of the service as a share of a request, by model time.
 
     python -m benchmarks.model_time
 
-One client asks for the small image. The network takes longer by some milliseconds, in which the
-processor is idle, as while a GPU computes. What the request takes above decoding and network is the
-overhead of the service.
+One client sends the small image. The model time is increased by some milliseconds of sleep, as if a
+GPU computed. The overhead is the latency of a request minus decoding and model time.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from rich.table import Table
 
 from benchmarks import environments, images, inprocess, processes
 from benchmarks.environments import CACHE, ROOT
-from benchmarks.measurement import Demand, measure
+from benchmarks.measurement import LoadProfile, measure
 from benchmarks.peers import VERSION
-from benchmarks.server import running
+from benchmarks.server import run_system
 from benchmarks.systems import OURS, SYSTEMS
 from models import classifier
 from models.preprocess import Pixels
@@ -32,52 +31,52 @@ from serve_app.serving.app import data_plane
 from serve_app.serving.classifier import Classifier
 
 BASE = ROOT / "deploy_configs" / "base.yaml"
-OURS_SLOWER = "benchmarks.model_time:animals"
-FILE = "extra_ms"  # in the home of the service: by how much the network takes longer
+SLOW_APP = "benchmarks.model_time:animals"
+EXTRA_MS_FILE = "extra_ms"  # in the home directory of the service: added model time, ms
 EXTRA_MS = (0, 2, 5, 10, 20, 50, 100)
 WARM_UP_S, BLOCK_S = 1.0, 4.0
 
 
-class Slower(Classifier):
-    """Its networks take longer."""
+class SlowClassifier(Classifier):
+    """A classifier with added model time."""
 
     async def classify(self, pixels: Pixels) -> PoolResponse:
-        reply = await super().classify(pixels)
-        file = open_home().path / FILE
+        response = await super().classify(pixels)
+        file = open_home().path / EXTRA_MS_FILE
         if file.exists():
             await asyncio.sleep(float(file.read_text()) / 1000)
-        return reply
+        return response
 
 
 def animals(args: dict[str, Any]) -> Application:
-    """The data plane that the service of this benchmark runs."""
-    return data_plane(AnimalsArgs.model_validate(args), Slower)
+    """The data plane of this benchmark."""
+    return data_plane(AnimalsArgs.model_validate(args), SlowClassifier)
 
 
 def main() -> None:
     console = Console()
     processes.adopt_orphans()
     environments.prepare(environments.SERVING, CACHE)
-    image, _ = images.make(CACHE / "images", classifier.load(VERSION))
-    alone_ms = inprocess.measure(image.path.read_bytes(), batch=1, seconds=2.0).ms
+    image, _ = images.make_images(CACHE / "images", classifier.load(VERSION))
+    in_process_ms = inprocess.measure(image.path.read_bytes(), batch=1, seconds=2.0).ms
     file = CACHE / "model_time.yaml"
-    file.write_text(BASE.read_text().replace("serve_app.serving.app:animals", OURS_SLOWER))
+    file.write_text(BASE.read_text().replace("serve_app.serving.app:animals", SLOW_APP))
     ours = next(system for system in SYSTEMS if system.name == OURS)
     system = replace(ours, command=(*ours.command[:-1], str(file)))
-    table = Table("network, ms more", "p50, ms", "overhead, ms", "of the request")
-    with running(system, image, CACHE) as server:
+    table = Table("added model time, ms", "p50, ms", "overhead, ms", "share of the request")
+    with run_system(system, image, CACHE) as server:
         for extra_ms in EXTRA_MS:
-            (server.home / FILE).write_text(str(extra_ms))
-            block = measure(system, 0, image, Demand(1, WARM_UP_S, BLOCK_S))
+            (server.home / EXTRA_MS_FILE).write_text(str(extra_ms))
+            block = measure(system, 0, image, LoadProfile(1, WARM_UP_S, BLOCK_S))
             p50_ms = block.load.p50_ms or float("nan")
-            overhead_ms = p50_ms - alone_ms - extra_ms
+            overhead_ms = p50_ms - in_process_ms - extra_ms
             table.add_row(
                 str(extra_ms),
                 f"{p50_ms:.1f}",
                 f"{overhead_ms:.1f}",
                 f"{100 * overhead_ms / p50_ms:.0f} %",
             )
-    console.print(f"In process, alone: {alone_ms:.2f} ms an image")
+    console.print(f"In process: {in_process_ms:.2f} ms per image")
     console.print(table)
 
 

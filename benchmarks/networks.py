@@ -1,8 +1,8 @@
-"""What candidate networks cost: one image in ONNX Runtime and in torch, and training.
+"""Costs of candidate networks: inference in ONNX Runtime and torch, and training.
 
     python -m benchmarks.networks
 
-Random weights, 112 px, one thread; medians of interleaved rounds. docs/adr/0002 has figures.
+Random weights, 112 px, one thread; medians of interleaved rounds. docs/adr/0002 has results.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def main() -> None:
 
 
 def _ms(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return (time.perf_counter() - began) * 1e3
+    return (time.perf_counter() - started) * 1e3
 
 
 def _session(network: nn.Module) -> onnxruntime.InferenceSession:
@@ -83,7 +83,7 @@ def _session(network: nn.Module) -> onnxruntime.InferenceSession:
 
 
 def _macs(network: nn.Module, image: Tensor) -> float:
-    """Multiplications of the convolutions for one image."""
+    """Multiply-accumulate operations of the convolutions for one image."""
     total = 0
 
     def count(layer: nn.Module, _: object, output: Tensor) -> None:
@@ -104,7 +104,7 @@ def _macs(network: nn.Module, image: Tensor) -> float:
 
 
 def _training_ms(network: nn.Module, steps: int = 6) -> float:
-    """One image forward and backward in a batch, the fastest of a few steps."""
+    """Time of a forward and backward pass per image, ms; the fastest of `steps` batches."""
     network.train().to(memory_format=torch.channels_last)
     batch = torch.rand(TRAINING_BATCH, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
     targets = torch.randint(0, CLASSES, (TRAINING_BATCH,))

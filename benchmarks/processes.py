@@ -1,8 +1,7 @@
-"""What the processes of a system cost: CPU time and memory, by role.  Linux only.
+"""CPU time and memory of the processes of a system, by role. Linux only.
 
-The benchmark adopts orphans (`prctl(2)`, PR_SET_CHILD_SUBREAPER), so that whatever a system starts,
-however often its processes detach from one another, stays below the benchmark in the process tree.
-Nothing is ever searched for by name.
+The benchmark adopts orphans (`prctl(2)`, PR_SET_CHILD_SUBREAPER), so that all processes started
+by a system stay its descendants, even if they detach. Processes are never searched for by name.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ class Memory:
     """Resident memory of a role's processes, MB.
 
     Attributes:
-        largest_rss: Of its largest process, pages shared with others included.
-        pss: Of all of them, each shared page split among those who share it.
+        largest_rss: RSS of the largest process, with shared pages.
+        pss: PSS of all processes; shared pages are divided among the sharing processes.
     """
 
     processes: int
@@ -52,14 +51,14 @@ class Memory:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of all descendants whose own parent ends."""
+    """Make this process the parent of all orphaned descendants."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "cannot adopt orphans")
 
 
 def reap_orphans(child: int) -> None:
-    """Forget the adopted processes that have ended; `child` is left to whoever started it."""
+    """Reap the adopted processes that have ended, except `child`."""
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
             if process.pid != child and process.status() == psutil.STATUS_ZOMBIE:
@@ -67,12 +66,12 @@ def reap_orphans(child: int) -> None:
 
 
 def descendants(without: int | None = None) -> list[psutil.Process]:
-    """All processes below this one; `without` is the pid of one that is left out."""
+    """All descendants of this process, except the one with pid `without`."""
     return [p for p in psutil.Process().children(recursive=True) if p.pid != without]
 
 
 def cpu_seconds(processes: list[psutil.Process]) -> dict[psutil.Process, float]:
-    """CPU time of each so far, user and system, s."""
+    """User and system CPU time of each process so far, s."""
     seconds = {}
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -84,7 +83,7 @@ def cpu_seconds(processes: list[psutil.Process]) -> dict[psutil.Process, float]:
 def cpu_by_role(
     before: dict[psutil.Process, float], after: dict[psutil.Process, float]
 ) -> dict[str, float]:
-    """CPU time that each role spent between two readings, s; the largest first."""
+    """CPU time of each role between two readings, s; the largest first."""
     spent: dict[str, float] = defaultdict(float)
     for process, seconds in after.items():
         spent[role(process)] += seconds - before.get(process, 0.0)
@@ -92,7 +91,7 @@ def cpu_by_role(
 
 
 def memory_by_role(processes: list[psutil.Process]) -> dict[str, Memory]:
-    """Memory of each role now; the largest first."""
+    """Current memory of each role; the largest first."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -106,7 +105,7 @@ def memory_by_role(processes: list[psutil.Process]) -> dict[str, Memory]:
 
 
 def role(process: psutil.Process) -> str:
-    """What a process is for, by its title: a Serve deployment's name, a part of Ray, workers."""
+    """Role of a process by its title: a Serve deployment, a component of Ray, or workers."""
     try:
         title = " ".join(process.cmdline()) or process.name()
     except psutil.NoSuchProcess:
@@ -118,17 +117,17 @@ def role(process: psutil.Process) -> str:
 
 
 def busy_seconds() -> float:
-    """CPU time that the whole machine has spent on anything, s."""
+    """Busy CPU time of the whole machine so far, s."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
-def end(processes: list[psutil.Process], patience_s: float) -> None:
-    """SIGTERM, and SIGKILL for those who do not listen."""
+def terminate(processes: list[psutil.Process], timeout_s: float) -> None:
+    """Send SIGTERM, and SIGKILL after `timeout_s`."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    for process in psutil.wait_procs(processes, timeout=patience_s)[1]:
+    for process in psutil.wait_procs(processes, timeout=timeout_s)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
             process.wait()

@@ -1,11 +1,10 @@
-"""What it costs to record an exposure: made, buffered, batched, encoded, decoded, stored.
+"""CPU cost of recording an exposure: create, buffer, batch, encode, decode, store.
 
     python -m benchmarks.recording --batch 115 --seconds 1
 
-The service cannot be told not to record, so it cannot be measured with recording on and off.  This
-is what recording adds, alone in a process: the recorder and the SQLite store as the service has
-them, and between them what a call of Serve does to a batch, pickling, without the call itself.
-That call, one a batch, is in the figure of the whole service and not in this one.
+Recording cannot be switched off in the service, so it is measured separately in one process: the
+recorder and the SQLite store of the service, with pickling between them as in a Serve call. The
+call itself, one per batch, is not included.
 
 Prints an `ExposureCost` as JSON.
 """
@@ -29,7 +28,7 @@ from serve_app.recording.spool import Spool
 from serve_app.rules.single import Single
 from serve_app.store.store import Store, open_store
 
-INTERVAL_S = 0.005  # of the recorder: no need to wait for what is recorded at once
+INTERVAL_S = 0.005  # delivery interval of the recorder; short, because a batch is recorded at once
 CLOSE_S = 10.0
 HASH = "0" * 32
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
@@ -38,12 +37,12 @@ RULE = Single(kind="single", stable="v1")
 
 @dataclass(frozen=True)
 class ExposureCost:
-    """What one exposure costs.
+    """Cost of one exposure.
 
     Attributes:
-        batch: Exposures that travel at once.
-        cpu_us: CPU time of all threads, microseconds an exposure.
-        delivered: Exposures that it was measured on.
+        batch: Exposures per batch.
+        cpu_us: CPU time of all threads, microseconds per exposure.
+        delivered: Number of measured exposures.
     """
 
     batch: int
@@ -51,33 +50,33 @@ class ExposureCost:
     delivered: int
 
 
-class Courier:
-    """Takes batches to a store as the service does, but for the way between two processes."""
+class StoreWriter:
+    """Writes batches to a store like the service, without a call between processes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.arrived = asyncio.Event()
+        self.stored = asyncio.Event()
 
     async def deliver(self, batch: Batch) -> None:
-        travelled: Batch = pickle.loads(pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))  # noqa: S301
-        await asyncio.to_thread(self._store.record, travelled)
-        self.arrived.set()
+        copy: Batch = pickle.loads(pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))  # noqa: S301
+        await asyncio.to_thread(self._store.record, copy)
+        self.stored.set()
 
 
 async def measure(folder: Path, batch: int, seconds: float) -> ExposureCost:
-    """Record batches of exposures for about `seconds`, once it is warm."""
+    """Record batches of exposures for about `seconds`, after one batch to warm up."""
     store = open_store(f"sqlite:///{folder / 'store.db'}")
-    courier = Courier(store)
+    store_writer = StoreWriter(store)
     spool = Spool(folder)
-    recorder = Recorder(courier.deliver, spool, batch_size=batch, interval_s=INTERVAL_S)
-    recorder.adopted(RULE.rule_id, RULE.canonical(), now_ms())
+    recorder = Recorder(store_writer.deliver, spool, batch_size=batch, interval_s=INTERVAL_S)
+    recorder.record_adoption(RULE.rule_id, RULE.canonical(), now_ms())
     recorder.start()
 
     async def record() -> None:
-        courier.arrived.clear()
+        store_writer.stored.clear()
         for _ in range(batch):
-            recorder.record(_exposure(recorder))
-        await courier.arrived.wait()
+            recorder.record(_make_exposure(recorder))
+        await store_writer.stored.wait()
 
     await record()
     exposures = 0
@@ -91,8 +90,8 @@ async def measure(folder: Path, batch: int, seconds: float) -> ExposureCost:
     return ExposureCost(batch, cpu_us, exposures)
 
 
-def _exposure(recorder: Recorder) -> Exposure:
-    """As the data plane makes one."""
+def _make_exposure(recorder: Recorder) -> Exposure:
+    """An exposure as the data plane creates it."""
     return Exposure(
         writer=recorder.writer,
         sequence=recorder.next_sequence(),
@@ -118,9 +117,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=1.0)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        print(json.dumps(asdict(asyncio.run(measure(Path(folder), told.batch, told.seconds)))))
+        cost = asyncio.run(measure(Path(folder), arguments.batch, arguments.seconds))
+        print(json.dumps(asdict(cost)))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What the reports of a day cost: seconds by the clock, and of the processor.
+"""Time of the reports on one day of data: wall-clock and CPU seconds.
 
     python -m benchmarks.reports --users 100000
     python -m benchmarks.reports --users 2000 --url postgresql+psycopg://...
 
-Fills a database with a day of 1,000,000 exposures, feedback on a quarter of them and a shadow pair
-for each, unless it has something in it; then makes every report of it, each three times, and prints
-the fastest. One day serves all: what its rule was is changed before each report, for the store's
-sums are the same under each. Without --url: a new file of SQLite, which is removed at the end.
+Fills an empty database with a day of 1,000,000 exposures, feedback on a quarter of them and one
+shadow pair each. Then computes each report three times and prints the fastest run. All reports use
+the same day; the stored rule is changed before each report, which does not affect the sums. Without
+--url, uses a temporary SQLite file.
 
-An interrupted filling leaves half a day behind; give it a new database.
+If the filling is interrupted, start again with a new database.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from tests.contract.store.population import DAY_MS, RULE_ID, START_MS, Populatio
 
 ROUNDS = 3
 DAY = Period(START_MS, START_MS + DAY_MS)
-SPLIT = {"experiment": "koala-test"}
-BESIDE = {"stable": "v1", "candidate": "v2"}
-TEST = SPLIT | {"kind": "ab_test", "control": "v1", "treatment": "v2"}
-CANARY = SPLIT | BESIDE | {"kind": "canary_parallel", "weight": 0.5}
+EXPERIMENT = {"experiment": "koala-test"}
+VERSIONS = {"stable": "v1", "candidate": "v2"}
+TEST = EXPERIMENT | {"kind": "ab_test", "control": "v1", "treatment": "v2"}
+CANARY = EXPERIMENT | VERSIONS | {"kind": "canary_parallel", "weight": 0.5}
 LABELS = {"v1": ("cat", "dog"), "v2": ("cat", "dog", "koala")}.__getitem__
 
-# name -> the rule of the day, and the report
+# name -> rule of the day, report
 REPORTS: dict[str, tuple[dict[str, Any], Callable[[Store], object]]] = {
     "traffic": (CANARY, lambda store: traffic.report(store, DAY)),
     "canary": (CANARY, lambda store: canary.report(store, DAY, LABELS, None)),
@@ -49,7 +49,7 @@ REPORTS: dict[str, tuple[dict[str, Any], Callable[[Store], object]]] = {
         lambda store: ab_test.report(store, DAY, LABELS, None),
     ),
     "ab, unit: request": (TEST, lambda store: ab_test.report(store, DAY, LABELS, None)),
-    "shadow": (BESIDE | {"kind": "shadow"}, lambda store: shadow.report(store, DAY, LABELS)),
+    "shadow": (VERSIONS | {"kind": "shadow"}, lambda store: shadow.report(store, DAY, LABELS)),
 }
 
 
@@ -65,9 +65,9 @@ def main() -> None:
         if not store.recording().stored:
             _fill(store, Population(options.exposures, options.users, options.feedback, pairs=1.0))
         print(f"{store.recording().stored:,} exposures, {options.users:,} users")
-        for name, (rule, make) in REPORTS.items():
-            _put_in_force(url, rule)
-            wall_s, cpu_s = min(_timed(make, store) for _ in range(ROUNDS))
+        for name, (rule, make_report) in REPORTS.items():
+            _set_rule(url, rule)
+            wall_s, cpu_s = min(_time_report(make_report, store) for _ in range(ROUNDS))
             print(f"{wall_s:8.2f} s {cpu_s:8.2f} s  {name}")
         store.close()
 
@@ -88,7 +88,7 @@ def _fill(store: Store, population: Population) -> None:
         store.record(replace(batch, adoptions=adoptions))
 
 
-def _put_in_force(url: str, rule: dict[str, Any]) -> None:
+def _set_rule(url: str, rule: dict[str, Any]) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(update(schema.epochs).values(rule=_canonical(rule), kind=rule["kind"]))
@@ -99,9 +99,9 @@ def _canonical(rule: dict[str, Any]) -> str:
     return json.dumps(parse_rule(rule, ("v1", "v2")).content())
 
 
-def _timed(make: Callable[[Store], object], store: Store) -> tuple[float, float]:
+def _time_report(make_report: Callable[[Store], object], store: Store) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
-    make(store)
+    make_report(store)
     return time.perf_counter() - wall, time.process_time() - cpu
 
 

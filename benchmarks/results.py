@@ -1,4 +1,4 @@
-"""Everything that a run measured, and the figures that are drawn from it."""
+"""Measurements of a run and the statistics derived from them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Start:
     """One start of a system; see `benchmarks.server.Server`.
 
     Attributes:
-        idle: By role: the share of a core that its processes take while nothing happens.
-        memory: By role, after the loads.
-        problem: Why it did not come up; then nothing else is known.
+        idle: Idle CPU use by role, as a share of a core.
+        memory: Memory by role, after the loads.
+        problem: Why it did not start; all other values are then unset.
     """
 
     system: str
@@ -37,7 +37,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Limit:
-    """One measurement in process, ms an image; see `benchmarks.inprocess`."""
+    """One in-process measurement, ms per image; see `benchmarks.inprocess`."""
 
     round: int
     image: str
@@ -48,7 +48,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Case:
-    """A load that every system gets."""
+    """A load that all systems get."""
 
     clients: int
     image: str
@@ -67,7 +67,7 @@ class Results:
     def cases(self) -> list[Case]:
         return list(dict.fromkeys(Case(b.clients, b.image) for b in self.blocks))
 
-    def of(self, system: str, case: Case) -> list[Block]:
+    def blocks_of(self, system: str, case: Case) -> list[Block]:
         """The blocks of a system under a load."""
         return [b for b in self.blocks if b.system == system and Case(b.clients, b.image) == case]
 
@@ -75,39 +75,39 @@ class Results:
         return [start for start in self.starts if start.system == system]
 
     def errors(self, system: str, case: Case) -> dict[str, int]:
-        """What went wrong, the most frequent first; a start that failed is an error too."""
+        """Errors of a system under a load with their counts, the most frequent first."""
         found: Counter[str] = Counter()
-        for block in self.of(system, case):
+        for block in self.blocks_of(system, case):
             found.update(block.load.errors)
-            found["no answer at all"] += block.load.answers == 0
+            found["no correct response"] += block.load.answers == 0
         for start in self.starts_of(system):
             found["did not start"] += start.problem is not None
-        return {what: count for what, count in found.most_common() if count}
+        return {error: count for error, count in found.most_common() if count}
 
     def spread(
         self, system: str, case: Case, figure: Callable[[Block], float | None]
     ) -> Spread | None:
         """A figure of the blocks of a system under a load."""
-        values = [figure(block) for block in self.of(system, case)]
-        return Spread.of([value for value in values if value is not None])
+        values = [figure(block) for block in self.blocks_of(system, case)]
+        return Spread.from_values([value for value in values if value is not None])
 
     def cpu_ms(self, system: str, case: Case) -> dict[str, float]:
-        """Median CPU time of a request by role, ms."""
-        blocks = [block.cpu_ms for block in self.of(system, case) if block.load.answers]
+        """Median CPU time per request by role, ms."""
+        blocks = [block.cpu_ms for block in self.blocks_of(system, case) if block.load.answers]
         roles = dict.fromkeys(role for block in blocks for role in block)
         return {role: median(block.get(role, 0.0) for block in blocks) for role in roles}
 
     def ratio(self, peer: str, case: Case) -> Spread | None:
-        """Rate of serve-app to that of a peer, in each round; None if either had an error."""
+        """Ratio of the rates of serve-app and a peer per round; None if either has errors."""
         if self.errors(OURS, case) or self.errors(peer, case):
             return None
-        theirs = {block.round: block.rate for block in self.of(peer, case)}
-        return Spread.of(
-            [b.rate / theirs[b.round] for b in self.of(OURS, case) if b.round in theirs]
+        theirs = {block.round: block.rate for block in self.blocks_of(peer, case)}
+        return Spread.from_values(
+            [b.rate / theirs[b.round] for b in self.blocks_of(OURS, case) if b.round in theirs]
         )
 
     def limit_cpu_ms(self, image: str) -> dict[int, float]:
-        """CPU time of an image in process, ms, in each round: of the cheapest batch."""
+        """In-process CPU time per image, ms, by round; the cheapest batch size."""
         found: dict[int, float] = {}
         for limit in self.limits:
             if limit.image == image:
@@ -115,33 +115,36 @@ class Results:
         return found
 
     def overhead_cpu_ms(self, system: str, case: Case) -> Spread | None:
-        """CPU time of a request above that in process, ms, in each round."""
+        """CPU time per request minus that in process, ms, per round."""
         limits = self.limit_cpu_ms(case.image)
-        return Spread.of(
+        return Spread.from_values(
             [
                 sum(block.cpu_ms.values()) - limits[block.round]
-                for block in self.of(system, case)
+                for block in self.blocks_of(system, case)
                 if block.round in limits and block.load.answers
             ]
         )
 
     def ready_s(self, system: str) -> Spread | None:
-        return Spread.of([s.ready_s for s in self.starts_of(system) if s.ready_s is not None])
+        starts = self.starts_of(system)
+        return Spread.from_values([s.ready_s for s in starts if s.ready_s is not None])
 
     def idle(self, system: str) -> dict[str, Spread]:
-        """By role: the share of a core that its processes take while nothing happens."""
+        """Idle CPU use by role, as a share of a core."""
         measured = [start.idle for start in self.starts_of(system) if start.idle]
         roles = dict.fromkeys(role for idle in measured for role in idle)
-        found = {role: Spread.of([idle.get(role, 0.0) for idle in measured]) for role in roles}
+        found = {
+            role: Spread.from_values([idle.get(role, 0.0) for idle in measured]) for role in roles
+        }
         return {role: share for role, share in found.items() if share is not None}
 
     def memory(self, system: str) -> dict[str, Memory]:
-        """By role, of the last start that has any."""
+        """Memory by role at the last start that has it."""
         found = [start.memory for start in self.starts_of(system) if start.memory]
         return found[-1] if found else {}
 
     def summary(self) -> list[dict[str, Any]]:
-        """The figures of each system under each load, for a file."""
+        """Statistics of each system under each load, for the JSON file."""
         return [
             {
                 "system": system,

@@ -1,4 +1,4 @@
-"""What was measured of the rules, and the figures that are drawn from it."""
+"""Measurements of the rules and the statistics derived from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RuleBlock:
     """A block of load under a rule.
 
     Attributes:
-        comparison: The kind of the rule that it was measured for; `single` is measured beside each.
+        comparison: Kind of the compared rule; `single` is measured in every comparison.
     """
 
     comparison: str
@@ -28,18 +28,19 @@ class RuleBlock:
 
 
 def cpu_ms(block: Block) -> float:
-    """CPU time of a request, of all processes, ms."""
+    """CPU time per request of all processes, ms."""
     return sum(block.cpu_ms.values())
 
 
 @dataclass
 class RuleCosts:
-    """
+    """All measurements of the rules.
+
     Attributes:
-        shadow_rate: Requests a second, planned, in the blocks beside the shadow.
-        copies: Copies by outcome, of all blocks under the shadow, warming up included.
-        recordings: Those of one round ran at the same time.
-        problem: Why it ended early, if it did.
+        shadow_rate: Scheduled requests per second in the comparison of the shadow.
+        copies: Copies by outcome in all blocks of the shadow, including the warm-up.
+        recordings: Costs of recording; those of one round were measured in parallel.
+        problem: Why the measurement ended early; None if it did not.
     """
 
     blocks: list[RuleBlock] = field(default_factory=list)
@@ -48,33 +49,34 @@ class RuleCosts:
     recordings: list[ExposureCost] = field(default_factory=list)
     problem: str | None = None
 
-    def of(self, strategy: Strategy, comparison: str | None = None) -> list[Block]:
-        """The blocks under a strategy; those of `single` for one comparison."""
+    def blocks_under(self, strategy: Strategy, comparison: str | None = None) -> list[Block]:
+        """The blocks under a strategy; for `single`, those of one comparison."""
         kind = comparison or strategy.kind
         return [b.block for b in self.blocks if (b.comparison, b.strategy) == (kind, strategy)]
 
-    def measured(self, comparison: str) -> list[Strategy]:
-        """The strategies of a comparison, but for `single`; the smallest weight first."""
+    def strategies(self, comparison: str) -> list[Strategy]:
+        """The strategies of a comparison without `single`; the smallest weight first."""
         found = {b.strategy for b in self.blocks if b.comparison == comparison} - {SINGLE}
         return sorted(found, key=lambda strategy: strategy.weight or 0.0)
 
     def pairs(self, strategy: Strategy) -> list[tuple[Block, Block]]:
-        """Each block of a strategy with that of `single` beside it, where both have answers."""
-        return _paired(self.of(strategy), self.of(SINGLE, strategy.kind))
+        """Blocks of a strategy and of `single` in the same round, if both have responses."""
+        return _pair_by_round(self.blocks_under(strategy), self.blocks_under(SINGLE, strategy.kind))
 
-    def ratio(self, strategy: Strategy, figure: Callable[[Block], float | None]) -> Spread | None:
-        """A figure under a strategy to that under `single` beside it; None after any error."""
-        return None if self.errors(strategy.kind) else _ratio(self.pairs(strategy), figure)
+    def ratio(self, strategy: Strategy, measure: Callable[[Block], float | None]) -> Spread | None:
+        """Ratio of a measure under a strategy and under `single`; None if there are errors."""
+        return None if self.errors(strategy.kind) else _ratio(self.pairs(strategy), measure)
 
     def noise(self) -> Spread | None:
-        """CPU time of a request under `single` to that under `single` of the same round: what a
-        rule that costs nothing would show, and a little more, as other blocks lie between them.
-        """
-        first, second = self.of(SINGLE, PARALLEL), self.of(SINGLE, AB_TEST)
-        return _ratio(_paired(first, second), cpu_ms)
+        """CPU ratio of two blocks of `single` in the same round, as an estimate of the noise.
 
-    def more_by_role(self, strategy: Strategy) -> dict[str, float]:
-        """Median CPU time of a request by role, ms, less that under `single`."""
+        It slightly overestimates the noise, because other blocks lie between the two.
+        """
+        first, second = self.blocks_under(SINGLE, PARALLEL), self.blocks_under(SINGLE, AB_TEST)
+        return _ratio(_pair_by_round(first, second), cpu_ms)
+
+    def extra_cpu_ms_by_role(self, strategy: Strategy) -> dict[str, float]:
+        """Median difference of the CPU time per request to `single`, by role, ms."""
         pairs = self.pairs(strategy)
         roles = dict.fromkeys(role for pair in pairs for block in pair for role in block.cpu_ms)
         return {
@@ -83,29 +85,28 @@ class RuleCosts:
         }
 
     def errors(self, comparison: str) -> dict[str, int]:
-        """What went wrong in the blocks of a comparison, the most frequent first."""
+        """Errors in the blocks of a comparison with their counts, the most frequent first."""
         found: Counter[str] = Counter()
         for block in (b.block for b in self.blocks if b.comparison == comparison):
             found.update(block.load.errors)
-            found["no answer at all"] += block.load.answers == 0
-        return {what: count for what, count in found.most_common() if count}
+            found["no correct response"] += block.load.answers == 0
+        return {error: count for error, count in found.most_common() if count}
 
     @property
-    def saturated(self) -> list[Block]:
-        """The blocks under `single` in which the clients asked as fast as they could, over the
-        pools of the parallel canary.
-        """
-        return [*self.of(SINGLE, PARALLEL), *self.of(SINGLE, AB_TEST)]
+    def saturated_blocks(self) -> list[Block]:
+        """The closed-loop blocks of `single` with the pools of the parallel canary."""
+        return [*self.blocks_under(SINGLE, PARALLEL), *self.blocks_under(SINGLE, AB_TEST)]
 
     def recording_share(self) -> Spread | None:
-        """CPU time of recording an exposure to that of a whole request."""
-        whole_ms = [cpu_ms(block) for block in self.saturated if block.load.answers]
-        if not whole_ms:
+        """Ratio of the CPU time of recording an exposure to that of a request."""
+        request_ms = [cpu_ms(block) for block in self.saturated_blocks if block.load.answers]
+        if not request_ms:
             return None
-        return Spread.of([cost.cpu_us / 1e3 / median(whole_ms) for cost in self.recordings])
+        typical_ms = median(request_ms)
+        return Spread.from_values([cost.cpu_us / 1e3 / typical_ms for cost in self.recordings])
 
     def summary(self) -> list[dict[str, Any]]:
-        """The figures of each strategy, for a file."""
+        """Statistics of each strategy, for the JSON file."""
         kinds = dict.fromkeys(b.comparison for b in self.blocks)
         return [
             {
@@ -114,31 +115,31 @@ class RuleCosts:
                 "rate_to_single": self.ratio(strategy, lambda block: block.rate),
                 "p50_to_single": self.ratio(strategy, lambda block: block.load.p50_ms),
                 "p99_to_single": self.ratio(strategy, lambda block: block.load.p99_ms),
-                "more_cpu_ms": self.more_by_role(strategy),
+                "more_cpu_ms": self.extra_cpu_ms_by_role(strategy),
                 "errors": self.errors(strategy.kind),
             }
             for kind in kinds
-            for strategy in self.measured(kind)
+            for strategy in self.strategies(kind)
         ]
 
-    def copied(self) -> dict[str, float]:
-        """The share of each outcome of a copy."""
-        whole = sum(self.copies.values())
-        return {outcome: count / whole for outcome, count in self.copies.items()} if whole else {}
+    def outcome_shares(self) -> dict[str, float]:
+        """Share of each outcome among all copies."""
+        total = sum(self.copies.values())
+        return {outcome: count / total for outcome, count in self.copies.items()} if total else {}
 
     @property
     def shadow_p99(self) -> Spread | None:
-        """p99 of the live answers under the shadow to that under `single`."""
+        """Ratio of the live p99 under the shadow to that under `single`."""
         return self.ratio(SHADOW, lambda block: block.load.p99_ms)
 
 
-def _paired(first: Sequence[Block], second: Sequence[Block]) -> list[tuple[Block, Block]]:
-    beside = {block.round: block for block in second if block.load.answers}
-    return [(b, beside[b.round]) for b in first if b.load.answers and b.round in beside]
+def _pair_by_round(first: Sequence[Block], second: Sequence[Block]) -> list[tuple[Block, Block]]:
+    by_round = {block.round: block for block in second if block.load.answers}
+    return [(b, by_round[b.round]) for b in first if b.load.answers and b.round in by_round]
 
 
 def _ratio(
-    pairs: list[tuple[Block, Block]], figure: Callable[[Block], float | None]
+    pairs: list[tuple[Block, Block]], measure: Callable[[Block], float | None]
 ) -> Spread | None:
-    figures = [(figure(a), figure(b)) for a, b in pairs]
-    return Spread.of([a / b for a, b in figures if a is not None and b])
+    values = [(measure(a), measure(b)) for a, b in pairs]
+    return Spread.from_values([a / b for a, b in values if a is not None and b])

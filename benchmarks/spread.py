@@ -1,4 +1,4 @@
-"""A figure that was measured several times."""
+"""Median and range of repeated measurements."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of a figure over the rounds, and how far it went."""
+    """Median, minimum and maximum over the rounds."""
 
     median: float
     low: float
     high: float
 
     @staticmethod
-    def of(values: list[float]) -> Spread | None:
+    def from_values(values: list[float]) -> Spread | None:
+        """The spread of some values; None for an empty list."""
         return Spread(median(values), min(values), max(values)) if values else None

@@ -1,8 +1,8 @@
-"""The rules that are measured, and the deployment files that put them in force.
+"""The measured rules and their deployment files.
 
-Each rule is that of its file in `deploy_configs`, at another weight.  The files made from it fix
-the size of every deployment, so that only the rule, and what it has the pools hold, differs
-between two blocks: what autoscaling does in a block is no cost of a rule.
+Each rule is that of its file in `deploy_configs`, with another weight. The generated files fix the
+number of replicas, so that blocks differ only in the rule and the versions of the pools, and not in
+autoscaling.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SIZE_KEYS = ("min_replicas", "initial_replicas", "max_replicas")
 
 @dataclass(frozen=True)
 class Strategy:
-    """A rule to be measured.
+    """A measured rule.
 
     Attributes:
-        kind: As in the rule.
-        weight: Instead of the file's; None leaves the rule as it is.
+        kind: Kind of the rule.
+        weight: Replaces the weight in the file; None keeps the rule.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Strategy:
         return self.kind if self.weight is None else f"{self.kind}, weight {self.weight:g}"
 
     def content(self) -> dict[str, Any]:
-        """The rule, as in the YAML."""
+        """The content of the rule, as in YAML."""
         document = config.read(FILES / f"{'base' if self.kind == 'single' else self.kind}.yaml")
         rule: dict[str, Any] = config.user_configs(document)[INGRESS]["rule"]
         return rule if self.weight is None else {**rule, "weight": self.weight}
@@ -49,25 +49,25 @@ SINGLE: Final = Strategy("single")
 SHADOW: Final = Strategy("shadow")
 PARALLEL, AB_TEST, ROLLING = "canary_parallel", "ab_test", "canary_rolling"
 SPLITS: Final = (PARALLEL, AB_TEST, ROLLING)
-MACHINERY: Final = 0.0  # of weight: stable answers everybody, as in `single`
-TENTH: Final = 0.10
+ZERO_WEIGHT: Final = 0.0  # stable serves all requests, as under `single`
+TENTH_WEIGHT: Final = 0.10
 
 
-def fixed(strategy: Strategy, stable_replicas: int) -> dict[str, Any]:
-    """A deployment file: a strategy over one ingress, one candidate and so many stable replicas.
+def fixed_size_document(strategy: Strategy, stable_replicas: int) -> dict[str, Any]:
+    """A deployment file with a strategy, one ingress, one candidate replica and fixed pool sizes.
 
-    The candidate's replica is there under every rule, warm and idle where the rule asks it nothing.
+    The candidate replica runs under every rule; it is idle if the rule does not use it.
     """
     content = strategy.content()
     rule = parse_rule(content, registry.names(registry.SHIPPED))
     document = with_rule(config.read(FILES / "base.yaml"), content, rule)
-    for name, replicas in sizes(stable_replicas).items():
+    for name, replicas in replica_counts(stable_replicas).items():
         entry = deployment(document, name)
         scaling = entry.get("autoscaling_config") or ingress_scaling()
         entry["autoscaling_config"] = scaling | dict.fromkeys(SIZE_KEYS, replicas)
     return document
 
 
-def sizes(stable_replicas: int) -> dict[str, int]:
-    """Replicas by deployment."""
+def replica_counts(stable_replicas: int) -> dict[str, int]:
+    """Number of replicas by deployment."""
     return {INGRESS: 1, Pool.STABLE.value: stable_replicas, Pool.CANDIDATE.value: 1}

@@ -1,4 +1,4 @@
-"""The systems that are compared: how each is started, and what it is sent."""
+"""The compared systems: start command and request format of each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.environments import SERVING
-from benchmarks.images import Sends
-from serve_app.lifecycle.environment import FAST
+from benchmarks.images import RequestFormat
+from serve_app.lifecycle.environment import SERVE_DEFAULTS
 
 OURS: Final = "serve-app"
 BARE: Final = "Ray Serve, bare"
@@ -19,30 +19,30 @@ BENTOML: Final = "BentoML"
 MOSEC: Final = "Mosec"
 MLSERVER: Final = "MLServer"
 
-# Serve's HAProxy as fast as ours: with its own small buffer, without waiting for a whole body, and
-# without our check of headers.
+# HAProxy settings that bare Ray Serve does not get: the large buffer, with which HAProxy waits for
+# the whole body, and the header check. All other settings are those of serve-app.
 NOT_BARE = ("RAY_SERVE_HAPROXY_TUNE_BUFSIZE", "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH")
-BARE_ENVIRONMENT = {name: value for name, value in FAST.items() if name not in NOT_BARE} | {
-    "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "roundrobin"
-}
-RAY_PORTS = (8000, 8265, 8404, 9101)  # HTTP, dashboard, HAProxy's statistics and metrics
+BARE_ENVIRONMENT = {
+    name: value for name, value in SERVE_DEFAULTS.items() if name not in NOT_BARE
+} | {"RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "roundrobin"}
+RAY_PORTS = (8000, 8265, 8404, 9101)  # HTTP, dashboard, statistics and metrics of HAProxy
 
 
 @dataclass(frozen=True)
 class System:
-    """One way to serve the model.
+    """A system that serves the model.
 
     Attributes:
-        peer: The environment that it runs in: a folder under `peers` with its requirements,
-            `SERVING`, or None for the one that runs the benchmarks.
-        command: The executable's name in that environment and its arguments.
-        ports: Must be free before; the first takes the requests.
-        environment: Set for it beside the inherited one, from which every RAY_ variable is taken.
-        ready_path: Answers 200 to GET when the system says that it is ready; None: it does not say.
-        path: Takes the requests.
-        sends: The image itself, a form with the image as its file `images`, or an inference
-            request with it as base64.
-        settle_s: Seconds under full load before it is measured there: for what scales with load.
+        peer: Its environment: a folder under `peers` with requirements, `SERVING`, or None for the
+            one that runs the benchmarks.
+        command: Name of the executable in that environment, and arguments.
+        ports: Ports that must be free; the first one receives the requests.
+        environment: Added to the inherited environment, from which RAY_ variables are removed.
+        ready_path: GET returns 200 when the system is ready; None: it has no such path.
+        path: Receives the requests.
+        request_format: The image, a form with the image as file `images`, or an inference request
+            with the image as base64.
+        settle_s: Full load before the measurement under full load, for autoscaling.
     """
 
     name: str
@@ -52,7 +52,7 @@ class System:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_path: str | None = None
     path: str = "/v1/classify"
-    sends: Sends = "image"
+    request_format: RequestFormat = "image"
     settle_s: float = 0.0
 
     @property
@@ -65,7 +65,7 @@ class System:
 
 
 def _serve_run(peer: str) -> tuple[str, ...]:
-    # Without an address, `serve run` joins any Ray that it finds.
+    # Without an address, `serve run` joins a running Ray cluster.
     return ("serve", "run", "--address", "local", f"benchmarks/peers/{peer}/serve.yaml")
 
 
@@ -115,7 +115,7 @@ SYSTEMS: Final = (
         ),
         ports=(8103,),
         environment={"BENTOML_DO_NOT_TRACK": "True"},
-        sends="form",
+        request_format="form",
     ),
     System(
         MOSEC,
@@ -132,7 +132,7 @@ SYSTEMS: Final = (
         command=("mlserver", "start", "benchmarks/peers/mlserver"),
         ports=(8105, 8205, 8305),
         path="/v2/models/animals/infer",
-        sends="base64",
+        request_format="base64",
     ),
 )
 QUICK: Final = (OURS, BARE, FASTAPI)

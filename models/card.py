@@ -1,8 +1,7 @@
-"""A version's card: what it is, how well it does on which data, and the digests of its files.
+"""A version's card: description, metrics and the checksums of its files.
 
-The card seals itself. Its text is the canonical JSON of its fields, and `digest` is the SHA-256
-of that text without `digest`; so any changed byte of it shows, as any changed byte of the other
-files shows in `files`.
+The file is the canonical JSON of the card's fields. `digest` is the SHA-256 of that text without
+`digest`, and `files` holds the SHA-256 of every other file, so any changed byte is detected.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models import preprocess
-from models.validation import sentence
+from models.validation import format_findings
 
 FILE = "card.json"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -43,49 +42,49 @@ class Parent(_Part):
 
 
 class Input(_Part):
-    """What the network takes: uint8 RGB [n, side, side, 3] from `models.preprocess`."""
+    """Network input: uint8 RGB [n, side, side, 3], made by `models.preprocess`."""
 
     side: Annotated[int, Field(ge=32, le=1024)]  # px
-    preprocessing: Literal["square-crop/v1"] = preprocess.NAME
+    preprocessing: Literal["square-crop/v1"] = preprocess.PREPROCESSING
 
 
 class Calibration(_Part):
-    """Probabilities are the softmax of logits / temperature + biases, a bias a label.
+    """Probabilities are the softmax of logits / temperature + biases, with one bias per label.
 
     Bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar, ICML 2020).
     """
 
     temperature: Annotated[float, Field(gt=0)]
     biases: tuple[float, ...]  # in the order of the labels
-    data: str  # what it was fitted on
+    data: str  # that it was fitted on
 
 
 class LabelScore(_Part):
-    """One label's share of the metrics; recall with its 95 % Wilson interval."""
+    """Metrics of one label; recall has a 95 % Wilson interval."""
 
     images: int
-    recall: Share | None  # None: there was no image of the label
+    recall: Share | None  # None: the data has no image of the label
     recall_interval: tuple[Share, Share]
-    precision: Share | None  # None: the label was never given
+    precision: Share | None  # None: the label was never predicted
     f1: Share
 
 
 class ForeignLabel(_Part):
-    """How a version answers images of a label that it does not know: always wrong."""
+    """Predictions for images of a label that the version does not know; all are wrong."""
 
     images: int
-    answers: dict[str, int]  # how often it gave each of its own labels
+    answers: dict[str, int]  # predictions by label of the version
     mean_confidence: Share
 
 
 class Metrics(_Part):
-    """What a version answered on named data; `models.evaluation` computes it.
+    """Metrics of a version on the data named `data`; computed by `models.evaluation`.
 
     Attributes:
-        images: Those of labels that the version knows; all figures but `foreign` are of them.
+        images: Images of labels that the version knows. All figures except `foreign` use these.
         accuracy_interval: 95 % Wilson interval.
         calibration_error: Expected calibration error, 15 bins of equal width.
-        confusion: [truth][answer], in the order of the card's labels.
+        confusion: Counts [truth][prediction], in the order of the card's labels.
         foreign: By label that the version does not know.
     """
 
@@ -102,25 +101,25 @@ class Metrics(_Part):
 
 
 class Training(_Part):
-    """How to train the version again, and on what it was trained."""
+    """Training command, data and settings of the version."""
 
     command: str
-    date: str  # ISO 8601, of the day it was published
+    date: str  # of publication, ISO 8601
     seed: int
     epochs: int
     images: dict[str, int]  # photographs by label
-    balance: Share  # a class was drawn in proportion to its size to the power of this
+    balance: Share  # classes are sampled in proportion to size ** balance
     synthetic_share: Share  # of every epoch's images
     libraries: dict[str, str]  # name -> version
-    notice: str  # whose the training data is, and what follows
+    notice: str  # origin and licence of the training data
 
 
 class Card(_Part):
-    """Everything that is said of a version. `files` maps name to SHA-256, all but the card's."""
+    """Description of a version. `files` maps file names, except the card's, to their SHA-256."""
 
     format: Literal[1] = 1
     version: Annotated[str, Field(pattern=r"^v[0-9]+$")]
-    labels: Annotated[tuple[Label, ...], Field(min_length=2)]  # their order is the logits' order
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]  # in the order of the logits
     parent: Parent | None
     architecture: Architecture
     input: Input
@@ -131,7 +130,7 @@ class Card(_Part):
     digest: str = ""
 
     @model_validator(mode="after")
-    def _labels_fit(self) -> Self:
+    def _check_labels(self) -> Self:
         if len(self.calibration.biases) != len(self.labels):
             raise ValueError(
                 f"{len(self.calibration.biases)} calibration biases for {len(self.labels)} labels"
@@ -141,11 +140,11 @@ class Card(_Part):
         return self
 
     def with_digest(self) -> Card:
-        """The same card with the digest of its own content."""
+        """A copy of the card with the digest of its content."""
         return self.model_copy(update={"digest": self._content_digest()})
 
     def text(self) -> str:
-        """The canonical JSON of the card, as it stands in the file."""
+        """The canonical JSON of the card, as written to the file."""
         return _canonical(self.model_dump(mode="json"))
 
     def _content_digest(self) -> str:
@@ -154,17 +153,17 @@ class Card(_Part):
 
 
 def parse(data: bytes) -> Card:
-    """Read a card's file.
+    """Parse the content of a card file.
 
     Raises:
-        ValueError: It is no card, or differs from what it was when it was sealed.
+        ValueError: The content is not a card, or does not match its digest.
     """
     try:
         card = Card.model_validate_json(data)
     except ValidationError as exc:
-        raise ValueError(sentence(exc, "JSON")) from exc
+        raise ValueError(format_findings(exc, "JSON")) from exc
     if card.with_digest().text().encode() != data:
-        raise ValueError("its content does not fit its digest: it was changed after publication")
+        raise ValueError("its content does not match its digest: it was changed after publication")
     return card
 
 

@@ -1,4 +1,4 @@
-"""A version ready to answer, on either backend."""
+"""A loaded version on the ONNX or the torch backend."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Backend = Literal["onnx", "torch"]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A loaded version. Calls from several threads at once are safe."""
+    """A loaded version. Thread-safe."""
 
     card: Card
     network: Network
     backend: Backend
 
     def probabilities(self, pixels: Pixels) -> Floats:
-        """Calibrated probabilities of the version's own labels.
+        """Calibrated probabilities of the version's labels.
 
         Args:
-            pixels: uint8 [n, side, side, 3] with the card's side; n may be 0.
+            pixels: uint8 [n, side, side, 3], where side is the card's; n may be 0.
 
         Returns:
             float32 [n, labels]; rows sum to 1.
 
         Raises:
-            ValueError: Another shape or another type.
+            ValueError: Wrong shape or dtype.
         """
         side = self.card.input.side
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (side, side, 3):
@@ -57,7 +57,7 @@ class Classifier:
 def softmax(
     logits: Floats, temperature: float = 1.0, biases: NDArray[np.float64] | float = 0.0
 ) -> NDArray[np.float64]:
-    """Probabilities along the last axis of logits / temperature + biases; temperature above 0."""
+    """Softmax over the last axis of logits / temperature + biases; temperature > 0."""
     scaled = logits.astype(np.float64) / temperature + biases
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
@@ -72,11 +72,11 @@ def load(
     """Verify a version of a registry and load it.
 
     Args:
-        threads: CPU threads for one batch; with torch they are the whole process's.
+        threads: CPU threads per batch; torch sets them for the whole process.
 
     Raises:
-        UnknownVersion, BadVersion: See `models.registry.load`; also a file that the backend
-            cannot load, or whose labels are not the card's.
+        UnknownVersion, BadVersion: See `models.registry.load`. BadVersion also if the backend
+            cannot load its file, or the labels in it differ from the card's.
         BackendMissing: The backend's libraries are not installed.
     """
     return open_version(registry.load(version, folder), backend, threads)

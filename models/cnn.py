@@ -1,8 +1,7 @@
 """The network of the shipped versions: a small residual CNN.
 
-Plain 3x3 convolutions, because they are what CPUs run nearest to their peak, in training and in
-ONNX Runtime alike (ADR 2 has the figures). The only module of `models/` besides `torch_backend`
-that imports torch.
+It uses plain 3x3 convolutions because CPUs run them closest to peak speed, both in training and in
+ONNX Runtime (figures in ADR 2). Only this module and `torch_backend` import torch in `models/`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 
-def _standardised(pixels: Tensor) -> Tensor:
-    """Each image with mean 0 and deviation 1, so that brightness and contrast do not matter."""
+def _standardise(pixels: Tensor) -> Tensor:
+    """Scale each image to mean 0 and deviation 1, to remove brightness and contrast."""
     centred = pixels - pixels.mean(dim=(1, 2, 3), keepdim=True)
     variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
     return centred / (variance + 1.0).sqrt()  # 1.0: an image of one colour stays near 0
@@ -30,8 +29,8 @@ def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
 class Residual(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016).
 
-    Where the block halves the image, the shortcut averages before its 1x1 convolution, so that
-    no pixel is dropped ("ResNet-D", He et al., CVPR 2019).
+    If the block halves the image, its shortcut averages before the 1x1 convolution, so that no
+    pixel is dropped ("ResNet-D", He et al., CVPR 2019).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -51,12 +50,12 @@ class Residual(nn.Module):
 
 
 class SmallCNN(nn.Module):
-    """A residual classifier of square RGB images of any side from 32 px.
+    """A residual classifier of square RGB images with a side of at least 32 px.
 
     Args:
         classes: Number of labels, the length of the logits.
-        widths: Channels of each stage; every stage but the first halves the image.
-        depths: Residual blocks of each stage, as many entries as `widths`.
+        widths: Channels of each stage; every stage except the first halves the image.
+        depths: Residual blocks of each stage; same length as `widths`.
         dropout: Share of the pooled features dropped in training, 0 .. 1.
     """
 
@@ -86,7 +85,7 @@ class SmallCNN(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """He's normal weights, and blocks that begin as their shortcut (Goyal et al., 2017)."""
+        """He normal weights; each block starts as its shortcut (Goyal et al., 2017)."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -102,12 +101,12 @@ class SmallCNN(nn.Module):
         Returns:
             [n, classes] float32 logits, before calibration.
         """
-        x = self.features(_standardised(pixels))
+        x = self.features(_standardise(pixels))
         return self.head(self.dropout(x.mean(dim=(2, 3))))  # type: ignore[no-any-return]
 
 
 class PixelsToLogits(nn.Module):
-    """The network behind the input that every backend takes: pixels as images store them."""
+    """Wraps the network to take the input of all backends: uint8 pixels, channels last."""
 
     def __init__(self, network: SmallCNN) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
-"""What can go wrong with images and versions.
+"""Errors of images and versions.
 
     ModelsError
-    ├── BadImage              the bytes are not an image that we read
-    │   ├── EmptyImage        nothing came
-    │   ├── UnsupportedImage  not one of the formats that we read
+    ├── BadImage              the bytes cannot be read as an image
+    │   ├── EmptyImage        no bytes
+    │   ├── UnsupportedImage  not a supported format
     │   ├── TooManyPixels     the header declares more pixels than the limit
-    │   └── BrokenImage       the header is fine, the rest is truncated or damaged
+    │   └── BrokenImage       the data after a valid header is truncated or damaged
     ├── BadData               a folder per class cannot be used
     ├── UnknownVersion        no such folder in the registry
     ├── BadVersion            a file of a version is missing, damaged or mislabelled
@@ -16,23 +16,23 @@ All arguments go to `Exception.__init__`, so that the errors survive pickling be
 
 
 class ModelsError(Exception):
-    """Root of the errors of this package."""
+    """Base class of the errors of this package."""
 
 
 class BadImage(ModelsError, ValueError):
-    """The bytes are not an image that we read; `code` is stable, for programs."""
+    """The bytes cannot be read as an image; `code` is stable, for programs."""
 
     code = "bad_image"
 
 
 class EmptyImage(BadImage):
-    """Nothing came."""
+    """There are no bytes."""
 
     code = "empty_image"
 
 
 class UnsupportedImage(BadImage):
-    """Not one of the formats that we read."""
+    """The format is not supported."""
 
     code = "unsupported_image"
 
@@ -44,21 +44,21 @@ class TooManyPixels(BadImage):
 
 
 class BrokenImage(BadImage):
-    """The header is that of an image, the rest is truncated or damaged."""
+    """The header is valid; the data after it is truncated or damaged."""
 
     code = "broken_image"
 
 
 class BadData(ModelsError, ValueError):
-    """A folder per class cannot be used: a class is missing or empty, a file is no image."""
+    """A folder per class has a missing or empty class, or a file that is not an image."""
 
 
 class UnknownVersion(ModelsError, LookupError):
-    """The registry has no folder of that name."""
+    """The registry has no folder for this version."""
 
 
 class BadVersion(ModelsError):
-    """A file of a version is missing, damaged, tampered with or mislabelled; the text names it."""
+    """A file of a version is missing, damaged, changed or mislabelled; the text names it."""
 
 
 class BackendMissing(ModelsError):

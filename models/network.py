@@ -1,4 +1,4 @@
-"""What a backend offers: the network of one version, loaded."""
+"""Interface of a backend: the loaded network of one version."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Floats = NDArray[np.float32]
 
 
 class Network(Protocol):
-    """The network of one version; calls from several threads at once are safe."""
+    """The network of one version. Thread-safe."""
 
     def logits(self, pixels: Pixels) -> Floats:
-        """[n, classes] before calibration, for uint8 [n, side, side, 3]."""
+        """Uncalibrated logits, float32 [n, classes], of uint8 pixels [n, side, side, 3]."""
         ...

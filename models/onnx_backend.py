@@ -1,4 +1,4 @@
-"""ONNX Runtime, the backend that serves on CPUs. Imports no torch."""
+"""ONNX Runtime backend, for CPUs. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from models.preprocess import Pixels
 from models.registry import ONNX_FILE, Version
 
 INPUT, OUTPUT = "pixels", "logits"
-LABELS_KEY = "labels"  # of the model's metadata: the labels as a JSON list
+LABELS_KEY = "labels"  # metadata key; the value is a JSON list
 
-onnxruntime.set_default_logger_severity(3)  # errors only: warnings tell users nothing
+onnxruntime.set_default_logger_severity(3)  # errors only: its warnings do not help users
 
 
 class OnnxNetwork:
@@ -29,12 +29,12 @@ class OnnxNetwork:
             self._session = onnxruntime.InferenceSession(
                 version.files[ONNX_FILE], options, providers=["CPUExecutionProvider"]
             )
-        except Exception as exc:  # ONNX Runtime's own errors have no common root but this
-            raise BadVersion(f"{path} is no network that ONNX Runtime loads: {exc}") from exc
-        said = self._session.get_modelmeta().custom_metadata_map.get(LABELS_KEY)
+        except Exception as exc:  # ONNX Runtime's errors have no other base class
+            raise BadVersion(f"{path} is not a network that ONNX Runtime can load: {exc}") from exc
+        found = self._session.get_modelmeta().custom_metadata_map.get(LABELS_KEY)
         labels = json.dumps(version.card.labels)
-        if said != labels:
-            raise BadVersion(f"{path} is mislabelled: it names {said}, its card {labels}")
+        if found != labels:
+            raise BadVersion(f"{path} is mislabelled: its labels are {found}, the card's {labels}")
         side, classes = version.card.input.side, len(version.card.labels)
         inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
         outputs = [(o.name, o.shape[1:]) for o in self._session.get_outputs()]
@@ -43,10 +43,9 @@ class OnnxNetwork:
             [(OUTPUT, [classes])],
         ):
             raise BadVersion(
-                f"{path} takes {inputs} and gives {outputs}; by its card it takes {INPUT},"
-                f" uint8 [n, {side}, {side}, 3], and gives {OUTPUT}, [n, {classes}]"
+                f"{path} has inputs {inputs} and outputs {outputs}; its card requires {INPUT},"
+                f" uint8 [n, {side}, {side}, 3], and {OUTPUT}, [n, {classes}]"
             )
 
     def logits(self, pixels: Pixels) -> Floats:
-        """See `models.network.Network`."""
         return self._session.run([OUTPUT], {INPUT: pixels})[0]  # type: ignore[no-any-return]

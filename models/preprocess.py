@@ -1,5 +1,4 @@
-"""From the bytes of an image to the pixels that a network sees: the one way, for training's
-evaluation and for serving."""
+"""Converts an encoded image to network input; shared by evaluation and serving."""
 
 from __future__ import annotations
 
@@ -17,21 +16,22 @@ from models.errors import BrokenImage, EmptyImage, TooManyPixels, UnsupportedIma
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # width x height as the header declares them
-NAME: Final = "square-crop/v1"  # written into every card; a change of pixels needs another name
+# Stands in every card. Change it if the same image would give other pixels.
+PREPROCESSING: Final = "square-crop/v1"
 
-MAX_SCANS = 32  # of a progressive JPEG; encoders make 10, and each goes over the whole image
-MAX_SEGMENTS = 10_000  # of a JPEG, such as metadata of 64 KiB each
+MAX_SCANS = 32  # of a progressive JPEG; encoders write about 10; each scan covers the whole image
+MAX_SEGMENTS = 10_000  # of a JPEG; a metadata segment has up to 64 KiB
 MAX_TEXT_BYTES = 2**20  # of a PNG, decompressed
 
 Pixels = NDArray[np.uint8]
 
-# Pillow warns of sizes, where our own limit holds, and of metadata, which do no harm.  Set once
-# for the process: `warnings.catch_warnings` around each image would not be safe in threads.
+# Pillow warns of large images, for which MAX_PIXELS holds, and of damaged metadata, which is
+# ignored. The filter is global because `warnings.catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
 
-# What Pillow's decoders and readers of metadata raise on damaged bytes.
-_DAMAGE = (
+# Raised by Pillow's decoders and metadata readers for damaged bytes.
+_DECODE_ERRORS = (
     OSError,
     EOFError,
     SyntaxError,
@@ -41,10 +41,10 @@ _DAMAGE = (
     MemoryError,
     struct.error,
 )
-# Of a JPEG's segments; within a scan, 0 and the restarts D0 to D7 are none.
+# Marker of a JPEG segment. In scan data, FF 00 and FF D0 to FF D7 (restarts) start no segment.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 _BEGIN, _SCAN, _END = b"\xd8", b"\xda", b"\xd9"
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -56,25 +56,24 @@ _TURNS = {
 
 
 def to_pixels(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode an image, turn it upright, crop its central square and shrink it.
+    """Decode an image, apply its EXIF orientation, crop the central square and resize it.
 
     Args:
-        data: An encoded JPEG, PNG, WebP, GIF or BMP of any mode; the first frame of several.
+        data: A JPEG, PNG, WebP, GIF or BMP of any mode; only the first frame is used.
         side: Width and height of the result, px.
-        max_pixels: The most pixels that the header may declare; Pillow's own limit, 178,956,970,
-            holds above it.
+        max_pixels: Limit of width x height in the header; Pillow also limits it to 178,956,970.
 
     Returns:
         uint8 [side, side, 3], RGB.
 
     Raises:
-        BadImage: One of its kinds; see `models.errors`.
+        BadImage: One of its subclasses; see `models.errors`.
     """
-    return square(upright(data, around=side, max_pixels=max_pixels), side)
+    return crop_square(decode_upright(data, target_side=side, max_pixels=max_pixels), side)
 
 
-def square(image: Image.Image, side: int) -> Pixels:
-    """Crop an RGB image's central square and shrink it; uint8 [side, side, 3]."""
+def crop_square(image: Image.Image, side: int) -> Pixels:
+    """Crop the central square of an RGB image and resize it; uint8 [side, side, 3]."""
     edge = min(image.size)
     left, top = (image.width - edge) / 2, (image.height - edge) / 2
     return np.asarray(
@@ -84,104 +83,103 @@ def square(image: Image.Image, side: int) -> Pixels:
     )
 
 
-def upright(data: bytes, around: int, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image as RGB, turned as its EXIF orientation says; damaged EXIF turns nothing.
+def decode_upright(data: bytes, target_side: int, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image to RGB and apply its EXIF orientation; damaged EXIF is ignored.
 
-    A JPEG may come out smaller than it was stored, but with no edge below 2 x `around` px unless
-    it had one: its decoder scales by 1/2, 1/4 or 1/8 for a fraction of the work.
+    A JPEG may be scaled by 1/2, 1/4 or 1/8 while decoding, which is faster. Its edges keep at
+    least 2 x `target_side` px if they had as many.
 
     Raises:
-        BadImage: One of its kinds; see `models.errors`.
+        BadImage: One of its subclasses; see `models.errors`.
     """
-    return decoded(opened(data, max_pixels=max_pixels), around)
+    return decode(open_image(data, max_pixels=max_pixels), target_side)
 
 
-def opened(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read an image's header; nothing is decoded yet.
+def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read the header of an image without decoding it.
 
     Raises:
-        BadImage: One of its kinds; see `models.errors`.
+        BadImage: One of its subclasses; see `models.errors`.
     """
     if not data:
-        raise EmptyImage(f"no bytes came; send the image itself ({', '.join(FORMATS)})")
+        raise EmptyImage(f"the image is empty; send an image as {', '.join(FORMATS)}")
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as exc:
         raise TooManyPixels(
-            f"the header declares more pixels than the {max_pixels} that are read:"
-            " send a smaller image"
+            f"the header declares more than {max_pixels} pixels, the limit: send a smaller image"
         ) from exc
     except UnidentifiedImageError as exc:
         raise UnsupportedImage(
-            f"{len(data)} bytes that begin with {data[:8]!r} cannot be read as any of"
+            f"{len(data)} bytes that begin with {data[:8]!r} are not one of"
             f" {', '.join(FORMATS)}: convert the image to one of them, or send all of it"
         ) from exc
-    except _DAMAGE as exc:
+    except _DECODE_ERRORS as exc:
         raise BrokenImage(
             f"the header of {len(data)} bytes is damaged ({type(exc).__name__}: {exc}):"
-            " save the image anew and send all of it"
+            " save the image again and send all of it"
         ) from exc
 
-    if image.format in ("JPEG", "MPO"):  # the latter has more images behind it
+    if image.format in ("JPEG", "MPO"):  # an MPO holds several JPEGs
         _check_segments(data)
     width, height = image.size
     if width * height > max_pixels:
         raise TooManyPixels(
-            f"{width} x {height} = {width * height} pixels; at most {max_pixels} are read:"
+            f"{width} x {height} = {width * height} pixels; the limit is {max_pixels}:"
             " send a smaller image"
         )
     return image
 
 
 def _check_segments(data: bytes) -> None:
-    """Of a JPEG, from its beginning to its end; what follows is not decoded."""
-    scans = segments = place = 0
-    while (found := _MARKER.search(data, place)) and found[1] != _END:
-        place = found.end()
+    """Count the scans and segments of a JPEG up to its end marker; the rest is not decoded."""
+    scans = segments = position = 0
+    while (found := _MARKER.search(data, position)) and found[1] != _END:
+        position = found.end()
         if found[1] != _BEGIN:
-            place += int.from_bytes(data[place : place + 2])
+            position += int.from_bytes(data[position : position + 2])
         scans += found[1] == _SCAN
         segments += 1
         if scans > MAX_SCANS or segments > MAX_SEGMENTS:
             raise BrokenImage(
                 f"the JPEG has more than {MAX_SCANS} scans or {MAX_SEGMENTS} segments:"
-                " save the image anew"
+                " save the image again"
             )
 
 
-def decoded(image: Image.Image, around: int) -> Image.Image:
-    """Decode what `opened` gave; see `upright`.
+def decode(image: Image.Image, target_side: int) -> Image.Image:
+    """Decode the result of `open_image`; see `decode_upright`.
 
     Raises:
-        BrokenImage: It is truncated or damaged.
+        BrokenImage: The data is truncated or damaged.
     """
     width, height = image.size
     try:
-        image.draft(image.mode, (2 * around, 2 * around))
+        image.draft(image.mode, (2 * target_side, 2 * target_side))
         image.load()
-        return _rgb(_turned(image))
-    except _DAMAGE as exc:
+        return _to_rgb(_apply_orientation(image))
+    except _DECODE_ERRORS as exc:
         raise BrokenImage(
             f"the {image.format} of {width} x {height} px cannot be decoded"
-            f" ({type(exc).__name__}: {exc}): save the image anew and send all of it"
+            f" ({type(exc).__name__}: {exc}): save the image again and send all of it"
         ) from exc
 
 
-def _turned(image: Image.Image) -> Image.Image:
+def _apply_orientation(image: Image.Image) -> Image.Image:
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _DAMAGE:
+        transpose = _TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DECODE_ERRORS:
         return image
-    return image if turn is None else image.transpose(turn)
+    return image if transpose is None else image.transpose(transpose)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # Pillow's own conversion clips 16 bits at 255 instead of scaling them.
+        # Pillow would clip 16-bit values at 255 instead of scaling them.
         values = np.asarray(image, dtype=np.float32) / 257.0
         image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
+        background = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(background, image)
     return image.convert("RGB")

@@ -1,12 +1,12 @@
-"""The versions on disk: one folder a version, verified before anything of it is used.
+"""The registry: one folder per version, whose checksums are verified before use.
 
     registry/v1/card.json             see `models.card`
-    registry/v1/model.onnx            what CPUs serve
-    registry/v1/weights.safetensors   what training starts from and GPUs serve
-    registry/v1/MODEL_CARD.md         for people
+    registry/v1/model.onnx            serving on CPUs
+    registry/v1/weights.safetensors   training, and serving on GPUs
+    registry/v1/MODEL_CARD.md         the card as text
     registry/v1/*.png                 learning curves, confusion matrix
 
-A new version is one more folder; nothing else names it.
+To add a version, add a folder; nothing else lists the versions.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Version:
     """A verified version.
 
     Attributes:
-        folder: Where it lies, for messages.
-        files: Content of each file that the card names, exactly the bytes that were verified.
+        folder: Path of the version, for messages.
+        files: Content of each file in the card: the bytes that were verified.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class Version:
 
 
 def names(registry: Path = SHIPPED) -> tuple[str, ...]:
-    """The versions that the registry has folders of, oldest first; nothing is verified."""
+    """Versions of the registry by number, oldest first; they are not verified."""
     if not registry.is_dir():
         raise UnknownVersion(f"the registry {registry} is not a folder")
     found = [p.name for p in registry.iterdir() if p.is_dir() and _VERSION.match(p.name)]
@@ -55,12 +55,12 @@ def names(registry: Path = SHIPPED) -> tuple[str, ...]:
 
 
 def load(version: str, registry: Path = SHIPPED) -> Version:
-    """Read a version and verify every file of it.
+    """Read a version and verify all its files.
 
     Raises:
-        UnknownVersion: There is no such folder.
-        BadVersion: A file is missing, truncated, changed, superfluous or mislabelled; the text
-            names it.
+        UnknownVersion: The registry has no such folder.
+        BadVersion: A file is missing, truncated, changed, not in the card, or mislabelled; the
+            text names it.
     """
     known = names(registry)
     if version not in known:
@@ -72,21 +72,21 @@ def load(version: str, registry: Path = SHIPPED) -> Version:
     try:
         card = cards.parse(_read(card_path))
     except ValueError as exc:
-        raise BadVersion(f"{card_path} is refused: {exc}") from exc
+        raise BadVersion(f"{card_path} is rejected: {exc}") from exc
     if card.version != version:
-        raise BadVersion(f"{card_path} is the card of {card.version}, in the folder of {version}")
+        raise BadVersion(f"{card_path} is the card of {card.version}, but its folder is {version}")
     for name in REQUIRED_FILES:
         if name not in card.files:
-            raise BadVersion(f"{card_path} names no {name}")
+            raise BadVersion(f"{card_path} does not list {name}")
     present = {p.name for p in folder.iterdir() if not p.name.startswith(".")} - {cards.FILE}
     for name in sorted(present - card.files.keys()):
-        raise BadVersion(f"{folder / name} is not in the card: remove it")
+        raise BadVersion(f"{folder / name} is not listed in the card: remove it")
     files = {name: _read(folder / name) for name in card.files}
     for name, data in files.items():
         digest = hashlib.sha256(data).hexdigest()
         if digest != card.files[name]:
             raise BadVersion(
-                f"{folder / name} ({len(data)} bytes) has SHA-256 {digest[:12]}…, its card says"
+                f"{folder / name} ({len(data)} bytes) has SHA-256 {digest[:12]}…, the card"
                 f" {card.files[name][:12]}…: the file was truncated or changed; restore it"
             )
     return Version(folder, card, files)

@@ -1,4 +1,4 @@
-"""Labelled images, prepared as for serving: folders of photographs, and synthetic images."""
+"""Labelled images as network input: from folders of photographs, or synthetic."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tqdm import tqdm
 
 from models.errors import BadData, BadImage
 from models.preprocess import Pixels, to_pixels
-from models.synthetic import draw
+from models.synthetic import synthesize
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Images and what they show.
+    """Labelled images.
 
     Attributes:
         pixels: uint8 [n, side, side, 3].
-        truths: [n] the label of each.
-        names: [n] path or name of each, for messages and listings.
+        truths: [n] true labels.
+        names: [n] paths or names, for messages.
     """
 
     pixels: Pixels
@@ -31,21 +31,21 @@ class Sample:
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
-    """The classes of a folder per class, in alphabetical order.
+    """Class names of a folder per class, in alphabetical order.
 
     Raises:
-        BadData: `folder` is no folder, or has no folder in it.
+        BadData: `folder` is not a folder, or has no subfolder.
     """
     if not folder.is_dir():
-        raise BadData(f"{folder} is not a folder; expected one with a folder per class in it")
+        raise BadData(f"{folder} is not a folder; expected one with a subfolder per class")
     classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not _is_hidden(p))
     if not classes:
-        raise BadData(f"{folder} has no folder in it; expected one per class, such as {folder}/cat")
+        raise BadData(f"{folder} has no subfolder; expected one per class, such as {folder}/cat")
     return tuple(classes)
 
 
 def labelled_files(folder: Path, labels: Sequence[str]) -> list[tuple[Path, str]]:
-    """The files of the classes `labels` in a folder per class, in a stable order.
+    """Files of the classes `labels` in a folder per class: (path, label), in a stable order.
 
     Raises:
         BadData: A class is missing or empty.
@@ -55,28 +55,32 @@ def labelled_files(folder: Path, labels: Sequence[str]) -> list[tuple[Path, str]
     for label in labels:
         if label not in found:
             raise BadData(
-                f"{folder} has no folder '{label}'; it has {', '.join(found)}: add images of it"
+                f"{folder} has no folder '{label}', only {', '.join(found)}: add images of it"
             )
-        here = sorted(p for p in (folder / label).iterdir() if p.is_file() and not _is_hidden(p))
-        if not here:
+        paths = sorted(p for p in (folder / label).iterdir() if p.is_file() and not _is_hidden(p))
+        if not paths:
             raise BadData(f"class '{label}' is empty: expected images in {folder / label}")
-        files += [(path, label) for path in here]
+        files += [(path, label) for path in paths]
     return files
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content; BadData names a file that cannot be read."""
+    """Content of a file.
+
+    Raises:
+        BadData: The file cannot be read; the text names it.
+    """
     try:
         return path.read_bytes()
     except OSError as exc:
         raise BadData(f"cannot read {path}: {exc.strerror}") from exc
 
 
-def from_folder(folder: Path, labels: Sequence[str], side: int, progress: bool = False) -> Sample:
+def read_folder(folder: Path, labels: Sequence[str], side: int, progress: bool = False) -> Sample:
     """Read a folder per class at `side` x `side` px.
 
     Raises:
-        BadData: A class is missing or empty, or a file is no image; the text names it.
+        BadData: A class is missing or empty, or a file is not an image; the text names it.
     """
     files = labelled_files(folder, labels)
     return _sample(
@@ -87,10 +91,10 @@ def from_folder(folder: Path, labels: Sequence[str], side: int, progress: bool =
     )
 
 
-def from_synthetic(
+def synthesize_sample(
     labels: Sequence[str], seeds: range, side: int, progress: bool = False
 ) -> Sample:
-    """One synthetic image a label and seed at `side` x `side` px, by way of an encoded PNG."""
+    """One synthetic image per label and seed, encoded as PNG and read at `side` x `side` px."""
     jobs = [(label, seed) for label in labels for seed in seeds]
     return _sample(
         ((f"{label}-{seed:06d}.png", _png(label, seed), label) for label, seed in jobs),
@@ -110,7 +114,7 @@ def _sample(
         try:
             pixels[row] = to_pixels(data, side)
         except BadImage as exc:
-            raise BadData(f"{name} is no image that we read: {exc}") from exc
+            raise BadData(f"{name} cannot be read as an image: {exc}") from exc
         names.append(name)
         truths.append(label)
     return Sample(pixels, tuple(truths), tuple(names))
@@ -118,7 +122,7 @@ def _sample(
 
 def _png(label: str, seed: int) -> bytes:
     buffer = BytesIO()
-    draw(label, seed).save(buffer, "PNG", compress_level=1)
+    synthesize(label, seed).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""torch, the backend for GPUs, and the reference for the ONNX one."""
+"""torch backend, for GPUs; reference for the ONNX export."""
 
 from __future__ import annotations
 
@@ -15,34 +15,33 @@ from models.registry import WEIGHTS_FILE, Version
 
 
 class TorchNetwork:
-    """The `weights.safetensors` of a version, on a GPU where there is one."""
+    """The `weights.safetensors` of a version, on a GPU if one is available."""
 
     def __init__(self, version: Version, threads: int = 1) -> None:
         torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False  # or the backends differ by more than 1e-4
+        torch.backends.cudnn.allow_tf32 = False  # TF32 would differ from ONNX by more than 1e-4
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         card = version.card
         network = SmallCNN(len(card.labels), card.architecture.widths, card.architecture.depths)
         try:
-            network.load_state_dict(weights(version))
+            network.load_state_dict(load_weights(version))
         except RuntimeError as exc:
             path, why = version.folder / WEIGHTS_FILE, str(exc).splitlines()[0]
-            raise BadVersion(f"{path} does not fit the architecture of its card: {why}") from exc
+            raise BadVersion(f"{path} does not fit the architecture in its card: {why}") from exc
         network = network.to(memory_format=torch.channels_last)
         self._network = PixelsToLogits(network).eval().to(self._device)
 
     def logits(self, pixels: Pixels) -> Floats:
-        """See `models.network.Network`."""
         with torch.inference_mode():
             batch = torch.tensor(pixels, device=self._device)
             return self._network(batch).cpu().numpy()  # type: ignore[no-any-return]
 
 
-def weights(version: Version) -> dict[str, Tensor]:
-    """The tensors of a version by their names in `SmallCNN`.
+def load_weights(version: Version) -> dict[str, Tensor]:
+    """The weights of a version, by parameter name of `SmallCNN`.
 
     Raises:
-        BadVersion: The file is no safetensors file.
+        BadVersion: The file is not a safetensors file.
     """
     try:
         return parse_safetensors(version.files[WEIGHTS_FILE])

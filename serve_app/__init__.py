@@ -1,3 +1,3 @@
-"""Bring a new version of a classifier to its users on Ray Serve."""
+"""Roll out new versions of an image classifier on Ray Serve."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""`python -m serve_app` is `serve-app`."""
+"""`python -m serve_app` runs `serve-app`."""
 
 from serve_app.cli import main
 

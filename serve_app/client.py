@@ -1,4 +1,4 @@
-"""The service, as its commands reach it: over HTTP, like anybody else."""
+"""The HTTP client of the commands."""
 
 from __future__ import annotations
 
@@ -17,30 +17,40 @@ from serve_app.errors import NotRunning, Rejected
 URL_VARIABLE = "SERVE_APP_URL"
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
-READ_TIMEOUT_S = 90.0  # of reports and exports; the service gives up before
+READ_TIMEOUT_S = 90.0  # of reports and exports; longer than the timeout of the service
 
 
 def service_url() -> str:
-    """Where the service is: SERVE_APP_URL, by default on this machine."""
+    """The URL of the service: SERVE_APP_URL, or `DEFAULT_URL`."""
     return (os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
 
 
 def media_type(image: Path) -> str:
-    """The media type of an image, by its name; JPEG when the name does not tell."""
+    """The media type of an image by its file name; JPEG if the name has no known suffix."""
     return mimetypes.guess_type(image.name)[0] or "image/jpeg"
 
 
-class Content(dict[str, Any]):
-    """A JSON object that was answered. A key that is missing says who answered."""
+class JsonObject(dict[str, Any]):
+    """A JSON object from a response. A missing key means that the response is of another service.
+
+    Raises:
+        NotRunning: Instead of `KeyError`.
+    """
 
     def __missing__(self, key: str) -> Any:
         raise NotRunning(
-            f"what answers does not tell '{key}': it is not this service, or another version of it"
+            f"the response lacks '{key}': it is from another service, or another version of this"
+            " one"
         )
 
 
 class Client:
-    """Asks a running service."""
+    """A client of a running service.
+
+    Its methods raise:
+        NotRunning: The service cannot be reached, or the response is not from this service.
+        Rejected: The service rejected the request.
+    """
 
     def __init__(self, url: str, token: str = "") -> None:
         self._url = url
@@ -48,7 +58,7 @@ class Client:
             self._http = httpx.Client(
                 base_url=url,
                 timeout=TIMEOUT_S,
-                trust_env=False,  # the token goes to no proxy
+                trust_env=False,  # a proxy must not get the token
                 headers={"Authorization": f"Bearer {token}"} if token else {},
             )
         except httpx.InvalidURL as exc:
@@ -63,7 +73,7 @@ class Client:
     def classify(self, image: bytes, media_type: str, headers: dict[str, str]) -> dict[str, Any]:
         """`POST /v1/classify`."""
         encoded = {name: value.encode() for name, value in headers.items()}
-        return self._ask(
+        return self._request(
             "POST",
             "/v1/classify",
             content=image,
@@ -72,30 +82,30 @@ class Client:
 
     def rule(self) -> dict[str, Any]:
         """`GET /v1/rule`."""
-        return self._ask("GET", "/v1/rule")
+        return self._request("GET", "/v1/rule")
 
     def models(self) -> dict[str, Any]:
-        """`GET /v1/models`: the versions of the registry, and those that it rejects."""
-        return self._ask("GET", "/v1/models")
+        """`GET /v1/models`: the versions of the registry, and the rejected ones."""
+        return self._request("GET", "/v1/models")
 
     def status(self) -> dict[str, Any]:
         """`GET /control/status`."""
-        return self._ask("GET", f"/{CONTROL_PLANE}/status")
+        return self._request("GET", f"/{CONTROL_PLANE}/status")
 
-    def deployed(self) -> dict[str, Any]:
+    def deployment(self) -> dict[str, Any]:
         """`GET /control/deployment`."""
-        return self._ask("GET", f"/{CONTROL_PLANE}/deployment")
+        return self._request("GET", f"/{CONTROL_PLANE}/deployment")
 
     def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
-        """`PUT /control/deployment`; the revision's number."""
+        """`PUT /control/deployment`; the number of the revision."""
         body = {"document": document, "actor": actor, "reason": reason}
-        revision: int = self._ask("PUT", f"/{CONTROL_PLANE}/deployment", json=body)["revision"]
+        revision: int = self._request("PUT", f"/{CONTROL_PLANE}/deployment", json=body)["revision"]
         return revision
 
     def set_rule(self, rule: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
-        """`PUT /control/rule`; the revision, the rule's id, and warnings."""
+        """`PUT /control/rule`; the revision, the rule id and warnings."""
         body = {"rule": rule, "actor": actor, "reason": reason}
-        return self._ask("PUT", f"/{CONTROL_PLANE}/rule", json=body)
+        return self._request("PUT", f"/{CONTROL_PLANE}/rule", json=body)
 
     def update(
         self,
@@ -105,7 +115,7 @@ class Client:
         actor: str,
         reason: str,
     ) -> int:
-        """`POST /control/updates`; the revision's number."""
+        """`POST /control/updates`; the number of the revision."""
         body = {
             "version": version,
             "method": method,
@@ -113,116 +123,108 @@ class Client:
             "actor": actor,
             "reason": reason,
         }
-        revision: int = self._ask("POST", f"/{CONTROL_PLANE}/updates", json=body)["revision"]
+        revision: int = self._request("POST", f"/{CONTROL_PLANE}/updates", json=body)["revision"]
         return revision
 
     def revisions(self, limit: int) -> list[dict[str, Any]]:
-        """`GET /control/revisions`, the newest first."""
-        answer = self._ask("GET", f"/{CONTROL_PLANE}/revisions", params={"limit": limit})
-        return list(answer["revisions"])
+        """`GET /control/revisions`, newest first."""
+        content = self._request("GET", f"/{CONTROL_PLANE}/revisions", params={"limit": limit})
+        return list(content["revisions"])
 
     def restore(self, number: int, actor: str, reason: str) -> int:
-        """`POST /control/revisions/{number}/restore`; the new revision's number."""
+        """`POST /control/revisions/{number}/restore`; the number of the new revision."""
         body = {"actor": actor, "reason": reason}
         path = f"/{CONTROL_PLANE}/revisions/{number}/restore"
-        revision: int = self._ask("POST", path, json=body)["revision"]
+        revision: int = self._request("POST", path, json=body)["revision"]
         return revision
 
-    def report(self, name: str, question: dict[str, str]) -> dict[str, Any]:
+    def report(self, name: str, params: dict[str, str]) -> dict[str, Any]:
         """`GET /control/reports/{name}`."""
-        return self._ask(
-            "GET", f"/{CONTROL_PLANE}/reports/{name}", params=question, timeout=READ_TIMEOUT_S
+        return self._request(
+            "GET", f"/{CONTROL_PLANE}/reports/{name}", params=params, timeout=READ_TIMEOUT_S
         )
 
     def audit(self, limit: int) -> list[dict[str, Any]]:
-        """`GET /control/audit`, the newest first."""
-        answer = self._ask("GET", f"/{CONTROL_PLANE}/audit", params={"limit": limit})
-        return list(answer["audit"])
+        """`GET /control/audit`, newest first."""
+        content = self._request("GET", f"/{CONTROL_PLANE}/audit", params={"limit": limit})
+        return list(content["audit"])
 
     def export(self, table: str, kind: str, since: str, path: Path) -> None:
-        """`GET /control/export/{table}`, into a file.
+        """`GET /control/export/{table}`, written to a file.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The file cannot be written.
         """
-        place = f"/{CONTROL_PLANE}/export/{table}"
-        question = {"kind": kind, "since": since}
+        url_path = f"/{CONTROL_PLANE}/export/{table}"
+        params = {"kind": kind, "since": since}
         with (
-            self._reached(place),
-            self._http.stream("GET", place, params=question, timeout=READ_TIMEOUT_S) as answer,
+            self._connection_errors(url_path),
+            self._http.stream("GET", url_path, params=params, timeout=READ_TIMEOUT_S) as response,
         ):
-            if answer.is_error:
-                answer.read()
-                self._content(answer)
+            if response.is_error:
+                response.read()
+                self._parse(response)
             draft = path.with_name(f".{path.name}.{os.getpid()}")
             try:
                 with open(
                     os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
                 ) as file:
-                    for part in answer.iter_bytes():
-                        file.write(part)
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
                 draft.replace(path)
             finally:
                 draft.unlink(missing_ok=True)
 
-    def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
-        """`GET /control/disagreements`: images that wait for a review, or have one."""
-        return self._ask(
+    def list_images(self, limit: int, reviewed: bool) -> dict[str, Any]:
+        """`GET /control/reviews`: the kept images without a review, or with one."""
+        return self._request(
             "GET",
-            f"/{CONTROL_PLANE}/disagreements",
+            f"/{CONTROL_PLANE}/reviews",
             params={"limit": limit, "reviewed": reviewed},
         )
 
-    def review(self, image_id: str, answer: str, actor: str, reason: str) -> dict[str, Any]:
-        """`POST /control/disagreements/{id}/review`; what the versions had said of it."""
-        path = f"/{CONTROL_PLANE}/disagreements/{image_id}/review"
+    def add_review(self, image_id: str, answer: str, actor: str, reason: str) -> dict[str, Any]:
+        """`POST /control/reviews/{id}`; the image with its predictions."""
+        path = f"/{CONTROL_PLANE}/reviews/{image_id}"
         body = {"answer": answer, "actor": actor, "reason": reason}
-        return self._ask("POST", path, json=body)
+        return self._request("POST", path, json=body)
 
     def explain(self, headers: dict[str, str]) -> dict[str, Any]:
         """`GET /v1/explain` for a request with these headers."""
         encoded = {name: value.encode() for name, value in headers.items()}
-        return self._ask("GET", "/v1/explain", headers=encoded)
+        return self._request("GET", "/v1/explain", headers=encoded)
 
-    def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """
-        Raises:
-            NotRunning: Nothing answers, or what answers is not this service.
-            Rejected: The service says what is wrong.
-        """
-        with self._reached(path):
-            answer = self._http.request(method, path, **options)
-        return self._content(answer)
+    def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        with self._connection_errors(path):
+            response = self._http.request(method, path, **options)
+        return self._parse(response)
 
-    def _content(self, answer: httpx.Response) -> dict[str, Any]:
+    def _parse(self, response: httpx.Response) -> dict[str, Any]:
         try:
-            content = answer.json()
+            content = response.json()
         except ValueError:
             content = None
         if not isinstance(content, dict):
             raise NotRunning(
-                f"{answer.url} answered {answer.status_code} and no JSON object"
-                f" ({answer.text[:100].strip()!r}): the application is not there (yet)"
+                f"{response.url} responded {response.status_code} without a JSON object"
+                f" ({response.text[:100].strip()!r}): the application is not running (yet)"
             )
-        if answer.is_error:
-            raise Rejected(answer.status_code, str(content.get("detail", content)))
-        return Content(content)
+        if response.is_error:
+            raise Rejected(response.status_code, str(content.get("detail", content)))
+        return JsonObject(content)
 
     @contextlib.contextmanager
-    def _reached(self, path: str) -> Iterator[None]:
-        """
-        Raises:
-            NotRunning: Nothing answers, or not in time.
-        """
+    def _connection_errors(self, path: str) -> Iterator[None]:
+        """Raise connection errors and timeouts as `NotRunning`."""
         try:
             yield
         except httpx.TimeoutException as exc:
-            raise NotRunning(f"{self._url}{path} did not answer in time: try again") from exc
+            raise NotRunning(f"{self._url}{path} timed out: try again") from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise self._not_running(exc) from exc
 
     def _not_running(self, exc: Exception) -> NotRunning:
         return NotRunning(
-            f"no service answers at {self._url} ({exc}): start one with serve-app up,"
+            f"no service is reachable at {self._url} ({exc}): start one with serve-app up,"
             f" or set {URL_VARIABLE}"
         )

@@ -1,4 +1,4 @@
-"""The time of what is recorded: milliseconds since 1970 UTC."""
+"""The clock of all records, in milliseconds since 1970 UTC."""
 
 from __future__ import annotations
 

@@ -1,31 +1,42 @@
-"""The values that everyone shares."""
+"""The values that all parts of the package share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-DATA_PLANE, CONTROL_PLANE = "animals", "control"  # Serve's names of the two applications
-INGRESS = "Ingress"  # and of the deployment that answers; its user_config is the rule
-CONTROLLER, CONTROL_API = "Controller", "ControlApi"  # of the deployments of the control plane
-ROWS_KEPT_DAYS = 30  # exposures, shadow pairs, feedback; see `serve_app.store.retention`
+DATA_PLANE, CONTROL_PLANE = "animals", "control"  # the Serve applications
+INGRESS = "Ingress"  # a deployment of the data plane; its user_config has the rule
+CONTROLLER, CONTROL_API = "Controller", "ControlApi"  # the deployments of the control plane
+RETENTION_DAYS = 30  # exposures, shadow pairs, feedback; see `serve_app.store.retention`
 
 
 class Reason(StrEnum):
-    """Why a request was given its version."""
+    """Why a request got its version.
 
-    STATIC = "static"  # the rule has one version
-    PINNED = "pinned"  # X-Model-Version
-    TAGGED = "tagged"  # X-Canary
-    SPLIT = "split"  # the unit's bucket, or chance
-    NOT_TARGETED = "not_targeted"  # outside the rule's regions
-    NO_UNIT = "no_unit"  # the request does not say whom to assign
-    NOT_READY = "not_ready"  # the candidate could never answer yet under this rule
-    FALLBACK = "fallback"  # assigned the candidate, answered by stable
+    Attributes:
+        STATIC: The rule has one version.
+        PINNED: `X-Model-Version` names the version.
+        TAGGED: `X-Canary` decides.
+        SPLIT: The bucket of the unit decides, or chance.
+        NOT_TARGETED: The request is outside the rule's regions.
+        NO_UNIT: The request lacks the header of the rule's unit.
+        NOT_READY: The candidate has not been ready yet under this rule.
+        FALLBACK: Assigned to the candidate, served by stable.
+    """
+
+    STATIC = "static"
+    PINNED = "pinned"
+    TAGGED = "tagged"
+    SPLIT = "split"
+    NOT_TARGETED = "not_targeted"
+    NO_UNIT = "no_unit"
+    NOT_READY = "not_ready"
+    FALLBACK = "fallback"
 
 
 class Pool(StrEnum):
-    """The two pools of replicas; the values are Serve's names of the deployments."""
+    """The pools of replicas; the values are the names of their Serve deployments."""
 
     STABLE = "StablePool"
     CANDIDATE = "CandidatePool"
@@ -33,15 +44,15 @@ class Pool(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Who asks, as the request's headers tell.
+    """The headers of a request that matter to a rule.
 
     Attributes:
         user, session: Keyed hashes; see `serve_app.privacy`.
         region: ISO 3166-1 alpha-2, upper case.
-        tag: What `X-Canary` says: True for always, False for never.
-        pin: The version that `X-Model-Version` names.
-        draw: Uniform in [0, 1), drawn for this request alone; None if it cannot be a unit by
-            itself, because it is of several images.
+        tag: `X-Canary`: True for always, False for never.
+        pin: `X-Model-Version`.
+        draw: Uniform random number in [0, 1), one per request; None for a request of several
+            images, which cannot be a unit.
     """
 
     request_id: str
@@ -55,48 +66,45 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who shall answer.
+    """How to serve a request.
 
     Attributes:
-        assigned: The version that the request is given; None takes whatever a replica of the pool
-            holds.
-        by_id: Whether the version travels with the call, as it must where one pool answers with
-            several.
-        fallback: Who answers when this plan fails; None lets the failure be the answer.
-        timeout_s: How long until the fallback answers.
+        assigned: The version of the request; None for the version of any replica of the pool.
+        sends_version: Whether the call names the version, as it must in a pool of several versions.
+        fallback: The plan if this one fails; None if the failure is the response.
+        timeout_s: The time before the fallback starts, s.
     """
 
     reason: Reason
     pool: Pool = Pool.STABLE
     assigned: str | None = None
-    by_id: bool = False
+    sends_version: bool = False
     fallback: Plan | None = None
     timeout_s: float = 0.0
 
     @property
     def version(self) -> str | None:
-        """The version that travels with the call."""
-        return self.assigned if self.by_id else None
+        """The version that the call names, if any."""
+        return self.assigned if self.sends_version else None
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What one image of one request met; a row of the store.
+    """One recorded prediction, or failure, for one image; a row of the store.
 
     Attributes:
-        writer, sequence: The ingress process and its count, from 1; together the primary key.
-        at_ms: When the answer was ready, milliseconds since 1970 UTC.
+        writer, sequence: The ingress process and its sequence number, from 1; the primary key.
+        at_ms: When the prediction was ready, milliseconds since 1970 UTC.
         rule_id: See `serve_app.rules.rule.Rule.rule_id`.
-        reason: Why it was assigned its version; a fallback shows in `served` and `error`.
-        assigned: The version that the plan gave. None if the rule takes what a replica is
-            assigned and no replica answered.
-        served: The version that answered; None if none did.
-        user, session: Keyed hashes, as in `Context`; None where the request named none.
+        reason: Why the request was assigned its version, never `fallback`: a fallback has `served`
+            and `error`.
+        assigned: The version of the plan. None if the plan has none and no replica predicted.
+        served: The version that predicted; None if none did.
+        user, session: Keyed hashes, as in `Context`; None without the header.
         confidence: Probability of `label`, 0 to 1.
-        latency_ms: From the request's arrival at the ingress to its answer.
-        model_ms: The network's share of that, for the whole batch it ran in.
-        error: Code of our own failure; with `served`, that of the assigned version, for which
-            stable answered. None when the assigned version answered.
+        latency_ms: From the request's arrival at the ingress to the prediction.
+        model_ms: The network's time for the whole batch.
+        error: The code of the assigned version's failure; None if the assigned version predicted.
     """
 
     writer: str
@@ -119,35 +127,34 @@ class Exposure:
 
     @property
     def own_model_ms(self) -> float | None:
-        """`model_ms` of the assigned version: what stable took in its place is no time of it."""
+        """`model_ms` of the assigned version; None if it failed, because stable served instead."""
         return self.model_ms if self.error is None else None
 
 
 class CopyOutcome(StrEnum):
-    """What became of the copy of a request."""
+    """The outcome of copying a request."""
 
-    COPIED = "copied"  # the candidate answered
-    FAILED = "failed"  # it did not, or not in time
-    SHED = "shed"  # it was never asked, to spare it or the live answers
+    COPIED = "copied"  # the candidate predicted
+    FAILED = "failed"  # the candidate failed or timed out
+    SHED = "shed"  # skipped under load, or because the circuit breaker is open
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowPair:
-    """What the candidate said of one image that stable answered; a row of the store.
+    """An exposure and the candidate's copy of it; a row of the store.
 
     Attributes:
-        writer, sequence: Those of the image's exposure.
-        at_ms: That of the exposure, so that a minute's pairs are of that minute's answers.
-        region: Where the live request came from, as in its exposure.
-        live_version, live_label, live_model_ms, live_latency_ms: What `served`, `label`,
-            `model_ms` and `latency_ms` of the exposure say of the live answer.
-        candidate: The version that was asked.
-        probability: With which this image was to be copied, above 0 to 1.
-        label, confidence: As in an exposure; None unless it was copied.
-        latency_ms: From the call to the candidate until its answer; None if it was shed.
-        model_ms: The network's share of that.
-        error: Why it was not copied: a code.
-        unit: Who sent it: the `user` of the exposure, or else its `session`.
+        writer, sequence, at_ms, region: Those of the exposure.
+        live_version, live_label, live_model_ms, live_latency_ms: `served`, `label`, `model_ms` and
+            `latency_ms` of the exposure.
+        candidate: The version that got the copy.
+        outcome: A `CopyOutcome`.
+        probability: Of copying this image, above 0 to 1.
+        label, confidence: The candidate's, as in an exposure; None unless it was copied.
+        latency_ms: From the call to the candidate to its prediction; None if it was shed.
+        model_ms: The network's time for the whole batch.
+        error: The code of the failure, or why it was shed; None if it was copied.
+        unit: The `user` of the exposure, or else its `session`.
     """
 
     writer: str
@@ -172,18 +179,18 @@ class ShadowPair:
 
 @dataclass(frozen=True, slots=True)
 class KeptImage:
-    """An image that both versions answered, kept so that people may say what it shows.
+    """An image with a prediction of both versions, kept for human review; a row of the store.
 
     Attributes:
         writer, sequence, at_ms, rule_id, region: Those of its shadow pair.
-        expires_at_ms: When it is to be gone, milliseconds since 1970 UTC.
-        room: How many images there may be at once, says its rule.
-        probability: With which a copied image of its kind, agreement or disagreement, was to
-            be kept; above 0 to 1. With which it was to be copied, its pair says.
-        digest: Of the image as it came, 64 hex digits; see `serve_app.privacy.image_cipher`.
-        stable, live_label: The version that answered, and its answer.
-        candidate, label: The version that got the copy, and what it said.
-        labels: Those that either version knows, sorted.
+        expires_at_ms: When it is deleted, milliseconds since 1970 UTC.
+        room: The most images that its rule keeps.
+        probability: Of keeping a copied image of its kind, agreement or disagreement; above 0 to 1.
+            The probability of copying it is in the pair.
+        digest: Of the image as received, 64 hex digits; see `serve_app.privacy.image_cipher`.
+        stable, live_label: The version that served the request, and its prediction.
+        candidate, label: The version that got the copy, and its prediction.
+        labels: Those of both versions, sorted.
         encrypted: A small JPEG; see `serve_app.privacy.image_cipher`.
     """
 
@@ -206,14 +213,14 @@ class KeptImage:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a user says of one answer; a row of the store.
+    """A user's feedback on one prediction; a row of the store.
 
     Attributes:
-        writer, sequence: Those of the answer's exposure.
-        at_ms: When it came, milliseconds since 1970 UTC.
-        answered_at_ms, rule_id, assigned, answered: What the prediction id says of the answer:
-            when, by which rule, the assigned version, the label.
-        label: What the image shows, says the user.
+        writer, sequence: Those of the exposure.
+        at_ms: When it arrived, milliseconds since 1970 UTC.
+        answered_at_ms, rule_id, assigned, answered: Time, rule, assigned version and label of the
+            prediction, from the prediction id.
+        label: The true label, as the user reports it.
         rating: 1 to 5.
     """
 

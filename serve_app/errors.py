@@ -1,42 +1,9 @@
-"""What can go wrong, and how HTTP says it.
+"""The errors of this package.
 
-    ServeAppError
-    ├── BadHome               the home directory cannot be used
-    ├── BadConfig             a rule or another part of a configuration is rejected
-    ├── NotRunning            no service answers
-    ├── StartBlocked              a start finds its ports or another start's processes
-    ├── StartFailed           the service did not get ready
-    ├── Rejected               the service rejected what a command asked
-    ├── DeployFailed          what was deployed did not come into force
-    └── Problem               an answer of the service: status and code
-        ├── BadHeader         400  a header says something impossible
-        ├── BadBody           400  not what the path takes
-        ├── Unauthorized      401  no token, or a wrong one
-        ├── PinRejected        403  the rule allows no pins
-        ├── NoSuchVersion     404  the registry has no such version
-        ├── NoSuchModel       404
-        ├── ForgedPrediction  404  a prediction id that was not given out here
-        ├── BodyTooSlow       408
-        ├── BodyTooLarge      413
-        ├── UnsupportedMedia  415
-        ├── UnusableImage        422  the bytes are no image that we read
-        ├── BadTensor         422  an inference request that does not fit the model
-        ├── BadFeedback       422  feedback that says nothing, or two things
-        ├── BadReview         422  what nobody was asked
-        ├── KeyMismatch       422  an idempotency key that came with another request
-        ├── RejectedConfig     422  a configuration that was sent is rejected
-        ├── BadPeriod         422  no time, or no region
-        ├── NoSuchRevision    404
-        ├── NoSuchImage     404  an image that is not kept, or not any more
-        ├── NothingToReport   404  no rule of the kind was in force
-        ├── UpdateInProgress  409  the data plane is being rebuilt
-        ├── AlreadyReviewed   409  somebody has said what the image shows
-        ├── KeyInUse          409  what an idempotency key names has not ended
-        ├── Busy              429  too many requests wait
-        ├── NotReady          503  no replica can answer
-        └── TooSlow           504  a pool did not answer in time
+A `Problem` becomes an HTTP response with a status and a code. The other errors are local: a command
+prints them and exits.
 
-Every text says what came, what was expected and what to do. All arguments go to
+Messages state what was received, what was expected and what to do. All arguments go to
 `Exception.__init__`, so that the errors survive pickling between processes.
 """
 
@@ -44,15 +11,15 @@ from __future__ import annotations
 
 
 class ServeAppError(Exception):
-    """Root of the errors of this package."""
+    """Base class of the errors of this package."""
 
 
 class BadHome(ServeAppError):
-    """The home directory cannot be created, or others may read it."""
+    """The home directory cannot be created, or other users can read it."""
 
 
 class BadConfig(ServeAppError, ValueError):
-    """A part of a configuration is rejected; `path` leads to it, such as `rule.stable`."""
+    """A configuration is rejected; `path` is the part at fault, such as `rule.stable`."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(path, message)
@@ -64,19 +31,19 @@ class BadConfig(ServeAppError, ValueError):
 
 
 class NotRunning(ServeAppError):
-    """No service answers."""
+    """The service cannot be reached."""
 
 
 class StartBlocked(ServeAppError):
-    """A port is taken, or what an earlier start left is still alive."""
+    """A port is in use, or processes of an earlier start are still running."""
 
 
 class StartFailed(ServeAppError):
-    """The service did not get ready."""
+    """The service did not become ready."""
 
 
 class Rejected(ServeAppError):
-    """The service rejected what a command asked; `status` is HTTP's."""
+    """The service rejected a command's request; `status` is the HTTP status."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(status, detail)
@@ -88,11 +55,14 @@ class Rejected(ServeAppError):
 
 
 class DeployFailed(ServeAppError):
-    """What was deployed did not come into force; the text says what did instead."""
+    """A deployed configuration did not come into force; the message says what is in force."""
 
 
 class Problem(ServeAppError):
-    """An answer that says what is wrong; `code` is stable, for programs."""
+    """The service failed unexpectedly. Base class of the HTTP errors; `code` is stable.
+
+    Fix: Report it with the line of the log that has its `request_id`.
+    """
 
     status = 500
     code = "internal"
@@ -100,49 +70,99 @@ class Problem(ServeAppError):
 
 
 class BadHeader(Problem):
-    status, code, title = 400, "bad_header", "A header is impossible"
+    """A request header has an invalid value.
+
+    Fix: Correct the header that the detail names.
+    """
+
+    status, code, title = 400, "bad_header", "Invalid header"
 
 
 class BadBody(Problem):
-    status, code, title = 400, "bad_body", "The body is not what this path takes"
+    """The request body does not have the format of the path.
+
+    Fix: Send the format that the detail names.
+    """
+
+    status, code, title = 400, "bad_body", "Invalid body"
 
 
 class Unauthorized(Problem):
-    status, code, title = 401, "unauthorized", "A token is needed"
+    """The token is missing or wrong.
+
+    Fix: Send `Authorization: Bearer TOKEN` with the token of the home directory, or sign in.
+    """
+
+    status, code, title = 401, "unauthorized", "A token is required"
 
 
 class PinRejected(Problem):
-    status, code, title = 403, "pin_rejected", "The rule allows no pins"
+    """The rule does not allow pins.
+
+    Fix: Remove `X-Model-Version`, or set `allow_pin: true` in the rule.
+    """
+
+    status, code, title = 403, "pin_rejected", "The rule does not allow pins"
 
 
 class NoSuchVersion(Problem):
+    """The registry does not have the version.
+
+    Fix: Name a version of `GET /v1/models`.
+    """
+
     status, code, title = 404, "unknown_version", "No such version"
 
 
 class NoSuchModel(Problem):
+    """The service does not have the model.
+
+    Fix: Use the model `animals`.
+    """
+
     status, code, title = 404, "unknown_model", "No such model"
 
 
-class ForgedPrediction(Problem):
+class InvalidPredictionId(Problem):
+    """The prediction id was not created by this service.
+
+    Fix: Send the `prediction_id` of a response, unchanged.
+    """
+
     status, code, title = 404, "unknown_prediction", "No such prediction"
 
 
 class BodyTooSlow(Problem):
+    """The request body did not arrive in time.
+
+    Fix: Send the body faster, or send a smaller image.
+    """
+
     status, code, title = 408, "body_too_slow", "The body took too long"
 
 
 class BodyTooLarge(Problem):
+    """The request body exceeds the limit of the path.
+
+    Fix: Send a smaller image.
+    """
+
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
 class UnsupportedMedia(Problem):
-    status, code, title = 415, "unsupported_media", "Not a type that is read"
+    """The media type of the request body is not supported.
+
+    Fix: Set `Content-Type` to a type that the detail names.
+    """
+
+    status, code, title = 415, "unsupported_media", "Unsupported media type"
 
 
 class UnusableImage(Problem):
-    """`code` is that of the `models.errors.BadImage` behind it."""
+    """An image cannot be read; `code` is that of the underlying `models.errors.BadImage`."""
 
-    status, title = 422, "Not an image that is read"
+    status, title = 422, "Unusable image"
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -154,60 +174,135 @@ class UnusableImage(Problem):
 
 
 class BadTensor(Problem):
-    status, code, title = 422, "bad_tensor", "The request does not fit the model"
+    """An inference request does not match the model's inputs.
+
+    Fix: Send the tensors of `GET /v2/models/animals`.
+    """
+
+    status, code, title = 422, "bad_tensor", "The request does not match the model"
 
 
 class BadFeedback(Problem):
-    status, code, title = 422, "bad_feedback", "The feedback cannot be taken"
+    """Feedback is empty or contradictory.
+
+    Fix: Send at least one of `label`, `correct`, `rating` and `complaint`, without contradiction.
+    """
+
+    status, code, title = 422, "bad_feedback", "Invalid feedback"
 
 
 class BadReview(Problem):
-    status, code, title = 422, "bad_review", "No answer to what was asked"
+    """A review is not one of the possible answers.
+
+    Fix: Send one of the answers that the image lists.
+    """
+
+    status, code, title = 422, "bad_review", "Invalid review"
 
 
 class BadPeriod(Problem):
-    status, code, title = 422, "bad_period", "No such time or region"
+    """A report's period or region is invalid.
+
+    Fix: Send `since` as a number and `m`, `h` or `d`, and a country or group of countries.
+    """
+
+    status, code, title = 422, "bad_period", "Invalid period or region"
 
 
 class NothingToReport(Problem):
-    status, code, title = 404, "nothing_to_report", "There is nothing to report"
+    """No rule of the report's kind was in force in the period.
+
+    Fix: Choose an earlier `since`, or another report.
+    """
+
+    status, code, title = 404, "nothing_to_report", "Nothing to report"
 
 
 class NoSuchRevision(Problem):
+    """The revision does not exist.
+
+    Fix: Name a revision of `serve-app revision list`.
+    """
+
     status, code, title = 404, "unknown_revision", "No such revision"
 
 
 class NoSuchImage(Problem):
+    """The image was never kept, or has been deleted.
+
+    Fix: Read the list of images again.
+    """
+
     status, code, title = 404, "unknown_image", "No such image"
 
 
 class AlreadyReviewed(Problem):
-    status, code, title = 409, "already_reviewed", "The image was reviewed"
+    """The image has a review.
+
+    Fix: Nothing: the first review stays.
+    """
+
+    status, code, title = 409, "already_reviewed", "The image has been reviewed"
 
 
 class UpdateInProgress(Problem):
-    status, code, title = 409, "update_in_progress", "Another update is under way"
+    """The data plane is being recreated.
+
+    Fix: Wait until `serve-app status` says that the recreation is done.
+    """
+
+    status, code, title = 409, "update_in_progress", "Another update is in progress"
 
 
 class KeyInUse(Problem):
-    status, code, title = 409, "idempotency_in_progress", "The first request has not ended"
+    """The first request with the idempotency key has not finished.
+
+    Fix: Repeat the request after a second.
+    """
+
+    status, code, title = 409, "idempotency_in_progress", "The first request has not finished"
 
 
 class KeyMismatch(Problem):
-    status, code, title = 422, "idempotency_mismatch", "The key names another request"
+    """The idempotency key was used for a different request.
+
+    Fix: Use a new key for a new request.
+    """
+
+    status, code, title = 422, "idempotency_mismatch", "The key belongs to another request"
 
 
 class RejectedConfig(Problem):
+    """A configuration that a client sent is rejected.
+
+    Fix: Correct the key that the detail names; the running configuration stays in force.
+    """
+
     status, code, title = 422, "rejected_config", "The configuration is rejected"
 
 
 class Busy(Problem):
-    status, code, title = 429, "busy", "Too many requests wait"
+    """Too many requests are in progress or queued.
+
+    Fix: Repeat the request after `Retry-After` seconds; raise `max_replicas` if it persists.
+    """
+
+    status, code, title = 429, "busy", "Too many requests"
 
 
 class NotReady(Problem):
-    status, code, title = 503, "not_ready", "No replica can answer"
+    """No replica can serve the request.
+
+    Fix: Repeat the request; `serve-app status` says what is missing.
+    """
+
+    status, code, title = 503, "not_ready", "Not ready"
 
 
 class TooSlow(Problem):
-    status, code, title = 504, "too_slow", "No answer in time"
+    """A pool did not respond in time.
+
+    Fix: Repeat the request; raise `max_replicas` if it persists.
+    """
+
+    status, code, title = 504, "too_slow", "Timeout"

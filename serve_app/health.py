@@ -1,4 +1,4 @@
-"""Whether a service is well, from what it says of itself."""
+"""Derives the troubles of a service from its status and its rule."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from typing import Any
 
 
 def troubles(status: dict[str, Any], rule: dict[str, Any] | None) -> list[str]:
-    """Everything that is not as it should be, a sentence each.
+    """All troubles of the service, one sentence each.
 
     Args:
-        status: What `GET /control/status` answers.
-        rule: What `GET /v1/rule` answers; None if it does not.
+        status: The response of `GET /control/status`.
+        rule: The response of `GET /v1/rule`; None if there is none.
     """
     found = []
     for name, application in status["applications"].items():
         if application["status"] != "RUNNING":
-            found.append(_sentence(f"application {name}", application))
-        for deployment, facts in application["deployments"].items():
-            if facts["status"] not in ("HEALTHY", "UPSCALING", "DOWNSCALING"):
-                found.append(_sentence(f"deployment {deployment}", facts))
+            found.append(_describe_trouble(f"application {name}", application))
+        for deployment, details in application["deployments"].items():
+            if details["status"] not in ("HEALTHY", "UPSCALING", "DOWNSCALING"):
+                found.append(_describe_trouble(f"deployment {deployment}", details))
     return found + (rejections(rule) if rule else [])
 
 
 def rejections(rule: dict[str, Any]) -> list[str]:
-    """What the ingress and the pools rejected, a sentence each.
+    """The configurations that the ingress and the pools rejected, one sentence each.
 
     Args:
-        rule: What `GET /v1/rule` answers.
+        rule: The response of `GET /v1/rule`.
     """
     found = []
     if rule["rejected"]:
@@ -34,15 +34,15 @@ def rejections(rule: dict[str, Any]) -> list[str]:
             f"a rule was rejected: {rule['rejected']['path']} {rule['rejected']['message']}"
         )
     for pool in rule["pools"]:
-        rejected = {
+        texts = {
             f"{rejection['path']} {rejection['message']}"
             for replica in pool["replicas"]
             if (rejection := replica["rejected"])
         }
-        found += [f"{pool['pool']} rejected its configuration: {text}" for text in sorted(rejected)]
+        found += [f"{pool['pool']} rejected its configuration: {text}" for text in sorted(texts)]
     return found
 
 
-def _sentence(what: str, facts: dict[str, Any]) -> str:
-    last = facts["message"].strip().splitlines()[-1:]
-    return f"{what} is {facts['status']}" + (f": {last[0]}" if last else "")
+def _describe_trouble(name: str, details: dict[str, Any]) -> str:
+    last_line = details["message"].strip().splitlines()[-1:]
+    return f"{name} is {details['status']}" + (f": {last_line[0]}" if last_line else "")

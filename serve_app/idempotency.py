@@ -1,4 +1,4 @@
-"""What is asked for twice under one key is done once."""
+"""Idempotency keys: a change that is requested again under its key is made once."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from serve_app.store.idempotency import Claim
 Change = Callable[[], Coroutine[Any, Any, int]]
 
 
-class Keys(Protocol):
-    """What the store knows of keys; see `serve_app.store.store.Store`."""
+class KeyStore(Protocol):
+    """The store of idempotency keys; see `serve_app.store.store.Store`."""
 
-    def claim_key(self, key: str, request: str, at_ms: int) -> Claim | None: ...
+    def claim_key(self, key: str, request_digest: str, at_ms: int) -> Claim | None: ...
     def settle_key(self, key: str, revision: int) -> None: ...
     def release_key(self, key: str) -> None: ...
 
 
-class Once:
-    """Makes a change once for each key.
+class IdempotentChanges:
+    """Makes one change per key.
 
-    A change goes on when nobody waits for it any more: who asks again hears what came of it. One
-    that failed is forgotten, and may be tried again under its key.
+    A change continues when its caller is cancelled; a later request with the key gets its result.
+    The key of a failed change is released, so that the change can be retried under it.
     """
 
-    def __init__(self, keys: Keys, in_writer: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, keys: KeyStore, in_writer: Callable[..., Awaitable[Any]]) -> None:
         """
         Args:
-            in_writer: Calls a method of the store in its thread.
+            in_writer: Calls a method of the store in the store's thread.
         """
         self._keys = keys
         self._in_writer = in_writer
-        self._under_way: set[str] = set()
+        self._active_keys: set[str] = set()
         self._tasks: set[asyncio.Task[int]] = set()
 
-    async def make(self, key: str, asked: Any, change: Change) -> int:
-        """The revision that a change makes, or made when it was first asked for.
+    async def make(self, key: str, request: Any, change: Change) -> int:
+        """Make a change; the revision of the change, or of the earlier one under the same key.
 
         Args:
-            asked: What the change is, as JSON can say it.
+            request: Identifies the change; JSON-serializable.
 
         Raises:
-            KeyMismatch: The key came with another change within the last day.
-            KeyInUse: The change that it came with has not ended.
+            KeyMismatch: The key was used for another change within 24 hours.
+            KeyInUse: The change under the key has not finished.
         """
-        request = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        task = asyncio.create_task(self._make(key, request, change))
+        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        task = asyncio.create_task(self._make(key, digest, change))
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._finish)
         return await asyncio.shield(task)
 
-    async def _make(self, key: str, request: str, change: Change) -> int:
-        claim = await self._in_writer(self._keys.claim_key, key, request, now_ms())
+    async def _make(self, key: str, digest: str, change: Change) -> int:
+        claim = await self._in_writer(self._keys.claim_key, key, digest, now_ms())
         if claim is not None:
-            return self._told(key, request, claim)
-        self._under_way.add(key)
+            return self._claimed_revision(key, digest, claim)
+        self._active_keys.add(key)
         try:
             try:
                 revision = await change()
@@ -69,29 +69,28 @@ class Once:
                 raise
             await self._in_writer(self._keys.settle_key, key, revision)
         finally:
-            self._under_way.discard(key)
+            self._active_keys.discard(key)
         return revision
 
-    def _told(self, key: str, request: str, claim: Claim) -> int:
-        if claim.request != request:
+    def _claimed_revision(self, key: str, digest: str, claim: Claim) -> int:
+        if claim.request_digest != digest:
             raise KeyMismatch(
-                f"the Idempotency-Key {key} came with another request in the last 24 hours:"
-                " each request needs a key of its own"
+                f"the Idempotency-Key {key} was used for another request in the last 24 hours:"
+                " use a new key for each request"
             )
         if claim.revision is not None:
             return claim.revision
-        if key in self._under_way:
+        if key in self._active_keys:
             raise KeyInUse(
-                f"the first request with the Idempotency-Key {key} is under way:"
-                " ask again in a second"
+                f"the first request with the Idempotency-Key {key} is in progress:"
+                " try again in a second"
             )
         raise KeyInUse(
-            f"the first request with the Idempotency-Key {key} was interrupted: see whether what"
-            " it asked for is there (GET /control/revisions, or the review); if not, use another"
-            " key"
+            f"the first request with the Idempotency-Key {key} was interrupted: check whether its"
+            " change was made (GET /control/revisions, or the review); if not, use another key"
         )
 
-    def _ended(self, task: asyncio.Task[int]) -> None:
+    def _finish(self, task: asyncio.Task[int]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waited has it; asyncio would complain if nobody did
+            task.exception()  # marks it as retrieved: asyncio logs it otherwise

@@ -1,4 +1,4 @@
-"""Countries, as the team's gateway names them, and the regions of the world they lie in."""
+"""Countries by ISO 3166-1 code, and groups of countries."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from types import MappingProxyType
 
 import pycountry
 
-# The finest groups of the UN's standard M49, https://unstats.un.org/unsd/methodology/m49/; the
-# number is M49's code. Every country of ISO 3166-1 is in exactly one, but for Antarctica (AQ),
-# which is in none. M49 has no entry for Taiwan (TW): we put it into eastern-asia. Kosovo has no
-# code in ISO 3166-1.
-_FINEST = {
+# The smallest groups of the UN standard M49, https://unstats.un.org/unsd/methodology/m49/, with
+# their M49 codes. Each country of ISO 3166-1 is in exactly one, except Antarctica (AQ), which is in
+# none. M49 has no entry for Taiwan (TW); here it is in eastern-asia. Kosovo has no ISO 3166-1 code.
+_SMALLEST_GROUPS = {
     # Africa
     "northern-africa": "DZ EG EH LY MA SD TN",  # 015
     "eastern-africa": "BI DJ ER ET IO KE KM MG MU MW MZ RE RW SC SO SS TF TZ UG YT ZM ZW",  # 014
@@ -44,8 +43,8 @@ _FINEST = {
     "polynesia": "AS CK NU PF PN TK TO TV WF WS",  # 061
 }
 
-# What the larger groups consist of, smaller ones first.
-_UNIONS = {
+# The larger groups and their parts; a group comes after its parts.
+_LARGER_GROUPS = {
     "sub-saharan-africa": (  # 202
         "eastern-africa", "middle-africa", "southern-africa", "western-africa",
     ),
@@ -59,24 +58,24 @@ _UNIONS = {
         "eastern-europe", "northern-europe", "southern-europe", "western-europe",
     ),
     "oceania": ("australia-new-zealand", "melanesia", "micronesia", "polynesia"),  # 009
-    "australia-pacific": ("oceania",),  # another name, ours
+    "australia-pacific": ("oceania",),  # not in M49: a synonym
 }  # fmt: skip
 
 
 def _groups() -> dict[str, frozenset[str]]:
-    groups = {name: frozenset(codes.split()) for name, codes in _FINEST.items()}
-    for name, parts in _UNIONS.items():
+    groups = {name: frozenset(codes.split()) for name, codes in _SMALLEST_GROUPS.items()}
+    for name, parts in _LARGER_GROUPS.items():
         groups[name] = frozenset().union(*(groups[part] for part in parts))
     return groups
 
 
 GROUPS: Mapping[str, frozenset[str]] = MappingProxyType(_groups())
-"""Name of a group -> its countries, ISO 3166-1 alpha-2."""
+"""Name of a group to its countries, ISO 3166-1 alpha-2."""
 
 
 @lru_cache(maxsize=1024)
 def country(code: str) -> str | None:
-    """ISO 3166-1 alpha-2 in upper case; None for what is no country's code."""
+    """The ISO 3166-1 alpha-2 code in upper case; None if it is not the code of a country."""
     if len(code) >= 8 or not code.isascii():  # "ß" in upper case is "SS", South Sudan
         return None
     found = pycountry.countries.get(alpha_2=code.strip().upper())
@@ -84,9 +83,9 @@ def country(code: str) -> str | None:
 
 
 def members(name: str) -> frozenset[str] | None:
-    """The countries of a group, or the one of a country's code; None if it is neither.
+    """The countries of a group, or of a country code the country alone; None for other names.
 
-    Case does not matter, and `_` or a space is as good as `-`.
+    Case is ignored, and `_` and spaces count as `-`.
     """
     group = GROUPS.get(name.strip().lower().replace("_", "-").replace(" ", "-"))
     if group is not None:

@@ -1,4 +1,4 @@
-"""Blind review: the image comes first, and what the versions said of it afterwards."""
+"""Blind review: a reviewer sees the predictions for an image only after the review."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OTHER, CANNOT_TELL = "other", "cannot_tell"
 
 
 class ReviewService:
-    """Shows images over connections of its own; safe in threads.
+    """Reads kept images and reviews, over its own database connections. Thread-safe.
 
     Every method raises `StoreError` if the database fails.
     """
@@ -23,33 +23,37 @@ class ReviewService:
         self._store = read_store(database_url)
         self._cipher = image_cipher
 
-    def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
-        """Images that wait for a review, in a random order that stays; or the reviewed ones,
-        the newest review first."""
+    def list_images(self, limit: int, reviewed: bool) -> dict[str, Any]:
+        """The images without a review, in a fixed random order; or the reviewed images, newest
+        review first."""
         at_ms = now_ms()
-        found = self._store.reviewed(limit) if reviewed else self._store.to_review(at_ms, limit)
+        images = (
+            self._store.reviewed_images(limit)
+            if reviewed
+            else self._store.unreviewed_images(at_ms, limit)
+        )
         return {
-            "waiting": self._store.waiting_for_review(at_ms),
-            "disagreements": [_content(image) for image in found],
+            "waiting": self._store.count_unreviewed_images(at_ms),
+            "images": [_to_json(image) for image in images],
         }
 
-    def disagreement(self, image_id: str) -> dict[str, Any]:
-        """What may be told of one.
+    def find_image(self, image_id: str) -> dict[str, Any]:
+        """One image as JSON; its predictions only if it has a review.
 
         Raises:
-            NoSuchImage: It is not kept, or not any more.
+            NoSuchImage: It was never kept, or has been deleted.
         """
-        return _content(_find(self._store, image_id, now_ms()))
+        return _to_json(_find_stored_image(self._store, image_id, now_ms()))
 
-    def image(self, image_id: str) -> bytes:
-        """A JPEG.
+    def image_content(self, image_id: str) -> bytes:
+        """The image as a JPEG.
 
         Raises:
-            NoSuchImage: See `disagreement`; or it is encrypted with a key that is gone.
+            NoSuchImage: See `find_image`; or it was encrypted with another key.
         """
         encrypted = self._store.encrypted_image(image_id, now_ms())
         if encrypted is None:
-            raise _gone(image_id)
+            raise _no_such_image(image_id)
         return self._cipher.decrypt(encrypted)
 
     def close(self) -> None:
@@ -57,60 +61,62 @@ class ReviewService:
         self._store.close()
 
 
-def answers(image: StoredImage) -> list[str]:
-    """What may be said of an image."""
+def possible_answers(image: StoredImage) -> list[str]:
+    """The possible answers for an image."""
     return list(dict.fromkeys((*image.labels, OTHER, CANNOT_TELL)))
 
 
-def review(store: Store, image_id: str, answer: str, actor: str, reason: str, at_ms: int) -> int:
-    """Keep what somebody says of an image; the review's number.
+def add_review(
+    store: Store, image_id: str, answer: str, actor: str, reason: str, at_ms: int
+) -> int:
+    """Store a review of an image; the number of the review.
 
-    To be called by the store's only writer.
+    To be called in the store's only writer.
 
     Raises:
-        NoSuchImage: It is not kept, or not any more.
-        BadReview: It is none of `answers`.
-        AlreadyReviewed: Somebody was first.
+        NoSuchImage: It was never kept, or has been deleted.
+        BadReview: The answer is not one of `possible_answers`.
+        AlreadyReviewed: The image has a review.
     """
-    image = _find(store, image_id, at_ms)
-    if answer not in answers(image):
+    image = _find_stored_image(store, image_id, at_ms)
+    if answer not in possible_answers(image):
         raise BadReview(
-            f"the answer is '{answer[:50]}': expected one of {', '.join(answers(image))}"
+            f"the answer is '{answer[:50]}': expected one of {', '.join(possible_answers(image))}"
         )
     if image.review:
         raise AlreadyReviewed(
-            f"{image.review.actor} has said '{image.review.answer}' of the image"
-            f" {image_id}: the first answer stays, for no later one is blind"
+            f"{image.review.actor} has reviewed the image {image_id} as '{image.review.answer}':"
+            " the first review stays, because a later one is not blind"
         )
     return store.add_review(image.digest, answer, actor, reason, at_ms)
 
 
-def _find(store: Store, image_id: str, at_ms: int) -> StoredImage:
+def _find_stored_image(store: Store, image_id: str, at_ms: int) -> StoredImage:
     image = store.kept_image(image_id, at_ms)
     if image is None:
-        raise _gone(image_id)
+        raise _no_such_image(image_id)
     return image
 
 
-def _gone(image_id: str) -> NoSuchImage:
+def _no_such_image(image_id: str) -> NoSuchImage:
     return NoSuchImage(
-        f"the image {image_id} is not kept, or not any more:"
-        " GET /control/disagreements lists those that are"
+        f"the image {image_id} is not kept, or has been deleted:"
+        " GET /control/reviews lists the kept images"
     )
 
 
-def _content(image: StoredImage) -> dict[str, Any]:
-    """As JSON; what could help to guess what the versions said comes with the review."""
-    asked = {
+def _to_json(image: StoredImage) -> dict[str, Any]:
+    """An image as JSON; the fields that hint at the predictions only if it has a review."""
+    content = {
         "id": image.id,
         "at_ms": image.at_ms,
         "expires_at_ms": image.expires_at_ms,
-        "answers": answers(image),
+        "answers": possible_answers(image),
         "reviewed": image.review is not None,
     }
     if image.review is None:
-        return asked
-    return asked | {
+        return content
+    return content | {
         "region": image.region,
         "kind": "agreement" if image.is_agreement else "disagreement",
         "probability": image.probability,

@@ -1,4 +1,4 @@
-"""What asyncio does not tell by itself."""
+"""Helpers for asyncio tasks."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import Any
 
 
 def was_cancelled() -> bool:
-    """Whether the present task was cancelled.
+    """Whether the current task was cancelled.
 
-    A CancelledError alone does not say so: a remote call raises one too when the other side
-    cancels it, as Serve does when a replica goes away.
+    A CancelledError does not imply it: a remote call also raises one when the other side cancels
+    the call, as Serve does when a replica stops.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 @contextlib.contextmanager
-def watched_when_late(
-    after_s: float, watch: Callable[[], Coroutine[Any, Any, None]]
+def background_task_after(
+    delay_s: float, work: Callable[[], Coroutine[Any, Any, None]]
 ) -> Iterator[None]:
-    """Run `watch` in a task of its own once the block has taken `after_s`, until it is left.
+    """Run `work` in a task after `delay_s`, until the block ends.
 
-    A block that takes less costs no task, only a timer.
+    A shorter block starts no task, only a timer.
     """
     loop = asyncio.get_running_loop()
-    watching: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] | None = None
 
     def start() -> None:
-        nonlocal watching
-        watching = loop.create_task(watch())
+        nonlocal task
+        task = loop.create_task(work())
 
-    timer = loop.call_later(after_s, start)
+    timer = loop.call_later(delay_s, start)
     try:
         yield
     finally:
         timer.cancel()
-        if watching is not None:
-            watching.cancel()
+        if task is not None:
+            task.cancel()

@@ -1,21 +1,23 @@
-"""What is known of a request once it is answered: a line of the log, a step of the metrics."""
+"""The trace of one request: the source of its log line and its metrics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from typing import Any
 
-CLIENT_GONE = "client_gone"  # the error of a request whose client hung up
+CLIENT_GONE = "client_gone"  # the error of a request whose client disconnected
 
 
 @dataclass(slots=True)
 class Trace:
-    """One request's line in the log; filled in while it is answered.
+    """The fields of one request's log line, set while the request is served.
 
     Attributes:
-        route: The path's template, such as `/v1/models/{version}`; empty if there is none.
-        error: The code of the problem that it was answered with.
-        images: How many it held.
+        route: The template of the path, such as `/v1/models/{version}`; empty if none matches.
+        latency_ms: From the request's arrival to the response.
+        error: The code of the `Problem`, or of the candidate's failure if stable was the fallback.
+        images: The number of images in the request.
+        model_ms: The network's time for the batch.
     """
 
     request_id: str
@@ -36,7 +38,7 @@ class Trace:
     model_ms: float | None = None
 
     def fields(self) -> dict[str, Any]:
-        """All attributes by name: `dataclasses.asdict` for a tenth of its cost, without copies."""
+        """All attributes by name; ten times faster than `dataclasses.asdict`, which copies."""
         return {name: getattr(self, name) for name in _NAMES}
 
 

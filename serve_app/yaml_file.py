@@ -1,4 +1,4 @@
-"""The YAML files that people write."""
+"""Reads YAML files written by people."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from serve_app.errors import BadConfig
 STDIN = Path("-")
 
 
-def name_of(path: Path) -> str:
-    """What messages call a file."""
+def display_name(path: Path) -> str:
+    """The name of a file in messages."""
     return "standard input" if path == STDIN else str(path)
 
 
@@ -23,12 +23,12 @@ def read_mapping(path: Path, expected: str = "keys and values") -> dict[str, Any
     """The mapping of a YAML file, or of standard input, which is `-`.
 
     Args:
-        expected: What the mapping should be, for the message.
+        expected: What the mapping should hold, for the error message.
 
     Raises:
-        BadConfig: It cannot be read, is no YAML mapping, or holds what JSON cannot say.
+        BadConfig: The file cannot be read, is not a YAML mapping, or has values that JSON lacks.
     """
-    name = name_of(path)
+    name = display_name(path)
     try:
         content = yaml.safe_load(
             sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def read_mapping(path: Path, expected: str = "keys and values") -> dict[str, Any
     except yaml.YAMLError as exc:
         raise BadConfig(name, f"is not YAML: {' '.join(str(exc).split())}") from exc
     except (TypeError, ValueError) as exc:
-        raise BadConfig(name, f"holds what JSON cannot say, such as a date: {exc}") from exc
+        raise BadConfig(name, f"has a value that JSON lacks, such as a date: {exc}") from exc
     if not isinstance(content, dict):
-        raise BadConfig(name, f"holds no mapping: expected {expected}")
+        raise BadConfig(name, f"is not a mapping: expected {expected}")
     return content

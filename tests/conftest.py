@@ -1,4 +1,4 @@
-"""What tests of several kinds share."""
+"""Fixtures for several kinds of tests."""
 
 from __future__ import annotations
 

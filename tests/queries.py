@@ -1,4 +1,4 @@
-"""What the files of `deploy_configs/monitoring` ask of Prometheus."""
+"""The Prometheus queries in `deploy_configs/monitoring`."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ FOLDER = Path(__file__).parents[1] / "deploy_configs" / "monitoring"
 ALERTS = FOLDER / "alerts.yml"
 
 
-def board() -> dict[str, Any]:
-    """The Grafana board."""
+def dashboard() -> dict[str, Any]:
+    """The Grafana dashboard."""
     content: dict[str, Any] = json.loads((FOLDER / "grafana.json").read_text())
     return content
 
 
 def panels() -> list[dict[str, Any]]:
-    """Those of the board that show something."""
-    return [panel for panel in board()["panels"] if panel["type"] != "row"]
+    """The dashboard's panels, without rows (headings)."""
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
-def of_board(interval: str = "1m") -> Iterator[tuple[str, str]]:
-    """A panel's title and one query of it, Grafana's variable filled in."""
+def panel_queries(interval: str = "1m") -> Iterator[tuple[str, str]]:
+    """(title of the panel, query) of each query, with Grafana's rate interval filled in."""
     for panel in panels():
         for target in panel["targets"]:
             yield panel["title"], target["expr"].replace("$__rate_interval", interval)
 
 
-def of_annotations() -> Iterator[tuple[str, str]]:
-    """The board's annotations: a name and its query."""
-    for annotation in board()["annotations"]["list"]:
+def annotation_queries() -> Iterator[tuple[str, str]]:
+    """(name, query) of each annotation of the dashboard."""
+    for annotation in dashboard()["annotations"]["list"]:
         yield annotation["name"], annotation["expr"]
 
 

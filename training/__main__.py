@@ -1,4 +1,4 @@
-"""`python -m training`; see `training.cli`."""
+"""Entry point of `python -m training`; see `training.cli`."""
 
 import sys
 

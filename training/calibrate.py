@@ -1,7 +1,7 @@
 """Bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar, ICML 2020).
 
-A temperature corrects how sure a network is (Guo et al., ICML 2017), a bias a label how often it
-gives that label: training on few koalas and mixed images leaves it shy of saying koala.
+The temperature corrects the confidence (Guo et al., ICML 2017), the bias of a label how often it is
+predicted: after training on few koalas and mixed images, koala is predicted too rarely.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ BIASES = (-3.0, 3.0)
 
 
 def calibrate(logits: Floats, targets: NDArray[np.int64]) -> tuple[float, tuple[float, ...]]:
-    """The temperature and the biases under which the targets are likeliest.
+    """Fit temperature and biases by maximum likelihood.
 
     Args:
-        logits: [n, classes], of images that were not trained on.
-        targets: [n], index of the true class.
+        logits: [n, classes], of images that were not used for training.
+        targets: [n] indices of the true classes.
 
     Returns:
-        The divisor of the logits, within `TEMPERATURES`, above 1 where the network was too sure;
-        and what is then added a class, their mean 0; all to four digits.
+        The temperature, within `TEMPERATURES`, above 1 if the network was overconfident; and one
+        bias per class, with mean 0. All are rounded to four digits.
     """
     classes = logits.shape[1]
 
-    def surprise(parameters: NDArray[np.float64]) -> float:
-        likelihood = softmax(logits, exp(parameters[0]), _centred(parameters[1:]))
-        return float(-np.log(likelihood[np.arange(len(targets)), targets].clip(1e-12)).mean())
+    def negative_log_likelihood(parameters: NDArray[np.float64]) -> float:
+        probabilities = softmax(logits, exp(parameters[0]), _centre(parameters[1:]))
+        return float(-np.log(probabilities[np.arange(len(targets)), targets].clip(1e-12)).mean())
 
     bounds = [(log(TEMPERATURES[0]), log(TEMPERATURES[1])), *([BIASES] * classes)]
-    found = minimize(surprise, np.zeros(1 + classes), method="L-BFGS-B", bounds=bounds).x
-    return round(exp(found[0]), 4), tuple(round(float(b), 4) for b in _centred(found[1:]))
+    found = minimize(
+        negative_log_likelihood, np.zeros(1 + classes), method="L-BFGS-B", bounds=bounds
+    ).x
+    return round(exp(found[0]), 4), tuple(round(float(b), 4) for b in _centre(found[1:]))
 
 
-def _centred(biases: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centre(biases: NDArray[np.float64]) -> NDArray[np.float64]:
     return biases - np.mean(biases)

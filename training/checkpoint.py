@@ -1,4 +1,4 @@
-"""A run's state between two epochs, in one safetensors file: no pickle is written or read."""
+"""Checkpoint: the state of a run after an epoch, in one safetensors file without pickle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.errors import TrainingError
 from training.origin import Origin
 
 FILE = "checkpoint.safetensors"
-OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # AdamW's, for every parameter
+OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # of AdamW, for each parameter
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class EpochRecord:
     """One line of the learning curves.
 
     Attributes:
-        epoch: Counted from 1.
-        side: Of the training images, px.
-        loss: Mean training loss, nats, of the augmented and mixed batches.
-        accuracy: Of the averaged weights, on the validation images by domain.
-        seconds: Wall clock.
+        epoch: Number, counted from 1.
+        side: Side of the training images, px.
+        loss: Mean training loss on augmented batches, nats.
+        accuracy: Accuracy of the averaged weights by validation domain, 0 .. 1.
+        seconds: Wall-clock time, s.
     """
 
     epoch: int
@@ -41,7 +41,7 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """What a checkpoint tells of a run besides its tensors."""
+    """Content of a checkpoint except its tensors."""
 
     config: Config
     origin: Origin
@@ -51,13 +51,13 @@ class Run:
 def save(
     folder: Path,
     config: Config,
-    source: Origin,
+    origin: Origin,
     history: list[EpochRecord],
     network: nn.Module,
     average: AveragedModel,
     optimizer: AdamW,
 ) -> None:
-    """Write the state after `len(history)` epochs; a half-written file never takes its place."""
+    """Write the state after `len(history)` epochs, atomically."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
     tensors |= {
@@ -67,7 +67,7 @@ def save(
     }
     metadata = {
         "config": config.model_dump_json(),
-        "origin": source.model_dump_json(),
+        "origin": origin.model_dump_json(),
         "history": json.dumps([asdict(record) for record in history]),
     }
     unfinished = folder / f"{FILE}.unfinished"
@@ -78,46 +78,46 @@ def save(
 def restore(
     folder: Path,
     config: Config,
-    source: Origin,
+    origin: Origin,
     network: nn.Module,
     average: AveragedModel,
     optimizer: AdamW,
 ) -> list[EpochRecord]:
-    """Put the saved state back in place.
+    """Load the checkpoint in `folder` into the network, the average and the optimizer.
 
     Returns:
-        The records of the epochs that are done; none where there is no checkpoint.
+        The records of the finished epochs; empty without a checkpoint.
 
     Raises:
-        TrainingError: The file is damaged, or belongs to another run.
+        TrainingError: The file is damaged or belongs to another run.
     """
     path = folder / FILE
     if not path.exists():
         return []
     run, tensors = _read(path)
-    for what, saved, wanted in (
+    for name, saved, expected in (
         ("configuration", run.config, config),
-        ("photographs", run.origin.photographs_digest, source.photographs_digest),
-        ("parent", run.origin.parent, source.parent),
+        ("photographs", run.origin.photographs_digest, origin.photographs_digest),
+        ("parent", run.origin.parent, origin.parent),
     ):
-        if saved != wanted:
+        if saved != expected:
             raise TrainingError(
-                f"{path} belongs to a run with another {what}: remove it to start anew,"
-                " or name another folder with --runs"
+                f"{path} belongs to a run with another {name}: remove it to start again,"
+                " or choose another folder with --runs"
             )
-    network.load_state_dict(_part(tensors, "network."))
-    average.load_state_dict(_part(tensors, "average."))
-    moments = {key: _part(tensors, f"optimizer.{key}.") for key in OPTIMIZER_STATE}
+    network.load_state_dict(_select(tensors, "network."))
+    average.load_state_dict(_select(tensors, "average."))
+    moments = {key: _select(tensors, f"optimizer.{key}.") for key in OPTIMIZER_STATE}
     for name, parameter in network.named_parameters():
         optimizer.state[parameter] = {key: values[name] for key, values in moments.items()}
     return run.history
 
 
-def finished(folder: Path) -> tuple[Run, dict[str, Tensor]]:
-    """A run that has ended, and its averaged weights.
+def load_finished(folder: Path) -> tuple[Run, dict[str, Tensor]]:
+    """Load a finished run and its averaged weights.
 
     Raises:
-        TrainingError: There is no checkpoint, it is damaged, or the run has not ended.
+        TrainingError: The checkpoint is missing or damaged, or the run is not finished.
     """
     path = folder / FILE
     if not path.exists():
@@ -126,9 +126,9 @@ def finished(folder: Path) -> tuple[Run, dict[str, Tensor]]:
     if len(run.history) < run.config.epochs:
         raise TrainingError(
             f"{path} holds {len(run.history)} of {run.config.epochs} epochs:"
-            " run `python -m training fit` again to go on"
+            " run `python -m training fit` again to resume"
         )
-    return run, _part(tensors, "average.module.")
+    return run, _select(tensors, "average.module.")
 
 
 def _read(path: Path) -> tuple[Run, dict[str, Tensor]]:
@@ -142,12 +142,12 @@ def _read(path: Path) -> tuple[Run, dict[str, Tensor]]:
             [EpochRecord(**record) for record in json.loads(metadata["history"])],
         )
     except (SafetensorError, OSError, ValueError, LookupError, TypeError) as exc:
-        why = " ".join(str(exc).split())
-        raise TrainingError(f"{path} is damaged ({why}): remove it to start anew") from exc
+        cause = " ".join(str(exc).split())
+        raise TrainingError(f"{path} is damaged ({cause}): remove it to start again") from exc
     return run, tensors
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()

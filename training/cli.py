@@ -1,4 +1,4 @@
-"""The commands of `python -m training`: train a version, publish it, draw images."""
+"""Train a version, publish it to the registry, make synthetic images."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
 
-ConfigFile = Annotated[Path, typer.Argument(help="One of training/configs/*.yaml.")]
+ConfigFile = Annotated[Path, typer.Argument(help="A file of training/configs.")]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Holds train/, val/ and test/, each with a folder per class."),
+    typer.Option(help="Folder with train/, val/ and test/, each with a folder per class."),
 ]
-Runs = Annotated[Path, typer.Option(help="Where runs keep their checkpoints.")]
-Registry = Annotated[Path, typer.Option(help="Where versions are read from and written to.")]
+Runs = Annotated[Path, typer.Option(help="Folder of the checkpoints.")]
+Registry = Annotated[Path, typer.Option(help="Registry to read the parent from and publish to.")]
 
-UNSAID = (
-    "Whose the training images are was not said."
-    " Ask who trained this version before you rely on it."
+NO_NOTICE = (
+    "Origin and licence of the training images are not stated."
+    " Ask the author of this version before you rely on it."
 )
 
 
@@ -42,9 +42,9 @@ def fit(
     data: Data = None,
     runs: Runs = Path("runs"),
     registry: Registry = registries.SHIPPED,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's choice.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's default.")] = 0,
 ) -> None:
-    """Train a version, or go on where an interrupted run left off."""
+    """Train a version, or resume an interrupted run."""
     config = load(config_file)
     if threads:
         torch.set_num_threads(threads)
@@ -63,7 +63,7 @@ def publish(
     runs: Runs = Path("runs"),
     registry: Registry = registries.SHIPPED,
     notice: Annotated[
-        Path | None, typer.Option(help="A text for the card: whose the images are.")
+        Path | None, typer.Option(help="Text file for the card: origin and licence of the images.")
     ] = None,
 ) -> None:
     """Calibrate, evaluate and export a finished run into the registry."""
@@ -71,28 +71,28 @@ def publish(
     command = f"python -m training fit training/configs/{config_file.name}"
     if config.photographs:
         command += " --data DIR"
-    said = " ".join(notice.read_text(errors="replace").split()) if notice else UNSAID
+    notice_text = " ".join(notice.read_text(errors="replace").split()) if notice else NO_NOTICE
     today = datetime.now(UTC).date().isoformat()
-    version = publish_run(runs / config.version, data, registry, command, said, today)
+    version = publish_run(runs / config.version, data, registry, command, notice_text, today)
     typer.echo(f"{version.folder}: {version.size_bytes / 2**20:.1f} MiB, {version.card.digest}")
     for metrics in version.card.metrics:
         typer.echo(f"  {metrics.data}: {metrics.accuracy:.4f} of {metrics.images}")
 
 
 @app.command()
-def draw(
-    target: Annotated[Path, typer.Argument(help="A folder per animal is made in it.")],
+def synthesize(
+    target: Annotated[Path, typer.Argument(help="Folder to write a folder per animal to.")],
     per_class: Annotated[int, typer.Option(min=1)] = 100,
     first_seed: Annotated[int, typer.Option(min=0)] = 0,
     size: Annotated[int, typer.Option(min=16, help="Side of the images, px.")] = 192,
 ) -> None:
-    """Draw cats, dogs and koalas."""
+    """Make synthetic images of cats, dogs and koalas."""
     count = write_folder(target, per_class, first_seed, size=size)
     typer.echo(f"{count} synthetic images in {target}")
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr and exit 1."""
+    """Run a command; print an expected error as one line on stderr and exit with 1."""
     try:
         app()
     except (ModelsError, TrainingError) as exc:

@@ -1,4 +1,4 @@
-"""Images for training: a folder per class of photographs, and synthetic images beside them."""
+"""Training images: photographs from a folder per class, and synthetic images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.errors import BadData, BadImage
-from models.preprocess import upright
+from models.preprocess import decode_upright
 from models.samples import class_folders, labelled_files, read_bytes
-from models.synthetic import draw
+from models.synthetic import synthesize
 from training.errors import TrainingError
 
-STORED_SIDE = 160  # px; each image is kept in memory at this side, whatever its shape
+STORED_SIDE = 160  # px; images of any shape are stored as squares of this side
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Images:
     """Decoded images of one source.
 
     Attributes:
-        pixels: uint8 [n, 3, STORED_SIDE, STORED_SIDE], whole images squeezed into squares.
-        aspects: float32 [n], width / height before the squeeze.
+        pixels: uint8 [n, 3, STORED_SIDE, STORED_SIDE], whole images resized to squares.
+        aspects: float32 [n], width / height before the resize.
         targets: int64 [n], index of the label.
     """
 
@@ -40,20 +40,24 @@ class Images:
 
 
 def reject_unknown_classes(folder: Path, known: Sequence[str]) -> None:
-    """Raises TrainingError where `folder` holds a class that nobody declared."""
+    """Check that all classes in `folder` are known.
+
+    Raises:
+        TrainingError: `folder` has an unknown class.
+    """
     for name in class_folders(folder):
         if name not in known:
             raise TrainingError(
                 f"unknown class '{name}' in {folder}; known are {', '.join(known)}: remove the"
-                " folder, or name it in `labels` or `ignored_labels` of the configuration"
+                " folder, or add it to `labels` or `ignored_labels` of the configuration"
             )
 
 
 def load_photographs(folder: Path, labels: Sequence[str]) -> Images:
-    """Decode every photograph of a folder per class.
+    """Decode all photographs of a folder per class.
 
     Raises:
-        BadData: A class is missing or empty, or a file is no image; the text names it.
+        BadData: A class is missing or empty, or a file is not an image; the text names it.
     """
     files = labelled_files(folder, labels)
     decoded = ((_read(path), labels.index(label)) for path, label in files)
@@ -61,17 +65,17 @@ def load_photographs(folder: Path, labels: Sequence[str]) -> Images:
 
 
 def load_synthetic(labels: Sequence[str], per_class: int, first_seed: int) -> Images:
-    """Draw `per_class` images a label, seeds `first_seed` and up."""
+    """Synthesize `per_class` images per label, with seeds from `first_seed`."""
     jobs = [(label, seed) for label in labels for seed in range(first_seed, first_seed + per_class)]
-    drawn = ((draw(label, seed, STORED_SIDE), labels.index(label)) for label, seed in jobs)
-    return _stack(drawn, len(jobs), "synthetic image")
+    images = ((synthesize(label, seed, STORED_SIDE), labels.index(label)) for label, seed in jobs)
+    return _stack(images, len(jobs), "synthesizing")
 
 
 def _read(path: Path) -> Image.Image:
     try:
-        return upright(read_bytes(path), around=STORED_SIDE)
+        return decode_upright(read_bytes(path), target_side=STORED_SIDE)
     except BadImage as exc:
-        raise BadData(f"{path} is no image that we read: {exc}") from exc
+        raise BadData(f"{path} cannot be read as an image: {exc}") from exc
 
 
 def _stack(images: Iterable[tuple[Image.Image, int]], count: int, task: str) -> Images:

@@ -1,4 +1,4 @@
-"""What can go wrong with the input of a training run."""
+"""Errors of the input of a training run."""
 
 
 class TrainingError(Exception):

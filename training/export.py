@@ -1,4 +1,4 @@
-"""Export to ONNX, and the proof that the export answers as the network does."""
+"""Export to ONNX, and comparison of the export with the network."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from models.preprocess import Pixels
 from training.errors import TrainingError
 
 OPSET = 20
-TOLERANCE = 1e-4  # largest difference of a probability between the backends
+TOLERANCE = 1e-4  # largest allowed difference of a probability between the backends
 
 
-def network_of(
+def build_network(
     weights: dict[str, Tensor], widths: Sequence[int], depths: Sequence[int]
 ) -> PixelsToLogits:
-    """The network of saved weights, ready to answer."""
+    """Build the network with saved weights, in evaluation mode."""
     network = SmallCNN(len(weights["head.bias"]), widths, depths)
     network.load_state_dict(weights)
     return PixelsToLogits(network).eval()
 
 
-def to_onnx(network: PixelsToLogits, side: int, labels: Sequence[str]) -> bytes:
-    """The network as an ONNX file: `pixels` uint8 [n, side, side, 3] to `logits` [n, labels].
+def export_onnx(network: PixelsToLogits, side: int, labels: Sequence[str]) -> bytes:
+    """Export to ONNX: `pixels` uint8 [n, side, side, 3] -> `logits` float32 [n, labels].
 
-    The labels stand in its metadata; nothing of the machine that exported it does.
+    The metadata holds the labels, and nothing of the exporting machine.
+
+    Raises:
+        TrainingError: torch returned no program.
     """
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     program = torch.onnx.export(
@@ -46,12 +49,12 @@ def to_onnx(network: PixelsToLogits, side: int, labels: Sequence[str]) -> bytes:
         verbose=False,
     )
     if program is None:
-        raise TrainingError("torch exported nothing")
+        raise TrainingError("torch.onnx.export returned no program")
     model = program.model_proto
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input):
         del part.metadata_props[:]  # source lines and paths of the exporting machine
     del model.metadata_props[:]
-    model.producer_version = ""  # differs between builds of one version of torch
+    model.producer_version = ""  # differs between builds of one torch version
     onnx.helper.set_model_props(model, {LABELS_KEY: json.dumps(list(labels))})
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString(deterministic=True)
@@ -59,12 +62,12 @@ def to_onnx(network: PixelsToLogits, side: int, labels: Sequence[str]) -> bytes:
 
 
 def largest_difference(one: Floats, other: Floats) -> float:
-    """The largest difference between two arrays of probabilities; `TOLERANCE` is allowed."""
+    """Largest absolute difference between two arrays of probabilities."""
     return float(np.abs(one - other).max())
 
 
 def reference_logits(network: PixelsToLogits, pixels: Pixels, batch: int = 32) -> Floats:
-    """[n, classes] from torch, for uint8 [n, side, side, 3]."""
+    """Logits [n, classes] computed by torch, of uint8 pixels [n, side, side, 3]."""
     with torch.inference_mode():
         parts = [network(part) for part in torch.from_numpy(pixels).split(batch)]
     return torch.cat(parts).numpy()

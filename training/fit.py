@@ -1,8 +1,7 @@
-"""The training loop: AdamW on augmented images, averaged weights, a checkpoint every epoch.
+"""Training loop: AdamW on augmented images, averaged weights, a checkpoint after each epoch.
 
-All chance of an epoch follows from the seed and the epoch's number, so that a run that was
-interrupted and resumed ends with the same weights, bit for bit, as one that was not (on the same
-machine, with as many threads).
+The randomness of an epoch depends only on the seed and the number of the epoch. A resumed run ends
+with bit-identical weights to an uninterrupted one (same machine, same number of threads).
 """
 
 from __future__ import annotations
@@ -27,33 +26,34 @@ from training.config import Config
 from training.data import Images
 from training.errors import TrainingError
 from training.origin import Origin
-from training.sampling import epoch_rows
+from training.sampling import draw_rows
 
 EVALUATION_BATCH = 64
 
 
 def fit(
     config: Config,
-    source: Origin,
+    origin: Origin,
     sources: list[tuple[Images, float]],
     validation: dict[str, Sample],
     start: dict[str, Tensor] | None,
     folder: Path,
 ) -> list[EpochRecord]:
-    """Train a network, or go on where a checkpoint in `folder` left off.
+    """Train a network, or resume from the checkpoint in `folder`.
 
     Args:
-        source: What `sources` and `start` come from, for the checkpoint.
-        sources: Images to learn from, each with its share of an epoch; the shares sum to 1.
-        validation: Ready pixels by domain; looked at after every epoch, never learnt from.
-        start: Weights to start from, for a network of `config.labels`; None: random ones.
-        folder: Where the checkpoint lives; created.
+        origin: Describes `sources` and `start` in the checkpoint.
+        sources: Training images, each with its share of an epoch; the shares sum to 1.
+        validation: Samples by domain, evaluated after each epoch.
+        start: Initial weights of a network for `config.labels`; None: random.
+        folder: Folder of the checkpoint; created if missing.
 
     Returns:
         The learning curves.
 
     Raises:
-        TrainingError: The checkpoint belongs to another run, or the images do not fill a batch.
+        TrainingError: The checkpoint is damaged or belongs to another run, or there are fewer
+            images than a batch takes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.use_deterministic_algorithms(True)
@@ -65,25 +65,25 @@ def fit(
     average = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
     )
-    optimizer = AdamW(_decayed_and_not(network, config.weight_decay), lr=config.learning_rate)
-    history = checkpoint.restore(folder, config, source, network, average, optimizer)
+    optimizer = AdamW(_parameter_groups(network, config.weight_decay), lr=config.learning_rate)
+    history = checkpoint.restore(folder, config, origin, network, average, optimizer)
     for epoch in range(len(history), config.epochs):
-        began = time.monotonic()
-        loss = _one_epoch(config, epoch, sources, network, average, optimizer)
+        started = time.monotonic()
+        loss = _train_epoch(config, epoch, sources, network, average, optimizer)
         scores = {
             domain: accuracy(average, sample, config.labels)
             for domain, sample in validation.items()
         }
         record = EpochRecord(
-            epoch + 1, config.side_at(epoch), loss, scores, round(time.monotonic() - began, 1)
+            epoch + 1, config.side_at(epoch), loss, scores, round(time.monotonic() - started, 1)
         )
         history.append(record)
-        checkpoint.save(folder, config, source, history, network, average, optimizer)
-        tqdm.write(_line(record, config.epochs))
+        checkpoint.save(folder, config, origin, history, network, average, optimizer)
+        tqdm.write(_format_record(record, config.epochs))
     return history
 
 
-def _one_epoch(
+def _train_epoch(
     config: Config,
     epoch: int,
     sources: list[tuple[Images, float]],
@@ -93,9 +93,9 @@ def _one_epoch(
 ) -> float:
     seed = config.seed * 100_003 + epoch
     torch.manual_seed(seed)  # dropout
-    chance = Generator().manual_seed(seed)
+    generator = Generator().manual_seed(seed)
     side = config.side_at(epoch)
-    batches = _batches(config, sources, chance)
+    batches = _plan_batches(config, sources, generator)
     network.train()
     total = 0.0
     bar = tqdm(
@@ -105,7 +105,7 @@ def _one_epoch(
         progress = (epoch + step / len(batches)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, progress)
-        pixels, targets = _batch(config, sources, batch_rows, side, chance)
+        pixels, targets = _make_batch(config, sources, batch_rows, side, generator)
         loss = functional.cross_entropy(
             network(pixels), targets, label_smoothing=config.label_smoothing
         )
@@ -119,7 +119,7 @@ def _one_epoch(
 
 
 def learning_rate(config: Config, progress: float) -> float:
-    """A linear warm-up, then a cosine to zero (Loshchilov and Hutter, ICLR 2017).
+    """Linear warm-up, then cosine decay to 0 (Loshchilov and Hutter, ICLR 2017).
 
     Args:
         progress: Share of all steps done, 0 .. 1.
@@ -130,17 +130,17 @@ def learning_rate(config: Config, progress: float) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))
 
 
-def _batches(
-    config: Config, sources: list[tuple[Images, float]], chance: Generator
+def _plan_batches(
+    config: Config, sources: list[tuple[Images, float]], generator: Generator
 ) -> list[list[Tensor]]:
-    """For every batch the rows of each source; images are spread evenly over full batches.
+    """Rows of each source for each batch; images are spread evenly over full batches.
 
     Raises:
         TrainingError: There are fewer images than a batch takes.
     """
     count = config.images_per_epoch or max(len(images) for images, _ in sources)
     rows = [
-        epoch_rows(images, round(count * share), config.balance, chance)
+        draw_rows(images, round(count * share), config.balance, generator)
         for images, share in sources
     ]
     number = count // config.batch
@@ -149,26 +149,26 @@ def _batches(
     return [list(parts) for parts in zip(*(r.tensor_split(number) for r in rows), strict=True)]
 
 
-def _batch(
+def _make_batch(
     config: Config,
     sources: list[tuple[Images, float]],
     batch_rows: list[Tensor],
     side: int,
-    chance: Generator,
+    generator: Generator,
 ) -> tuple[Tensor, Tensor]:
     pixels, targets = [], []
     for (images, _), rows in zip(sources, batch_rows, strict=True):
         if not len(rows):
             continue
-        pixels.append(augment.views(images, rows, side, chance))
+        pixels.append(augment.random_views(images, rows, side, generator))
         targets.append(images.targets[rows])
     classes = functional.one_hot(torch.cat(targets), len(config.labels)).float()
-    batch, classes = augment.mix(torch.cat(pixels), classes, chance)
+    batch, classes = augment.mix(torch.cat(pixels), classes, generator)
     return batch.contiguous(memory_format=torch.channels_last), classes
 
 
-def _decayed_and_not(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for kernels and matrices only; not for biases and normalisation."""
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay for kernels and matrices, not for biases and normalisation."""
     parameters = list(network.parameters())
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -177,18 +177,18 @@ def _decayed_and_not(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def accuracy(network: nn.Module, sample: Sample, labels: Sequence[str]) -> float:
-    """Share of a sample's images that the network names right, 0 .. 1."""
+    """Share of the sample that the network classifies correctly, 0 .. 1."""
     network.eval()
     truths = torch.tensor([labels.index(truth) for truth in sample.truths])
     pixels = torch.from_numpy(sample.pixels).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        named = torch.cat(
+        predicted = torch.cat(
             [network(part.float()).argmax(1) for part in pixels.split(EVALUATION_BATCH)]
         )
-    return (named == truths).float().mean().item()
+    return (predicted == truths).float().mean().item()
 
 
-def _line(record: EpochRecord, epochs: int) -> str:
+def _format_record(record: EpochRecord, epochs: int) -> str:
     scores = "  ".join(f"{domain} {value:.3f}" for domain, value in record.accuracy.items())
     return (
         f"epoch {record.epoch:>3}/{epochs}  {record.side} px  loss {record.loss:.3f}  {scores}"

@@ -1,4 +1,4 @@
-"""Growing a version's head: what a child takes over from its parent."""
+"""Initial weights of a version that starts from a parent."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from training.errors import TrainingError
 HEAD = ("head.weight", "head.bias")
 
 
-def grown(
+def grow_head(
     weights: dict[str, Tensor], parent_labels: Sequence[str], labels: Sequence[str]
 ) -> dict[str, Tensor]:
-    """The parent's weights with one more row in the head for every new label.
+    """The parent's weights with one more row in the head per new label.
 
-    The rows of the parent's labels are carried over unchanged. A new row is their mean with the
-    parent's bias lowered by 1, so that the child begins by answering as its parent did.
+    The rows of the parent's labels do not change. A new row is their mean, with a bias 1 below the
+    mean bias, so that the untrained child predicts the same labels as its parent.
 
     Args:
-        weights: Tensors by their names in `models.cnn.SmallCNN`.
-        labels: The child's; they begin with the parent's, in the same order.
+        weights: The parent's, by parameter name of `models.cnn.SmallCNN`.
+        labels: The child's; they start with `parent_labels`, in the same order.
 
     Raises:
-        TrainingError: The labels do not begin with the parent's.
+        TrainingError: The labels do not start with the parent's.
     """
     if tuple(labels[: len(parent_labels)]) != tuple(parent_labels):
         raise TrainingError(
-            f"labels are {', '.join(labels)}; they must begin with the parent's,"
+            f"labels are {', '.join(labels)}; they must start with the parent's,"
             f" {', '.join(parent_labels)}"
         )
     added = len(labels) - len(parent_labels)

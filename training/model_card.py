@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a version is, for people, written from its card."""
+"""MODEL_CARD.md: the card of a version as text."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from models.card import Card, Metrics, Training
 
 
 def markdown(card: Card) -> str:
-    """The text of MODEL_CARD.md for a card (its digests may still be missing)."""
+    """The text of MODEL_CARD.md for a card; the card's digests may be missing."""
     labels = ", ".join(card.labels)
     side = card.input.side
     parent = (
-        f"{card.parent.version} ({card.parent.digest[:12]}), whose weights it started from"
+        f"{card.parent.version} ({card.parent.digest[:12]}); training started from its weights"
         if card.parent
         else "none"
     )
     training = card.training
     images = ", ".join(f"{count:,} of {label}" for label, count in training.images.items())
-    synthetic_images = f"synthetic images made up {training.synthetic_share:.0%} of every epoch"
-    seen = f"{images}; {synthetic_images}" if images else "synthetic images alone"
+    synthetic_images = f"synthetic images: {training.synthetic_share:.0%} of each epoch"
+    seen = f"{images}; {synthetic_images}" if images else "synthetic images only"
     libraries = ", ".join(f"{name} {version}" for name, version in training.libraries.items())
     return f"""# Model card: {card.version}
 
-Tells {labels} apart. It knows no other animal: whatever it is shown, it names one of these.
+Classifies images as one of: {labels}. It knows no other label: every image gets one of these.
 
 | | |
 |---|---|
@@ -29,34 +29,34 @@ Tells {labels} apart. It knows no other animal: whatever it is shown, it names o
 | parent | {parent} |
 | network | {card.architecture.network}, widths {_list(card.architecture.widths)}, \
 depths {_list(card.architecture.depths)} |
-| input | RGB, {side} x {side} px, prepared by `{card.input.preprocessing}`: \
-upright, central square, bilinear |
+| input | RGB, {side} x {side} px; preprocessing `{card.input.preprocessing}`: \
+EXIF orientation, central square, bilinear |
 | calibration | temperature {card.calibration.temperature},\
  biases {_biases(card)}, fitted on {card.calibration.data} |
 | trained on | {seen} |
-| imbalance | {_balance(training)} |
-| trained by | `{training.command}` |
+| class imbalance | {_balance(training)} |
+| training command | `{training.command}` |
 | epochs, seed | {training.epochs}, {training.seed} |
 | libraries | {libraries} |
 | date | {training.date} |
 
-## Whose the training data is
+## Training data
 
 {training.notice}
 
-## How well it does
+## Metrics
 
-Shares with 95 % Wilson intervals; calibration error is the expected one over 15 bins.
+Shares have 95 % Wilson intervals. Calibration error: expected calibration error with 15 bins.
 
 {"".join(_metrics(metrics) for metrics in card.metrics)}
 ![Learning curves](curves.png) ![Confusion matrix](confusion.png)
 
 ## Intended use and limits
 
-An example for trying out how a new version reaches its users; no safety-relevant decision should
-rest on it. It was never shown other animals, people or empty scenes, and is sure of itself on
-those too. Expect it to do worse on images from other sources than those it was trained on.
-Measure it on your own: `serve-app models evaluate {card.version} --data DIR`.
+An example for rollouts of a new version. Do not base safety-relevant decisions on it. It was not
+trained on other animals, people or empty scenes, and predicts one of its labels for those with high
+confidence. Expect lower accuracy on images from other sources.
+Evaluate it on your own images: `serve-app models evaluate {card.version} --data DIR`.
 """
 
 
@@ -69,9 +69,9 @@ def _metrics(metrics: Metrics) -> str:
         for label, score in metrics.labels.items()
     )
     foreign = "".join(
-        f"Shown {answer.images} images of {label}, which it does not know, it was always wrong,"
-        f" with a mean confidence of {answer.mean_confidence:.2f}.\n\n"
-        for label, answer in metrics.foreign.items()
+        f"{found.images} images show {label}, which the version does not know: all predictions"
+        f" for them are wrong, with a mean confidence of {found.mean_confidence:.2f}.\n\n"
+        for label, found in metrics.foreign.items()
     )
     return f"""### {metrics.data}
 
@@ -94,8 +94,8 @@ def _balance(training: Training) -> str:
         return "none"
     most, least = max(training.images.values()), min(training.images.values())
     return (
-        f"1 to {most / least:.0f} between the rarest and the commonest label; a label was drawn in"
-        f" proportion to its size to the power of {training.balance}"
+        f"1 to {most / least:.0f} between the rarest and the most common label; labels were sampled"
+        f" in proportion to size ** {training.balance}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run learns from, so that it is never resumed or published as something else."""
+"""Origin of a run: its images and its parent. A run is resumed only with the same origin."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Origin(BaseModel):
     """The images and the parent of a run.
 
     Attributes:
-        photographs: How many of each label were trained on; none for synthetic images alone.
+        photographs: Training photographs by label; empty for synthetic images only.
         photographs_digest: SHA-256 of their listing: label, name and size of each file.
-        parent: The version whose weights it started from.
+        parent: The version whose weights the run starts from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,8 +29,8 @@ class Origin(BaseModel):
     parent: Parent | None
 
 
-def origin(train: Path | None, labels: Sequence[str], parent: Parent | None) -> Origin:
-    """Describe a run on the folder per class `train`; None for synthetic images alone.
+def describe_origin(train: Path | None, labels: Sequence[str], parent: Parent | None) -> Origin:
+    """Describe a run on the folder per class `train`; None for synthetic images only.
 
     Raises:
         BadData: A class of `labels` is missing or empty.

@@ -1,4 +1,4 @@
-"""Learning curves and confusion matrix as PNG."""
+"""Plots of learning curves and confusion matrix, as PNG."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from models.card import Metrics
 from training.checkpoint import EpochRecord
 
 DPI = 110
-METADATA = {"Software": None}  # the same figures give the same bytes
+METADATA = {"Software": None}  # reproducible bytes
 
 
-def curves(history: Sequence[EpochRecord]) -> bytes:
-    """Training loss, and the averaged weights' accuracy on each validation domain, by epoch."""
+def plot_learning_curves(history: Sequence[EpochRecord]) -> bytes:
+    """Plot training loss and accuracy on each validation domain by epoch."""
     epochs = [record.epoch for record in history]
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     loss, accuracy = figure.subplots(2, 1, sharex=True)
@@ -38,19 +38,25 @@ def curves(history: Sequence[EpochRecord]) -> bytes:
     return _png(figure)
 
 
-def confusion(metrics: Metrics, labels: Sequence[str]) -> bytes:
-    """The confusion matrix: a row per truth, counts, shaded by the share of the row."""
+def plot_confusion(metrics: Metrics, labels: Sequence[str]) -> bytes:
+    """Plot the confusion matrix: counts, one row per true label, shaded by share of the row."""
     shares = [[count / max(sum(row), 1) for count in row] for row in metrics.confusion]
     figure = Figure(figsize=(2 + len(labels), 1.6 + 0.9 * len(labels)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     for truth, row in enumerate(metrics.confusion):
-        for answer, count in enumerate(row):
-            dark = shares[truth][answer] > 0.5
-            axes.text(answer, truth, str(count), ha="center", va="center", c="w" if dark else "k")
+        for column, count in enumerate(row):
+            is_dark = shares[truth][column] > 0.5
+            axes.text(
+                column, truth, str(count), ha="center", va="center", c="w" if is_dark else "k"
+            )
     axes.set_xticks(range(len(labels)), labels)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="answer", ylabel="truth", title=f"{metrics.data}: {metrics.accuracy:.1%} right")
+    axes.set(
+        xlabel="predicted label",
+        ylabel="true label",
+        title=f"{metrics.data}: accuracy {metrics.accuracy:.1%}",
+    )
     return _png(figure)
 
 

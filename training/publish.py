@@ -1,4 +1,4 @@
-"""From a finished run to a version of the registry: calibrate, evaluate, export, prove, write."""
+"""Publish a finished run: calibrate, evaluate, export, verify, write to the registry."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from safetensors.torch import save as safetensors_bytes
 from models import card as cards
 from models.card import Architecture, Calibration, Card, Input, Training
 from models.classifier import Backend, open_version
-from models.evaluation import answers, evaluate
+from models.evaluation import evaluate, predict
 from models.registry import MODEL_CARD_FILE, ONNX_FILE, WEIGHTS_FILE, Version
-from models.samples import Sample, class_folders, from_folder, from_synthetic
+from models.samples import Sample, class_folders, read_folder, synthesize_sample
 from models.synthetic import LABELS as SYNTHETIC_LABELS
 from training import plots
 from training.calibrate import calibrate
-from training.checkpoint import Run, finished
+from training.checkpoint import Run, load_finished
 from training.config import Config
 from training.errors import TrainingError
 from training.export import (
     TOLERANCE,
+    build_network,
+    export_onnx,
     largest_difference,
-    network_of,
     reference_logits,
-    to_onnx,
 )
 from training.model_card import markdown
 from training.run import TEST_SEEDS, VALIDATION_SEEDS, photographs_folder, synthetic_labels
@@ -40,23 +40,23 @@ LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pillow")
 def publish(
     run_folder: Path, data: Path | None, registry: Path, command: str, notice: str, date: str
 ) -> Version:
-    """Write the version that a finished run trained into a registry, in place of an older one.
+    """Publish a finished run to a registry; replaces an older folder of the same version.
 
     Args:
-        run_folder: Where the run's checkpoint lies.
-        data: The folder that the run learnt from, with `val/` and `test/`; None: synthetic.
-        command: What trains the version again.
-        notice: Whose the training data is, and what follows.
+        run_folder: Folder of the run's checkpoint.
+        data: Folder of photographs with `val/` and `test/`; None: synthetic images only.
+        command: Command that trains the version again.
+        notice: Origin and licence of the training data.
         date: ISO 8601 day.
 
     Raises:
-        TrainingError: The run has not ended, the export differs, or the version is too large.
+        TrainingError: The run is not finished, the export differs, or the version is too large.
         BadData: The data cannot be used.
     """
-    run, weights = finished(run_folder)
+    run, weights = load_finished(run_folder)
     config = run.config
     data = photographs_folder(config, data)
-    network = network_of(weights, config.widths, config.depths)
+    network = build_network(weights, config.widths, config.depths)
     validation, domain = _calibration_sample(config, data)
     targets = np.array([config.labels.index(truth) for truth in validation.truths])
     temperature, biases = calibrate(reference_logits(network, validation.pixels), targets)
@@ -68,23 +68,23 @@ def publish(
         input=Input(side=config.serving_side),
         calibration=Calibration(temperature=temperature, biases=biases, data=domain),
         metrics=(),
-        training=_training(run, command, notice, date),
+        training=_training_record(run, command, notice, date),
         files={},
     )
     files = {
-        ONNX_FILE: to_onnx(network, config.serving_side, config.labels),
+        ONNX_FILE: export_onnx(network, config.serving_side, config.labels),
         WEIGHTS_FILE: safetensors_bytes(weights),
     }
-    unproven = Version(run_folder, draft, files)
+    unverified = Version(run_folder, draft, files)
     samples = _test_samples(config, data)
     for name, sample in samples.items():
-        _prove_equal(unproven, sample, name)
-    classifier = open_version(unproven)
+        _check_backends_agree(unverified, sample, name)
+    classifier = open_version(unverified)
     metrics = tuple(evaluate(classifier, sample, name) for name, sample in samples.items())
     evaluated = draft.model_copy(update={"metrics": metrics})
     files |= {
-        "curves.png": plots.curves(run.history),
-        "confusion.png": plots.confusion(metrics[0], config.labels),
+        "curves.png": plots.plot_learning_curves(run.history),
+        "confusion.png": plots.plot_confusion(metrics[0], config.labels),
         MODEL_CARD_FILE: markdown(evaluated).encode(),
     }
     return _write(evaluated, files, registry)
@@ -92,38 +92,38 @@ def publish(
 
 def _calibration_sample(config: Config, data: Path | None) -> tuple[Sample, str]:
     if data is not None:
-        return from_folder(data / "val", config.labels, config.serving_side), "photographs, val"
-    synthetic_images = from_synthetic(
+        return read_folder(data / "val", config.labels, config.serving_side), "photographs, val"
+    synthetic_images = synthesize_sample(
         synthetic_labels(config), VALIDATION_SEEDS, config.serving_side
     )
     return synthetic_images, "synthetic, val"
 
 
 def _test_samples(config: Config, data: Path | None) -> dict[str, Sample]:
-    """The images of the card's metrics by name; foreign labels are among them on purpose."""
+    """Test samples by name, with images of labels that the version does not know."""
     samples: dict[str, Sample] = {}
     if data is not None:
         test = data / "test"
-        samples["photographs, test"] = from_folder(test, class_folders(test), config.serving_side)
+        samples["photographs, test"] = read_folder(test, class_folders(test), config.serving_side)
     if config.effective_synthetic_share:
         foreign = [label for label in config.ignored_labels if label in SYNTHETIC_LABELS]
-        drawn = (*synthetic_labels(config), *foreign)
-        samples["synthetic, test"] = from_synthetic(drawn, TEST_SEEDS, config.serving_side)
+        labels = (*synthetic_labels(config), *foreign)
+        samples["synthetic, test"] = synthesize_sample(labels, TEST_SEEDS, config.serving_side)
     return samples
 
 
-def _prove_equal(version: Version, sample: Sample, name: str) -> None:
+def _check_backends_agree(version: Version, sample: Sample, name: str) -> None:
     backends: tuple[Backend, ...] = ("onnx", "torch")
-    one, other = (answers(open_version(version, backend), sample) for backend in backends)
+    one, other = (predict(open_version(version, backend), sample) for backend in backends)
     difference = largest_difference(one, other)
     if difference > TOLERANCE:
         raise TrainingError(
             f"the ONNX export differs from torch by {difference:.2g} on {name};"
-            f" at most {TOLERANCE} is allowed"
+            f" the limit is {TOLERANCE}"
         )
 
 
-def _training(run: Run, command: str, notice: str, date: str) -> Training:
+def _training_record(run: Run, command: str, notice: str, date: str) -> Training:
     config = run.config
     return Training(
         command=command,
@@ -143,19 +143,19 @@ def _training(run: Run, command: str, notice: str, date: str) -> Training:
 
 def _write(card: Card, files: dict[str, bytes], registry: Path) -> Version:
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    finished = card.model_copy(update={"files": digests}).with_digest()
+    final = card.model_copy(update={"files": digests}).with_digest()
     size = sum(len(data) for data in files.values())
     if size > MAX_BYTES:
-        raise TrainingError(f"{card.version} has {size} bytes; at most {MAX_BYTES} are allowed")
+        raise TrainingError(f"{card.version} has {size} bytes; the limit is {MAX_BYTES}")
     folder = registry / card.version
     unfinished, replaced = (registry / f".{card.version}.{state}" for state in ("new", "old"))
     for leftover in (unfinished, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    for name, data in (files | {cards.FILE: finished.text().encode()}).items():
+    for name, data in (files | {cards.FILE: final.text().encode()}).items():
         (unfinished / name).write_bytes(data)
     if folder.exists():
         folder.rename(replaced)
     unfinished.rename(folder)
     shutil.rmtree(replaced, ignore_errors=True)
-    return Version(folder, finished, files)
+    return Version(folder, final, files)

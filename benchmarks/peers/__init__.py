@@ -1,18 +1,18 @@
-"""What a team would serve the same model with instead, each set up well; see `benchmarks.systems`.
+"""Alternatives for serving the same model, each with a good configuration.
 
-All of them import `models`, so that the pixels and the network are the same code as in serve-app,
-and answer an image with the JSON of `answer`.
+All import `models`, so that preprocessing and network are the same code as in serve-app, and return
+the JSON of `format_prediction`. See `benchmarks.systems`.
 """
 
 from __future__ import annotations
 
 from models.network import Floats
 
-VERSION = "v1"  # what deploy_configs/base.yaml serves
+VERSION = "v1"  # as in deploy_configs/base.yaml
 
 
-def answer(labels: tuple[str, ...], probabilities: Floats) -> dict[str, object]:
-    """One image's answer, from its row of probabilities."""
+def format_prediction(labels: tuple[str, ...], probabilities: Floats) -> dict[str, object]:
+    """The prediction for one image as JSON, from its row of probabilities."""
     best = int(probabilities.argmax())
     return {
         "label": labels[best],

@@ -1,11 +1,10 @@
-"""Drawn cats, dogs and koalas, as many as wanted and the same in every run.
+"""Synthetic images of cats, dogs and koalas, reproducible from label, seed and size.
 
-The images train and test the recogniser next to real photographs, and give a fresh clone
-something to play with.  An image depends on its label, seed and size alone.
+They train and test the classifier next to photographs, and give a fresh clone images to use.
 
-    palette     colours           animals     what sets one apart from another
-    canvas      the frame         poses       whole animals
-    faces       heads             scenery     backgrounds
+    palette     colours               animals     proportions of each animal
+    canvas      drawing primitives    poses       whole animals
+    faces       heads                 scenery     backgrounds
 """
 
 from collections.abc import Sequence
@@ -16,22 +15,27 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from models.synthetic.animals import ANIMALS
 from models.synthetic.canvas import SUPERSAMPLING, Canvas
-from models.synthetic.dice import chance, pick
 from models.synthetic.palette import WHITE, random_palette, random_style
-from models.synthetic.poses import put_animal
+from models.synthetic.poses import draw_animal
+from models.synthetic.randomness import flip, pick
 from models.synthetic.scenery import BACKGROUNDS
 
 LABELS: tuple[str, ...] = tuple(ANIMALS)
-"""The animals that can be drawn."""
+"""Labels for which images can be synthesized."""
 
-_SMALLEST = 16  # px
+_MIN_SIZE = 16  # px
 
 
-def draw(label: str, seed: int, size: int = 192) -> Image.Image:
-    """An RGB image, `size` x `size` pixels, of the animal `label`.
+def synthesize(label: str, seed: int, size: int = 192) -> Image.Image:
+    """Synthesize an RGB image of an animal; equal arguments give equal pixels.
 
-    Equal arguments give equal pixels; `seed` (0 or more) chooses pose, colours, style and
-    background.  Raises ValueError for a label outside LABELS, a size under 16 or a negative seed.
+    Args:
+        label: One of `LABELS`.
+        seed: Determines pose, colours, style and background; at least 0.
+        size: Width and height, px; at least 16.
+
+    Raises:
+        ValueError: An argument is out of range.
     """
     _check(label, seed, size)
     rng = np.random.default_rng((LABELS.index(label), seed))
@@ -41,13 +45,13 @@ def draw(label: str, seed: int, size: int = 192) -> Image.Image:
     half = complex(side / 2, side / 2)
     canvas = Canvas(ImageDraw.Draw(image), rng, style, side, half, complex(side / 2))
     palette = random_palette(rng, label, style)
-    pick(rng, BACKGROUNDS)(canvas.bare(), palette.fur)
+    pick(rng, BACKGROUNDS)(canvas.without_outline(), palette.fur)
     if style.pencil:
         image.paste(Image.blend(image, Image.new("RGB", image.size, WHITE), 0.6))
-    put_animal(canvas, palette, label)
-    if chance(rng, 0.5):
+    draw_animal(canvas, palette, label)
+    if flip(rng, 0.5):
         image = ImageOps.mirror(image)
-    return _photographed(image.reduce(SUPERSAMPLING), rng)
+    return _add_camera_effects(image.reduce(SUPERSAMPLING), rng)
 
 
 def write_folder(
@@ -57,36 +61,44 @@ def write_folder(
     labels: Sequence[str] = LABELS,
     size: int = 192,
 ) -> int:
-    """Write `target/<label>/<label>-<seed>.png`, seed in six digits; return the number of files.
+    """Write images to `target/<label>/<label>-<seed>.png`, with six digits of seed.
 
-    Draws `per_class` (0 or more) images of each label, seeds counting up from `first_seed`,
-    each `size` pixels wide and high.  Raises ValueError for a negative `per_class` and as `draw`
-    does, before anything is written; OSError if it cannot write.
+    Args:
+        per_class: Images per label; at least 0.
+        first_seed: Seed of the first image of each label; the following count up.
+        labels, size: See `synthesize`.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        ValueError: An argument is out of range; nothing was written.
+        OSError: A file cannot be written.
     """
     if per_class < 0:
-        raise ValueError(f"per_class is {per_class}; ask for 0 or more images a class")
+        raise ValueError(f"per_class is {per_class}; the smallest value is 0")
     for label in labels:
         _check(label, first_seed, size)
     for label in labels:
         folder = target / label
         folder.mkdir(parents=True, exist_ok=True)
         for seed in range(first_seed, first_seed + per_class):
-            draw(label, seed, size).save(folder / f"{label}-{seed:06d}.png")
+            synthesize(label, seed, size).save(folder / f"{label}-{seed:06d}.png")
     return len(labels) * per_class
 
 
 def _check(label: str, seed: int, size: int) -> None:
     if label not in LABELS:
-        raise ValueError(f"cannot draw {label!r}; known labels are {', '.join(LABELS)}")
-    if size < _SMALLEST:
-        raise ValueError(f"size is {size} px; the smallest image is {_SMALLEST} px")
+        raise ValueError(f"cannot synthesize {label!r}; known labels are {', '.join(LABELS)}")
+    if size < _MIN_SIZE:
+        raise ValueError(f"size is {size} px; the smallest value is {_MIN_SIZE} px")
     if seed < 0:
-        raise ValueError(f"seed is {seed}; seeds start at 0")
+        raise ValueError(f"seed is {seed}; the smallest value is 0")
 
 
-def _photographed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The image with a camera's mild blur, brightness and noise."""
-    if chance(rng, 0.3):
+def _add_camera_effects(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Add mild blur, brightness change and noise, as a camera does."""
+    if flip(rng, 0.3):
         radius = image.width * rng.uniform(0.0015, 0.005)
         image = image.filter(ImageFilter.GaussianBlur(radius))
     pixels = np.asarray(image, dtype=np.float32) * np.float32(rng.uniform(0.8, 1.12))

@@ -1,4 +1,4 @@
-"""What sets one animal apart from another."""
+"""Heads and proportions of each animal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Part = Callable[[Canvas, Palette], None]
 
 @dataclass(frozen=True)
 class Animal:
-    """Heads and proportions; lengths in body units (the animal is two high)."""
+    """Heads and proportions of an animal; lengths in body units (an animal is 2 high)."""
 
     face: Part
     profile: Part

@@ -1,10 +1,10 @@
-"""Colours of a synthetic image, and the choice of them."""
+"""Colours and styles of synthetic images."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from models.synthetic.dice import pick
+from models.synthetic.randomness import pick
 
 Colour = tuple[int, int, int]
 
@@ -27,50 +27,50 @@ _PATTERNS = {
 
 
 def mix(one: Colour, other: Colour, share: float) -> Colour:
-    """`one` with `share` (0..1) of `other` stirred in."""
+    """Linear blend of two colours; `share` (0 .. 1) is that of `other`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
 def lightness(colour: Colour) -> float:
-    """From 0, black, to 255, white."""
+    """Lightness from 0 (black) to 255 (white)."""
     return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
 
 
 @dataclass(frozen=True)
 class Style:
-    """How outlines are drawn."""
+    """Style of the outlines."""
 
-    outline: float  # width as a share of the image; 0 draws none
+    outline: float  # width as a share of the image side; 0: no outline
     line: Colour
     pencil: bool = False
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one animal, and the marks on its fur."""
+    """Colours of one animal and the pattern of its fur."""
 
     fur: Colour
     shade: Colour
     light: Colour
-    mark: Colour  # stands out from the fur: whiskers, mouth
+    mark: Colour  # contrasts with the fur: whiskers, mouth
     eye: Colour
     pattern: str
 
     @property
     def body(self) -> Colour:
-        """The body's fur, a little off the head's, so that the two part without an outline."""
+        """Fur of the body; differs from the head so that both are distinct without an outline."""
         return mix(self.fur, self.shade, 0.3)
 
 
 def random_colour(rng: np.random.Generator, low: int = 60, high: int = 250) -> Colour:
-    """Red, green and blue each from `low` up to, not including, `high`."""
+    """Red, green and blue, each uniform in [low, high)."""
     red, green, blue = (int(part) for part in rng.integers(low, high, 3))
     return red, green, blue
 
 
 def random_style(rng: np.random.Generator) -> Style:
-    """Half of the styles have outlines, some none, some are pencil synthetic images."""
+    """Outlines in 50 % of the images, none in 30 %, pencil lines in 20 %."""
     line = pick(rng, ((20, 20, 24), (60, 40, 32), (44, 48, 70)))
     kind = rng.random()
     if kind < 0.5:
@@ -81,7 +81,7 @@ def random_style(rng: np.random.Generator) -> Style:
 
 
 def random_palette(rng: np.random.Generator, label: str, style: Style) -> Palette:
-    """Colours that an animal `label` may have; paler for a pencil synthetic image."""
+    """Random colours for the animal `label`; paler in the pencil style."""
     fur = mix(pick(rng, _FURS[label]), random_colour(rng), rng.uniform(0, 0.12))
     if style.pencil:
         fur = mix(fur, WHITE, 0.5)

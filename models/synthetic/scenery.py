@@ -1,45 +1,47 @@
-"""Backgrounds; each takes the colour of the fur that has to stand out from it."""
+"""Backgrounds; each takes the fur colour, with which it should contrast."""
 
 import math
 
 import numpy as np
 
 from models.synthetic.canvas import Canvas
-from models.synthetic.dice import chance, pick
 from models.synthetic.palette import BLACK, WHITE, Colour, mix, random_colour
+from models.synthetic.randomness import flip, pick
 
 
-def _contrasting(rng: np.random.Generator, fur: Colour) -> Colour:
-    """Of a few random colours the one farthest from the fur."""
+def _contrasting_colour(rng: np.random.Generator, fur: Colour) -> Colour:
+    """The one of four random colours that differs most from the fur."""
     return max((random_colour(rng) for _ in range(4)), key=lambda colour: math.dist(colour, fur))
 
 
 def _fill(c: Canvas, top: float, bottom: float, colour: Colour) -> None:
     """A band across the image, from height `top` to `bottom` (-1..1)."""
-    c.shape([(-1, top), (1, top), (1, bottom), (-1, bottom)], colour)
+    c.polygon([(-1, top), (1, top), (1, bottom), (-1, bottom)], colour)
 
 
 def _plain(c: Canvas, fur: Colour) -> None:
-    _fill(c, -1, 1, _contrasting(c.rng, fur))
+    _fill(c, -1, 1, _contrasting_colour(c.rng, fur))
 
 
 def _gradient(c: Canvas, fur: Colour) -> None:
-    above, below = _contrasting(c.rng, fur), _contrasting(c.rng, fur)
+    above, below = _contrasting_colour(c.rng, fur), _contrasting_colour(c.rng, fur)
     bands = 32
     for band in range(bands):
         _fill(c, -1 + 2 * band / bands, 1, mix(above, below, band / bands))
 
 
 def _room(c: Canvas, fur: Colour) -> None:
-    wall = _contrasting(c.rng, fur)
+    wall = _contrasting_colour(c.rng, fur)
     floor = c.rng.uniform(0.2, 0.6)
     _fill(c, -1, floor, wall)
-    _fill(c, floor, 1, _contrasting(c.rng, fur))
+    _fill(c, floor, 1, _contrasting_colour(c.rng, fur))
     _fill(c, floor - 0.06, floor, mix(wall, WHITE, 0.6))
-    if chance(c.rng, 0.6):
+    if flip(c.rng, 0.6):
         x, pane = c.rng.uniform(-0.9, 0.4), random_colour(c.rng, 140)
-        c.shape([(x, -0.9), (x + 0.5, -0.9), (x + 0.5, -0.2), (x, -0.2)], mix(wall, BLACK, 0.4))
-        c.shape([(x + 0.05, -0.85), (x + 0.45, -0.85), (x + 0.45, -0.25), (x + 0.05, -0.25)], pane)
+        c.polygon([(x, -0.9), (x + 0.5, -0.9), (x + 0.5, -0.2), (x, -0.2)], mix(wall, BLACK, 0.4))
+        c.polygon(
+            [(x + 0.05, -0.85), (x + 0.45, -0.85), (x + 0.45, -0.25), (x + 0.05, -0.25)], pane
+        )
 
 
 def _meadow(c: Canvas, fur: Colour) -> None:
@@ -69,7 +71,7 @@ def _forest(c: Canvas, fur: Colour) -> None:
 def _blobs(c: Canvas, fur: Colour) -> None:
     _plain(c, fur)
     for x, y, size in c.rng.uniform((-1, -1, 0.1), (1, 1, 0.6), (10, 3)).tolist():
-        c.ellipse(x, y, size, size * 0.7, _contrasting(c.rng, fur), turn=10 * size)
+        c.ellipse(x, y, size, size * 0.7, _contrasting_colour(c.rng, fur), rotation=10 * size)
 
 
 BACKGROUNDS = (_plain, _gradient, _room, _meadow, _forest, _blobs)

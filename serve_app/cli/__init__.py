@@ -1,4 +1,4 @@
-"""The command `serve-app`: noun, verb. Errors go to stderr with exit 1, usage with exit 2."""
+"""The command `serve-app`. Errors go to stderr with exit code 1, usage errors with 2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.errors import ModelsError
 from serve_app import __version__
 from serve_app.errors import ServeAppError
 
-# Each command and the module with its application, in the order of the help.
+# The module of each command, in the order of the help.
 MODULES = {
     "up": "service",
     "down": "service",
@@ -34,35 +34,35 @@ MODULES = {
 }
 
 
-class Commands(TyperGroup):
-    """Imports a command when it is asked for: all of them together take a second."""
+class LazyCommands(TyperGroup):
+    """Imports the module of a command on first use: importing all takes a second."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 click gives it
-        """Their names."""
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """The names of the commands."""
         return list(MODULES)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """The command or group of that name; None if there is none."""
+        """A command or group by name; None if there is none."""
         if cmd_name not in MODULES:
             return None
         found = get_command(import_module(f"serve_app.cli.{MODULES[cmd_name]}").app)
         if found.name != cmd_name and isinstance(found, TyperGroup):
-            return found.commands[cmd_name]  # of a module with several
+            return found.commands[cmd_name]  # the module has several commands
         return found
 
 
 app = typer.Typer(
-    cls=Commands,
+    cls=LazyCommands,
     name="serve-app",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Bring a new version of a classifier to its users on Ray Serve.",
+    help="Roll out new versions of an image classifier on Ray Serve.",
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_set: bool) -> None:
+    if is_set:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -70,14 +70,18 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: bool = typer.Option(
-        False, "--version", is_eager=True, callback=_print_version, help="Print the version."
+        False,
+        "--version",
+        is_eager=True,
+        callback=_print_version,
+        help="Print the version and exit.",
     ),
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on stderr and exit 1."""
+    """Run a command; an expected error prints one line to stderr and exits 1."""
     try:
         app()
     except (ModelsError, ServeAppError) as exc:

@@ -1,4 +1,4 @@
-"""`serve-app audit` and `serve-app export`: what the store remembers."""
+"""`serve-app audit` and `serve-app export`: the audit log and the tables of the store."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ app = typer.Typer(add_completion=False)
 
 FORMATS = ("csv", "parquet")
 
-Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")]
 TableName = Annotated[
-    str, typer.Argument(metavar="TABLE", help="Such as exposures, shadow_pairs, feedback.")
+    str, typer.Argument(metavar="TABLE", help="For example exposures, shadow_pairs or feedback.")
 ]
-Target = Annotated[Path, typer.Argument(metavar="FILE", help="*.csv or *.parquet.")]
+OutputFile = Annotated[Path, typer.Argument(metavar="FILE", help="*.csv or *.parquet.")]
 Since = Annotated[
-    str, typer.Option(help="From when: such as 30m, 24h, 7d before now, or an ISO 8601 time.")
+    str, typer.Option(help="Start: a duration before now (30m, 24h, 7d) or an ISO 8601 time.")
 ]
 
 
 @app.command()
 def audit(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
-    """List what was changed, the newest first."""
+    """List the changes to the service, newest first."""
     with Client(url or service_url(), open_home().token) as client:
         entries = client.audit(limit)
     if as_json:
         print_json(entries)
         return
-    table = Table("when", "who", "what", "why", "details", box=None)
+    table = Table("time", "actor", "action", "reason", "details", box=None)
     for entry in entries:
-        when = datetime.fromtimestamp(entry["at_ms"] / 1000).astimezone()
+        time = datetime.fromtimestamp(entry["at_ms"] / 1000).astimezone()
         cells = (entry["actor"], entry["action"], entry["reason"], json.dumps(entry["details"]))
-        table.add_row(when.isoformat(" ", "seconds"), *(escape(cell) for cell in cells))
+        table.add_row(time.isoformat(" ", "seconds"), *(escape(cell) for cell in cells))
     console().print(table)
 
 
 @app.command()
-def export(table: TableName, path: Target, since: Since = "7d", url: Url = None) -> None:
-    """Write a table of the store to a file."""
+def export(table: TableName, path: OutputFile, since: Since = "7d", url: Url = None) -> None:
+    """Export a table of the store to a file."""
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
         raise typer.BadParameter(f"'{path}': expected *.csv or *.parquet", param_hint="FILE")

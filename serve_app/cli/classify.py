@@ -1,4 +1,4 @@
-"""`serve-app classify`."""
+"""`serve-app classify`: classifies images with the running service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from serve_app.errors import Rejected
 
 app = typer.Typer(add_completion=False)
 
-Images = Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Images to classify.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")]
 
 
 @app.command()
@@ -41,37 +41,40 @@ def classify(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the service what images show; exit 1 if one was not answered."""
+    """Classify images with the running service.
+
+    Exits 1 if an image could not be classified.
+    """
     headers = request_headers(user, session, region, canary, version)
-    answers: list[dict[str, Any]] = []
+    predictions: list[dict[str, Any]] = []
     with Client(url or service_url()) as client:
         for image in images:
             try:
-                answer = client.classify(image.read_bytes(), media_type(image), headers)
+                prediction = client.classify(image.read_bytes(), media_type(image), headers)
             except (Rejected, OSError) as exc:
-                answer = {"error": str(exc)}
-            answers.append({"image": str(image), **answer})
+                prediction = {"error": str(exc)}
+            predictions.append({"image": str(image), **prediction})
     if as_json:
-        print_json(answers)
+        print_json(predictions)
     else:
-        _print(answers)
-    if any("error" in answer for answer in answers):
+        _print(predictions)
+    if any("error" in prediction for prediction in predictions):
         sys.exit(1)
 
 
-def _print(answers: list[dict[str, Any]]) -> None:
+def _print(predictions: list[dict[str, Any]]) -> None:
     table = Table("image", "label", "confidence", "version", "reason", "ms", box=None)
-    for answer in answers:
-        if "error" in answer:
-            typer.echo(f"{answer['image']}: {answer['error']}", err=True)
+    for prediction in predictions:
+        if "error" in prediction:
+            typer.echo(f"{prediction['image']}: {prediction['error']}", err=True)
         else:
             table.add_row(
-                escape(answer["image"]),
-                answer["label"],
-                f"{answer['confidence']:.3f}",
-                answer.get("version", "-"),
-                answer["reason"],
-                f"{answer['latency_ms']:.1f}",
+                escape(prediction["image"]),
+                prediction["label"],
+                f"{prediction['confidence']:.3f}",
+                prediction.get("version", "-"),
+                prediction["reason"],
+                f"{prediction['latency_ms']:.1f}",
             )
     if table.row_count:
         console().print(table)

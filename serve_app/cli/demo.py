@@ -1,4 +1,4 @@
-"""`serve-app demo`: the strategies, one after the other, and what each showed."""
+"""`serve-app demo`: each strategy on the running service, with traffic and results."""
 
 from __future__ import annotations
 
@@ -13,50 +13,51 @@ from typing import Any
 
 import typer
 
-from serve_app.cli.options import Url, actor, console, tally
+from serve_app.cli.options import Url, actor, console, format_counts
 from serve_app.cli.summary import print_summary, summarize
-from serve_app.cli.waiting import until_in_force
+from serve_app.cli.waiting import wait_until_in_force
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
 from serve_app.regions import members
 from serve_app.traffic.images import TrafficImage, synthetic_images
-from serve_app.traffic.player import TrafficResult, play
-from serve_app.traffic.scenario import plain
+from serve_app.traffic.runner import TrafficResult, run_scenario
+from serve_app.traffic.scenario import uniform_scenario
 
 app = typer.Typer(add_completion=False)
 
-REQUESTS = 300  # of an act; while an update lasts, as many as fit
-A_ROUND = 50  # of them, during an update
+REQUESTS = 300  # of a step that sets a rule
+REQUESTS_PER_ROUND = 50  # during an update, which has as many rounds as fit
 CLIENTS = 8
 USERS = 100
 REGIONS = ("AU", "NZ", "FJ", "DE", "US", "JP")
-TARGETED = "australia-pacific"
-RECORDED_S = 5.0  # until the store has what was copied
+TARGET_GROUP = "australia-pacific"
+RECORD_TIMEOUT_S = 5.0  # until the shadow's copies are in the store
 POLL_S = 0.2
 V1, V2 = "v1", "v2"
 
 
 @dataclass
-class Stage:
-    """Where the acts are played.
+class DemoService:
+    """The service that the demo runs on.
 
     Attributes:
-        copies: The shadow's tally when the story began.
-        canary: Which version each user had when a canary was last shown.
+        images: The images that the traffic sends.
+        shadow_counts: The number of copies by outcome before the demo.
+        canary_versions: The version of each user in the last canary step.
     """
 
     client: Client
     url: str
     images: list[TrafficImage]
-    copies: dict[str, int]
-    canary: dict[str, str] = field(default_factory=dict)
+    shadow_counts: dict[str, int]
+    canary_versions: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, requests: int) -> list[TrafficResult]:
-        """The outcomes of requests from `user-0` and the others."""
-        labels = [image.truth for image in self.images]
-        scenario = plain(requests, USERS, REGIONS, labels)
-        played = asyncio.run(
-            play(
+    def send_requests(self, requests: int) -> list[TrafficResult]:
+        """Send classify requests from the users of the demo."""
+        labels = [image.true_label for image in self.images]
+        scenario = uniform_scenario(requests, USERS, REGIONS, labels)
+        result = asyncio.run(
+            run_scenario(
                 self.url,
                 scenario,
                 self.images,
@@ -65,10 +66,10 @@ class Stage:
                 progress=lambda: None,
             )
         )
-        return played.outcomes
+        return result.results
 
-    def versions(self) -> dict[str, str]:
-        """Which version answers each of these users."""
+    def user_versions(self) -> dict[str, str]:
+        """Classify one image for each user; the version that served it, by user."""
         image = self.images[0]
         return {
             user: self.client.classify(image.data, image.media_type, {"X-User-Id": user})["version"]
@@ -76,127 +77,136 @@ class Stage:
         }
 
 
-Show = Callable[[Stage, list[TrafficResult]], Iterator[str]]
+Describe = Callable[[DemoService, list[TrafficResult]], Iterator[str]]
 
 
 @dataclass(frozen=True)
-class Act:
-    """A change, traffic, and what it showed.
+class Step:
+    """A change of the service, under traffic.
 
     Attributes:
-        change: A rule, or the version of a rolling update, which happens under the traffic.
-        show: Sentences on the answers.
+        change: A rule, or the version of a rolling update.
+        describe: Sentences on the results of the requests.
     """
 
     title: str
     change: dict[str, Any] | str
-    show: Show
+    describe: Describe
 
 
 @app.command()
 def demo(url: Url = None) -> None:
-    """Play shadow, canary, A/B test and rolling update on the running service.
+    """Run a shadow, a canary, an A/B test and a rolling update on the running service.
 
-    It changes who answers, and ends with v1 for everybody; exit 1 if a request failed.
+    The demo changes the rule of the service; at the end v1 serves all users. Exits 1 if a request
+    failed.
     """
     target = url or service_url()
     with Client(target, open_home().token) as client:
-        copies = client.status()["recording"]["shadow"]
-        stage = Stage(client, target, synthetic_images(seed=1), copies)
+        shadow_counts = client.status()["recording"]["shadow"]
+        service = DemoService(client, target, synthetic_images(seed=1), shadow_counts)
         failed = 0
-        for number, act in enumerate(ACTS, 1):
-            typer.secho(f"\n{number}. {act.title}", bold=True)
-            failed += _play(stage, act)
+        for number, step in enumerate(STEPS, 1):
+            typer.secho(f"\n{number}. {step.title}", bold=True)
+            failed += _run_step(service, step)
     if failed:
         sys.exit(1)
 
 
-def _play(stage: Stage, act: Act) -> int:
-    """How many requests failed."""
-    if isinstance(act.change, str):
-        _apply_rule(stage, {"kind": "single", "stable": V1 if act.change == V2 else V2})
+def _run_step(service: DemoService, step: Step) -> int:
+    """Run a step and print its results; the number of failed requests."""
+    if isinstance(step.change, str):
+        _apply_rule(service, {"kind": "single", "stable": V1 if step.change == V2 else V2})
         started = time.perf_counter()
-        outcomes = _during_update(stage, act.change)
+        results = _send_during_update(service, step.change)
     else:
-        _apply_rule(stage, act.change)
+        _apply_rule(service, step.change)
         started = time.perf_counter()
-        outcomes = stage.ask(REQUESTS)
-    summary = summarize(outcomes, time.perf_counter() - started)
+        results = service.send_requests(REQUESTS)
+    summary = summarize(results, time.perf_counter() - started)
     print_summary(summary)
     typer.echo()
-    for sentence in act.show(stage, outcomes):
+    for sentence in step.describe(service, results):
         console().print(f"- {sentence}")
     failed: int = summary["failed"]
     return failed
 
 
-def _apply_rule(stage: Stage, rule: dict[str, Any]) -> None:
-    answer = stage.client.set_rule(rule, actor(), f"demo: {rule['kind']}")
-    until_in_force(stage.client, answer["revision"])
+def _apply_rule(service: DemoService, rule: dict[str, Any]) -> None:
+    revision = service.client.set_rule(rule, actor(), f"demo: {rule['kind']}")["revision"]
+    wait_until_in_force(service.client, revision)
 
 
-def _during_update(stage: Stage, version: str) -> list[TrafficResult]:
-    """The outcomes of requests before, during and after an update."""
+def _send_during_update(service: DemoService, version: str) -> list[TrafficResult]:
+    """The results of requests before, during and after a rolling update."""
 
     def update() -> None:
-        why = f"demo: rolling update to {version}"
-        revision = stage.client.update(version, "rolling", None, actor(), why)
-        until_in_force(stage.client, revision)
+        reason = f"demo: rolling update to {version}"
+        revision = service.client.update(version, "rolling", None, actor(), reason)
+        wait_until_in_force(service.client, revision)
 
-    outcomes = stage.ask(A_ROUND)
-    with ThreadPoolExecutor(1) as beside:
-        updating = beside.submit(update)
-        while not updating.done():
-            outcomes += stage.ask(A_ROUND)
-        updating.result()
-    return outcomes + stage.ask(A_ROUND)
+    results = service.send_requests(REQUESTS_PER_ROUND)
+    with ThreadPoolExecutor(1) as executor:
+        pending = executor.submit(update)
+        while not pending.done():
+            results += service.send_requests(REQUESTS_PER_ROUND)
+        pending.result()
+    return results + service.send_requests(REQUESTS_PER_ROUND)
 
 
-def _shadow(stage: Stage, outcomes: list[TrafficResult]) -> Iterator[str]:
-    yield f"answered by {_by_version(outcomes)}; what {V2} said of the copies is stored"
-    deadline = time.monotonic() + RECORDED_S
+def _describe_shadow(service: DemoService, results: list[TrafficResult]) -> Iterator[str]:
+    yield (
+        f"served by {_count_versions(results)};"
+        f" the predictions of {V2} for the copies are stored, not returned"
+    )
+    deadline = time.monotonic() + RECORD_TIMEOUT_S
     while True:
-        now = stage.client.status()["recording"]["shadow"]
-        copies = {outcome: count - stage.copies[outcome] for outcome, count in now.items()}
-        if sum(copies.values()) >= len(outcomes) or time.monotonic() > deadline:
+        now = service.client.status()["recording"]["shadow"]
+        counts = {outcome: now[outcome] - service.shadow_counts[outcome] for outcome in now}
+        if sum(counts.values()) >= len(results) or time.monotonic() > deadline:
             break
         time.sleep(POLL_S)
-    yield "copies: " + ", ".join(f"{count:,} {outcome}" for outcome, count in copies.items())
+    yield "copies: " + ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
 
 
-def _canary(stage: Stage, outcomes: list[TrafficResult]) -> Iterator[str]:
-    before, stage.canary = stage.canary, stage.versions()
-    again = stage.versions()
-    weight = stage.client.rule()["effective_weight"]
-    chosen = {user for user, version in stage.canary.items() if version == V2}
-    asked = sum(outcome.answer.get("version") == V2 for outcome in outcomes)
+def _describe_canary(service: DemoService, results: list[TrafficResult]) -> Iterator[str]:
+    previous, service.canary_versions = service.canary_versions, service.user_versions()
+    repeated = service.user_versions()
+    weight = service.client.rule()["effective_weight"]
+    canary_users = {user for user, version in service.canary_versions.items() if version == V2}
+    served = sum(result.body.get("version") == V2 for result in results)
     yield (
-        f"the weight is {weight:g}: {V2} answers {len(chosen)} of {USERS} users,"
-        f" and answered {asked} of {len(outcomes):,} requests"
+        f"weight {weight:g}: {V2} serves {len(canary_users)} of {USERS} users,"
+        f" and served {served} of {len(results):,} requests"
     )
-    moved = sum(again[user] != version for user, version in stage.canary.items())
-    yield f"asked once more, {moved} of them got the other version"
-    if had := {user for user, version in before.items() if version == V2}:
-        yield f"of the {len(had)} whom {V2} answered before, it answers {len(had & chosen)} still"
+    moved = sum(repeated[user] != version for user, version in service.canary_versions.items())
+    yield f"{moved} users changed version when all of them sent another request"
+    if before := {user for user, version in previous.items() if version == V2}:
+        yield (
+            f"{len(before & canary_users)} of the {len(before)} users of {V2} at the previous"
+            " weight are still on it"
+        )
 
 
-def _ab_test(_: Stage, outcomes: list[TrafficResult]) -> Iterator[str]:
-    inside = members(TARGETED) or frozenset()
+def _describe_ab_test(_: DemoService, results: list[TrafficResult]) -> Iterator[str]:
+    targeted = members(TARGET_GROUP) or frozenset()
     for region in REGIONS:
-        there = [outcome for outcome in outcomes if outcome.region == region]
-        yield f"{region}{'' if region in inside else ', not targeted'}: {_by_version(there)}"
+        from_region = [result for result in results if result.region == region]
+        note = "" if region in targeted else ", not targeted"
+        yield f"{region}{note}: {_count_versions(from_region)}"
 
 
-def _rolling(_: Stage, outcomes: list[TrafficResult]) -> Iterator[str]:
-    failed = sum(outcome.status != 200 for outcome in outcomes)
+def _describe_rolling(_: DemoService, results: list[TrafficResult]) -> Iterator[str]:
+    failed = sum(result.status != 200 for result in results)
     yield (
-        f"while the replicas took the version, {failed} of {len(outcomes):,} requests failed;"
-        f" answered by {_by_version(outcomes)}"
+        f"during the update, {failed} of {len(results):,} requests failed;"
+        f" served by {_count_versions(results)}"
     )
 
 
-def _by_version(outcomes: list[TrafficResult]) -> str:
-    return tally(Counter(o.answer["version"] for o in outcomes if o.status == 200)) or "nobody"
+def _count_versions(results: list[TrafficResult]) -> str:
+    counts = Counter(result.body["version"] for result in results if result.status == 200)
+    return format_counts(counts) or "no version"
 
 
 CANARY = {
@@ -209,19 +219,23 @@ AB_TEST = {
     "kind": "ab_test",
     "control": V1,
     "treatment": V2,
-    "regions": [TARGETED],
+    "regions": [TARGET_GROUP],
     "experiment": "demo-preference",
-    "reveal_version": True,  # a blind one would show nothing here
+    "reveal_version": True,  # so that the demo can count versions
 }
-ACTS = (
-    Act(
-        "Shadow: v1 answers everybody, v2 gets copies",
+STEPS = (
+    Step(
+        "Shadow: v1 serves all users, v2 gets copies of their images",
         {"kind": "shadow", "stable": V1, "candidate": V2, "reveal_version": True},
-        _shadow,
+        _describe_shadow,
     ),
-    Act("Canary: a tenth of the users get v2", CANARY | {"weight": 0.1}, _canary),
-    Act("Canary: it grows to three tenths", CANARY | {"weight": 0.3}, _canary),
-    Act(f"A/B test: each request from {TARGETED} is drawn", AB_TEST, _ab_test),
-    Act("Rolling update: v2 for everybody, under traffic", V2, _rolling),
-    Act("Rolling update: back to v1", V1, _rolling),
+    Step("Canary: v2 serves 10 % of the users", CANARY | {"weight": 0.1}, _describe_canary),
+    Step("Canary: v2 serves 30 % of the users", CANARY | {"weight": 0.3}, _describe_canary),
+    Step(
+        f"A/B test: each request from {TARGET_GROUP} is assigned at random",
+        AB_TEST,
+        _describe_ab_test,
+    ),
+    Step("Rolling update: v2 for all users, under traffic", V2, _describe_rolling),
+    Step("Rolling update: back to v1", V1, _describe_rolling),
 )

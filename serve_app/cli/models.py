@@ -1,4 +1,4 @@
-"""`serve-app models`: what the registry holds, whether it is sound, and how well it does."""
+"""`serve-app models`: lists, verifies and evaluates the versions of the registry."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from models.card import Card, Metrics
 from models.classifier import Backend, open_version
 from models.errors import BadVersion, UnknownVersion
 from models.registry import Version
-from models.samples import class_folders, from_folder, from_synthetic
+from models.samples import class_folders, read_folder, synthesize_sample
 from serve_app.cli.options import AsJson, console, print_json
 
 app = typer.Typer(
-    name="models", add_completion=False, no_args_is_help=True, help="The versions of the registry."
+    name="models",
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, verify and evaluate the versions of the registry.",
 )
-SYNTHETIC_SEEDS = range(10_000_000, 10_000_100)  # seeds far from those of training/run.py
+SYNTHETIC_SEEDS = range(10_000_000, 10_000_100)  # none of the seeds of training/run.py
 
-Name = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v1.")]
-Registry = Annotated[Path, typer.Option(help="A folder with one folder a version.")]
+Name = Annotated[str, typer.Argument(metavar="VERSION", help="For example v1.")]
+Registry = Annotated[Path, typer.Option(help="A folder with one subfolder per version.")]
 
 
 @app.command("list")
 def list_versions(registry: Registry = registries.SHIPPED, as_json: AsJson = False) -> None:
-    """List the versions, oldest first; each is verified, exit 1 if one is rejected."""
+    """Verify and list the versions, oldest first; exits 1 if one is invalid."""
     loaded = {name: _load(name, registry) for name in _names(registry)}
     if as_json:
         print_json([_summary(name, version) for name, version in loaded.items()])
@@ -45,7 +48,7 @@ def list_versions(registry: Registry = registries.SHIPPED, as_json: AsJson = Fal
 
 @app.command()
 def show(name: Name, registry: Registry = registries.SHIPPED, as_json: AsJson = False) -> None:
-    """Show a version's card."""
+    """Show the card of a version."""
     version = registries.load(name, registry)
     card = version.card
     if as_json:
@@ -73,11 +76,11 @@ def show(name: Name, registry: Registry = registries.SHIPPED, as_json: AsJson = 
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="All without it.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Default: all.")] = None,
     registry: Registry = registries.SHIPPED,
     as_json: AsJson = False,
 ) -> None:
-    """Check every file of a version against its card, and that it loads; exit 1 if not."""
+    """Verify the files of a version against its card and load it; exits 1 on an error."""
     wanted = (name,) if name else _names(registry)
     problems = {version: _problem(version, registry) for version in wanted}
     if as_json:
@@ -95,25 +98,26 @@ def verify(
 def evaluate(
     name: Name,
     data: Annotated[
-        Path | None, typer.Option(help="A folder per class; without it, synthetic images are made.")
+        Path | None,
+        typer.Option(help="A folder with one subfolder per class. Default: synthetic images."),
     ] = None,
-    backend: Annotated[Backend, typer.Option(help="What runs the network.")] = "onnx",
+    backend: Annotated[Backend, typer.Option(help="The runtime of the network.")] = "onnx",
     registry: Registry = registries.SHIPPED,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a version on labelled images.
+    """Evaluate a version on labelled images.
 
-    Classes that it does not know are reported apart: what it answered, and how sure it was.
+    Classes that the version does not know are reported separately.
     """
-    from models.evaluation import evaluate as evaluate_on  # its scipy takes a second to load
+    from models.evaluation import evaluate as evaluate_on  # scipy takes a second to import
 
     classifier = open_version(registries.load(name, registry), backend)
     side = classifier.card.input.side
     progress = sys.stderr.isatty()
     if data is None:
-        sample = from_synthetic(classifier.card.labels, SYNTHETIC_SEEDS, side, progress)
+        sample = synthesize_sample(classifier.card.labels, SYNTHETIC_SEEDS, side, progress)
     else:
-        sample = from_folder(data, class_folders(data), side, progress)
+        sample = read_folder(data, class_folders(data), side, progress)
     metrics = evaluate_on(classifier, sample, "synthetic" if data is None else str(data))
     if as_json:
         print_json({"version": name, "backend": backend, **metrics.model_dump(mode="json")})
@@ -124,7 +128,7 @@ def evaluate(
 def _names(registry: Path) -> tuple[str, ...]:
     found = registries.names(registry)
     if not found:
-        raise UnknownVersion(f"the registry {registry} has no version: expected folders like v1")
+        raise UnknownVersion(f"the registry {registry} has no version: expected folders such as v1")
     return found
 
 
@@ -137,7 +141,7 @@ def _load(name: str, registry: Path) -> Version | BadVersion:
 
 def _row(version: Version | BadVersion) -> tuple[str, ...]:
     if isinstance(version, BadVersion):
-        return (f"rejected: {version}",)
+        return (f"invalid: {version}",)
     card = version.card
     first = card.metrics[0] if card.metrics else None
     return (
@@ -189,7 +193,7 @@ def _print_metrics(out: Console, metrics: Metrics) -> None:
         f"   mean confidence {metrics.mean_confidence:.3f}"
     )
     labels = list(metrics.labels)
-    table = Table("truth", "images", "recall", "95 %", "precision", "F1", "answers:", *labels,
+    table = Table("truth", "images", "recall", "95 %", "precision", "F1", "predicted:", *labels,
                   box=None)  # fmt: skip
     for label, counts in zip(labels, metrics.confusion, strict=True):
         score = metrics.labels[label]
@@ -205,10 +209,12 @@ def _print_metrics(out: Console, metrics: Metrics) -> None:
         )
     out.print(table)
     for label, foreign in metrics.foreign.items():
-        given = ", ".join(f"{count} {answer}" for answer, count in foreign.answers.items())
+        predicted = ", ".join(
+            f"{count} {predicted_label}" for predicted_label, count in foreign.answers.items()
+        )
         out.print(
-            f"[yellow]{label}[/yellow] is unknown to this version: {foreign.images} images,"
-            f" all answered wrong ({given}), mean confidence {foreign.mean_confidence:.3f}"
+            f"[yellow]{label}[/yellow] is not a label of this version: {foreign.images} images,"
+            f" predicted as {predicted}, mean confidence {foreign.mean_confidence:.3f}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Options and output helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from rich.markup import escape
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
     str | None,
-    typer.Option(help="Where the service is; else SERVE_APP_URL, else this machine."),
+    typer.Option(help="The URL of the service. Default: SERVE_APP_URL, else this machine."),
 ]
-Reason = Annotated[str, typer.Option(help="Why, for the audit.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is in force.")]
+Reason = Annotated[str, typer.Option(help="The reason, for the audit log.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the change is in force.")]
 
-User = Annotated[str | None, typer.Option(help="The user who asks (X-User-Id).")]
-Session = Annotated[str | None, typer.Option(help="The session (X-Session-Id).")]
-Region = Annotated[str | None, typer.Option(help="ISO 3166-1 alpha-2, such as AU (X-Region).")]
-Canary = Annotated[Literal["always", "never"] | None, typer.Option(help="The tag (X-Canary).")]
-Version = Annotated[str | None, typer.Option(help="A pin (X-Model-Version).")]
+User = Annotated[str | None, typer.Option(help="User id (X-User-Id).")]
+Session = Annotated[str | None, typer.Option(help="Session id (X-Session-Id).")]
+Region = Annotated[
+    str | None, typer.Option(help="Country, ISO 3166-1 alpha-2, such as AU (X-Region).")
+]
+Canary = Annotated[Literal["always", "never"] | None, typer.Option(help="Tag (X-Canary).")]
+Version = Annotated[str | None, typer.Option(help="Pin to a version (X-Model-Version).")]
 
 
 def request_headers(
@@ -36,7 +38,7 @@ def request_headers(
     canary: str | None,
     version: str | None,
 ) -> dict[str, str]:
-    """The headers that say who asks."""
+    """The request headers of these options."""
     headers = {
         "X-User-Id": user,
         "X-Session-Id": session,
@@ -48,31 +50,35 @@ def request_headers(
 
 
 def actor() -> str:
-    """Who changes something, for the audit."""
+    """The current user, for the audit log."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user that has no name
+    except (KeyError, OSError):  # in a container the user may have no name
         return f"user {os.getuid()}"
 
 
 def warn(warnings: Iterable[str]) -> None:
-    """What is allowed and seldom wise."""
+    """Print warnings to stderr."""
     for warning in warnings:
         typer.echo(f"Warning: {warning}", err=True)
 
 
 def print_json(content: object) -> None:
-    """JSON, for programs."""
+    """Print JSON to stdout."""
     typer.echo(json.dumps(content, indent=2))
 
 
 def console() -> Console:
-    """Tables as wide as the terminal; 140 columns where there is none."""
+    """A console as wide as the terminal; 140 columns without a terminal."""
     return Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
 
 
-def rule_line(rule: dict[str, Any]) -> str:
-    """The rule in force, of what `GET /v1/rule` answers; in rich's markup."""
+def format_rule(rule: dict[str, Any]) -> str:
+    """One line of rich markup for the rule in force.
+
+    Args:
+        rule: The response of `GET /v1/rule`.
+    """
     settings = ", ".join(
         f"{key} {value if isinstance(value, str) else json.dumps(value)}"
         for key, value in rule["rule"].items()
@@ -81,11 +87,15 @@ def rule_line(rule: dict[str, Any]) -> str:
     return f"rule [bold]{rule['rule']['kind']}[/bold] {rule['rule_id']}: {escape(settings)}"
 
 
-def held(pool: dict[str, Any]) -> Counter[str]:
-    """How many replicas of a pool hold each version, of what `GET /v1/rule` answers."""
+def count_versions(pool: dict[str, Any]) -> Counter[str]:
+    """The number of replicas by version.
+
+    Args:
+        pool: A pool in the response of `GET /v1/rule`.
+    """
     return Counter(replica["version"] or "none" for replica in pool["replicas"])
 
 
-def tally(versions: Counter[str]) -> str:
-    """Such as `3 v1, 1 v2`."""
-    return ", ".join(f"{count:,} {version}" for version, count in sorted(versions.items()))
+def format_counts(counts: Counter[str]) -> str:
+    """Counts as text, such as `3 v1, 1 v2`."""
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))

@@ -1,4 +1,4 @@
-"""`serve-app review`: what do the images show on which the versions disagree?"""
+"""`serve-app review`: blind reviews of images on which the versions disagree."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ app = typer.Typer(
     name="review",
     add_completion=False,
     no_args_is_help=True,
-    help="What do the images show on which the versions disagree?",
+    help="Review images on which the versions disagree.",
 )
 
-Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
-Done = Annotated[
-    bool, typer.Option("--reviewed", help="Those that were reviewed, with what was said of them.")
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of images.")]
+Reviewed = Annotated[
+    bool, typer.Option("--reviewed", help="List reviewed images with their predictions.")
 ]
-InputImage = Annotated[str, typer.Argument(metavar="ID", help="As review list says.")]
+ImageId = Annotated[str, typer.Argument(metavar="ID", help="An id from review list.")]
 Label = Annotated[
     str, typer.Argument(metavar="LABEL", help="A label of either version, other, or cannot_tell.")
 ]
@@ -33,21 +33,21 @@ Label = Annotated[
 
 @app.command("list")
 def list_images(
-    limit: Limit = 20, reviewed: Done = False, url: Url = None, as_json: AsJson = False
+    limit: Limit = 20, reviewed: Reviewed = False, url: Url = None, as_json: AsJson = False
 ) -> None:
-    """List images that wait for a review; what the versions said is told after it."""
+    """List the images that wait for a review, without the predictions of the versions."""
     service = url or service_url()
     with Client(service, open_home().token) as client:
-        answer = client.disagreements(limit, reviewed)
+        listed = client.list_images(limit, reviewed)
     if as_json:
-        print_json(answer)
+        print_json(listed)
         return
-    table = Table("image", "when", "region", box=None)
-    for column in ("kind", "stable", "candidate", "it shows", "says") if reviewed else ():
+    table = Table("image", "time", "region", box=None)
+    for column in ("kind", "stable", "candidate", "answer", "reviewer") if reviewed else ():
         table.add_column(column)
-    for image in answer["disagreements"]:
-        when = datetime.fromtimestamp(image["at_ms"] / 1000).astimezone()
-        told = (
+    for image in listed["images"]:
+        time = datetime.fromtimestamp(image["at_ms"] / 1000).astimezone()
+        details = (
             (
                 image["kind"],
                 *(" ".join(image[role].values()) for role in ("stable", "candidate")),
@@ -57,24 +57,27 @@ def list_images(
             if reviewed
             else ()
         )
-        row = (image["id"], when.isoformat(" ", "seconds"), image.get("region") or "-", *told)
+        row = (image["id"], time.isoformat(" ", "seconds"), image.get("region") or "-", *details)
         table.add_row(*map(escape, row))
     console().print(table)
-    typer.echo(f"{answer['waiting']:,} wait; {service}/{CONTROL_PLANE}/review shows them")
+    typer.echo(f"{listed['waiting']:,} images wait for review: {service}/{CONTROL_PLANE}/review")
 
 
 @app.command("answer")
 def answer_image(
-    image: InputImage, label: Label, reason: Reason = "", url: Url = None, as_json: AsJson = False
+    image: ImageId, label: Label, reason: Reason = "", url: Url = None, as_json: AsJson = False
 ) -> None:
-    """Say what an image shows, once; then what the versions said of it is told."""
+    """Label an image; prints the predictions of the versions afterwards.
+
+    An image can be reviewed once.
+    """
     with Client(url or service_url(), open_home().token) as client:
-        told = client.review(image, label, actor(), reason)
+        review = client.add_review(image, label, actor(), reason)
     if as_json:
-        print_json(told)
+        print_json(review)
         return
     for role in ("stable", "candidate"):
-        said = told[role]
-        right = "right" if said["label"] == label else "wrong"
-        verdict = "" if label == "cannot_tell" else f", {right}"
-        typer.echo(f"{said['version']} said {said['label']}{verdict}")
+        prediction = review[role]
+        outcome = "right" if prediction["label"] == label else "wrong"
+        suffix = "" if label == "cannot_tell" else f" ({outcome})"
+        typer.echo(f"{prediction['version']} predicted {prediction['label']}{suffix}")

@@ -1,4 +1,4 @@
-"""`serve-app rule`: who answers now."""
+"""`serve-app rule`: shows, sets and explains the rule in force."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ from serve_app.cli.options import (
     Wait,
     actor,
     console,
+    format_counts,
+    format_rule,
     print_json,
     request_headers,
-    rule_line,
-    tally,
     warn,
 )
-from serve_app.cli.waiting import until_in_force
+from serve_app.cli.waiting import wait_until_in_force
 from serve_app.client import Client, service_url
 from serve_app.deployment.config import check, user_configs
 from serve_app.domain import INGRESS
 from serve_app.health import rejections
 from serve_app.home import open_home
 from serve_app.rules.parse import ingress_config
-from serve_app.yaml_file import name_of, read_mapping
+from serve_app.yaml_file import display_name, read_mapping
 
 app = typer.Typer(
-    name="rule", add_completion=False, no_args_is_help=True, help="The rule: who answers now."
+    name="rule", add_completion=False, no_args_is_help=True, help="Show, set and explain the rule."
 )
 
 File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="YAML with the one key rule, or a deployment file, of which nothing but the rule is"
-        " taken; - is standard input.",
+        help="YAML with the key rule, or a deployment file, of which only the rule is used;"
+        " - reads standard input.",
     ),
 ]
 
 
 @app.command()
 def show(url: Url = None, as_json: AsJson = False) -> None:
-    """Show the rule in force, its candidate, and what the pools hold."""
+    """Show the rule in force, its candidate, and the version of each replica."""
     with Client(url or service_url()) as client:
         rule = client.rule()
     if as_json:
         print_json(rule)
         return
     out = console()
-    out.print(rule_line(rule))
-    out.print(f"effective weight {rule['effective_weight']:g}; {_candidate(rule)}\n")
-    table = Table("pool", "replica", "version", "answered", box=None)
+    out.print(format_rule(rule))
+    out.print(f"effective weight {rule['effective_weight']:g}; {_describe_candidate(rule)}\n")
+    table = Table("pool", "replica", "version", "predictions", box=None)
     for pool in rule["pools"]:
         for replica in pool["replicas"]:
             table.add_row(
                 pool["pool"],
                 replica["replica"],
                 replica["version"] or "none",
-                tally(Counter(replica["answered"])) or "-",
+                format_counts(Counter(replica["answered"])) or "-",
             )
     out.print(table)
     warn(rule["warnings"])
@@ -79,7 +79,10 @@ def show(url: Url = None, as_json: AsJson = False) -> None:
 
 @app.command("set")
 def set_rule(file: File, reason: Reason = "", wait: Wait = True, url: Url = None) -> None:
-    """Put a rule in force, with the pools that it needs; it is checked before it is sent."""
+    """Set a rule, scale its pools, and wait until it is in force.
+
+    The rule is checked before it is sent.
+    """
     content = read_mapping(file, "a rule, or a deployment file")
     is_deployment = "applications" in content and "rule" not in content
     with Client(url or service_url(), open_home().token) as client:
@@ -90,12 +93,12 @@ def set_rule(file: File, reason: Reason = "", wait: Wait = True, url: Url = None
         rule = ingress_config(content, known)
         if is_deployment:
             versions = ", ".join(f"{key} {version}" for key, version in rule.versions.items())
-            typer.echo(f"of {name_of(file)} only the rule is deployed: {rule.kind}, {versions}")
-        answer = client.set_rule(content["rule"], actor(), reason or f"rule {rule.kind}")
-        typer.echo(f"revision {answer['revision']} with rule {answer['rule_id']} is deployed")
-        warn(answer["warnings"])
+            typer.echo(f"using only the rule of {display_name(file)}: {rule.kind}, {versions}")
+        response = client.set_rule(content["rule"], actor(), reason or f"rule {rule.kind}")
+        typer.echo(f"revision {response['revision']} with rule {response['rule_id']} is deployed")
+        warn(response["warnings"])
         if wait:
-            until_in_force(client, answer["revision"])
+            wait_until_in_force(client, response["revision"])
 
 
 @app.command()
@@ -108,7 +111,7 @@ def explain(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which version would answer a request, and why; no model is asked."""
+    """Explain which version would serve a request, and why; runs no model."""
     with Client(url or service_url()) as client:
         plan = client.explain(request_headers(user, session, region, canary, version))
     if as_json:
@@ -116,7 +119,7 @@ def explain(
         return
     facts = Table(show_header=False, box=None)
     for key, value in (
-        ("version", plan["version"] or _several(plan)),
+        ("version", plan["version"] or _describe_versions(plan)),
         ("reason", plan["reason"]),
         ("rule", f"{plan['rule']} {plan['rule_id']}"),
         ("experiment", plan["experiment"]),
@@ -129,20 +132,27 @@ def explain(
     console().print(facts)
 
 
-def _candidate(rule: dict[str, Any]) -> str:
+def _describe_candidate(rule: dict[str, Any]) -> str:
     candidate = rule["candidate"]
     if candidate is None:
         return "no candidate"
     ready = "ready" if candidate["ready"] else "not ready"
-    up = "up" if candidate["up"] else "down"
-    return f"candidate {candidate['version']} in {candidate['pool']}: {ready}, {up}"
+    breaker = "closed" if candidate["up"] else "open"
+    return (
+        f"candidate {candidate['version']} in {candidate['pool']}: {ready},"
+        f" circuit breaker {breaker}"
+    )
 
 
-def _several(plan: dict[str, Any]) -> str:
-    """What stands where one version would, of what `GET /v1/explain` answers."""
+def _describe_versions(plan: dict[str, Any]) -> str:
+    """The versions that may serve a request, where the rule does not assign one.
+
+    Args:
+        plan: The response of `GET /v1/explain`.
+    """
     if plan["shares"]:
         shares = (f"{version} {share:g}" for version, share in plan["shares"].items())
-        return "drawn for each request: " + ", ".join(shares)
+        return "drawn per request: " + ", ".join(shares)
     if plan["held"]:
-        return f"whatever the replica holds: {tally(Counter(plan['held']))}"
-    return "none: no replica can answer"
+        return f"depends on the replica: {format_counts(Counter(plan['held']))}"
+    return "none: no replica is ready"

@@ -1,4 +1,4 @@
-"""`serve-app up` and `serve-app down`: the service on this machine."""
+"""`serve-app up` and `serve-app down`: start and stop the service on this machine."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from typing import Annotated
 import typer
 
 from serve_app.home import open_home
-from serve_app.lifecycle import down as ending
-from serve_app.lifecycle import environment
-from serve_app.lifecycle import up as starting
+from serve_app.lifecycle.down import stop_service
+from serve_app.lifecycle.environment import SERVE_DEFAULTS
 from serve_app.lifecycle.terminal import Terminal
+from serve_app.lifecycle.up import BASE, start_service
 
 app = typer.Typer(add_completion=False)
 
-# What `up --help` ends with, for those who start with Ray's own command.
-SETTINGS = "Sets for `serve run`, where they are not set: " + " ".join(
-    f"{name}={shlex.quote(value)}" for name, value in environment.FAST.items()
+# The end of `up --help`, for users who start the service with Ray's own command.
+SETTINGS = "Sets these variables for `serve run`, unless they are set: " + " ".join(
+    f"{name}={shlex.quote(value)}" for name, value in SERVE_DEFAULTS.items()
 )
 
 
 @app.command(epilog=SETTINGS)
 def up(
     file: Annotated[
-        Path, typer.Argument(help="A Serve configuration.", show_default="deploy_configs/base.yaml")
-    ] = starting.BASE,
+        Path,
+        typer.Argument(help="A Serve configuration file.", show_default="deploy_configs/base.yaml"),
+    ] = BASE,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Return when it is ready and leave it running.")
+        bool,
+        typer.Option("--detach", help="Return when the service is ready and leave it running."),
     ] = False,
 ) -> None:
-    """Start Ray and the service, wait until it is ready, and end all of it on Ctrl-C."""
-    starting.up(file, open_home(), Terminal(), detach)
+    """Start Ray and the service, wait until it is ready, and stop both on Ctrl-C."""
+    start_service(file, open_home(), Terminal(), detach)
 
 
 @app.command()
 def down() -> None:
-    """End the service of this home, also what a killed start left of it."""
-    ending.down(open_home(), Terminal())
+    """Stop the service of this home directory, also if `serve-app up` was killed."""
+    stop_service(open_home(), Terminal())

@@ -1,4 +1,4 @@
-"""`serve-app status`."""
+"""`serve-app status`: the state of the service."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from serve_app.cli.options import (
     AsJson,
     Url,
     console,
-    held,
+    count_versions,
+    format_counts,
+    format_rule,
     print_json,
-    rule_line,
-    tally,
     warn,
 )
 from serve_app.client import Client, service_url
@@ -31,14 +31,14 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def status(url: Url = None, as_json: AsJson = False) -> None:
-    """Say how the service is; exit 1 if anything is not as it should be."""
+    """Show the state of the service; exits 1 if it is not healthy."""
     with Client(url or service_url(), open_home().token) as client:
         control = client.status()
         try:
-            rule, silence = client.rule(), []
-        except (NotRunning, Rejected) as exc:  # such as while the data plane is recreated
-            rule, silence = None, [str(exc)]
-    found = troubles(control, rule) + silence
+            rule, errors = client.rule(), []
+        except (NotRunning, Rejected) as exc:  # for example during a recreation
+            rule, errors = None, [str(exc)]
+    found = troubles(control, rule) + errors
     if as_json:
         print_json({"healthy": not found, "troubles": found, **(rule or {}), **control})
     else:
@@ -53,12 +53,15 @@ def status(url: Url = None, as_json: AsJson = False) -> None:
 def _print(rule: dict[str, Any] | None, control: dict[str, Any]) -> None:
     out = console()
     if rule:
-        out.print(rule_line(rule))
-    for line in _lines(control):
+        out.print(format_rule(rule))
+    for line in _describe_control_plane(control):
         out.print(escape(line))
     out.print()
     table = Table("application", "deployment", "status", "replicas", "versions", box=None)
-    versions = {pool["pool"]: tally(held(pool)) for pool in (rule["pools"] if rule else [])}
+    versions = {
+        pool["pool"]: format_counts(count_versions(pool))
+        for pool in (rule["pools"] if rule else [])
+    }
     for name, application in control["applications"].items():
         for deployment, facts in application["deployments"].items():
             states = Counter(replica["state"].lower() for replica in facts["replicas"])
@@ -73,7 +76,7 @@ def _print(rule: dict[str, Any] | None, control: dict[str, Any]) -> None:
     out.print(table)
 
 
-def _lines(control: dict[str, Any]) -> Iterator[str]:
+def _describe_control_plane(control: dict[str, Any]) -> Iterator[str]:
     recording = control["recording"]
     epoch = control["epoch"]["number"] if control["epoch"] else "-"
     yield (
@@ -82,15 +85,15 @@ def _lines(control: dict[str, Any]) -> Iterator[str]:
         f" {recording['missing']:,} missing"
     )
     if control["recreation"]:
-        yield _recreation(control["recreation"])
+        yield _describe_recreation(control["recreation"])
     copies = recording["shadow"] | {"dropped": recording["dropped_shadow_pairs"]}
     if any(copies.values()):
         yield "shadow: " + ", ".join(f"{count:,} {outcome}" for outcome, count in copies.items())
 
 
-def _recreation(progress: dict[str, Any]) -> str:
-    text = f"recreation of {progress['version']}, revision {progress['revision']}"
-    text += f": {progress['state']}"
-    if progress["downtime_s"] is not None:
-        text += f", nobody was answered for {progress['downtime_s']:.1f} s"
-    return f"{text}: {progress['message']}" if progress["message"] else text
+def _describe_recreation(recreation: dict[str, Any]) -> str:
+    text = f"recreation of {recreation['version']}, revision {recreation['revision']}"
+    text += f": {recreation['state']}"
+    if recreation["downtime_s"] is not None:
+        text += f", downtime {recreation['downtime_s']:.1f} s"
+    return f"{text}: {recreation['message']}" if recreation["message"] else text

@@ -1,4 +1,4 @@
-"""What came of generated traffic, as `serve-app traffic` and `serve-app demo` show it."""
+"""Summaries of generated traffic, for `serve-app traffic` and `serve-app demo`."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import typer
 from rich.table import Table
 
 from serve_app.cli.options import console
-from serve_app.traffic.player import HttpReply, Lost, TrafficResult
+from serve_app.traffic.runner import HttpResponse, LostUsers, TrafficResult
 
 
 def summarize(
-    outcomes: Sequence[TrafficResult],
+    results: Sequence[TrafficResult],
     seconds: float,
-    lost: Mapping[str, Lost] = MappingProxyType({}),
+    lost: Mapping[str, LostUsers] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """How many were answered, by whom, how fast, and how rightly, and what became of feedback.
+    """Count requests, failures and feedback, and measure latency and accuracy by version.
 
     Args:
-        seconds: How long all of it took.
-        lost: See `serve_app.traffic.player.Played`.
+        seconds: The duration of the traffic.
+        lost: The lost users, by the version that they were assigned.
     """
-    answered = [outcome for outcome in outcomes if outcome.status == 200]
-    latencies = [outcome.latency_ms for outcome in answered]
-    failures = _failures([HttpReply(outcome.status, outcome.answer) for outcome in outcomes])
-    words = [outcome.feedback for outcome in outcomes if outcome.feedback]
+    served = [result for result in results if result.status == 200]
+    latencies = [result.latency_ms for result in served]
+    failures = _count_failures([HttpResponse(result.status, result.body) for result in results])
+    feedback = [result.feedback for result in results if result.feedback]
     groups: dict[tuple[str, str], list[TrafficResult]] = {}
-    for outcome in answered:
-        key = (outcome.answer.get("version", "hidden"), outcome.answer["reason"])
-        groups.setdefault(key, []).append(outcome)
+    for result in served:
+        key = (result.body.get("version", "hidden"), result.body["reason"])
+        groups.setdefault(key, []).append(result)
     return {
-        "requests": len(outcomes),
+        "requests": len(results),
         "failed": sum(failures.values()),
         "seconds": round(seconds, 2),
-        "per_second": round(len(outcomes) / seconds, 1),
+        "per_second": round(len(results) / seconds, 1),
         "latency_ms": {
             f"p{q}": round(float(np.percentile(latencies, q)), 2) if latencies else None
             for q in (50, 95, 99)
@@ -49,30 +49,32 @@ def summarize(
                 "version": version,
                 "reason": reason,
                 "requests": len(group),
-                "right": sum(outcome.answer["label"] == outcome.truth for outcome in group),
-                "labels": dict(Counter(outcome.answer["label"] for outcome in group)),
+                "right": sum(result.body["label"] == result.true_label for result in group),
+                "labels": dict(Counter(result.body["label"] for result in group)),
             }
             for (version, reason), group in sorted(groups.items())
         ],
         "failures": dict(failures.most_common(10)),
         "feedback": {
-            "acknowledged": sum(word.status == 200 for word in words),
-            "rejected": sum(400 <= word.status < 500 for word in words),
-            "failed": sum(word.status != 200 and not 400 <= word.status < 500 for word in words),
-            "failures": dict(_failures(words).most_common(10)),
+            "acknowledged": sum(response.status == 200 for response in feedback),
+            "rejected": sum(400 <= response.status < 500 for response in feedback),
+            "failed": sum(
+                response.status != 200 and not 400 <= response.status < 500 for response in feedback
+            ),
+            "failures": dict(_count_failures(feedback).most_common(10)),
         },
         "lost": {version: asdict(users) for version, users in lost.items()},
     }
 
 
 def is_complete(summary: dict[str, Any]) -> bool:
-    """Whether every request was answered, and all feedback kept."""
+    """Whether all requests succeeded and all feedback was accepted."""
     feedback = summary["feedback"]
     return not (summary["failed"] or feedback["rejected"] or feedback["failed"])
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    """For people."""
+    """Print a summary as text and a table."""
     out = console()
     latency = {q: "-" if ms is None else f"{ms} ms" for q, ms in summary["latency_ms"].items()}
     out.print(
@@ -80,7 +82,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         f" ({summary['per_second']:,}/s), [bold]{summary['failed']:,} failed[/bold];"
         f" latency p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']}\n"
     )
-    table = Table("version", "reason", "requests", "right", "labels", box=None)
+    table = Table("version", "reason", "requests", "accuracy", "labels", box=None)
     for group in summary["answers"]:
         labels = ", ".join(f"{count} {label}" for label, count in sorted(group["labels"].items()))
         table.add_row(
@@ -92,14 +94,14 @@ def print_summary(summary: dict[str, Any]) -> None:
         )
     out.print(table)
     feedback = summary["feedback"]
-    said = {key: feedback[key] for key in ("acknowledged", "rejected", "failed")}
-    if any(said.values()):
-        counts = ", ".join(f"{count:,} {key}" for key, count in said.items())
+    feedback_counts = {key: feedback[key] for key in ("acknowledged", "rejected", "failed")}
+    if any(feedback_counts.values()):
+        counts = ", ".join(f"{count:,} {key}" for key, count in feedback_counts.items())
         out.print(f"\nfeedback: {counts}")
     for version, lost in summary["lost"].items():
         out.print(
-            f"lost: {lost['users']:,} users of {version},"
-            f" who would have sent {lost['requests']:,} requests"
+            f"lost: {lost['users']:,} users of {version}"
+            f" with {lost['requests']:,} requests that were not sent"
         )
     for text, count in summary["failures"].items():
         typer.echo(f"{count} x {text}", err=True)
@@ -107,9 +109,9 @@ def print_summary(summary: dict[str, Any]) -> None:
         typer.echo(f"{count} x feedback, {text}", err=True)
 
 
-def _failures(replies: Sequence[HttpReply]) -> Counter[str]:
+def _count_failures(responses: Sequence[HttpResponse]) -> Counter[str]:
     return Counter(
-        f"{reply.status or 'no answer'}: {reply.content.get('detail', '')}"
-        for reply in replies
-        if reply.status != 200
+        f"{response.status or 'no response'}: {response.body.get('detail', '')}"
+        for response in responses
+        if response.status != 200
     )

@@ -1,4 +1,4 @@
-"""`serve-app traffic`."""
+"""`serve-app traffic`: generates traffic for the running service."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ from serve_app.cli.options import AsJson, Url, print_json, warn
 from serve_app.cli.summary import is_complete, print_summary, summarize
 from serve_app.client import Client, service_url
 from serve_app.regions import country
-from serve_app.traffic.images import TrafficImage, photographs, synthetic_images
-from serve_app.traffic.player import play, unsupported
+from serve_app.traffic.images import TrafficImage, read_images, synthetic_images
+from serve_app.traffic.runner import run_scenario, unsupported_settings
 from serve_app.traffic.scenario import (
     MAX_REQUESTS,
     MAX_USERS,
     Scenario,
-    plain,
     read_scenario,
+    uniform_scenario,
 )
 
 app = typer.Typer(add_completion=False)
 
-REQUESTS, USERS, REGIONS = 500, 200, "AU,NZ,DE,FR,GB,US,BR,JP"  # without a scenario
+REQUESTS, USERS, REGIONS = 500, 200, "AU,NZ,DE,FR,GB,US,BR,JP"  # defaults without a scenario
 
 File = Annotated[
     Path | None,
-    typer.Option("--scenario", metavar="FILE", help="What the traffic does; - is standard input."),
+    typer.Option("--scenario", metavar="FILE", help="A scenario file; - reads standard input."),
 ]
 Requests = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=MAX_REQUESTS,
-        help=f"How many in all; else {REQUESTS}, or what the scenario says, whose users become more"
-        " or fewer with its requests.",
+        help=f"Number of requests. Default: {REQUESTS}, or as in the scenario, whose users"
+        " are scaled along.",
     ),
 ]
-Clients = Annotated[int, typer.Option(min=1, max=256, help="How many at once.")]
+Clients = Annotated[int, typer.Option(min=1, max=256, help="Number of concurrent clients.")]
 Users = Annotated[
     int | None,
-    typer.Option(min=1, max=MAX_USERS, help=f"How many to draw from; else {USERS}."),
+    typer.Option(min=1, max=MAX_USERS, help=f"Number of users. Default: {USERS}."),
 ]
 Regions = Annotated[
     str | None,
-    typer.Option(help=f"Where users live, by ISO 3166-1 alpha-2; else {REGIONS}."),
+    typer.Option(help=f"Countries of the users, ISO 3166-1 alpha-2. Default: {REGIONS}."),
 ]
 Images = Annotated[
-    Path | None, typer.Option(help="A folder per class; without it, synthetic images.")
+    Path | None,
+    typer.Option(help="A folder with one subfolder per class. Default: synthetic images."),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed, the same users and images.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same users and images.")]
 
 
 @app.command()
@@ -70,28 +71,28 @@ def traffic(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a bounded number of requests, and what users say of the answers.
+    """Send classify requests and feedback from generated users.
 
-    Exit 1 if one was not answered, or feedback was not kept.
+    Exits 1 if a request failed or feedback was not accepted.
     """
     if scenario and (users is not None or regions is not None):
         option = "--regions" if users is None else "--users"
-        raise typer.BadParameter("the scenario says that", param_hint=option)
-    played_regions = _countries(REGIONS if regions is None else regions)
-    wanted = read_scenario(scenario) if scenario else None
+        raise typer.BadParameter("the scenario sets it", param_hint=option)
+    countries = _parse_countries(REGIONS if regions is None else regions)
+    definition = read_scenario(scenario) if scenario else None
     target = url or service_url()
     with Client(target) as client:
-        client.rule()
-    sample = photographs(images) if images else synthetic_images(seed)
+        client.rule()  # fails early if no service is running
+    sample = read_images(images) if images else synthetic_images(seed)
     if not sample:
-        raise BadData(f"{images} holds no images")
-    if wanted is None:
-        labels = [image.truth for image in sample]
-        wanted = plain(requests or REQUESTS, users or USERS, played_regions, labels)
+        raise BadData(f"{images} has no images")
+    if definition is None:
+        labels = [image.true_label for image in sample]
+        definition = uniform_scenario(requests or REQUESTS, users or USERS, countries, labels)
     elif requests:
-        wanted = wanted.scaled(requests)
-    warn(f"left out: {sentence}" for sentence in unsupported(wanted))
-    summary = _play(target, wanted, sample, clients, seed)
+        definition = definition.scale(requests)
+    warn(f"ignored: {sentence}" for sentence in unsupported_settings(definition))
+    summary = _run(target, definition, sample, clients, seed)
     if as_json:
         print_json(summary)
     else:
@@ -100,29 +101,31 @@ def traffic(
         sys.exit(1)
 
 
-def _countries(regions: str) -> list[str]:
+def _parse_countries(regions: str) -> list[str]:
     """
     Raises:
-        typer.BadParameter: One is none.
+        typer.BadParameter: One is not a country code.
     """
     found = [country(region) for region in regions.split(",") if region.strip()]
     countries = [code for code in found if code is not None]
     if not countries or None in found:
-        raise typer.BadParameter(f"'{regions}': expected such as {REGIONS}", param_hint="--regions")
+        raise typer.BadParameter(
+            f"'{regions}': expected country codes such as {REGIONS}", param_hint="--regions"
+        )
     return countries
 
 
-def _play(
+def _run(
     url: str, scenario: Scenario, images: list[TrafficImage], clients: int, seed: int
 ) -> dict[str, object]:
     started = time.perf_counter()
     with tqdm(total=scenario.requests, unit="request", disable=not sys.stderr.isatty()) as bar:
-        played = asyncio.run(
-            play(url, scenario, images, clients=clients, seed=seed, progress=bar.update)
+        result = asyncio.run(
+            run_scenario(url, scenario, images, clients=clients, seed=seed, progress=bar.update)
         )
     seconds = time.perf_counter() - started
     return {
         "scenario": scenario.name,
-        **summarize(played.outcomes, seconds, played.lost),
-        "unsupported": unsupported(scenario),
+        **summarize(result.results, seconds, result.lost),
+        "unsupported": unsupported_settings(scenario),
     }

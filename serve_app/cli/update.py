@@ -1,4 +1,4 @@
-"""`serve-app update`."""
+"""`serve-app update`: replaces the version that serves all users."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Annotated, Literal
 import typer
 
 from serve_app.cli.options import Reason, Url, Wait, actor
-from serve_app.cli.waiting import until_in_force, until_recreated
+from serve_app.cli.waiting import wait_until_in_force, wait_until_recreated
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
 from serve_app.yaml_file import read_mapping
 
 app = typer.Typer(add_completion=False)
 
-Name = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v2.")]
+Name = Annotated[str, typer.Argument(metavar="VERSION", help="For example v2.")]
 Method = Annotated[
     Literal["rolling", "recreate"],
-    typer.Option(help="Replica by replica in place, or all torn down and built anew."),
+    typer.Option(
+        help="Replica by replica in place, or tear down the data plane and build it again."
+    ),
 ]
 RuntimeEnv = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="With recreate: Ray's runtime_env, as a YAML mapping."),
+    typer.Option(metavar="FILE", help="With recreate: a YAML file with Ray's runtime_env."),
 ]
 
 
@@ -35,28 +37,28 @@ def update(
     wait: Wait = True,
     url: Url = None,
 ) -> None:
-    """Have a version answer everybody."""
+    """Serve all users with a version, and wait until it is in force."""
     if runtime_env and method == "rolling":
         raise typer.BadParameter(
-            "takes new processes: use --method recreate", param_hint="--runtime-env"
+            "needs new processes: use --method recreate", param_hint="--runtime-env"
         )
     environment = read_mapping(runtime_env, "Ray's runtime_env") if runtime_env else None
-    why = reason or f"{method} update to {version}"
+    audit_reason = reason or f"{method} update to {version}"
     with Client(url or service_url(), open_home().token) as client:
-        revision = client.update(version, method, environment, actor(), why)
+        revision = client.update(version, method, environment, actor(), audit_reason)
         if method == "rolling":
             typer.echo(f"revision {revision} is deployed")
             if wait:
-                until_in_force(client, revision)
+                wait_until_in_force(client, revision)
         else:
-            typer.echo(f"revision {revision} is being built")
+            typer.echo(f"revision {revision} is deployed; recreating the data plane")
             if wait:
-                downtime_s = until_recreated(client, revision)
-                until_in_force(client, revision)
-                typer.echo(f"{version} serves; {_gap(downtime_s)}")
+                downtime_s = wait_until_recreated(client, revision)
+                wait_until_in_force(client, revision)
+                typer.echo(f"{version} serves all users; {_describe_downtime(downtime_s)}")
 
 
-def _gap(seconds: float | None) -> str:
-    if seconds is None:
-        return "how long nobody was answered is not known: another Controller took over"
-    return f"nobody was answered for {seconds:.1f} s"
+def _describe_downtime(downtime_s: float | None) -> str:
+    if downtime_s is None:
+        return "downtime unknown: the Controller was restarted"
+    return f"downtime {downtime_s:.1f} s"

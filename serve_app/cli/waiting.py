@@ -1,4 +1,4 @@
-"""Waiting until what was sent is in force, and saying how far it is."""
+"""Waits until a deployed revision is in force, and reports the progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from serve_app.cli.options import held, tally
+from serve_app.cli.options import count_versions, format_counts
 from serve_app.client import Client
 from serve_app.deployment.config import user_configs
 from serve_app.domain import DATA_PLANE, INGRESS, Pool
@@ -18,92 +18,90 @@ from serve_app.health import troubles
 from serve_app.rules.parse import KINDS, PoolConfig
 from serve_app.rules.rule import Rule
 
-WAIT_S = 180.0
-RECREATED_S = 1200.0  # the Controller gives up before
+IN_FORCE_TIMEOUT_S = 180.0
+RECREATION_TIMEOUT_S = 1200.0  # longer than the Controller's own timeout
 POLL_S = 0.5
-REJECTED_S = 10.0  # a rule that was rejected before may show as long
-SETTLE_S = 1.0  # Serve reports the old state for as long
-BEGUN_S = 10.0  # by then a recreation has begun
-RECENT = 20  # revisions, of which the one that was just made is one
+STALE_REJECTION_S = 10.0  # the rejection of an earlier rule may be reported for as long
+SETTLE_S = 1.0  # Serve may report the old state for as long
+RECREATION_START_TIMEOUT_S = 10.0
+RECENT_REVISIONS = 20  # that are searched for the new revision
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
-    """What is to come into force: a rule, and what the pools that it needs are assigned."""
+class DesiredState:
+    """The rule that should be in force, and the configuration of the pools that it needs."""
 
     rule: Rule
     pools: dict[Pool, PoolConfig]
 
 
-def goal(document: dict[str, Any]) -> Goal:
-    """What a checked deployment file asks for."""
+def desired_state(document: dict[str, Any]) -> DesiredState:
+    """The desired state of a checked deployment document."""
     configs = user_configs(document)
     content = configs[INGRESS]["rule"]
     rule = KINDS[content["kind"]].model_validate(content)
     candidate = rule.candidate_replicas
     needed = {Pool.STABLE, candidate.pool if candidate else Pool.STABLE}
     pools = {pool: PoolConfig.model_validate(configs[pool]) for pool in Pool if pool in needed}
-    return Goal(rule, pools)
+    return DesiredState(rule, pools)
 
 
-def until_in_force(client: Client, revision: int) -> None:
-    """Wait for a revision that was just made.
+def wait_until_in_force(client: Client, revision: int) -> None:
+    """Wait until a new revision is in force; print the progress to stderr.
 
     Raises:
-        DeployFailed: Its rule is rejected, or another one was made since, or it is not in force in
-            time.
+        DeployFailed: The rule is rejected, a newer revision was deployed, or the timeout passed.
     """
-    wanted: Goal | None = None
-    deadline = time.monotonic() + WAIT_S
-    rejected_for_good = time.monotonic() + REJECTED_S
-    missing = ["Serve has not begun"]
-    progress = _Progress()
+    desired: DesiredState | None = None
+    deadline = time.monotonic() + IN_FORCE_TIMEOUT_S
+    rejected_until = time.monotonic() + STALE_REJECTION_S
+    unmet = ["Serve has not started the deployment"]
+    progress = _ProgressPrinter()
     time.sleep(SETTLE_S)
     while time.monotonic() < deadline:
         try:
-            wanted = wanted or goal(_document(client, revision))
+            desired = desired or desired_state(_find_document(client, revision))
             rule, status = client.rule(), client.status()
             if (status["revision"] or 0) > revision:
-                raise DeployFailed(f"revision {status['revision']} was made meanwhile")
-        except (NotRunning, Rejected) as exc:  # being replaced
-            missing = [str(exc)]
+                raise DeployFailed(f"revision {status['revision']} was deployed in the meantime")
+        except (NotRunning, Rejected) as exc:  # the application is being replaced
+            unmet = [str(exc)]
         else:
-            found, lacks = troubles(status, rule), lacking(wanted, rule, status)
-            if rule["rejected"] and time.monotonic() > rejected_for_good:
+            found, conditions = troubles(status, rule), unmet_conditions(desired, rule, status)
+            if rule["rejected"] and time.monotonic() > rejected_until:
                 raise DeployFailed("; ".join(found))
-            if not (found or lacks):
-                typer.echo(f"rule {wanted.rule.rule_id} is in force")
+            if not (found or conditions):
+                typer.echo(f"rule {desired.rule.rule_id} is in force")
                 return
-            progress.tell("; ".join(lacks))
-            missing = found + lacks
+            progress.print("; ".join(conditions))
+            unmet = found + conditions
         time.sleep(POLL_S)
     raise DeployFailed(
-        f"not in force after {WAIT_S:g} s: {'; '.join(missing)}; see serve-app status"
+        f"not in force after {IN_FORCE_TIMEOUT_S:g} s: {'; '.join(unmet)}; see serve-app status"
     )
 
 
-def until_recreated(client: Client, revision: int) -> float | None:
-    """Wait until the data plane of a revision was torn down and built.
+def wait_until_recreated(client: Client, revision: int) -> float | None:
+    """Wait until the data plane of a revision is recreated; print the progress to stderr.
 
     Returns:
-        For how many seconds nobody was answered; None if that is not known, for another
-        Controller took over meanwhile.
+        The downtime in seconds; None if it is unknown, because the Controller was restarted.
 
     Raises:
-        DeployFailed: It could not be built, or not in time.
+        DeployFailed: The recreation failed, or the timeout passed.
     """
-    deadline = time.monotonic() + RECREATED_S
-    begun = time.monotonic() + BEGUN_S
-    progress = _Progress()
+    deadline = time.monotonic() + RECREATION_TIMEOUT_S
+    start_deadline = time.monotonic() + RECREATION_START_TIMEOUT_S
+    progress = _ProgressPrinter()
     time.sleep(SETTLE_S)
     while time.monotonic() < deadline:
         try:
             recreation = client.status()["recreation"]
-        except (NotRunning, Rejected):  # the proxy is busy with what comes and goes
+        except (NotRunning, Rejected):  # the proxy is busy with the replaced applications
             pass
         else:
             if recreation is None or recreation["revision"] != revision:
-                if time.monotonic() > begun:
+                if time.monotonic() > start_deadline:
                     return None
             elif recreation["state"] == "done":
                 return float(recreation["downtime_s"])
@@ -112,65 +110,69 @@ def until_recreated(client: Client, revision: int) -> float | None:
                     f"the data plane could not be recreated: {recreation['message']}"
                 )
             else:
-                progress.tell(f"{recreation['state']} the data plane")
+                progress.print(f"{recreation['state']} the data plane")
         time.sleep(POLL_S)
-    raise DeployFailed(f"not recreated after {RECREATED_S:g} s; see serve-app status")
+    raise DeployFailed(f"not recreated after {RECREATION_TIMEOUT_S:g} s; see serve-app status")
 
 
-def lacking(wanted: Goal, rule: dict[str, Any], status: dict[str, Any]) -> list[str]:
-    """What is not yet as it is wanted, a sentence each.
+def unmet_conditions(
+    desired: DesiredState, rule: dict[str, Any], status: dict[str, Any]
+) -> list[str]:
+    """What the service still has to do to reach a desired state, one text per step.
 
     Args:
-        rule: What `GET /v1/rule` answers.
-        status: What `GET /control/status` answers.
+        rule: The response of `GET /v1/rule`.
+        status: The response of `GET /control/status`.
     """
     found = []
-    if rule["rule_id"] != wanted.rule.rule_id:
-        found.append(f"rule {rule['rule_id']} is still in force")
+    if rule["rule_id"] != desired.rule.rule_id:
+        found.append(f"waiting for rule {desired.rule.rule_id} to replace rule {rule['rule_id']}")
     for pool in rule["pools"]:
-        if config := wanted.pools.get(pool["pool"]):
-            running = _running(status, pool["pool"])
-            found += _lacking_in(pool["pool"], config, held(pool), running)
-    candidate = wanted.rule.candidate_replicas
+        if config := desired.pools.get(pool["pool"]):
+            found += _unmet_in_pool(pool["pool"], config, count_versions(pool), status)
+    candidate = desired.rule.candidate_replicas
     if candidate and not (rule["candidate"] or {}).get("ready"):
-        found.append(f"the candidate {candidate.version} is not ready")
+        found.append(f"waiting for candidate {candidate.version} to become ready")
     return found
 
 
-def _lacking_in(pool: str, config: PoolConfig, has: Counter[str], running: int) -> list[str]:
-    if not has:
-        return [f"no replica of {pool} tells what it holds"]
-    # A replica that runs and does not tell in time may hold anything.
-    size = config.patch.of if config.patch else max(has.total(), running)
-    expected = Counter(config.assigned(rank) for rank in range(size))
-    if has == expected:
+def _unmet_in_pool(
+    pool: str, config: PoolConfig, versions: Counter[str], status: dict[str, Any]
+) -> list[str]:
+    deployments = status["applications"].get(DATA_PLANE, {}).get("deployments", {})
+    deployment = deployments.get(pool, {})
+    if not versions:
+        target = deployment.get("target") or 1
+        return [f"starting {config.version} on {pool} (0 of {target} replicas ready)"]
+    # A running replica that does not report its version in time may have any version.
+    running = sum(replica["state"] == "RUNNING" for replica in deployment.get("replicas", []))
+    size = config.patch.of if config.patch else max(versions.total(), running)
+    expected = Counter(config.version_of_rank(rank) for rank in range(size))
+    if versions == expected:
         return []
     if config.patch:
-        return [f"{pool} holds {tally(has)}: expected {tally(expected)}"]
-    return [f"{pool}: {has[config.version]} of {size} replicas hold {config.version}"]
+        return [f"updating {pool} to {format_counts(expected)} (now {format_counts(versions)})"]
+    ready = versions[config.version]
+    return [f"updating {pool} to {config.version} ({ready} of {size} replicas ready)"]
 
 
-def _document(client: Client, revision: int) -> dict[str, Any]:
-    documents = {entry["number"]: entry["document"] for entry in client.revisions(RECENT)}
+def _find_document(client: Client, revision: int) -> dict[str, Any]:
+    documents = {entry["number"]: entry["document"] for entry in client.revisions(RECENT_REVISIONS)}
     if revision not in documents:
-        raise DeployFailed(f"{RECENT} other revisions or more were made meanwhile")
+        raise DeployFailed(
+            f"{RECENT_REVISIONS} or more other revisions were deployed in the meantime"
+        )
     document: dict[str, Any] = documents[revision]
     return document
 
 
-def _running(status: dict[str, Any], pool: str) -> int:
-    deployments = status["applications"].get(DATA_PLANE, {}).get("deployments", {})
-    replicas = deployments.get(pool, {}).get("replicas", [])
-    return sum(replica["state"] == "RUNNING" for replica in replicas)
-
-
-class _Progress:
-    """Says on stderr what changes."""
+class _ProgressPrinter:
+    """Prints progress texts to stderr, each only when it changes."""
 
     def __init__(self) -> None:
-        self._told = ""
+        self._last = ""
 
-    def tell(self, text: str) -> None:
-        if text and text != self._told:
+    def print(self, text: str) -> None:
+        if text and text != self._last:
             typer.echo(text, err=True)
-        self._told = text
+        self._last = text

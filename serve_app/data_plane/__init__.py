@@ -1,1 +1,1 @@
-"""What answers users, without Ray: `serving` gives it pools and a process to live in."""
+"""The data plane, without Ray: `serving` provides its pools and its process."""

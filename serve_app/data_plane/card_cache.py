@@ -1,4 +1,4 @@
-"""The registry's cards, read once a version."""
+"""Cache of the model cards in the registry."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from serve_app.errors import NoSuchVersion, NotReady
 
 
 class CardCache:
-    """Knows which versions there are and what their cards say.
+    """Lists the versions of the registry and reads each card once.
 
-    A version that is added to the registry while the service runs is found; a card that was read
-    once is kept, for a published version never changes.
+    A version that is added to the registry while the service runs is found. Cards are cached
+    without expiry, because a published version never changes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -22,7 +22,7 @@ class CardCache:
         self._cards: dict[str, Card] = {}
 
     def names(self) -> tuple[str, ...]:
-        """Oldest first."""
+        """The versions, oldest first; empty if there is no registry."""
         try:
             return registry.names(self._folder)
         except UnknownVersion:
@@ -32,8 +32,8 @@ class CardCache:
         """The card of a version.
 
         Raises:
-            NoSuchVersion: The registry has no such folder.
-            NotReady: It has, and a file of it is damaged.
+            NoSuchVersion: The registry does not have the version.
+            NotReady: A file of the version is damaged.
         """
         if version not in self._cards:
             try:

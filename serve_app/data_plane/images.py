@@ -1,4 +1,4 @@
-"""The images of a request, until their pixels are needed."""
+"""The images of a request, decoded when a pool needs their pixels."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ import numpy as np
 from PIL import Image
 
 from models.errors import BadImage, TooManyPixels
-from models.preprocess import MAX_PIXELS, Pixels, decoded, opened, square
+from models.preprocess import MAX_PIXELS, Pixels, crop_square, decode, open_image
 from serve_app.errors import UnusableImage
 
 DECODERS = ThreadPoolExecutor(2, thread_name_prefix="decode")
 QUICK_BYTES = 100_000
-QUICK_PIXELS = 300_000  # width x height; decoded and shrunk in 2 ms or less
+QUICK_PIXELS = 300_000  # width x height; decoded and resized in 2 ms or less
 
 
 class InputImage(Protocol):
-    """One image."""
+    """One image of a request."""
 
     def is_quick(self) -> bool:
-        """Whether its pixels cost less than the way to a thread and back."""
+        """Whether decoding it takes less time than a hop to a thread.
+
+        Raises:
+            BadImage: It has no header.
+        """
         ...
 
     def area(self) -> int:
-        """Width x height, px, as far as is known before it is decoded.
+        """Width x height, px, as the header says.
 
         Raises:
             BadImage: It has no header.
@@ -44,11 +48,11 @@ class InputImage(Protocol):
         ...
 
     def content(self) -> bytes:
-        """What tells it from other images."""
+        """Bytes that identify the image."""
         ...
 
-    def preview(self, longest: int) -> bytes:
-        """A JPEG of all of it, no side longer than that, px, without metadata.
+    def preview(self, max_side: int) -> bytes:
+        """A JPEG of the whole image, no side longer than `max_side` px, without metadata.
 
         Raises:
             BadImage: It cannot be read.
@@ -57,66 +61,55 @@ class InputImage(Protocol):
 
 
 class EncodedImage:
-    """An image as it came: a JPEG, PNG, WebP, GIF or BMP."""
+    """An `InputImage` from the bytes of a JPEG, PNG, WebP, GIF or BMP file."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._opened: Image.Image | None = None
 
     def is_quick(self) -> bool:
-        """See `InputImage.is_quick`; reads the header of a small file.
-
-        Raises:
-            BadImage: It has none.
-        """
         return len(self._data) <= QUICK_BYTES and self.area() <= QUICK_PIXELS
 
     def area(self) -> int:
-        """See `InputImage.area`."""
-        self._opened = self._opened or opened(self._data)
+        self._opened = self._opened or open_image(self._data)
         return self._opened.width * self._opened.height
 
     def pixels(self, side: int) -> Pixels:
-        """See `InputImage.pixels`."""
-        image, self._opened = self._opened or opened(self._data), None
-        return square(decoded(image, around=side), side)
+        image, self._opened = self._opened or open_image(self._data), None
+        return crop_square(decode(image, target_side=side), side)
 
     def content(self) -> bytes:
-        """See `InputImage.content`."""
         return self._data
 
-    def preview(self, longest: int) -> bytes:
-        """See `InputImage.preview`."""
-        return _jpeg(decoded(opened(self._data), around=longest // 2), longest)
+    def preview(self, max_side: int) -> bytes:
+        return _encode_jpeg(decode(open_image(self._data), target_side=max_side // 2), max_side)
 
 
 class RawImage:
-    """RGB values [height, width, 3] of 0 to 255."""
+    """An `InputImage` from RGB values [height, width, 3] of 0 to 255."""
 
     def __init__(self, values: np.ndarray[Any, Any], *, scaled: bool) -> None:
-        """`scaled` values that are at most 1 are meant as 0 to 1."""
+        """
+        Args:
+            scaled: Values that are all at most 1 range from 0 to 1 instead.
+        """
         self._values = values
         self._scaled = scaled
 
     def is_quick(self) -> bool:
-        """See `InputImage.is_quick`."""
         return self.area() <= QUICK_PIXELS
 
     def area(self) -> int:
-        """See `InputImage.area`."""
         return self._values.size // 3
 
     def pixels(self, side: int) -> Pixels:
-        """See `InputImage.pixels`."""
-        return square(self._image(), side)
+        return crop_square(self._image(), side)
 
     def content(self) -> bytes:
-        """See `InputImage.content`."""
         return f"{self._values.shape} {self._values.dtype} ".encode() + self._values.tobytes()
 
-    def preview(self, longest: int) -> bytes:
-        """See `InputImage.preview`."""
-        return _jpeg(self._image(), longest)
+    def preview(self, max_side: int) -> bytes:
+        return _encode_jpeg(self._image(), max_side)
 
     def _image(self) -> Image.Image:
         values = self._values
@@ -126,51 +119,51 @@ class RawImage:
 
 
 class PreparedImages:
-    """The images of one request, each size made once for whichever version takes it."""
+    """The images of one request; each input size is prepared once for all versions."""
 
     def __init__(self, images: Sequence[InputImage]) -> None:
         self._images = images
-        self._made: dict[int, Pixels] = {}
+        self._pixels: dict[int, Pixels] = {}  # by side
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, number: int) -> InputImage:
-        return self._images[number]
+    def __getitem__(self, index: int) -> InputImage:
+        return self._images[index]
 
-    async def at(self, side: int) -> Pixels:
+    async def pixels(self, side: int) -> Pixels:
         """uint8 [n, side, side, 3].
 
         Raises:
-            UnusableImage: One cannot be read.
+            UnusableImage: An image cannot be read.
         """
-        if side not in self._made:
+        if side not in self._pixels:
             try:
-                self._made[side] = await self._make(side)
+                self._pixels[side] = await self._prepare(side)
             except BadImage as exc:
                 raise UnusableImage(exc.code, str(exc)) from exc
-        return self._made[side]
+        return self._pixels[side]
 
-    async def _make(self, side: int) -> Pixels:
+    async def _prepare(self, side: int) -> Pixels:
         if len(self._images) == 1 and self._images[0].is_quick():
             return self._images[0].pixels(side)[np.newaxis]
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(DECODERS, self._decode, side)
 
     def _decode(self, side: int) -> Pixels:
-        """One thread for all of a request, so that many images keep nobody else waiting."""
+        """Decode all images in one thread, so that a large request does not block the others."""
         area = sum(image.area() for image in self._images)
         if area > MAX_PIXELS:
             raise TooManyPixels(
-                f"{len(self._images)} images have {area} pixels; at most {MAX_PIXELS} are read"
-                " of a request: send fewer, or smaller ones"
+                f"{len(self._images)} images have {area} pixels; the limit is {MAX_PIXELS} per"
+                " request: send fewer or smaller images"
             )
         return np.stack([image.pixels(side) for image in self._images])
 
 
-def _jpeg(image: Image.Image, longest: int) -> bytes:
-    image.thumbnail((longest, longest))
-    image.info.clear()  # Pillow would write a comment that came with the image
+def _encode_jpeg(image: Image.Image, max_side: int) -> bytes:
+    image.thumbnail((max_side, max_side))
+    image.info.clear()  # Pillow would copy the comment of the original
     encoded = BytesIO()
     image.save(encoded, "JPEG", quality=85)
     return encoded.getvalue()

@@ -1,4 +1,4 @@
-"""The path of a request: context, plan, pixels, call, answer, record."""
+"""Serves classification requests: plan, decode, call the pool, record the exposures."""
 
 from __future__ import annotations
 
@@ -36,25 +36,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ClassifyResult:
-    """The answer to one request; `prediction_ids` has one id an image.
+    """The result of one request.
 
     Attributes:
-        plan: The one that was answered by; a fallback's, where the first failed.
+        plan: The plan that served the request: that of the fallback if the candidate failed.
+        prediction_ids: One per image.
     """
 
     plan: Plan
-    answer: Prediction
+    prediction: Prediction
     rule: Rule
     prediction_ids: tuple[str, ...]
     latency_ms: float
 
 
 class DataPlane:
-    """Answers requests by the rule in force.
+    """Serves requests by the rule in force.
 
     Attributes:
-        watch: Of the candidate that the rule tries.
-        mirror: Copies requests, where the rule is a shadow.
+        rejected_config: The last rule, if it was rejected.
+        breaker: Of the rule's candidate.
+        mirror: Copies requests while the rule is a shadow.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class DataPlane:
         self.pseudonymizer = pseudonymizer
         self.id_codec = id_codec
         self.versions = versions
-        self.rejected: BadConfig | None = None
+        self.rejected_config: BadConfig | None = None
         self.breaker = CandidateBreaker(pools)
         self._pool_client = PoolClient(pools, versions)
         review_sampler = ReviewSampler(recorder, image_cipher, versions)
@@ -84,40 +86,41 @@ class DataPlane:
         """The rule in force.
 
         Raises:
-            NotReady: None was ever accepted.
+            NotReady: No rule has been accepted yet.
         """
         if self._rule is None:
-            why = f"; the last one was rejected: {self.rejected}" if self.rejected else ""
-            raise NotReady(f"no rule is in force{why}: deploy a good one")
+            rejected = self.rejected_config
+            cause = f"; the last one was rejected: {rejected}" if rejected else ""
+            raise NotReady(f"no rule is in force{cause}: deploy a valid one")
         return self._rule
 
     @property
     def has_rule(self) -> bool:
-        """Whether any rule was ever accepted."""
+        """Whether a rule is in force."""
         return self._rule is not None
 
     def apply_rule(self, rule: Rule) -> None:
         """Put a rule in force."""
         if self._rule is None or rule.rule_id != self._rule.rule_id:
-            self.recorder.adopted(rule.rule_id, rule.canonical(), now_ms())
+            self.recorder.record_adoption(rule.rule_id, rule.canonical(), now_ms())
         self._rule = rule
         self.breaker.set_candidate(rule.candidate_replicas)
-        self.rejected = None
+        self.rejected_config = None
 
     def reject(self, rejection: BadConfig) -> None:
-        """Hold a bad rule aside; the one in force stays."""
-        self.rejected = rejection
+        """Record a rejected rule; the rule in force stays."""
+        self.rejected_config = rejection
 
     @contextlib.contextmanager
     def admission(self) -> Iterator[None]:
-        """Holds a request's place; to be entered before its body is read.
+        """Admits a request; to be entered before its body is read.
 
         Raises:
-            Busy: Too many are in progress.
+            Busy: `MAX_IN_PROGRESS` requests are in progress.
         """
         if self._in_progress >= MAX_IN_PROGRESS:
             raise Busy(
-                f"{self._in_progress} requests are in progress, and no more are taken:"
+                f"{self._in_progress} requests are in progress, which is the limit:"
                 " try again in a second"
             )
         self._in_progress += 1
@@ -127,10 +130,10 @@ class DataPlane:
             self._in_progress -= 1
 
     def check_pin(self, context: Context) -> None:
-        """Pass a request without a pin, or with one that can be obeyed; before its body is read.
+        """Check that the pin of a request can be served; to be called before the body is read.
 
         Raises:
-            PinRejected: The rule allows none.
+            PinRejected: The rule does not allow pins.
             NoSuchVersion, NotReady: See `CardCache.card`.
         """
         if context.pin:
@@ -140,52 +143,53 @@ class DataPlane:
     async def classify(
         self, images: Sequence[InputImage], context: Context, trace: Trace, started: float
     ) -> ClassifyResult:
-        """Prediction one request of one image or more; one plan for all of them.
+        """Classify the images of one request, all by the same plan.
 
         Args:
-            started: When the request came, by `time.perf_counter`.
+            trace: Gets the plan, the version and the failure.
+            started: When the request arrived, by `time.perf_counter`, s.
 
         Raises:
-            Problem: What the caller is told instead.
+            Problem: The pin is rejected, an image cannot be read, or no version could predict.
         """
         rule = self.rule
         trace.rule_id, trace.rule = rule.rule_id, rule.kind
         trace.user, trace.region, trace.images = context.user, context.region, len(images)
-        if len(images) > 1:  # one draw for all would count as many
+        if len(images) > 1:  # one draw would assign all images: they are not independent units
             context = replace(context, draw=None)
         plan = self.plan(context)
         trace.reason, trace.assigned = plan.reason, plan.assigned
         prepared = PreparedImages(images)
-        await prepared.at(
-            self._pool_client.input_side(plan.pool, plan.version, self._expected(plan))
+        await prepared.pixels(
+            self._pool_client.input_side(plan.pool, plan.version, self._expected_version(plan))
         )
         try:
-            answered_by, answer, failure = await self._answer(rule, plan, prepared)
+            served_by, prediction, failure = await self._predict(rule, plan, prepared)
         except (Exception, asyncio.CancelledError) as exc:
-            # A version whose users give up has failed them as well.
-            gone = isinstance(exc, asyncio.CancelledError)
-            error = CLIENT_GONE if gone else getattr(exc, "code", Problem.code)
+            # A disconnect counts as a failure of the version: it may have been too slow.
+            is_disconnect = isinstance(exc, asyncio.CancelledError)
+            error = CLIENT_GONE if is_disconnect else getattr(exc, "code", Problem.code)
             failed = [
-                self._record(rule, plan, context, started, None, image, error)
+                self._record_exposure(rule, plan, context, started, None, image, error)
                 for image in range(len(images))
             ]
             self.mirror.copy(rule, failed, prepared)
             raise
-        trace.reason, trace.error = answered_by.reason, failure
-        trace.assigned = plan.assigned or answer.version
-        trace.served, trace.model_ms = answer.version, answer.model_ms
-        records = [
-            self._record(rule, plan, context, started, answer, image, failure)
+        trace.reason, trace.error = served_by.reason, failure
+        trace.assigned = plan.assigned or prediction.version
+        trace.served, trace.model_ms = prediction.version, prediction.model_ms
+        exposures = [
+            self._record_exposure(rule, plan, context, started, prediction, image, failure)
             for image in range(len(images))
         ]
-        self.mirror.copy(rule, records, prepared)
+        self.mirror.copy(rule, exposures, prepared)
         latency_ms = 1000 * (time.perf_counter() - started)
         self.mirror.governor.record_latency(latency_ms)
-        ids = tuple(self.id_codec.encode(_id_of(record)) for record in records)
-        return ClassifyResult(answered_by, answer, rule, ids, latency_ms)
+        ids = tuple(self.id_codec.encode(_prediction_id(exposure)) for exposure in exposures)
+        return ClassifyResult(served_by, prediction, rule, ids, latency_ms)
 
     def plan(self, context: Context) -> Plan:
-        """Who answers a request, by the rule in force.
+        """The plan of a request, by the rule in force.
 
         Raises:
             PinRejected: See `Rule.plan`.
@@ -194,14 +198,14 @@ class DataPlane:
 
     @property
     def effective_weight(self) -> float:
-        """The share that the candidate gets now: none until its replicas are ready."""
+        """The candidate's share of the units; 0 until the candidate is ready."""
         return self.rule.share if self.breaker.ready else 0.0
 
     @contextlib.asynccontextmanager
     async def background_tasks(self) -> AsyncIterator[None]:
-        """What runs beside the requests: recording, watching, shadowing."""
+        """Run the recorder, the circuit breaker and the mirror."""
         self.recorder.start()
-        tasks = [asyncio.create_task(work()) for work in (self.breaker.run, self.mirror.run)]
+        tasks = [asyncio.create_task(run()) for run in (self.breaker.run, self.mirror.run)]
         try:
             yield
         finally:
@@ -210,100 +214,99 @@ class DataPlane:
             await self.mirror.close()
 
     async def warm_up(self) -> None:
-        """Ask the stable pool about nothing, so that no user pays for what first use loads."""
+        """Call the stable pool once there is a rule, so that the first request is not slower."""
         while not self.has_rule:
             await asyncio.sleep(WARM_UP_POLL_S)
         plan = Plan(Reason.STATIC)
-        side = self._pool_client.input_side(plan.pool, plan.version, self._expected(plan))
+        side = self._pool_client.input_side(plan.pool, plan.version, self._expected_version(plan))
         with contextlib.suppress(Problem):
             blank = np.zeros((1, side, side, 3), np.uint8)
             await self.pools.classify(plan.pool, plan.version, blank)
 
     @property
     def rejection(self) -> dict[str, str] | None:
-        """The rule that was rejected last, if none was accepted since."""
-        rejection = self.rejected
-        return {"path": rejection.path, "message": rejection.message} if rejection else None
+        """The path and the message of `rejected_config`, as JSON."""
+        config = self.rejected_config
+        return {"path": config.path, "message": config.message} if config else None
 
     async def require_ready(self) -> None:
-        """Pass if a rule is in force and the stable pool has a replica that can answer.
+        """Check that a rule is in force and that a replica of the stable pool has a version.
 
-        A candidate is not needed: stable answers in its place.
+        The candidate may be absent: stable is its fallback.
 
         Raises:
-            NotReady: What is missing.
+            NotReady: There is no rule or no such replica.
         """
         rule = self.rule
-        held = {replica.pool for replica in await self.pools.replicas() if replica.version}
-        if Pool.STABLE not in held:
+        ready_pools = {replica.pool for replica in await self.pools.replicas() if replica.version}
+        if Pool.STABLE not in ready_pools:
             raise NotReady(
-                f"no replica of {Pool.STABLE.value} can answer yet, as the rule {rule.kind} needs"
+                f"no replica of {Pool.STABLE.value} is ready yet: the rule {rule.kind} needs one"
             )
 
-    async def _answer(
+    async def _predict(
         self, rule: Rule, plan: Plan, images: PreparedImages
     ) -> tuple[Plan, Prediction, str | None]:
-        """The plan that was answered by, its answer, and the code of the assigned version's
-        failure."""
+        """The plan that succeeded, its prediction, and the error code of the assigned version."""
         if plan.fallback is None:
-            answer = await self._ask(plan, images)
-            # While the pool is changed, or because it rejected to be.
-            is_other = plan.assigned is not None and answer.version != plan.assigned
-            return plan, answer, NotReady.code if is_other else None
+            prediction = await self._call_pool(plan, images)
+            # Another version serves while the pool is updated, or if it rejected the update.
+            is_other = plan.assigned is not None and prediction.version != plan.assigned
+            return plan, prediction, NotReady.code if is_other else None
         try:
-            return plan, await self._try(rule, plan, images), None
+            return plan, await self._call_candidate(rule, plan, images), None
         except Problem as exc:
-            if exc.status < 500 and not isinstance(exc, Busy):  # the request's own fault
+            if exc.status < 500 and not isinstance(exc, Busy):  # an error of the request
                 raise
             failure = exc.code
         except Exception:
             logger.exception("candidate.failed")
             failure = Problem.code
-        return plan.fallback, await self._ask(plan.fallback, images), failure
+        return plan.fallback, await self._call_pool(plan.fallback, images), failure
 
-    async def _try(self, rule: Rule, plan: Plan, images: PreparedImages) -> Prediction:
-        """The candidate's answer, if it comes in time.
+    async def _call_candidate(self, rule: Rule, plan: Plan, images: PreparedImages) -> Prediction:
+        """The candidate's prediction, through the circuit breaker.
 
-        Whether it can be asked is known under the rule in force: a request of the one before asks.
+        The breaker only knows the candidate of the rule in force: a request of an earlier rule
+        calls its candidate in any state of the breaker.
         """
         if self._rule is rule and not self.breaker.is_closed:
-            raise NotReady("the candidate has no replica that can answer")
+            raise NotReady("the circuit breaker of the candidate is open")
         candidate = rule.candidate_replicas
         try:
             async with self.breaker.deadline(candidate, plan.timeout_s):
-                answer = await self._ask(plan, images)
+                prediction = await self._call_pool(plan, images)
         except TooSlow:
             self.breaker.record_timeout(candidate)
             raise
         except NotReady:
             self.breaker.record_unreachable(candidate)
             raise
-        if answer.version != plan.assigned:
-            raise NotReady(f"{plan.pool.value} holds {answer.version}, not {plan.assigned}")
+        if prediction.version != plan.assigned:
+            raise NotReady(f"{plan.pool.value} serves {prediction.version}, not {plan.assigned}")
         self.breaker.record_success(candidate)
-        return answer
+        return prediction
 
-    async def _ask(self, plan: Plan, images: PreparedImages) -> Prediction:
+    async def _call_pool(self, plan: Plan, images: PreparedImages) -> Prediction:
         return await self._pool_client.classify(
-            plan.pool, plan.version, self._expected(plan), images
+            plan.pool, plan.version, self._expected_version(plan), images
         )
 
-    def _expected(self, plan: Plan) -> str:
+    def _expected_version(self, plan: Plan) -> str:
         return plan.assigned or next(iter(self.rule.versions.values()))
 
-    def _record(
+    def _record_exposure(
         self,
         rule: Rule,
         plan: Plan,
         context: Context,
         started: float,
-        answer: Prediction | None,
+        prediction: Prediction | None,
         image: int,
         error: str | None,
     ) -> Exposure:
-        """Record what one image met."""
-        served = answer.version if answer else None
-        label, confidence = answer.best(image) if answer else (None, None)
+        served = prediction.version if prediction else None
+        label, confidence = prediction.top_label(image) if prediction else (None, None)
         exposure = Exposure(
             writer=self.recorder.writer,
             sequence=self.recorder.next_sequence(),
@@ -320,14 +323,14 @@ class DataPlane:
             label=label,
             confidence=confidence,
             latency_ms=1000 * (time.perf_counter() - started),
-            model_ms=answer.model_ms if answer else None,
+            model_ms=prediction.model_ms if prediction else None,
             error=error,
         )
         self.recorder.record(exposure)
         return exposure
 
 
-def _id_of(exposure: Exposure) -> PredictionId:
+def _prediction_id(exposure: Exposure) -> PredictionId:
     return PredictionId(
         exposure.writer,
         exposure.sequence,

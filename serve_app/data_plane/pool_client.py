@@ -1,4 +1,4 @@
-"""Asks a pool, in the size of image that its versions take."""
+"""Sends images to a pool in the input size of its versions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from serve_app.data_plane.pools import Pools, Prediction, Unavailable, WrongInpu
 from serve_app.domain import Pool
 from serve_app.errors import NotReady, Problem
 
-ANY_SIDE = 64  # px
+DEFAULT_SIDE = 64  # px
 
 
 class PoolClient:
-    """Remembers which size each pool took last."""
+    """Remembers the last input size of each pool."""
 
     def __init__(self, pools: Pools, versions: CardCache) -> None:
         self._pools = pools
@@ -20,41 +20,42 @@ class PoolClient:
         self._sides: dict[tuple[Pool, str | None], int] = {}
 
     async def classify(
-        self, pool: Pool, version: str | None, expected: str, images: PreparedImages
+        self, pool: Pool, version: str | None, expected_version: str, images: PreparedImages
     ) -> Prediction:
-        """The answer of a pool.
+        """The prediction of a pool.
 
         Args:
-            version: The version that shall answer; None for the one a replica is assigned.
-            expected: The version that probably answers.
+            version: The version that must predict; None for the one that the replica is assigned.
+            expected_version: The version that probably predicts; its card gives the input size.
 
         Raises:
             UnusableImage: An image cannot be read.
-            Problem: What stands in the way of an answer.
+            Problem: The pool cannot predict.
         """
-        pixels = await images.at(self.input_side(pool, version, expected))
-        reply = await self._pools.classify(pool, version, pixels)
-        if isinstance(reply, WrongInputSize):
-            # The replica was given another version since this pool was last asked. That version is
-            # named now: where replicas change one by one, the next one may hold the first again.
-            self._sides[pool, version] = reply.side
-            pixels = await images.at(reply.side)
-            reply = await self._pools.classify(pool, reply.version, pixels)
-        if isinstance(reply, WrongInputSize):
-            raise NotReady("the versions of the pool change just now: try again in a second")
-        if isinstance(reply, Unavailable):
-            raise NotReady(reply.why)
-        return reply
+        pixels = await images.pixels(self.input_side(pool, version, expected_version))
+        response = await self._pools.classify(pool, version, pixels)
+        if isinstance(response, WrongInputSize):
+            # The replica's version has changed since the last call. The retry names that version:
+            # during a rolling update the next replica may still have the previous one.
+            self._sides[pool, version] = response.side
+            pixels = await images.pixels(response.side)
+            response = await self._pools.classify(pool, response.version, pixels)
+        if isinstance(response, WrongInputSize):
+            raise NotReady("the versions of the pool are changing: try again in a second")
+        if isinstance(response, Unavailable):
+            raise NotReady(response.message)
+        return response
 
-    def input_side(self, pool: Pool, version: str | None, expected: str) -> int:
-        """The size that the pool took last; at first that of the version that is expected.
+    def input_side(self, pool: Pool, version: str | None, expected_version: str) -> int:
+        """The last input size of the pool, px; before the first call, that of `expected_version`.
 
-        Only a guess, so a card that cannot be read is no harm: the replica will tell.
+        A wrong size does no harm, so a card that cannot be read is ignored: the replica responds
+        with the right one.
         """
         key = (pool, version)
         if key not in self._sides:
             try:
-                self._sides[key] = self._versions.card(expected).input.side
+                self._sides[key] = self._versions.card(expected_version).input.side
             except Problem:
-                self._sides[key] = ANY_SIDE
+                self._sides[key] = DEFAULT_SIDE
         return self._sides[key]

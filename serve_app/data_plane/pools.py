@@ -1,4 +1,4 @@
-"""What the data plane asks of the pools of replicas."""
+"""The interface between the data plane and the pools of replicas."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from models.network import Floats
 from models.preprocess import Pixels
 from serve_app.domain import Pool
 
-LATE_S = 0.5  # of a reply: after as long its replica may be frozen or gone, and it may never come
+LATE_S = 0.5  # a response that takes longer may never come: the replica may be frozen or lost
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a version said of some images.
+    """The output of a version for some images.
 
     Attributes:
         probabilities: float32 [images, labels].
-        model_ms: The network's time for the whole call.
+        model_ms: The network's time for the whole batch.
     """
 
     version: str
@@ -26,13 +26,13 @@ class Prediction:
     probabilities: Floats
     model_ms: float
 
-    def best(self, image: int) -> tuple[str, float]:
+    def top_label(self, image: int) -> tuple[str, float]:
         """The most probable label of an image, and its probability."""
-        place = int(self.probabilities[image].argmax())
-        return self.labels[place], float(self.probabilities[image, place])
+        column = int(self.probabilities[image].argmax())
+        return self.labels[column], float(self.probabilities[image, column])
 
-    def part(self, start: int, stop: int) -> Prediction:
-        """The answer to images start to stop of the call."""
+    def slice(self, start: int, stop: int) -> Prediction:
+        """The prediction for images start to stop."""
         return Prediction(self.version, self.labels, self.probabilities[start:stop], self.model_ms)
 
 
@@ -46,9 +46,9 @@ class WrongInputSize:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """The replica holds no version that can answer; `why` is for people."""
+    """The replica has no version that can predict; `message` is for people."""
 
-    why: str
+    message: str
 
 
 PoolResponse = Prediction | WrongInputSize | Unavailable
@@ -56,14 +56,14 @@ PoolResponse = Prediction | WrongInputSize | Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One replica of a pool, by its own account.
+    """The state of one replica of a pool, as the replica describes it.
 
     Attributes:
-        version: What it is assigned; None if nothing could be loaded yet.
-        warm: The versions that it holds, the assigned among them.
+        version: The version that it is assigned; None if it could not load any.
+        warm: The versions that it has loaded, the assigned one included.
         rejected: The last configuration that it rejected: path and message.
-        libraries: Name to version, of what runs its networks.
-        answered: Version to how many images it has classified with it.
+        libraries: Name to version of the libraries that run its networks.
+        answered: Version to the number of images that it has classified with it.
     """
 
     pool: Pool
@@ -80,18 +80,18 @@ class Pools(Protocol):
     """The pools of one application."""
 
     async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> PoolResponse:
-        """Ask a pool about uint8 [n, side, side, 3].
+        """Classify uint8 [n, side, side, 3] on a replica of a pool.
 
         Args:
-            version: The version that shall answer; None for the one a replica is assigned.
+            version: The version that must predict; None for the one that the replica is assigned.
 
         Raises:
-            Busy: Too many images wait.
-            TooSlow: No reply in time.
+            Busy: The queue of the pool is full.
+            TooSlow: No response in time.
             NotReady: The pool cannot be reached.
         """
         ...
 
     async def replicas(self, pool: Pool | None = None) -> list[Replica]:
-        """Every replica that answers in time, of a pool or of all."""
+        """The replicas of a pool, or of all pools, that respond in time."""
         ...

@@ -1,4 +1,4 @@
-"""Some of the copied images are kept, so that people may say what they show."""
+"""Keeps some of the copied images for human review."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.review import ReviewSampling
 
-LONGEST_SIDE = 256  # px
-PLACES = 4  # images in the making at once, each for a second at least: so many a second
-PLACE_S = 1.0
-# One thread, at a lower priority than what answers; Linux keeps a niceness for each.
+PREVIEW_SIDE = 256  # px
+SLOTS = 4  # images encoded at the same time
+SLOT_S = 1.0  # an image takes a slot at least as long: at most `SLOTS` images per second
+# One thread of low priority, so that live requests come first; on Linux each thread has a niceness.
 ENCODER = ThreadPoolExecutor(1, thread_name_prefix="keep", initializer=partial(os.nice, 10))
 
 logger = logging.getLogger(__name__)
 
 
 class ReviewSampler:
-    """Draws, shrinks and seals; what finds no place is dropped, and counted with the recorder's.
+    """Samples, shrinks and encrypts images.
 
-    Which images are drawn is up to chance alone, which are dropped to the load: neither knows
-    who is right.
+    An image without a free slot is dropped and counted by the recorder. Sampling depends on chance
+    alone and dropping on the load alone, not on which version is right.
     """
 
     def __init__(self, recorder: Recorder, image_cipher: ImageCipher, versions: CardCache) -> None:
@@ -47,38 +47,40 @@ class ReviewSampler:
         image: InputImage,
         labels: Collection[str],
     ) -> None:
-        """Keep an image that was copied, if chance and the rule's `review` say so; returns at
-        once.
+        """Keep a copied image if the rule's `review` samples it; returns at once.
 
-        One that stable did not answer, or that the candidate answered itself, compares nothing.
+        An image without a prediction of stable is not kept, nor one that the candidate's version
+        served live: neither compares two versions.
 
         Args:
-            labels: Those that the candidate knows.
+            labels: Those of the candidate.
         """
         if review is None or pair.live_label is None or pair.live_version == pair.candidate:
             return
-        agree = pair.live_label == pair.label
-        probability = review.agreements if agree else review.disagreements
+        is_agreement = pair.live_label == pair.label
+        probability = review.agreements if is_agreement else review.disagreements
         if random.random() >= probability:  # noqa: S311 no secret
             return
-        if len(self._tasks) >= PLACES:
+        if len(self._tasks) >= SLOTS:
             self._recorder.kept.drop()
             return
-        # A context of its own: Serve cancels what a request started when its client hangs up.
+        # An empty context: Serve cancels what runs in the context of a request when its client
+        # disconnects.
         task = asyncio.get_running_loop().create_task(
-            self._keep(review, pair, probability, image, labels), context=contextvars.Context()
+            self._encode_and_record(review, pair, probability, image, labels),
+            context=contextvars.Context(),
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Drop what is in the making."""
-        await asyncio.sleep(0)  # a task that is cancelled before it began would count nothing
+        """Drop the images that are not encoded yet."""
+        await asyncio.sleep(0)  # a task that is cancelled before it starts would count nothing
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _keep(
+    async def _encode_and_record(
         self,
         review: ReviewSampling,
         pair: ShadowPair,
@@ -88,14 +90,14 @@ class ReviewSampler:
     ) -> None:
         try:
             digest, encrypted = await asyncio.get_running_loop().run_in_executor(
-                ENCODER, self._encrypted, image
+                ENCODER, self._encrypt_preview, image
             )
             stable = self._versions.card(pair.live_version or "")
         except BaseException as exc:
             self._recorder.kept.drop()
             if not isinstance(exc, Exception):
                 raise
-            logger.exception("image.not_kept")
+            logger.exception("image_save.failed")
         else:
             self._recorder.record_kept(
                 KeptImage(
@@ -104,7 +106,7 @@ class ReviewSampler:
                     at_ms=pair.at_ms,
                     rule_id=pair.rule_id,
                     region=pair.region,
-                    expires_at_ms=pair.at_ms + review.for_ms,
+                    expires_at_ms=pair.at_ms + review.retention_ms,
                     room=review.keep,
                     probability=probability,
                     digest=digest,
@@ -117,9 +119,9 @@ class ReviewSampler:
                 )
             )
         del image  # it may be large
-        await asyncio.sleep(PLACE_S)
+        await asyncio.sleep(SLOT_S)
 
-    def _encrypted(self, image: InputImage) -> tuple[str, bytes]:
-        """In a thread: the image's digest, and a small one of it."""
-        preview = self._cipher.encrypt(image.preview(LONGEST_SIDE))
+    def _encrypt_preview(self, image: InputImage) -> tuple[str, bytes]:
+        """The digest of an image and its encrypted preview; runs in a thread."""
+        preview = self._cipher.encrypt(image.preview(PREVIEW_SIDE))
         return self._cipher.digest(image.content()), preview

@@ -1,1 +1,1 @@
-"""Deployment files: what may stand in them, whether it agrees, and how a change is put together."""
+"""Deployment files: reading, validation, and the changes that a rule makes to them."""

@@ -1,11 +1,11 @@
-"""Where the service is reached from its own machine."""
+"""The address of the service on its own machine."""
 
 from __future__ import annotations
 
 
 def local_url(host: str, port: int) -> str:
-    """The URL of a server that listens there; without a slash at the end."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 an address that is given
+    """The URL of a server that listens on `host` and `port`, without a trailing slash."""
+    wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 compared, not bound
     host = host.strip("[]")
-    host = everywhere.get(host, host)
+    host = wildcards.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -9,11 +9,11 @@ from models.classifier import Backend
 
 
 class AnimalsArgs(BaseModel):
-    """A change of one replaces every replica.
+    """The `args` of the application `animals`. A change of `args` restarts all replicas.
 
     Attributes:
-        backend: What runs the networks.
-        registry: Folder of the versions, seen from the replicas.
+        backend: The library that runs the networks.
+        registry: The folder of the versions, as a path on the machines of the replicas.
     """
 
     model_config = ConfigDict(extra="forbid")

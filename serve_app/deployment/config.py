@@ -1,4 +1,4 @@
-"""The deployment files: ordinary Ray Serve configurations that list both applications."""
+"""Reads, checks and compares deployment files: Ray Serve configurations of both applications."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from serve_app.rules.parse import PoolConfig, ingress_config, pool_config
 from serve_app.rules.rule import Rule
 from serve_app.yaml_file import read_mapping
 
-# What Serve 2.60 changes in the replicas that run (`DeploymentOptionUpdateType` in its
-# `_private/config.py`); anything else replaces them. So does an autoscaling_config that
-# comes or goes, or has another policy (`get_app_code_version` in its `deploy_utils.py`).
+# Options that Serve 2.60 changes in running replicas (`DeploymentOptionUpdateType` in its
+# `_private/config.py`). Any other option replaces the replicas. So does an autoscaling_config that
+# is added or removed, or has another policy (`get_app_code_version` in its `deploy_utils.py`).
 IN_PLACE = (
     "autoscaling_config",
     "backpressure_config",
@@ -29,7 +29,7 @@ IN_PLACE = (
     "max_ongoing_requests",
     "max_queued_requests",
     "max_surge_percent",
-    "num_replicas",  # of what is not autoscaled: ControlApi
+    "num_replicas",  # of a deployment that is not autoscaled: ControlApi
     "rolling_update_percentage",
     "user_config",
 )
@@ -40,17 +40,18 @@ DEPLOYMENTS = {DATA_PLANE: (INGRESS, *Pool), CONTROL_PLANE: (CONTROLLER, CONTROL
 
 @dataclass(frozen=True)
 class Difference:
-    """One key that two configurations do not share; None is a key that is not there.
+    """One key with different values in two configurations.
 
     Attributes:
-        path: Such as `animals.StablePool.user_config.version`.
-        restarts: Whether replicas are replaced for it.
+        path: The path of the key, such as `animals.StablePool.user_config.version`.
+        before, after: The values; None for a missing key.
+        restarts_replicas: Whether Serve replaces replicas for the change.
     """
 
     path: str
     before: Any
     after: Any
-    restarts: bool
+    restarts_replicas: bool
 
     @property
     def values(self) -> tuple[Any, Any]:
@@ -59,58 +60,58 @@ class Difference:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A deployment file as it is written.
+    """The content of a deployment file.
 
     Raises:
-        BadConfig: See `read_mapping`.
+        BadConfig: The file cannot be read, or is not a YAML mapping.
     """
     return read_mapping(path, "a Ray Serve configuration")
 
 
 def check(document: dict[str, Any], known: Collection[str]) -> Rule:
-    """Reject what would harm the service; the rule, if it would not.
+    """Check a deployment file; returns its rule.
 
     Args:
-        known: The versions of the registry.
+        known: The versions in the registry.
 
     Raises:
-        BadConfig: An application is left out (Serve would delete it) or moved, there is a
-            deployment too many, a rule or a pool's configuration is rejected, or the pools are not
-            what the rule needs.
+        BadConfig: An application is missing (Serve would delete it) or has another route, a
+            deployment is unknown, a `user_config` is rejected, or the pools do not fit the rule.
     """
-    named = _applications(document)
-    entries = _deployments(named, DATA_PLANE)
+    applications = _applications_by_name(document)
+    entries = _deployments_by_name(applications, DATA_PLANE)
     for name in (INGRESS, *Pool):
         entry = entries.get(name, {})
         if entry.get("user_config") is None:
             raise BadConfig(
-                f"{DATA_PLANE}.{name}.user_config", "is missing: say what the deployment obeys"
+                f"{DATA_PLANE}.{name}.user_config", "is missing: every deployment needs one"
             )
-        if "num_replicas" in entry:  # Serve would ignore it: the code has an autoscaling_config
+        if "num_replicas" in entry:  # Serve would ignore it: the code sets an autoscaling_config
             raise BadConfig(
                 f"{DATA_PLANE}.{name}.num_replicas",
-                f"is {entry['num_replicas']}: it is autoscaled; to fix the number, set"
-                " autoscaling_config.min_replicas and max_replicas to it",
+                f"is {entry['num_replicas']}, but the deployment is autoscaled: set"
+                " autoscaling_config.min_replicas and max_replicas to fix its size",
             )
         if "request_router_config" in entry:
             raise BadConfig(
                 f"{DATA_PLANE}.{name}.request_router_config",
-                "is set: the code has the one that canaries need",
+                "is set: leave it out, canaries need the router that the code sets",
             )
-    controller = _deployments(named, CONTROL_PLANE).get(CONTROLLER, {})
+    controller = _deployments_by_name(applications, CONTROL_PLANE).get(CONTROLLER, {})
     for key in ("num_replicas", "autoscaling_config"):
         if key in controller:
             raise BadConfig(
-                f"{CONTROL_PLANE}.{CONTROLLER}.{key}", "is set: there is one, which alone writes"
+                f"{CONTROL_PLANE}.{CONTROLLER}.{key}",
+                "is set: leave it out, there is one Controller",
             )
     rule = ingress_config(entries[INGRESS]["user_config"], known)
-    configs = {pool: _assignment(pool, entries[pool]["user_config"], known) for pool in Pool}
-    pool_requirements.check(rule, {pool: entries[pool] for pool in Pool}, configs)
+    configs = {pool: _parse_pool_config(pool, entries[pool]["user_config"], known) for pool in Pool}
+    pool_requirements.check_pools(rule, {pool: entries[pool] for pool in Pool}, configs)
     return rule
 
 
 def user_configs(document: dict[str, Any]) -> dict[str, Any]:
-    """The `user_config` of each deployment of a checked document's data plane, by its name."""
+    """The `user_config` of each deployment of the data plane in a checked file, by name."""
     return {
         deployment["name"]: deployment.get("user_config")
         for application in document["applications"]
@@ -120,7 +121,7 @@ def user_configs(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def registry_folder(document: dict[str, Any]) -> Path:
-    """The registry that the data plane is to serve from."""
+    """The folder of the registry that a deployment file names, or the shipped one."""
     applications = document.get("applications")
     for application in applications if isinstance(applications, list) else []:
         if isinstance(application, dict) and application.get("name") == DATA_PLANE:
@@ -131,53 +132,50 @@ def registry_folder(document: dict[str, Any]) -> Path:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
-    """What a deployment would change, key by key."""
+    """The keys that differ between two configurations, sorted by path."""
     old, new = dict(_leaves(before)), dict(_leaves(after))
     return [
-        Difference(path, old.get(path), new.get(path), _restarts(path, old, new))
+        Difference(path, old.get(path), new.get(path), _restarts_replicas(path, old, new))
         for path in sorted(old.keys() | new.keys())
         if old.get(path) != new.get(path)
     ]
 
 
-def _applications(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """By name, with the two that are ours in their places."""
+def _applications_by_name(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The applications by name; checks that both of serve-app are listed, with their routes."""
     applications = document.get("applications")
     if not isinstance(applications, list) or not all(isinstance(a, dict) for a in applications):
-        raise BadConfig("applications", "is no list of applications")
-    named = {str(application.get("name")): application for application in applications}
+        raise BadConfig("applications", "is not a list of applications")
+    by_name = {str(application.get("name")): application for application in applications}
     for name, route in ROUTES.items():
-        if name not in named:
+        if name not in by_name:
             raise BadConfig(
                 "applications", f"leaves out '{name}', and Serve would delete it: list it"
             )
-        if named[name].get("route_prefix", "/") != route:
-            raise BadConfig(
-                f"{name}.route_prefix",
-                f"is {named[name].get('route_prefix', '/')}: it is reached at {route}",
-            )
-    return named
+        if (actual := by_name[name].get("route_prefix", "/")) != route:
+            raise BadConfig(f"{name}.route_prefix", f"is {actual}: expected {route}")
+    return by_name
 
 
-def _deployments(
+def _deployments_by_name(
     applications: dict[str, dict[str, Any]], application: str
 ) -> dict[str, dict[str, Any]]:
-    """Those that a file says something of, by name."""
+    """The entries of an application's deployments, by name."""
     listed = applications[application].get("deployments") or []
     if not isinstance(listed, list) or not all(isinstance(d, dict) for d in listed):
-        raise BadConfig(f"{application}.deployments", "is no list of deployments")
+        raise BadConfig(f"{application}.deployments", "is not a list of deployments")
     entries = {str(deployment.get("name")): deployment for deployment in listed}
     if len(entries) < len(listed):
-        raise BadConfig(f"{application}.deployments", "names one twice")
+        raise BadConfig(f"{application}.deployments", "lists a name twice")
     for name in entries:
         if name not in DEPLOYMENTS[application]:
             raise BadConfig(
-                f"{application}.{name}", f"is none of {', '.join(DEPLOYMENTS[application])}"
+                f"{application}.{name}", f"is not one of {', '.join(DEPLOYMENTS[application])}"
             )
     return entries
 
 
-def _assignment(pool: Pool, user_config: Any, known: Collection[str]) -> PoolConfig:
+def _parse_pool_config(pool: Pool, user_config: Any, known: Collection[str]) -> PoolConfig:
     try:
         return pool_config(user_config, known)
     except BadConfig as exc:
@@ -186,19 +184,19 @@ def _assignment(pool: Pool, user_config: Any, known: Collection[str]) -> PoolCon
         raise BadConfig(f"{path}.{inside}" if inside else path, exc.message) from exc
 
 
-def _restarts(path: str, *documents: dict[str, Any]) -> bool:
+def _restarts_replicas(path: str, *documents: dict[str, Any]) -> bool:
     application, *deployment_and_key = path.split(".")
     if len(deployment_and_key) < 2 or deployment_and_key[1] not in IN_PLACE:
         return True
     if deployment_and_key[1] != "autoscaling_config":
         return False
-    inside = ".".join([application, *deployment_and_key[:2], ""])
-    both_have_one = all(any(p.startswith(inside) for p in d) for d in documents)
-    return not both_have_one or deployment_and_key[2] == "policy"
+    prefix = ".".join([application, *deployment_and_key[:2], ""])
+    both_have_scaling = all(any(p.startswith(prefix) for p in d) for d in documents)
+    return not both_have_scaling or deployment_and_key[2] == "policy"
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value with its path; items with a name are known by it, not by their place."""
+    """Every value with its path; list items are identified by their `name`, or else by index."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("applications", "deployments"):

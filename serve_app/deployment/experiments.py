@@ -1,7 +1,7 @@
-"""Which experiments there were: a name stands for one kind, one pair of versions, one unit, and
-what decides an A/B test.
+"""The terms of each experiment name: kind, versions, unit, and the outcome of an A/B test.
 
-Under other terms the same name would put the same users on one side again, and mix their records.
+The name salts the buckets and labels the records: reused under other terms, it would give the same
+users the same side again and mix the records of two experiments.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from serve_app.rules.rule import Rule
 
 
 class Experiments:
-    """A folder with a JSON file for each name that was ever used."""
+    """A folder with one JSON file for each experiment name that was used."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def check(self, rule: Rule) -> None:
-        """Pass a rule whose experiment is new, or has the terms that it has had.
+        """Check that a rule's experiment name is new, or was used with the same terms.
 
         Raises:
-            BadConfig: It had others.
+            BadConfig: The name was used with other terms.
         """
         experiment = rule.experiment_terms
         if experiment is None:
             return
-        terms = self._terms(experiment.name)
+        terms = self._read_terms(experiment.name)
         if any(experiment.terms.get(key) != value for key, value in terms.items()):
-            was = ", ".join(f"{key} {_words(terms[key])}" for key in terms)
+            used = ", ".join(f"{key} {_format_term(terms[key])}" for key in terms)
             raise BadConfig(
                 "rule.experiment",
-                f"is {experiment.name}, which was used with {was}: take a new name",
+                f"is {experiment.name}, which was used with {used}: choose a new name",
             )
 
     def claim(self, rule: Rule) -> None:
-        """Fix the terms of a rule's experiment; several processes may do so at once.
+        """Fix the terms of a rule's experiment; several processes may do so at the same time.
 
         Raises:
-            BadConfig: See `check`.
+            BadConfig: The name was used with other terms.
             OSError: The folder cannot be written.
         """
         experiment = rule.experiment_terms
@@ -56,13 +56,13 @@ class Experiments:
                 json.dump(experiment.terms, file)
                 file.flush()
                 os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):  # unlike a rename, the first one stays
+            with contextlib.suppress(FileExistsError):  # unlike a rename, the first writer wins
                 os.link(draft, path)
             draft.unlink()
         self.check(rule)
 
-    def _terms(self, name: str) -> dict[str, object]:
-        """Those that are fixed: none, if the name is new."""
+    def _read_terms(self, name: str) -> dict[str, object]:
+        """The fixed terms of a name; empty if the name is new."""
         try:
             terms: dict[str, object] = json.loads(self._path(name).read_text())
         except FileNotFoundError:
@@ -73,7 +73,7 @@ class Experiments:
         return self._folder / f"{name}.json"
 
 
-def _words(term: object) -> str:
+def _format_term(term: object) -> str:
     match term:
         case list():
             return " and ".join(term)

@@ -1,4 +1,4 @@
-"""What a rule needs of the pools, and whether a deployment file gives it."""
+"""Checks that the pools of a deployment file fit its rule."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from serve_app.rules.rule import Rule
 from serve_app.rules.shadow import Shadow
 
 
-def check(
+def check_pools(
     rule: Rule, pools: Mapping[Pool, dict[str, Any]], configs: Mapping[Pool, PoolConfig]
 ) -> None:
-    """Reject pools that could not do what the rule says.
+    """Check the versions, sizes and patches of the pools against a rule.
 
     Args:
-        pools: Their entries in the deployment file.
-        configs: Their `user_config`, parsed.
+        pools: The pools' entries in the deployment file.
+        configs: The pools' `user_config`, parsed.
 
     Raises:
-        BadConfig: A version, a size or a patch that does not fit.
+        BadConfig: A version, a size or a patch does not fit the rule.
     """
     _check_stable(rule, pools[Pool.STABLE], configs[Pool.STABLE])
     _check_candidate(rule, pools[Pool.CANDIDATE], configs[Pool.CANDIDATE])
 
 
-def patch(rule: CanaryRolling) -> dict[str, Any]:
-    """What the stable pool of a rolling canary is told beside its version."""
+def required_patch(rule: CanaryRolling) -> dict[str, Any]:
+    """The `patch` in the `user_config` of the stable pool of a rolling canary."""
     return {"version": rule.candidate, "replicas": rule.replicas, "of": rule.of}
 
 
-def bounds(pool: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The least and the most replicas of a pool, by its entry in the file; None if it has none."""
+def replica_bounds(pool: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The smallest and the largest number of replicas in a pool's entry; None if it has none."""
     scaling = pool.get("autoscaling_config")
     if not isinstance(scaling, dict):
         return None
@@ -50,13 +50,14 @@ def _check_stable(rule: Rule, pool: Mapping[str, Any], config: PoolConfig) -> No
         raise BadConfig(
             f"{path}.user_config.version", f"is {config.version}: rule.{key} is {stable}"
         )
-    given = config.patch.model_dump() if config.patch else None
-    wanted = patch(rule) if isinstance(rule, CanaryRolling) else None
-    if given != wanted:
+    actual = config.patch.model_dump() if config.patch else None
+    required = required_patch(rule) if isinstance(rule, CanaryRolling) else None
+    if actual != required:
         raise BadConfig(
-            f"{path}.user_config.patch", f"is {_flow(given)}: the rule needs {_flow(wanted)}"
+            f"{path}.user_config.patch",
+            f"is {_to_yaml(actual)}: the rule needs {_to_yaml(required)}",
         )
-    if isinstance(rule, CanaryRolling) and bounds(pool) != (rule.of, rule.of):
+    if isinstance(rule, CanaryRolling) and replica_bounds(pool) != (rule.of, rule.of):
         raise BadConfig(
             f"{path}.autoscaling_config",
             f"does not freeze the pool: rule.of is {rule.of}, so min_replicas and max_replicas"
@@ -79,14 +80,14 @@ def _check_candidate(rule: Rule, pool: Mapping[str, Any], config: PoolConfig) ->
             f"{path}.user_config.version",
             f"is {config.version}: the candidate of the rule is {candidate.version}",
         )
-    if not (bounds(pool) or (0, 0))[0]:
+    if not (replica_bounds(pool) or (0, 0))[0]:
         raise BadConfig(
             f"{path}.autoscaling_config.min_replicas",
             f"is not above 0: {rule.kind} needs a replica of the candidate",
         )
 
 
-def _flow(content: dict[str, Any] | None) -> str:
+def _to_yaml(content: dict[str, Any] | None) -> str:
     if content is None:
         return "none"
     return "{" + ", ".join(f"{key}: {value}" for key, value in content.items()) + "}"

@@ -1,1 +1,1 @@
-"""What the records prove: comparisons, confidence, verdicts. Arrays in, numbers out, no I/O."""
+"""The statistics of reports: comparisons, intervals, verdicts. Arrays in, numbers out, no I/O."""

@@ -1,62 +1,77 @@
-"""Images of one unit resemble one another: a hundred of one cat tell less than one of each of a
-hundred.
+"""Correlation of images within a unit: unit sizes and design effects.
 
-Here and where this is used, unit 0 stands for nobody: images whose unit was not told stand alone.
+In all columns of units, here and in `shadow`, unit 0 means "no unit is known". Each of its images
+counts as a unit.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from serve_app.evidence.units import Flags, Floats, Ints, check_columns, totals
+from serve_app.evidence.units import Flags, Floats, Ints, check_columns, sum_by_code
 
-NOBODY = 0
+NO_UNIT = 0
 
 
 def images_per_unit(unit: Ints, images: Floats) -> float:
-    """How many images an image's unit has, on average over images: 1 if each has one.
+    """The mean size of an image's unit, averaged over images: sum n_u^2 / sum n_u, at least 1.
 
     Args:
-        unit: int64 [n]; rows of one unit add up.
-        images: [n], 0 or more.
+        unit: int64 [n]; rows of the same unit are summed.
+        images: float64 [n], 0 or more.
     """
-    named, (each,) = by_unit(unit, images)
-    alone = float(images[~named].sum())
-    every = float(each.sum()) + alone
-    return (float(each @ each) + alone) / every if every else 1.0
+    has_unit, (sizes,) = sum_by_unit(unit, images)
+    single = float(images[~has_unit].sum())
+    total = float(sizes.sum()) + single
+    return (float(sizes @ sizes) + single) / total if total else 1.0
 
 
 def design_effect(unit: Ints, trials: Floats, successes: Floats) -> float:
-    """How many times as many images it takes as if they were independent, at least 1.
+    """The design effect of a share that is clustered by unit (Kish, Survey Sampling, 1965).
 
-    The variance of the share of successes, linearised and clustered by unit, by that of independent
-    trials (Kish, Survey Sampling, 1965). Where hardly any image differs from the others, units
-    have not shown yet how alike theirs are. So one unit of each sort is added, as large as the one
-    of an image is on average: this is Agresti and Coull's pseudo-trial (Am. Stat. 1998), for
-    units. Without any difference the effect is then the size of a unit, as if all of its images
-    were one; it goes down as differences inside of units are seen.
+    The clustered variance of the share, divided by its variance if images were independent. With
+    n_u images and y_u successes of unit u, N = sum n_u, s = `images_per_unit` and
+
+        p    = (sum y_u + s) / (N + 2 s)
+        deff = (sum (y_u - p n_u)^2 + s^2 ((1 - p)^2 + p^2)) / ((N + 2 s) p (1 - p))
+
+    The terms in s are two pseudo-units of size s, one with successes only and one with failures
+    only: the pseudo-trials of Agresti and Coull (Am. Stat. 1998), applied to units. Without them,
+    the variance between units would be underestimated where nearly all images have one outcome. If
+    all images have one outcome, deff is about s, as if each unit were one image. It decreases as
+    outcomes differ within units.
 
     Args:
-        unit: int64 [n]; rows of one unit add up.
-        trials, successes: float64 [n], of images; no more successes than trials.
+        unit: int64 [n]; rows of the same unit are summed.
+        trials, successes: float64 [n], images; successes <= trials.
+
+    Returns:
+        At least 1.
+
+    Raises:
+        ValueError: The columns differ in length, or a row has more successes than trials.
     """
     check_columns(unit=unit, trials=trials, successes=successes)
     if (successes > trials).any():
         raise ValueError("there are more successes than trials in some row")
     size = images_per_unit(unit, trials)
-    every = float(trials.sum()) + 2 * size
-    share = (float(successes.sum()) + size) / every
-    named, (tried, succeeded) = by_unit(unit, trials, successes)
-    hits = float(successes[~named].sum())
-    misses = float(trials[~named].sum()) - hits
-    alone = hits * (1 - share) ** 2 + misses * share**2
-    added = size**2 * ((1 - share) ** 2 + share**2)
-    spread = float(((succeeded - share * tried) ** 2).sum()) + alone + added
-    return max(1.0, spread / (every * share * (1 - share)))
+    total = float(trials.sum()) + 2 * size
+    share = (float(successes.sum()) + size) / total
+    has_unit, (unit_trials, unit_successes) = sum_by_unit(unit, trials, successes)
+    hits = float(successes[~has_unit].sum())
+    misses = float(trials[~has_unit].sum()) - hits
+    single = hits * (1 - share) ** 2 + misses * share**2
+    pseudo = size**2 * ((1 - share) ** 2 + share**2)
+    squares = float(((unit_successes - share * unit_trials) ** 2).sum()) + single + pseudo
+    return max(1.0, squares / (total * share * (1 - share)))
 
 
-def by_unit(unit: Ints, *columns: Floats) -> tuple[Flags, list[Floats]]:
-    """Which rows [n] are of somebody, and the sums of each column by unit, without nobody's."""
-    named = np.asarray(unit != NOBODY)
-    units, row = np.unique(unit[named], return_inverse=True)
-    return named, [totals(row, column[named], len(units)) for column in columns]
+def sum_by_unit(unit: Ints, *columns: Floats) -> tuple[Flags, list[Floats]]:
+    """Sum columns by unit.
+
+    Returns:
+        bool [n], which rows have a unit; and of each column float64 [units], its sums over these.
+    """
+    has_unit = np.asarray(unit != NO_UNIT)
+    units, row = np.unique(unit[has_unit], return_inverse=True)
+    return has_unit, [sum_by_code(row, column[has_unit], len(units)) for column in columns]

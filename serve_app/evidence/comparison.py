@@ -1,4 +1,4 @@
-"""Treatment beside control: a difference of ratios, and how much of it may be chance."""
+"""Compares a ratio in treatment with that in control: the difference and its variance."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve_app.evidence.units import Flags, Floats, Ints, UnitSums, totals
+from serve_app.evidence.units import Flags, Floats, Ints, UnitSums, sum_by_code
 
-ROUNDING = 1e-12  # a standard error below this share of the ratios is no spread
+# A standard error below this share of the ratios is a rounding error, and counts as 0.
+ROUNDING_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,51 +18,53 @@ class Comparison:
     """A ratio in both arms.
 
     Attributes:
-        control, treatment: Outcome by exposure; nan if there is nothing to compare.
-        variance: Of their difference, linearised; infinite if an arm has less than two units, 0 if
-            no unit differs from others of its arm.
-        cautious: The variance if both arms spread as widely as the one that spreads more, or as
-            all units together, whichever is most; 0 only if no unit differs from any other. A small
-            arm that has seen no event yet shows no spread at all, and the variance would be certain
-            of anything. What may be looked at repeatedly takes this one.
-        units: Distinct units that were compared, in either arm.
-        units_control, units_treatment: In each; a unit may have been in both.
-        strata: How many were compared.
-        left_out: Strata that were not, because an arm was empty.
-        exposures_left_out: Theirs.
+        control, treatment: Outcome per exposure; nan if no stratum has both arms.
+        variance: Of the difference, linearised; infinite if an arm has less than two units, 0 if
+            all units of each arm have the same outcome.
+        conservative_variance: An upper estimate of `variance`, for intervals that are always
+            valid: both arms have the unit variance of the arm with the larger one, or that of all
+            units about their common ratio, whichever is largest. A small arm without an event has
+            a sample variance of 0, and `variance` would then be too small. 0 only if all units have
+            the same outcome.
+        units: Distinct compared units, in either arm.
+        units_control, units_treatment: Compared units of each arm; a unit may be in both.
+        strata: Compared strata.
+        strata_left_out: Strata that were not compared, because an arm was empty.
+        exposures_left_out: The exposures of these strata.
     """
 
     control: float
     treatment: float
     variance: float
-    cautious: float
+    conservative_variance: float
     units: int
     units_control: int
     units_treatment: int
     strata: int
-    left_out: int
+    strata_left_out: int
     exposures_left_out: float
 
     @property
     def difference(self) -> float:
-        """Treatment less control."""
+        """Treatment minus control."""
         return self.treatment - self.control
 
     @property
     def balanced_units(self) -> int:
-        """How many units would tell as much if they were split evenly: 4 / (1/n_c + 1/n_t)."""
-        both = self.units_control * self.units_treatment
-        return 4 * both // (self.units_control + self.units_treatment) if both else 0
+        """The size of an evenly split sample with the same variance: 4 / (1/n_c + 1/n_t)."""
+        product = self.units_control * self.units_treatment
+        return 4 * product // (self.units_control + self.units_treatment) if product else 0
 
     @property
     def unit_variance(self) -> float:
-        """What one unit adds to the uncertainty: cautious / (1/n_c + 1/n_t)."""
-        return self.cautious * self.balanced_units / 4 if self.balanced_units else math.inf
+        """The conservative variance of one unit: conservative_variance / (1/n_c + 1/n_t)."""
+        balanced = self.balanced_units
+        return self.conservative_variance * balanced / 4 if balanced else math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Cells:
-    """One row per unit, stratum and arm; codes count from 0 without a gap."""
+class _UnitRows:
+    """One row per unit, stratum and arm; units and strata are numbered from 0 without gaps."""
 
     unit: Ints
     stratum: Ints
@@ -70,127 +73,147 @@ class _Cells:
     y: Floats
 
     @property
-    def counts(self) -> Floats:
+    def unit_counts(self) -> Floats:
         """[strata, 2]: the units of each stratum and arm."""
-        return _by(self.stratum, self.arm, np.ones(len(self.unit)))
+        return _sum_by_cell(self.stratum, self.arm, np.ones(len(self.unit)))
 
-    def units(self, arm: int) -> int:
-        """How many are in an arm."""
+    def count_units(self, arm: int) -> int:
+        """The distinct units of an arm."""
         return int(np.count_nonzero(np.bincount(self.unit[self.arm == arm])))
 
-    def only(self, rows: Flags) -> _Cells:
+    def select(self, rows: Flags) -> _UnitRows:
+        """Some of the rows, with units and strata numbered again."""
         if rows.all():
             return self
         unit = np.unique(self.unit[rows], return_inverse=True)[1]
         stratum = np.unique(self.stratum[rows], return_inverse=True)[1]
-        return _Cells(unit, stratum, self.arm[rows], self.x[rows], self.y[rows])
+        return _UnitRows(unit, stratum, self.arm[rows], self.x[rows], self.y[rows])
 
 
 def compare(sums: UnitSums) -> Comparison:
-    """Compare outcome by exposure within strata, so that both arms are seen at the same times.
+    """Compare outcome per exposure between arms, poststratified by time.
 
-    With N_s units in stratum s, n_as of them in arm a, the rows of an arm are weighted by
-    N_s / n_as, which gives both arms the same mix of strata whatever the weight was there:
+    With N_s units in stratum s and n_as of them in arm a, the rows of an arm are weighted by
+    N_s / n_as. Both arms then have the same mix of strata, whatever the weight of the split was:
 
         R_a = sum_s (N_s / n_as) Y_as / sum_s (N_s / n_as) X_as
 
     This is the combined ratio estimator (Cochran, Sampling Techniques, 1977, section 6.11). The
-    separate one, an average of Y_as / X_as, keeps the bias of the ratio of a small stratum, which
-    differs between arms of different size and does not vanish as strata become many.
+    separate ratio estimator, a mean of Y_as / X_as, has in each stratum the bias of a ratio of few
+    units. This bias differs between arms of different size, and more strata do not remove it.
 
-    Its variance is linearised (the delta method; Deng, Knoblich, Lu, KDD 2018), poststratified and
-    clustered by unit over all strata and both arms: with e = y - R_a x, centred within stratum and
-    arm and scaled by sqrt(n / (n - 1)), a unit's influence is the sum of its weighted e of
-    treatment over X of treatment, less that of control; the variance is the sum of its squares.
-    One unit alone in a stratum and arm has no mean to centre by: its e stays, and errs upwards.
+    The variance is linearised by the delta method (Deng, Knoblich, Lu, KDD 2018) and clustered by
+    unit over all strata and both arms. Let e = y - R_a x be a row's residual, centred within its
+    stratum and arm and scaled by sqrt(n_as / (n_as - 1)), and X_a = sum_s (N_s / n_as) X_as:
 
-    For `cautious` each arm's own part is divided by sum_s N_s^2 / n_as over X^2, which gives the
-    variance of one unit. The larger of these two is taken for both arms, or that of all units about
-    their common ratio, as in a score test, if it is larger still: a candidate that fails everybody
-    beside a stable version that fails nobody has no spread in either arm.
+        influence of unit u = sum of (N_s / n_as) e / X_a over its rows in treatment
+                              - the same sum over its rows in control
+        variance            = sum_u influence_u^2
 
-    Strata in which an arm is empty are left out. In one stratum this is the difference of Y / X;
-    with x = 1 in every row, of stratified means.
+    Where n_as is 1 there is no mean to centre by: e is kept, which overestimates the variance.
+
+    For `conservative_variance`, the part of each arm in this sum is divided by
+
+        sum_s (N_s^2 / n_as) / X_a^2
+
+    which gives the variance of one unit. The largest is used for both arms: that of control, that
+    of treatment, or that of all units about their common ratio, as in a score test. The last one is
+    needed where both arms have no variance and differ, as when the candidate always fails and
+    stable never does.
+
+    Strata with an empty arm are left out. With one stratum, this is the difference of Y / X; with
+    x = 1 in every row, it is the difference of poststratified means.
+
+    Assumes that units are independent, and that assignment within a stratum is random.
     """
-    cells = _cells(sums)
-    full = np.all(cells.counts > 0, axis=1)
-    compared = cells.only(full[cells.stratum])
-    units = np.array([compared.units(0), compared.units(1)])
-    ratio, variance, cautious = _ratios(compared, units)
+    rows = _group(sums)
+    has_both = np.all(rows.unit_counts > 0, axis=1)
+    compared = rows.select(has_both[rows.stratum])
+    units = np.array([compared.count_units(0), compared.count_units(1)])
+    ratio, variance, conservative = _estimate_ratios(compared, units)
     return Comparison(
         control=float(ratio[0]),
         treatment=float(ratio[1]),
         variance=variance,
-        cautious=cautious,
+        conservative_variance=conservative,
         units=int(compared.unit.max(initial=-1)) + 1,
         units_control=int(units[0]),
         units_treatment=int(units[1]),
-        strata=int(full.sum()),
-        left_out=int((~full).sum()),
-        exposures_left_out=float(cells.x.sum() - compared.x.sum()),
+        strata=int(has_both.sum()),
+        strata_left_out=int((~has_both).sum()),
+        exposures_left_out=float(rows.x.sum() - compared.x.sum()),
     )
 
 
-def _cells(sums: UnitSums) -> _Cells:
+def _group(sums: UnitSums) -> _UnitRows:
+    """Sum the rows of the same unit, stratum and arm."""
     unit = np.unique(sums.unit, return_inverse=True)[1]
     strata, stratum = np.unique(sums.stratum, return_inverse=True)
-    cells, row = np.unique((unit * len(strata) + stratum) * 2 + sums.treated, return_inverse=True)
-    return _Cells(
-        unit=cells // (2 * len(strata)) if len(strata) else cells,
-        stratum=cells // 2 % len(strata) if len(strata) else cells,
-        arm=cells % 2,
-        x=totals(row, sums.x, len(cells)),
-        y=totals(row, sums.y, len(cells)),
+    keys, row = np.unique((unit * len(strata) + stratum) * 2 + sums.treated, return_inverse=True)
+    return _UnitRows(
+        unit=keys // (2 * len(strata)) if len(strata) else keys,
+        stratum=keys // 2 % len(strata) if len(strata) else keys,
+        arm=keys % 2,
+        x=sum_by_code(row, sums.x, len(keys)),
+        y=sum_by_code(row, sums.y, len(keys)),
     )
 
 
-def _ratios(cells: _Cells, units: Ints) -> tuple[Floats, float, float]:
-    """The ratios [2] by arm, the variance of their difference, the cautious one.
+def _estimate_ratios(rows: _UnitRows, units: Ints) -> tuple[Floats, float, float]:
+    """The formulas of `compare`.
 
     Args:
         units: [2], by arm.
+
+    Returns:
+        The ratios [2] by arm, the variance of their difference, its conservative variance.
     """
-    arm, counts = cells.arm, cells.counts
+    arm, counts = rows.arm, rows.unit_counts
     both = counts.sum(axis=1, keepdims=True)
-    weight = (both / counts)[cells.stratum, arm]
-    exposures = totals(arm, weight * cells.x, 2)
+    weight = (both / counts)[rows.stratum, arm]
+    exposures = sum_by_code(arm, weight * rows.x, 2)
     if not exposures.all():
         return np.full(2, math.nan), math.inf, math.inf
-    ratio = totals(arm, weight * cells.y, 2) / exposures
+    ratio = sum_by_code(arm, weight * rows.y, 2) / exposures
     if units.min() < 2:
         return ratio, math.inf, math.inf
-    influence = _influence(cells, weight * (cells.y - ratio[arm] * cells.x), counts, units)
+    influence = _center(rows, weight * (rows.y - ratio[arm] * rows.x), counts, units)
     influence /= exposures[arm]
-    of_unit = totals(cells.unit * 2 + arm, influence, 2 * len(cells.unit)).reshape(-1, 2)
-    own, shared = (of_unit**2).sum(axis=0), float(of_unit.prod(axis=1).sum())
+    by_unit = sum_by_code(rows.unit * 2 + arm, influence, 2 * len(rows.unit)).reshape(-1, 2)
+    arm_variance, covariance = (by_unit**2).sum(axis=0), float(by_unit.prod(axis=1).sum())
     scale = (both**2 / counts).sum(axis=0) / exposures**2
-    variance = float(own.sum()) - 2 * shared
-    together = _variance_together(cells, float(ratio @ exposures / exposures.sum()))
-    cautious = max(together, *(own / scale).tolist()) * float(scale.sum()) - 2 * shared
-    noise = ROUNDING**2 * float(ratio @ ratio)
-    return ratio, variance if variance > noise else 0.0, cautious if cautious > noise else 0.0
+    variance = float(arm_variance.sum()) - 2 * covariance
+    pooled = _pooled_unit_variance(rows, float(ratio @ exposures / exposures.sum()))
+    unit_variance = max(pooled, *(arm_variance / scale).tolist())
+    conservative = unit_variance * float(scale.sum()) - 2 * covariance
+    rounding = ROUNDING_TOLERANCE**2 * float(ratio @ ratio)
+    return (
+        ratio,
+        variance if variance > rounding else 0.0,
+        conservative if conservative > rounding else 0.0,
+    )
 
 
-def _influence(cells: _Cells, residual: Floats, counts: Floats, units: Ints) -> Floats:
-    """Residuals, centred and scaled within stratum and arm."""
-    alone = counts == 1
-    mean = np.where(alone, 0, _by(cells.stratum, cells.arm, residual) / counts)
-    scale = np.where(alone, units / (units - 1), counts / np.maximum(counts - 1, 1))
-    centred = residual - mean[cells.stratum, cells.arm]
-    return centred * np.sqrt(scale[cells.stratum, cells.arm])
+def _center(rows: _UnitRows, residual: Floats, counts: Floats, units: Ints) -> Floats:
+    """Residuals, centred within stratum and arm and scaled by sqrt(n / (n - 1))."""
+    is_single = counts == 1
+    mean = np.where(is_single, 0, _sum_by_cell(rows.stratum, rows.arm, residual) / counts)
+    scale = np.where(is_single, units / (units - 1), counts / np.maximum(counts - 1, 1))
+    centred = residual - mean[rows.stratum, rows.arm]
+    return centred * np.sqrt(scale[rows.stratum, rows.arm])
 
 
-def _variance_together(cells: _Cells, ratio: float) -> float:
-    """Of one unit, whatever its arm, about a common ratio and within strata."""
-    both = cells.counts.sum(axis=1)
-    residual = cells.y - ratio * cells.x
-    centred = residual - (totals(cells.stratum, residual, len(both)) / both)[cells.stratum]
-    scaled = centred * np.sqrt(both / (both - 1))[cells.stratum]
-    of_unit = totals(cells.unit, scaled, 0)
-    return float(of_unit @ of_unit / both.sum())
+def _pooled_unit_variance(rows: _UnitRows, ratio: float) -> float:
+    """The variance of one unit, both arms pooled, about a common ratio and within strata."""
+    both = rows.unit_counts.sum(axis=1)
+    residual = rows.y - ratio * rows.x
+    mean = sum_by_code(rows.stratum, residual, len(both)) / both
+    scaled = (residual - mean[rows.stratum]) * np.sqrt(both / (both - 1))[rows.stratum]
+    by_unit = sum_by_code(rows.unit, scaled, 0)
+    return float(by_unit @ by_unit / both.sum())
 
 
-def _by(stratum: Ints, arm: Ints, values: Floats) -> Floats:
+def _sum_by_cell(stratum: Ints, arm: Ints, values: Floats) -> Floats:
     """[strata, 2]: sums by stratum and arm."""
     strata = int(stratum.max()) + 1 if len(stratum) else 0
-    return totals(2 * stratum + arm, values, 2 * strata).reshape(strata, 2)
+    return sum_by_code(2 * stratum + arm, values, 2 * strata).reshape(strata, 2)

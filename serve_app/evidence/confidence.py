@@ -1,8 +1,9 @@
-"""How sure we are, however often somebody looks.
+"""Confidence sequences and other intervals.
 
-An interval that is always valid holds at all looks at once: the chance that it ever misses the
-truth is at most alpha. Whoever stops when the figures please him is not misled. One of a fixed
-horizon holds for a single look whose time was settled before, and says so.
+An interval that is always valid contains the truth at all looks at once: the probability that it
+ever misses the truth is at most alpha. A stopping rule that depends on the data, such as "stop when
+the verdict is clear", keeps this guarantee. An interval with a fixed horizon holds for one look at
+a time that was chosen in advance; `Interval.always_valid` is False for it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ from serve_app.evidence.comparison import Comparison
 from serve_app.evidence.units import Floats
 
 ALPHA = 0.05
-TUNED_FOR = 5000  # units, at which a confidence sequence is about as narrow as it can be
-_PRIOR = 1.0  # Beta(1, 1): every share is as likely as any other
-_LEAST = 1e-300
+TUNED_FOR = (
+    5000  # units at which a confidence sequence is narrowest, relative to its standard error
+)
+_BETA_PRIOR = 1.0  # Beta(1, 1), the uniform distribution of shares
+_SMALLEST_SHARE = 1e-300  # above 0, for the root search
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where the truth lies; infinite ends say that nothing is known.
+    """An interval of confidence 1 - alpha; an infinite end is no bound.
 
     Attributes:
-        always_valid: Whether looking is free; False for a fixed horizon.
+        always_valid: False for an interval with a fixed horizon.
     """
 
     low: float
@@ -37,24 +40,24 @@ class Interval:
 
     @property
     def is_known(self) -> bool:
-        """Whether it excludes anything."""
+        """Whether at least one end is finite."""
         return math.isfinite(self.low) or math.isfinite(self.high)
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
     def __sub__(self, other: Interval) -> Interval:
-        """Where the difference lies if both hold."""
+        """The interval of the difference, if both intervals hold."""
         always_valid = self.always_valid and other.always_valid
         return Interval(self.low - other.high, self.high - other.low, always_valid)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of independent trials. The counts need not be whole where trials are weighted.
+    """A share of independent trials. Counts of weighted trials need not be integers.
 
     Attributes:
-        estimate: 0 to 1; None if there was no trial: not known.
+        estimate: 0 to 1; None without a trial.
     """
 
     successes: float
@@ -66,16 +69,21 @@ class Rate:
         return self.successes / self.trials if self.trials else None
 
 
-def critical(units: int, alpha: float = ALPHA, tuned_for: int = TUNED_FOR) -> float:
-    """How many standard errors an asymptotic confidence sequence reaches to either side.
+def critical_value(units: int, alpha: float = ALPHA, tuned_for: int = TUNED_FOR) -> float:
+    """The half-width of an asymptotic confidence sequence, in standard errors.
 
-    Theorem 2.2 of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (arXiv 2103.06476), with rho
-    for a width that is least at about `tuned_for` units. For alpha 0.05 it is never below 3.03; a
-    fixed horizon has 1.96. Below some hundred units it is far wider than need be, on purpose: the
-    theorem is asymptotic.
+    Theorem 2.2 of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (arXiv 2103.06476). With n units,
+    tuned for n* of them:
+
+        rho^2 = (-2 ln(alpha) + ln(1 - 2 ln(alpha))) / n*
+        value = sqrt(2 (n rho^2 + 1) / (n rho^2) ln(sqrt(n rho^2 + 1) / alpha))
+
+    This rho gives about the smallest half-width at n* units. For alpha 0.05 the value is at least
+    3.03; that of a fixed horizon is 1.96. The theorem is asymptotic; below some hundred units the
+    value is far larger than necessary, which makes up for that.
 
     Raises:
-        ValueError: units or tuned_for is not above 0, or alpha not in (0, 1).
+        ValueError: units or tuned_for is not above 0, or alpha is not in (0, 1).
     """
     _check_alpha(alpha)
     if units <= 0 or tuned_for <= 0:
@@ -92,111 +100,130 @@ def confidence_sequence(
     alpha: float = ALPHA,
     tuned_for: int = TUNED_FOR,
 ) -> Interval:
-    """An interval that is always valid, for any mean or difference of means or ratios of units.
+    """An always valid interval: estimate +- critical_value(units) * sqrt(variance).
+
+    For means and ratios of units, and for their differences. The ends are infinite if the estimate
+    is not finite, or the variance 0 or infinite. A variance of 0 means that no unit differs from
+    another, so that the variance cannot be estimated; see `share_difference` for this case.
 
     Args:
-        variance: Of the estimate. 0 and infinite mean that nothing is known: where no unit
-            differs from another, chance cannot be labelled_feedback (see `share_difference`).
-        units: Distinct ones. They are the clock: units that come back make the variance smaller,
-            not the number larger.
+        variance: Of the estimate.
+        units: Distinct units, the sample size of the theorem. More exposures of the same units
+            decrease the variance; they do not increase this number.
     """
-    if not _tells(estimate, variance) or units <= 0:
+    if not _is_estimable(estimate, variance) or units <= 0:
         return Interval(-math.inf, math.inf)
-    half = critical(units, alpha, tuned_for) * math.sqrt(variance)
+    half = critical_value(units, alpha, tuned_for) * math.sqrt(variance)
     return Interval(estimate - half, estimate + half)
 
 
 def interval(comparison: Comparison, alpha: float = ALPHA, tuned_for: int = TUNED_FOR) -> Interval:
-    """Where the difference of a comparison lies: always valid, what gates and verdicts read.
+    """The always valid interval of a comparison's difference, which verdicts read.
 
-    The variance is the cautious one, and the clock goes by balanced units, for the little that a
-    small arm knows is what limits the difference. With arms of equal size and spread this is
-    GrowthBook's interval. With treatment at 1 % at first and rare events, that one misses the
-    truth far more often than alpha allows (tests/unit/evidence/test_simulations.py).
+    A confidence sequence with the conservative variance and the number of balanced units, because
+    the smaller arm limits the precision. If both arms have the same size and variance, this is the
+    sequential interval of GrowthBook. If treatment starts at 1 % and events are rare, the interval
+    with the sample variance and all units misses the truth far more often than alpha allows
+    (tests/unit/evidence/test_simulations.py).
     """
     return confidence_sequence(
-        comparison.difference, comparison.cautious, comparison.balanced_units, alpha, tuned_for
+        comparison.difference,
+        comparison.conservative_variance,
+        comparison.balanced_units,
+        alpha,
+        tuned_for,
     )
 
 
 def fixed_horizon(estimate: float, variance: float, alpha: float = ALPHA) -> Interval:
-    """The usual normal interval, for one look at a time that was settled before."""
+    """The normal interval, estimate +- z(1 - alpha/2) sqrt(variance), for one planned look."""
     _check_alpha(alpha)
-    if not _tells(estimate, variance):
+    if not _is_estimable(estimate, variance):
         return Interval(-math.inf, math.inf, always_valid=False)
     half = float(norm.isf(alpha / 2)) * math.sqrt(variance)
     return Interval(estimate - half, estimate + half, always_valid=False)
 
 
 def log_evidence(successes: float, trials: float, share: float) -> float:
-    """The logarithm of the evidence against a share: a martingale that begins at 0 if it is true.
+    """The log of the evidence (e-value, Bayes factor) against a share.
 
-    The likelihood of a uniformly drawn share, by that of `share`: the beta-binomial mixture
-    (Robbins, Ann. Math. Stat. 1970). Evidence of 1 / alpha is reached with probability alpha at
-    most, however long one waits (Ville).
+    The beta-binomial mixture (Robbins, Ann. Math. Stat. 1970): the likelihood of k successes and m
+    failures under a uniformly distributed share, divided by that under `share` = p:
+
+        evidence = B(1 + k, 1 + m) / (B(1, 1) p^k (1 - p)^m)
+
+    If p is the true share, the evidence is a martingale that starts at 1. It ever reaches 1 / alpha
+    with probability at most alpha (Ville's inequality).
     """
     failures = trials - successes
-    mixture = betaln(_PRIOR + successes, _PRIOR + failures) - betaln(_PRIOR, _PRIOR)
+    mixture = betaln(_BETA_PRIOR + successes, _BETA_PRIOR + failures) - betaln(
+        _BETA_PRIOR, _BETA_PRIOR
+    )
     return float(mixture - xlogy(successes, share) - xlog1py(failures, -share))
 
 
 def proportion_sequence(successes: float, trials: float, alpha: float = ALPHA) -> Interval:
-    """The shares against which the evidence is below 1 / alpha: always valid, at any count.
+    """The shares with evidence below 1 / alpha: always valid, for any number of trials.
 
     Args:
-        successes, trials: Of independent trials, each of which was settled when it was counted.
-            They need not be whole (weighted trials); then it is an approximation.
+        successes, trials: Of independent trials; the outcome of each was final when it was counted.
+            Counts of weighted trials need not be integers; the interval is then approximate.
+
+    Raises:
+        ValueError: Not 0 <= successes <= trials, or alpha is not in (0, 1).
     """
     _check_counts(successes, trials)
     _check_alpha(alpha)
-    low = _lowest_share(successes, trials, alpha)
-    return Interval(low, 1 - _lowest_share(trials - successes, trials, alpha))
+    low = _lower_bound(successes, trials, alpha)
+    return Interval(low, 1 - _lower_bound(trials - successes, trials, alpha))
 
 
 def rate(successes: float, trials: float, alpha: float = ALPHA) -> Rate:
-    """A share with its `proportion_sequence`: 0 to 1, not known, if there was no trial."""
+    """A share with its `proportion_sequence`, which is 0 to 1 without a trial."""
     return Rate(successes, trials, proportion_sequence(successes, trials, alpha))
 
 
 def share_difference(
     control: tuple[float, float], treatment: tuple[float, float], alpha: float = ALPHA
 ) -> Interval:
-    """Treatment's share less control's, always valid also where events are rare or absent.
+    """The always valid interval of treatment's share minus control's, also without events.
 
-    Where both arms are free of errors no variance can be estimated, and yet much is known. It is
-    wider than a confidence sequence where that can be had. For units of a single epoch: shares of
-    epochs with different weights must not be pooled.
+    The difference of two `proportion_sequence`s at alpha / 2 each. It has finite ends where no arm
+    has an event and no variance can be estimated. Where a confidence sequence exists, this is
+    wider. For units of one epoch only: units of epochs with different weights must not be pooled.
 
     Args:
-        control, treatment: Units with an event, units.
+        control, treatment: Units with an event, all units.
     """
     return proportion_sequence(*treatment, alpha / 2) - proportion_sequence(*control, alpha / 2)
 
 
 def no_event_difference(control: Floats, treatment: Floats, alpha: float = ALPHA) -> Interval:
-    """`share_difference` where no unit had an event, for epochs whose weights differ.
+    """`share_difference` for several epochs with different weights, if no unit had an event.
 
-    Had the units of an arm an event with probability p_s in epoch s, the chance of none is at most
-    (1 - p)^n for their mean p: it is bounded as if all were alike. The mix of epochs of both arms
-    together gives epoch s up to `most` times the share that it has in the arm, so that the mean of
-    that mix is at most `most` times p.
+    Let p_s be an arm's probability of an event in epoch s, n_s its units in it, n = sum n_s and
+    p = sum n_s p_s / n. The probability of no event is at most (1 - p)^n, so p has the upper bound
+    of n units with one probability. The compared share weights epochs by the units N_s of both
+    arms, N = sum N_s. It is at most
+
+        sum_s (N_s / N) p_s <= max_s ((N_s / N) / (n_s / n)) p
 
     Args:
-        control, treatment: [epochs], units, above 0; nothing is known without an epoch.
+        control, treatment: float64 [epochs], units, above 0. Without epochs the ends are infinite.
     """
     if not len(control):
         return Interval(-math.inf, math.inf)
     both = control + treatment
-    highest = [
+    upper = [
         float((both / both.sum() / (arm / arm.sum())).max())
         * proportion_sequence(0, float(arm.sum()), alpha / 2).high
         for arm in (control, treatment)
     ]
-    return Interval(-min(1.0, highest[0]), min(1.0, highest[1]))
+    return Interval(-min(1.0, upper[0]), min(1.0, upper[1]))
 
 
 def bonferroni(alpha: float, slices: int) -> float:
-    """The alpha of each of several slices, so that all of them hold together with alpha.
+    """The alpha of each of several slices, alpha / slices, so that all hold together with alpha.
 
     Raises:
         ValueError: slices is below 1.
@@ -206,16 +233,18 @@ def bonferroni(alpha: float, slices: int) -> float:
     return alpha / slices
 
 
-def _lowest_share(successes: float, trials: float, alpha: float) -> float:
-    def surplus(share: float) -> float:
+def _lower_bound(successes: float, trials: float, alpha: float) -> float:
+    """The smallest share with evidence of at most 1 / alpha."""
+
+    def excess(share: float) -> float:
         return log_evidence(successes, trials, share) + math.log(alpha)
 
-    if not successes or surplus(_LEAST) <= 0:
+    if not successes or excess(_SMALLEST_SHARE) <= 0:
         return 0.0
-    return float(brentq(surplus, _LEAST, min(successes / trials, 1 - 1e-16), xtol=1e-15))
+    return float(brentq(excess, _SMALLEST_SHARE, min(successes / trials, 1 - 1e-16), xtol=1e-15))
 
 
-def _tells(estimate: float, variance: float) -> bool:
+def _is_estimable(estimate: float, variance: float) -> bool:
     return math.isfinite(estimate) and 0 < variance < math.inf
 
 

@@ -1,4 +1,4 @@
-"""Has what the versions answer changed? Distributions of labels, or of confidence by bins."""
+"""Drift of a distribution, such as that of predicted labels or of binned confidences."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from scipy.stats import chi2
 
 from serve_app.evidence.units import Floats, check_columns
 
-DRIFT_ALPHA = 0.001  # of one look; many are taken
-LEAST_EXPECTED = 10  # images of a class, below which chi-square is no guide
+DRIFT_ALPHA = 0.001  # of one look; small, because there are many looks
+MIN_EXPECTED_COUNT = 10  # of a class; below it, the chi-square approximation is poor
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
     """Attributes:
-    divergence: Jensen-Shannon, in bits: 0 if the distributions are equal, 1 if disjoint. Chance
-        alone makes it larger than 0. Rare classes count as one.
-    noise: What chance alone exceeds with a probability of about alpha; for one look.
+    divergence: Jensen-Shannon, in bits: 0 if the distributions are equal, 1 if they are disjoint.
+        Sampling error makes it larger than 0. Rare classes are merged into one.
+    noise: The critical value at about alpha for one look, in bits: the (1 - alpha) quantile of the
+        divergence of two samples of the same distribution.
     """
 
     divergence: float
@@ -28,57 +29,62 @@ class Drift:
 
     @property
     def is_drift(self) -> bool:
-        """Whether chance hardly explains it."""
+        """Whether the divergence is above the critical value."""
         return self.divergence > self.noise
 
 
 def divergence(one: Floats, other: Floats) -> float:
-    """The Jensen-Shannon divergence of two distributions, in bits (Lin, IEEE Trans. Inf. Th. 1991).
+    """The Jensen-Shannon divergence in bits (Lin, IEEE Trans. Inf. Theory 1991).
+
+        JSD(P, Q) = H((P + Q) / 2) - (H(P) + H(Q)) / 2, with H(P) = -sum p log2(p)
 
     Args:
-        one, other: [k], counts or shares of the same k classes, 0 or more, not all 0.
+        one, other: float64 [k], counts or shares of the same k classes, 0 or more, not all 0.
 
     Raises:
-        ValueError: They do not fit together, or are no counts.
+        ValueError: The columns differ in length, or one is not a distribution.
     """
-    p, q = _shares(one, other)
-    middle = (p + q) / 2
-    entropies = [-float(xlogy(d, d).sum()) for d in (middle, p, q)]
-    return max(0.0, (entropies[0] - (entropies[1] + entropies[2]) / 2) / math.log(2))
+    p, q = _normalize(one, other)
+    mixture, p_entropy, q_entropy = (-float(xlogy(d, d).sum()) for d in ((p + q) / 2, p, q))
+    return max(0.0, (mixture - (p_entropy + q_entropy) / 2) / math.log(2))
 
 
 def drift(
-    before: Floats, now: Floats, each: float = 1.0, alpha: float = DRIFT_ALPHA
+    before: Floats, now: Floats, images_per_unit: float = 1.0, alpha: float = DRIFT_ALPHA
 ) -> Drift | None:
-    """Compare counts of the same classes at two times, or of two versions.
+    """Test whether counts of the same classes come from one distribution.
 
-    For equal distributions the divergence is about (1/n + 1/m) / (8 ln 2) times chi-square with
-    k - 1 degrees of freedom for k classes (Grosse et al., Phys. Rev. E 65, 041905, 2002), whose
-    quantile is the noise. Classes of which the smaller sample would have less than 10 are taken
-    together; rare ones still alarm up to three times as often as alpha says.
+    For samples of sizes n and m from one distribution of k classes, approximately (Grosse et al.,
+    Phys. Rev. E 65, 041905, 2002)
 
-    Images of one user resemble one another: the noise is multiplied by their number, which is
-    what it comes to if all of a user's get the same label.
+        JSD ~ (1/n + 1/m) / (8 ln 2) * chi-square with k - 1 degrees of freedom
+
+    `Drift.noise` is the (1 - alpha) quantile of this. Classes with an expected count below
+    `MIN_EXPECTED_COUNT` in the smaller sample are merged. With rare classes, the false alarm rate
+    is still up to three times alpha.
+
+    Images of one unit are correlated. The quantile is multiplied by the images of a unit, which is
+    exact if all images of a unit have the same label and conservative otherwise.
 
     Args:
-        before, now: [k], counts.
-        each: See `clusters.images_per_unit`; 1 if images are independent.
+        before, now: float64 [k], counts.
+        images_per_unit: See `clusters.images_per_unit`; 1 if images are independent.
 
     Returns:
-        None if nothing came at one of the times: not known.
+        None if a sample is empty.
     """
     n, m = float(before.sum()), float(now.sum())
     if not n or not m:
         return None
-    rare = (before + now) * min(n, m) / (n + m) < LEAST_EXPECTED
-    one, other = (np.append(counts[~rare], counts[rare].sum()) for counts in (before, now))
+    is_rare = (before + now) * min(n, m) / (n + m) < MIN_EXPECTED_COUNT
+    one, other = (np.append(counts[~is_rare], counts[is_rare].sum()) for counts in (before, now))
     classes = int(np.count_nonzero(one + other))
-    level = float(chi2.isf(alpha, classes - 1)) if classes > 1 else 0.0
-    noise = each * (1 / n + 1 / m) / (8 * math.log(2)) * level
+    quantile = float(chi2.isf(alpha, classes - 1)) if classes > 1 else 0.0
+    noise = images_per_unit * (1 / n + 1 / m) / (8 * math.log(2)) * quantile
     return Drift(divergence(one, other), noise)
 
 
-def _shares(one: Floats, other: Floats) -> tuple[Floats, Floats]:
+def _normalize(one: Floats, other: Floats) -> tuple[Floats, Floats]:
     check_columns(one=one, other=other)
     for counts in (one, other):
         if not (np.isfinite(counts).all() and (counts >= 0).all() and counts.any()):

@@ -1,4 +1,4 @@
-"""Events that may be so rare that there is none, such as failures."""
+"""Intervals for rare events, such as errors, including the case without any event."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from serve_app.evidence.confidence import (
     no_event_difference,
     share_difference,
 )
-from serve_app.evidence.units import UnitSums, totals, unit_share
+from serve_app.evidence.units import UnitSums, sum_by_code, unit_share
 
 
 def event_interval(compared: Comparison, by_epoch: UnitSums, alpha: float = ALPHA) -> Interval:
-    """Where the difference of events by exposure lies, always valid.
+    """The always valid interval of the difference in events per exposure.
 
-    Where no variance can be estimated, much is known all the same: the shares of units with an
-    event, which is as much as the share of events if there is none.
+    If no variance can be estimated, the shares of units with an event are compared instead, which
+    are 0 if and only if the shares of exposures are 0.
 
     Args:
-        compared: The events.
-        by_epoch: The same rows, with their epochs for strata; y counts events.
+        compared: The comparison of the events.
+        by_epoch: The same rows with the epoch as stratum; y counts events.
     """
-    known = interval(compared, alpha)
-    if known.is_known or not compared.units:
-        return known
-    unit = unit_share(by_epoch)
-    epochs, row = np.unique(unit.stratum, return_inverse=True)
-    control, treatment = (totals(row, arm, len(epochs)) for arm in (~unit.treated, unit.treated))
+    found = interval(compared, alpha)
+    if found.is_known or not compared.units:
+        return found
+    share = unit_share(by_epoch)
+    epochs, row = np.unique(share.stratum, return_inverse=True)
+    arms = (~share.treated, share.treated)
+    control, treatment = (sum_by_code(row, arm, len(epochs)) for arm in arms)
     if len(epochs) == 1:
-        events = [float(unit.y[arm].sum()) for arm in (~unit.treated, unit.treated)]
+        events = [float(share.y[arm].sum()) for arm in arms]
         return share_difference((events[0], control.sum()), (events[1], treatment.sum()), alpha)
-    if unit.y.any():
-        return known
-    both = (control > 0) & (treatment > 0)
-    return no_event_difference(control[both], treatment[both], alpha)
+    if share.y.any():
+        return found
+    has_both = (control > 0) & (treatment > 0)
+    return no_event_difference(control[has_both], treatment[has_both], alpha)

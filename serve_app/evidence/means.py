@@ -1,4 +1,4 @@
-"""Means of units that were each assigned once: a comparison from sums by stratum and arm alone."""
+"""Compares means of units with one assignment each, from sums by stratum and arm."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from functools import cached_property
 
 import numpy as np
 
-from serve_app.evidence.comparison import ROUNDING, Comparison
-from serve_app.evidence.units import Flags, Floats, Ints, check_columns, totals
+from serve_app.evidence.comparison import ROUNDING_TOLERANCE, Comparison
+from serve_app.evidence.units import Flags, Floats, Ints, check_columns, sum_by_code
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
-    """Units that are alike, in a row.
+class UnitGroups:
+    """Groups of units with the same stratum and arm; a row is a group.
 
     Attributes:
         stratum: int64 [n], see `units.strata`.
         treated: bool [n], True for treatment.
-        count: float64 [n], how many units the row is, 0 or more.
+        count: float64 [n], units of the group, 0 or more.
+
+    Raises:
+        ValueError: The arrays differ in length, or a count is negative.
     """
 
     stratum: Ints
@@ -32,51 +35,53 @@ class Groups:
             raise ValueError(f"count is {self.count.min()} in some row: expected 0 or more units")
 
     @property
-    def units(self) -> Floats:
-        """[strata, 2]: how many, of control and of treatment, where there are both."""
-        units = self._sums(np.ones(len(self.count)))
+    def unit_counts(self) -> Floats:
+        """[strata, 2]: units of control and of treatment, in the strata with both arms."""
+        units = self._sum_by_cell(np.ones(len(self.count)))
         return units[np.all(units > 0, axis=1)]
 
-    def only(self, rows: Flags) -> Groups:
-        """Those of some rows."""
-        return Groups(self.stratum[rows], self.treated[rows], self.count[rows])
+    def select(self, rows: Flags) -> UnitGroups:
+        """Some of the groups."""
+        return UnitGroups(self.stratum[rows], self.treated[rows], self.count[rows])
 
     def compare(self, y: Flags | Floats) -> Comparison:
-        """What `comparison.compare` finds where every unit has one row and one exposure.
+        """Compare means: equal to `comparison.compare` with one row and one exposure for each unit.
 
-        Then residuals need not be added up unit by unit: their squares about the mean of a cell are
-        sum y^2 - (sum y)^2 / n, and no unit is in both arms.
+        No unit is in both arms, so the variance needs no sums by unit. The squares about the mean
+        of a stratum and arm are sum y^2 - (sum y)^2 / n.
 
         Args:
-            y: [n], the outcome of each unit of the row.
+            y: [n], the outcome of each unit of the group.
         """
         values = np.asarray(y, np.float64)
-        n = self._sums(np.ones(len(values)))
-        sums, squares = self._sums(values), self._sums(values**2)
-        full = np.all(n > 0, axis=1)
-        units = n[full].sum(axis=0)
-        ratio, variance, cautious = _means(n[full], sums[full], squares[full])
+        n = self._sum_by_cell(np.ones(len(values)))
+        sums, squares = self._sum_by_cell(values), self._sum_by_cell(values**2)
+        has_both = np.all(n > 0, axis=1)
+        units = n[has_both].sum(axis=0)
+        mean, variance, conservative = _estimate_means(
+            n[has_both], sums[has_both], squares[has_both]
+        )
         return Comparison(
-            control=float(ratio[0]),
-            treatment=float(ratio[1]),
+            control=float(mean[0]),
+            treatment=float(mean[1]),
             variance=variance,
-            cautious=cautious,
+            conservative_variance=conservative,
             units=int(units.sum()),
             units_control=int(units[0]),
             units_treatment=int(units[1]),
-            strata=int(full.sum()),
-            left_out=int((n.any(axis=1) & ~full).sum()),
-            exposures_left_out=float(n[~full].sum()),
+            strata=int(has_both.sum()),
+            strata_left_out=int((n.any(axis=1) & ~has_both).sum()),
+            exposures_left_out=float(n[~has_both].sum()),
         )
 
-    def _sums(self, values: Floats) -> Floats:
-        """[strata, 2], by stratum and arm."""
-        sums = totals(self._cell, values * self.count, 2 * self._strata)
+    def _sum_by_cell(self, values: Floats) -> Floats:
+        """[strata, 2]: sums over units, by stratum and arm."""
+        sums = sum_by_code(self._cell, values * self.count, 2 * self._strata)
         return sums.reshape(self._strata, 2)
 
     @cached_property
     def _cell(self) -> Ints:
-        """[n]: twice the number of the stratum, and one more for treatment."""
+        """[n]: twice the number of the stratum, plus 1 for treatment."""
         return 2 * np.unique(self.stratum, return_inverse=True)[1] + self.treated
 
     @cached_property
@@ -84,36 +89,43 @@ class Groups:
         return int(self._cell.max(initial=-1)) // 2 + 1
 
 
-def _means(n: Floats, sums: Floats, squares: Floats) -> tuple[Floats, float, float]:
-    """The means [2] by arm, the variance of their difference, the cautious one; see `compare`.
+def _estimate_means(n: Floats, sums: Floats, squares: Floats) -> tuple[Floats, float, float]:
+    """The formulas of `comparison.compare` with x = 1.
 
     Args:
-        n, sums, squares: [strata, 2], none of `n` 0.
+        n, sums, squares: [strata, 2]; n is above 0.
+
+    Returns:
+        The means [2] by arm, the variance of their difference, its conservative variance.
     """
     both, units = n.sum(axis=1, keepdims=True), n.sum(axis=0)
-    everybody = float(both.sum())
-    if not everybody:
+    total = float(both.sum())
+    if not total:
         return np.full(2, math.nan), math.inf, math.inf
-    mean = np.asarray((both / n * sums).sum(axis=0) / everybody, np.float64)
+    mean = np.asarray((both / n * sums).sum(axis=0) / total, np.float64)
     if units.min() < 2:
         return mean, math.inf, math.inf
-    alone = n == 1
-    spread = np.where(
-        alone,
+    deviations = np.where(
+        n == 1,
         (sums - mean) ** 2 * units / (units - 1),
-        _about_mean(n, sums, squares) * n / np.maximum(n - 1, 1),
+        _squared_deviations(n, sums, squares) * n / np.maximum(n - 1, 1),
     )
-    own = ((both / n) ** 2 * spread).sum(axis=0) / everybody**2
-    scale = (both**2 / n).sum(axis=0) / everybody**2
-    of_both = _about_mean(both[:, 0], sums.sum(axis=1), squares.sum(axis=1))
-    together = float((of_both * both[:, 0] / (both[:, 0] - 1)).sum() / everybody)
-    variance = float(own.sum())
-    cautious = max(together, *(own / scale).tolist()) * float(scale.sum())
-    noise = ROUNDING**2 * float(mean @ mean)
-    return mean, variance if variance > noise else 0.0, cautious if cautious > noise else 0.0
+    arm_variance = ((both / n) ** 2 * deviations).sum(axis=0) / total**2
+    scale = (both**2 / n).sum(axis=0) / total**2
+    pooled_deviations = _squared_deviations(both[:, 0], sums.sum(axis=1), squares.sum(axis=1))
+    pooled = float((pooled_deviations * both[:, 0] / (both[:, 0] - 1)).sum() / total)
+    variance = float(arm_variance.sum())
+    conservative = max(pooled, *(arm_variance / scale).tolist()) * float(scale.sum())
+    rounding = ROUNDING_TOLERANCE**2 * float(mean @ mean)
+    return (
+        mean,
+        variance if variance > rounding else 0.0,
+        conservative if conservative > rounding else 0.0,
+    )
 
 
-def _about_mean(n: Floats, sums: Floats, squares: Floats) -> Floats:
-    """The sum of squares about the mean; 0 where it is what rounding leaves."""
-    found = squares - sums**2 / n
-    return np.asarray(np.where(found > ROUNDING * squares, found, 0.0), np.float64)
+def _squared_deviations(n: Floats, sums: Floats, squares: Floats) -> Floats:
+    """The sum of squares about the mean; 0 where it is only a rounding error."""
+    deviations = squares - sums**2 / n
+    is_real = deviations > ROUNDING_TOLERANCE * squares
+    return np.asarray(np.where(is_real, deviations, 0.0), np.float64)

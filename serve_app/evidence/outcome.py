@@ -1,20 +1,21 @@
-"""What feedback tells of the units of an A/B test.
+"""The outcome of an A/B test: the feedback of assigned units.
 
-Feedback is not missing at random: who is annoyed speaks. So the outcome is a share of the units
-that were *assigned*, whether they spoke or not: those with at least one complaint, say. That is
-randomised, silence included. What it cannot tell apart is fewer failures from fewer words; hence
-coverage is shown beside it, and asked for SRM.
+Feedback is not missing at random: users with a complaint give it more often. The outcome is
+therefore a share of all *assigned* units, such as those with at least one complaint; a unit without
+feedback has no event. Assignment is random, so this share can be compared. It does not distinguish
+fewer failures from less feedback, which is why reports show the coverage next to it and check the
+units with feedback for SRM.
 
-Versions that do not know the same labels are compared in two lines, by the truth: images of
-labels that are new with treatment, and all others. The truth of an event is
+If the versions have different labels, events are compared in two groups by their true label: new
+labels, which only treatment has, and shared labels. The true label of an event is
 
-- the label that was told, or the answer, if that was said to be correct;
-- not the answer, if a complaint or "not correct" came without a label. Where the answer is the only
-  new label, the truth is then no new one: treatment saw a koala where there was none. This takes a
-  bare complaint for the claim that the answer is wrong;
-- else not told: who complains about "dog" may have shown a cat or a koala.
+- the reported label, or the predicted label if the feedback says that it is correct;
+- not the predicted label, if a complaint or "not correct" comes without a label. If the predicted
+  label is the only new label, the true label is then shared. This assumes that a complaint without
+  a label means that the prediction is wrong;
+- otherwise unknown: the image of a complaint about "dog" may show a cat or a koala.
 
-A truth that neither version knows, such as a wombat, counts as shared: both must fail.
+A true label that neither version has, such as a wombat, counts as shared: both must fail.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from typing import Literal
 
 import numpy as np
 
-from serve_app.evidence.means import Groups
-from serve_app.evidence.units import Flags, Floats, Ints, Labels, check_columns
+from serve_app.evidence.means import UnitGroups
+from serve_app.evidence.units import Flags, Floats, Ints, Texts, check_columns
 
 Metric = Literal["complaint", "correct", "rating"]
 
@@ -41,23 +42,26 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Truth(IntEnum):
-    """What the image of an answer shows, as far as it was told."""
+    """The group of an image's true label."""
 
-    UNTOLD = 0
-    SHARED = 1  # no new label
-    NEW = 2  # a label that only treatment knows
+    UNKNOWN = 0
+    SHARED = 1  # not a new label
+    NEW = 2  # a label that only treatment has
 
 
 @dataclass(frozen=True, eq=False)
-class Assigned:
-    """The units of the test, at their first assignment.
+class AssignedUnits:
+    """The units of a test, at their first assignment.
 
     Attributes:
-        unit: int64 [n], each once.
+        unit: int64 [n], distinct.
         stratum: int64 [n], see `units.strata`.
         treated: bool [n].
-        count: float64 [n], how many units the row stands for; 1 unless none of them spoke. None if
-            every row is one.
+        count: float64 [n], how many units the row stands for; above 1 only for units without
+            feedback. None for 1 in every row.
+
+    Raises:
+        ValueError: The arrays differ in length, or a unit occurs twice.
     """
 
     unit: Ints
@@ -69,25 +73,25 @@ class Assigned:
         check_columns(unit=self.unit, stratum=self.stratum, treated=self.treated)
         in_order = self.unit[self._order]
         if (in_order[1:] == in_order[:-1]).any():
-            raise ValueError("a unit was assigned twice: give its first assignment alone")
+            raise ValueError("a unit occurs twice: expected only its first assignment")
 
     @cached_property
-    def groups(self) -> Groups:
-        """For comparisons."""
+    def groups(self) -> UnitGroups:
+        """The units as groups, for comparisons."""
         count = np.ones(len(self.unit)) if self.count is None else self.count
-        return Groups(self.stratum, self.treated, count)
+        return UnitGroups(self.stratum, self.treated, count)
 
-    def rows(self, unit: Ints) -> Ints:
-        """[m]: the row of each of some units.
+    def find_rows(self, unit: Ints) -> Ints:
+        """[m]: the row of each given unit.
 
         Raises:
-            ValueError: One was not assigned.
+            ValueError: A unit was not assigned.
         """
         in_order = self.unit[self._order]
         place = np.searchsorted(in_order, unit)
-        inside = place < len(in_order)
-        if not inside.all() or (in_order[place] != unit).any():
-            raise ValueError("there is a word of a unit that was not assigned")
+        is_inside = place < len(in_order)
+        if not is_inside.all() or (in_order[place] != unit).any():
+            raise ValueError("there is feedback of a unit that was not assigned")
         return np.asarray(self._order[place], np.int64)
 
     @cached_property
@@ -97,20 +101,20 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeedbackRows:
-    """The last word on each answer that has one; what it leaves out is nan, or an empty label.
+    """The latest feedback on each prediction with feedback; missing values are nan or "".
 
     Attributes:
         unit: int64 [n].
-        answered: str [n], the answer's label.
-        label: str [n], what the image shows.
+        predicted_label: str [n].
+        reported_label: str [n], what the image shows according to the feedback.
         correct, complaint: float64 [n], 1 or 0.
         rating: float64 [n], 1 to 5.
-        delay_s: float64 [n], from the answer to the word.
+        delay_s: float64 [n], from the prediction to the feedback.
     """
 
     unit: Ints
-    answered: Labels
-    label: Labels
+    predicted_label: Texts
+    reported_label: Texts
     correct: Floats
     complaint: Floats
     rating: Floats
@@ -119,28 +123,28 @@ class FeedbackRows:
     def __post_init__(self) -> None:
         check_columns(
             unit=self.unit,
-            answered=self.answered,
-            label=self.label,
+            predicted_label=self.predicted_label,
+            reported_label=self.reported_label,
             correct=self.correct,
             complaint=self.complaint,
             rating=self.rating,
             delay_s=self.delay_s,
         )
 
-    def within(self, seconds: float) -> FeedbackRows:
-        """Those that came in time."""
-        return self.only(self.delay_s <= seconds)
+    def within_window(self, seconds: float) -> FeedbackRows:
+        """The rows with a delay of at most `seconds`."""
+        return self.select(self.delay_s <= seconds)
 
-    def of(self, units: Ints) -> FeedbackRows:
-        """Those of some units."""
-        return self.only(np.isin(self.unit, units))
+    def for_units(self, units: Ints) -> FeedbackRows:
+        """The rows of some units."""
+        return self.select(np.isin(self.unit, units))
 
-    def only(self, rows: Flags) -> FeedbackRows:
-        """Those of some rows."""
+    def select(self, rows: Flags) -> FeedbackRows:
+        """Some of the rows."""
         return FeedbackRows(
             self.unit[rows],
-            self.answered[rows],
-            self.label[rows],
+            self.predicted_label[rows],
+            self.reported_label[rows],
             self.correct[rows],
             self.complaint[rows],
             self.rating[rows],
@@ -148,27 +152,37 @@ class FeedbackRows:
         )
 
     def values(self, metric: Metric) -> Floats:
-        """[n]: what the words say of a metric; a label says whether the answer is correct."""
+        """[n]: the value of a metric, nan where it is missing.
+
+        Where `correct` is missing, it follows from the reported label.
+        """
         if metric != "correct":
             return self.complaint if metric == "complaint" else self.rating
-        by_label = np.where(self.label == "", np.nan, self.label == self.answered)
+        is_match = self.reported_label == self.predicted_label
+        by_label = np.where(self.reported_label == "", np.nan, is_match)
         return np.where(np.isnan(self.correct), by_label, self.correct)
 
     def truths(self, new: Collection[str]) -> Ints:
-        """[n] of `Truth`, by the rules above; `new` are the labels that only treatment knows."""
+        """[n] of `Truth`, by the rules of this module.
+
+        Args:
+            new: The labels that only treatment has. Without any, all are `SHARED`.
+        """
         correct = self.values("correct")
-        told = np.where((self.label == "") & (correct == 1), self.answered, self.label)
-        truth = np.where(np.isin(told, list(new)), Truth.NEW, Truth.SHARED)
-        denied = (correct == 0) | (np.isnan(correct) & (self.complaint == 1))
-        excluded = denied & np.isin(self.answered, list(new)) & (len(new) == 1)
-        return np.where((told == "") & ~excluded & (len(new) > 0), Truth.UNTOLD, truth)
+        is_confirmed = (self.reported_label == "") & (correct == 1)
+        true_label = np.where(is_confirmed, self.predicted_label, self.reported_label)
+        truth = np.where(np.isin(true_label, list(new)), Truth.NEW, Truth.SHARED)
+        is_denied = (correct == 0) | (np.isnan(correct) & (self.complaint == 1))
+        is_not_new = is_denied & np.isin(self.predicted_label, list(new)) & (len(new) == 1)
+        is_unknown = (true_label == "") & ~is_not_new & (len(new) > 0)
+        return np.where(is_unknown, Truth.UNKNOWN, truth)
 
 
 def window_s(window: str) -> int:
     """The seconds of a rule's window, such as 7d.
 
     Raises:
-        ValueError: It is not a number and one of s, m, h, d.
+        ValueError: It is not a number followed by s, m, h or d.
     """
     number, unit = window[:-1], window[-1:]
     if not number.isdecimal() or unit not in _SECONDS:

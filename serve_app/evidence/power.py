@@ -1,8 +1,12 @@
-"""What an experiment can show, by the test that is used: the confidence sequence.
+"""Power of an experiment that is read with `confidence.interval`.
 
-All three answer for one look with so many units; looks before it only add to the power. Effects
-and variances are in units of the outcome; `Comparison.unit_variance` is the variance so far. An
-effect that changes the variance itself, as with shares near 0, shifts the power by some points.
+All functions are about one look with the given number of units; earlier looks only add power.
+Effects and variances are in units of the outcome. `Comparison.unit_variance` estimates the
+variance. If the effect changes the variance, as with shares near 0, the power differs by a few
+percentage points.
+
+With n units, a weight w of treatment and a unit variance v, the balanced units are
+b = 4 w (1 - w) n, and the standard error of the difference is sqrt(4 v / b).
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import math
 
 from scipy.stats import norm
 
-from serve_app.evidence.confidence import ALPHA, TUNED_FOR, critical
+from serve_app.evidence.confidence import ALPHA, TUNED_FOR, critical_value
 
 POWER = 0.8
 MAX_UNITS = 10**12
@@ -25,71 +29,77 @@ def power(
     alpha: float = ALPHA,
     tuned_for: int = TUNED_FOR,
 ) -> float:
-    """The chance that the interval of that look excludes 0 on the side of the effect.
+    """The probability that the interval excludes 0 on the side of the effect.
+
+        Phi(|effect| / sqrt(4 v / b) - critical_value(b))
 
     Args:
-        units: Of both arms.
-        unit_variance: Of one unit's outcome within an arm, above 0; p (1 - p) for a share p.
-        weight: The share in treatment, above 0 and below 1.
+        units: Of both arms together.
+        unit_variance: Variance of the outcome of a unit within its arm, above 0; p (1 - p) for a
+            share p.
+        weight: The share of units in treatment, above 0 and below 1.
 
     Raises:
-        ValueError: units, unit_variance or weight is out of range.
+        ValueError: unit_variance or weight is out of range.
     """
     _check(unit_variance, weight)
     balanced = int(4 * weight * (1 - weight) * units)
     if balanced < 1:
         return 0.0
     error = math.sqrt(4 * unit_variance / balanced)
-    return float(norm.cdf(abs(effect) / error - critical(balanced, alpha, tuned_for)))
+    return float(norm.cdf(abs(effect) / error - critical_value(balanced, alpha, tuned_for)))
 
 
 def units_needed(
     effect: float,
     unit_variance: float,
     weight: float = 0.5,
-    wanted: float = POWER,
+    target_power: float = POWER,
     alpha: float = ALPHA,
     tuned_for: int = TUNED_FOR,
 ) -> int | None:
-    """The fewest units, of both arms, with which an effect shows with the wanted power.
+    """The smallest number of units, of both arms together, with the target power for an effect.
 
     Returns:
-        None if a million millions are too few.
+        None if it is above `MAX_UNITS`.
     """
 
-    def suffices(units: int) -> bool:
-        return power(effect, units, unit_variance, weight, alpha, tuned_for) >= wanted
+    def is_enough(units: int) -> bool:
+        return power(effect, units, unit_variance, weight, alpha, tuned_for) >= target_power
 
     enough = 2
-    while not suffices(enough):
+    while not is_enough(enough):
         if enough > MAX_UNITS:
             return None
         enough *= 2
     too_few = enough // 2
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if suffices(middle):
+        if is_enough(middle):
             enough = middle
         else:
             too_few = middle
     return enough
 
 
-def detectable(
+def detectable_effect(
     units: int,
     unit_variance: float,
     weight: float = 0.5,
-    wanted: float = POWER,
+    target_power: float = POWER,
     alpha: float = ALPHA,
     tuned_for: int = TUNED_FOR,
 ) -> float:
-    """The smallest effect that shows with the wanted power; infinite without units in both arms."""
+    """The smallest effect with the target power; infinite without units in both arms.
+
+    sqrt(4 v / b) (critical_value(b) + Phi^-1(target_power))
+    """
     _check(unit_variance, weight)
     balanced = int(4 * weight * (1 - weight) * units)
     if balanced < 1:
         return math.inf
     error = math.sqrt(4 * unit_variance / balanced)
-    return error * (critical(balanced, alpha, tuned_for) + float(norm.ppf(wanted)))
+    return error * (critical_value(balanced, alpha, tuned_for) + float(norm.ppf(target_power)))
 
 
 def _check(unit_variance: float, weight: float) -> None:

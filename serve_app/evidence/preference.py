@@ -1,4 +1,7 @@
-"""Which version do users prefer? An A/B test in two lines: shared labels, and new ones."""
+"""Which version users prefer: the comparison and verdict of an A/B test.
+
+Events on shared labels and on new labels are compared separately; see `outcome`.
+"""
 
 from __future__ import annotations
 
@@ -9,61 +12,69 @@ import numpy as np
 
 from serve_app.evidence.comparison import Comparison
 from serve_app.evidence.confidence import ALPHA, Interval, interval, no_event_difference
-from serve_app.evidence.means import Groups
-from serve_app.evidence.outcome import RANGE, Assigned, FeedbackRows, Metric, Truth
+from serve_app.evidence.means import UnitGroups
+from serve_app.evidence.outcome import RANGE, AssignedUnits, FeedbackRows, Metric, Truth
 from serve_app.evidence.srm import Srm
-from serve_app.evidence.units import Flags, Ints, totals
-from serve_app.evidence.verdict import Direction, Finding, Measure, Verdict, decide, mismatch
+from serve_app.evidence.units import Flags, Ints, sum_by_code
+from serve_app.evidence.verdict import (
+    Direction,
+    Finding,
+    Measure,
+    Verdict,
+    decide,
+    srm_sentence,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A share of the assigned units, in both arms.
+class BoundedComparison:
+    """The share of assigned units with an event of one group, with worst-case bounds.
 
     Attributes:
-        told: Of events whose truth was told.
-        interval: Of the difference, always valid, wherever the events belong whose truth was not:
-            its low end has all of control's in this line and none of treatment's, its high end the
-            other way round.
+        reported: Of the events whose group is known.
+        interval: Of the difference, always valid, whatever the group of the other events is. Its
+            low end counts all unknown events of control in this group and none of treatment, its
+            high end the reverse: the bounds of Manski (Partial Identification of Probability
+            Distributions, 2003).
     """
 
-    told: Comparison
+    reported: Comparison
     interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Responders:
-    """Those who said something of the metric. They chose to; what they say is secondary.
+    """The units with a value of the metric. They are self-selected: a secondary result.
 
     Attributes:
-        coverage: The share of assigned units that did, in both arms.
-        among: The mean of their own means.
-        among_interval: Of its difference, always valid for those who spoke.
-        interval: Of the difference in all assigned units, always valid whatever the silent would
-            have said: its low end has control's silent at the metric's top and treatment's at its
-            bottom, its high end the other way round.
+        coverage: The share of assigned units that responded.
+        mean: The mean over responders of each one's mean value.
+        mean_interval: Of its difference, always valid, for responders only.
+        worst_case_interval: Of the difference over all assigned units, always valid, whatever the
+            values of the non-responders are. Its low end gives the non-responders of control the
+            metric's maximum and those of treatment its minimum, its high end the reverse.
     """
 
     coverage: Comparison
-    among: Comparison
-    among_interval: Interval
-    interval: Interval
+    mean: Comparison
+    mean_interval: Interval
+    worst_case_interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
     """Attributes:
-    overall: All events; for ratings, which have no events, those who spoke, with the interval
-        that holds for all.
-    shared, new: By truth. None if the versions know the same labels, and for ratings.
-    untold: Events whose truth was not told; None like these.
+    overall: All events. For ratings, which have no events: the mean of responders, with the
+        worst-case interval over all assigned units.
+    shared, new: Events by true label; None for ratings, and if no label is new.
+    unknown: Events whose true label is unknown; None in the same cases.
     """
 
     metric: Metric
-    overall: Line
-    shared: Line | None
-    new: Line | None
-    untold: Line | None
+    overall: BoundedComparison
+    shared: BoundedComparison | None
+    new: BoundedComparison | None
+    unknown: BoundedComparison | None
     responders: Responders
 
 
@@ -71,7 +82,7 @@ class Preference:
 class PreferenceVerdict:
     """Attributes:
     verdict: Of the test.
-    shared, new: Of the lines, if there are lines.
+    shared, new: Of each group of labels; None if the test has no groups.
     """
 
     verdict: Verdict
@@ -79,104 +90,115 @@ class PreferenceVerdict:
     new: Verdict | None
 
 
-def measure(metric: Metric, direction: Direction, min_effect: float) -> Measure:
-    """The measure of a rule's outcome; `min_effect` is a share of units, or a part of a rating."""
+def preference_measure(metric: Metric, direction: Direction, min_effect: float) -> Measure:
+    """The measure of a rule's outcome.
+
+    Args:
+        min_effect: A share of units, or rating points.
+    """
     match metric:
         case "complaint":
             return Measure("units with a complaint", direction, min_effect)
         case "correct":
-            return Measure("units that said an answer is right", direction, min_effect)
+            return Measure("units that confirmed a prediction", direction, min_effect)
         case "rating":
-            return Measure("mean rating of those who rated", direction, min_effect, "of 5")
+            return Measure("mean rating of units that rated", direction, min_effect, "of 5")
 
 
 def responders_measure(metric: Metric) -> str:
-    """What `Responders.among` compares."""
+    """The name of what `Responders.mean` compares."""
     match metric:
         case "complaint":
-            return "complaints, of a unit's words"
+            return "mean share of a unit's feedback with a complaint"
         case "correct":
-            return "answers said to be right, of a unit's words"
+            return "mean share of a unit's feedback that confirms the prediction"
         case "rating":
-            return "mean rating, of a unit's words"
+            return "mean of a unit's mean rating"
 
 
-def prefer(
-    assigned: Assigned,
-    words: FeedbackRows,
+def compare_preference(
+    assigned: AssignedUnits,
+    feedback: FeedbackRows,
     metric: Metric,
     new: Collection[str],
     alpha: float = ALPHA,
 ) -> Preference:
-    """Compare what the units of both arms said.
+    """Compare the feedback of both arms, overall and by group of labels.
 
     Args:
-        words: Within the window, of assigned units alone.
-        new: The labels that only treatment knows.
+        feedback: Within the window, of assigned units only.
+        new: The labels that only treatment has.
 
     Raises:
-        ValueError: A word is of a unit that was not assigned.
+        ValueError: There is feedback of a unit that was not assigned.
     """
-    row = assigned.rows(words.unit)
-    responders = _responders(assigned, words, row, metric, alpha)
+    row = assigned.find_rows(feedback.unit)
+    responders = _compare_responders(assigned, feedback, row, metric, alpha)
     if metric == "rating":
-        overall = Line(responders.among, responders.interval)
+        overall = BoundedComparison(responders.mean, responders.worst_case_interval)
         return Preference(metric, overall, None, None, None, responders)
-    event = words.values(metric) == 1
-    truth = words.truths(new)
-    untold = event & (truth == Truth.UNTOLD)
-    nothing = np.zeros_like(event)
+    is_event = feedback.values(metric) == 1
+    truth = feedback.truths(new)
+    is_unknown = is_event & (truth == Truth.UNKNOWN)
+    none = np.zeros_like(is_event)
 
-    def line(rows: Flags, possible: Flags) -> Line:
-        return _line(assigned, row[rows], row[possible], alpha)
+    def compare(rows: Flags, possible: Flags) -> BoundedComparison:
+        return _compare_events(assigned, row[rows], row[possible], alpha)
 
     return Preference(
         metric,
-        overall=line(event, nothing),
-        shared=line(event & (truth == Truth.SHARED), untold) if new else None,
-        new=line(event & (truth == Truth.NEW), untold) if new else None,
-        untold=line(untold, nothing) if new else None,
+        overall=compare(is_event, none),
+        shared=compare(is_event & (truth == Truth.SHARED), is_unknown) if new else None,
+        new=compare(is_event & (truth == Truth.NEW), is_unknown) if new else None,
+        unknown=compare(is_unknown, none) if new else None,
         responders=responders,
     )
 
 
-def prefer_overall(
-    assigned: Assigned, words: FeedbackRows, metric: Metric, alpha: float = ALPHA
-) -> Line:
-    """The line of all events alone; see `Preference`."""
-    row = assigned.rows(words.unit)
+def compare_overall(
+    assigned: AssignedUnits, feedback: FeedbackRows, metric: Metric, alpha: float = ALPHA
+) -> BoundedComparison:
+    """Only `Preference.overall`."""
+    row = assigned.find_rows(feedback.unit)
     if metric == "rating":
-        responders = _responders(assigned, words, row, metric, alpha)
-        return Line(responders.among, responders.interval)
-    return _line(assigned, row[words.values(metric) == 1], row[:0], alpha)
+        responders = _compare_responders(assigned, feedback, row, metric, alpha)
+        return BoundedComparison(responders.mean, responders.worst_case_interval)
+    return _compare_events(assigned, row[feedback.values(metric) == 1], row[:0], alpha)
 
 
-def judge(preference: Preference, measured: Measure, srm: Srm) -> PreferenceVerdict:
-    """First: is treatment not worse on shared labels? Then: is it better on either line?
+def decide_preference(preference: Preference, measure: Measure, srm: Srm) -> PreferenceVerdict:
+    """Combine the verdicts on shared and on new labels.
 
-    Treatment is worse if it is on either line; better if it is on one, and on shared labels not
-    worse; no different if it is on no line. What is better in sum may be worse for those who never
-    show a koala; hence the sum does not decide. Where nothing came of new labels, shared ones
-    decide. Each side of the verdict takes half of alpha on each line, so that it errs with
-    probability alpha at most.
+    Treatment is worse if it is worse on either group. It is better if it is better on either group
+    and not worse on shared labels. There is no difference if there is none on either group. If new
+    labels have no data, shared labels decide. The sum of both groups does not decide: treatment may
+    be better in sum and worse for users who never send an image with a new label.
+
+    Each side of a group's interval has an error probability of alpha / 2. A false "better" and a
+    false "worse" each need an error on one side in one of two groups, so each has a probability of
+    at most alpha.
     """
     if preference.shared is None or preference.new is None:
-        found = decide(measured, preference.overall.told, preference.overall.interval, srm)
+        overall = preference.overall
+        found = decide(measure, overall.reported, overall.interval, srm)
         if preference.metric == "rating":
-            found = replace(found, sentence=f"{found.sentence} {_caveat(preference, measured)}")
+            note = _coverage_sentence(preference.responders, measure)
+            found = replace(found, sentence=f"{found.sentence} {note}")
         return PreferenceVerdict(found, None, None)
     shared, new = (
-        decide(replace(measured, name=f"{measured.name}, {name}"), line.told, line.interval, srm)
-        for name, line in (("shared labels", preference.shared), ("new labels", preference.new))
+        decide(
+            replace(measure, name=f"{measure.name}, {name}"), group.reported, group.interval, srm
+        )
+        for name, group in (("shared labels", preference.shared), ("new labels", preference.new))
     )
     if srm.is_invalid:
-        return PreferenceVerdict(Verdict(Finding.INVALID, mismatch(srm)), shared, new)
-    finding = _together(shared, new)
+        return PreferenceVerdict(Verdict(Finding.INVALID, srm_sentence(srm)), shared, new)
+    finding = _combine_findings(shared, new)
     sentence = f"Shared labels: {shared.sentence} New labels: {new.sentence}"
     return PreferenceVerdict(Verdict(finding, sentence, shared.is_not_worse), shared, new)
 
 
-def _together(shared: Verdict, new: Verdict) -> Finding:
+def _combine_findings(shared: Verdict, new: Verdict) -> Finding:
     findings = {shared.finding, new.finding} - {Finding.NOT_KNOWN}
     if not findings:
         return Finding.NOT_KNOWN
@@ -189,65 +211,75 @@ def _together(shared: Verdict, new: Verdict) -> Finding:
     return Finding.KEEP_GOING
 
 
-def _line(assigned: Assigned, told: Ints, possible: Ints, alpha: float) -> Line:
-    """Of the rows of assigned units that have an event in the line, and of those that may have."""
+def _compare_events(
+    assigned: AssignedUnits, known: Ints, possible: Ints, alpha: float
+) -> BoundedComparison:
+    """The shares of units with an event of a group.
+
+    Args:
+        known: The rows, in `assigned`, of units with an event of the group.
+        possible: Those of units with an event whose group is unknown.
+    """
     groups, treated = assigned.groups, assigned.treated
-    has = _having(assigned, told)
-    line = _line_of(groups, has, alpha)
+    has_event = _flag_rows(assigned, known)
+    found = _compare_shares(groups, has_event, alpha)
     if not len(possible):
-        return line
-    either = has | _having(assigned, possible)
-    least = _line_of(groups, np.where(treated, has, either), alpha).interval
-    greatest = _line_of(groups, np.where(treated, either, has), alpha).interval
-    return Line(line.told, Interval(least.low, greatest.high))
+        return found
+    may_have_event = has_event | _flag_rows(assigned, possible)
+    lowest = _compare_shares(groups, np.where(treated, has_event, may_have_event), alpha)
+    highest = _compare_shares(groups, np.where(treated, may_have_event, has_event), alpha)
+    return BoundedComparison(found.reported, Interval(lowest.interval.low, highest.interval.high))
 
 
-def _line_of(groups: Groups, events: Flags, alpha: float) -> Line:
-    """Of the shares of units with an event. Where no unit has one, no variance can be estimated,
-    and yet much is known."""
-    compared = groups.compare(events)
-    if events.any():
-        return Line(compared, interval(compared, alpha))
-    control, treatment = groups.units.T
-    return Line(compared, no_event_difference(control, treatment, alpha))
+def _compare_shares(groups: UnitGroups, has_event: Flags, alpha: float) -> BoundedComparison:
+    """The shares of units with an event. Without any, `no_event_difference` gives the interval."""
+    compared = groups.compare(has_event)
+    if has_event.any():
+        return BoundedComparison(compared, interval(compared, alpha))
+    control, treatment = groups.unit_counts.T
+    return BoundedComparison(compared, no_event_difference(control, treatment, alpha))
 
 
-def _responders(
-    assigned: Assigned, words: FeedbackRows, row: Ints, metric: Metric, alpha: float
+def _compare_responders(
+    assigned: AssignedUnits, feedback: FeedbackRows, row: Ints, metric: Metric, alpha: float
 ) -> Responders:
-    """`row` is that of each word's unit."""
-    values = words.values(metric)
-    said = ~np.isnan(values)
+    """The means of responders.
+
+    Args:
+        row: The row, in `assigned`, of the unit of each row of `feedback`.
+    """
+    values = feedback.values(metric)
+    has_value = ~np.isnan(values)
+    row, values = row[has_value], values[has_value]
     groups, treated, units = assigned.groups, assigned.treated, len(assigned.unit)
-    spoke = _having(assigned, row[said])
-    times = np.bincount(row[said], minlength=units)
-    mean = totals(row[said], values[said], units) / np.maximum(times, 1)
-    bottom, top = RANGE[metric]
-    low, high = np.where(spoke, mean, bottom), np.where(spoke, mean, top)
-    least = groups.compare(np.where(treated, low, high))
-    greatest = groups.compare(np.where(treated, high, low))
-    among = groups.only(spoke).compare(mean[spoke])
+    responded = _flag_rows(assigned, row)
+    count = np.bincount(row, minlength=units)
+    mean = sum_by_code(row, values, units) / np.maximum(count, 1)
+    minimum, maximum = RANGE[metric]
+    low, high = np.where(responded, mean, minimum), np.where(responded, mean, maximum)
+    lowest = groups.compare(np.where(treated, low, high))
+    highest = groups.compare(np.where(treated, high, low))
+    compared = groups.select(responded).compare(mean[responded])
     return Responders(
-        coverage=groups.compare(spoke),
-        among=among,
-        among_interval=interval(among, alpha),
-        interval=Interval(interval(least, alpha).low, interval(greatest, alpha).high),
+        coverage=groups.compare(responded),
+        mean=compared,
+        mean_interval=interval(compared, alpha),
+        worst_case_interval=Interval(interval(lowest, alpha).low, interval(highest, alpha).high),
     )
 
 
-def _having(assigned: Assigned, rows: Ints) -> Flags:
-    """[n]: which of the assigned units are among some rows."""
-    having = np.zeros(len(assigned.unit), np.bool_)
-    having[rows] = True
-    return having
+def _flag_rows(assigned: AssignedUnits, rows: Ints) -> Flags:
+    """[n]: which of the assigned units are among `rows`."""
+    flags = np.zeros(len(assigned.unit), np.bool_)
+    flags[rows] = True
+    return flags
 
 
-def _caveat(preference: Preference, measured: Measure) -> str:
-    coverage = preference.responders.coverage
-    among = preference.responders.among_interval
+def _coverage_sentence(responders: Responders, measure: Measure) -> str:
+    coverage, mean = responders.coverage, responders.mean_interval
     return (
-        f"It came from {100 * coverage.treatment:.0f} % of the units in treatment and"
-        f" {100 * coverage.control:.0f} % in control; the interval holds whatever the others would"
-        f" have said. Among those who spoke it is {measured.change(among.low)} to"
-        f" {measured.change(among.high)}."
+        f"{100 * coverage.treatment:.0f} % of the units in treatment and"
+        f" {100 * coverage.control:.0f} % in control responded; the interval holds for any ratings"
+        f" of the others. Among responders it is {measure.format_change(mean.low)} to"
+        f" {measure.format_change(mean.high)}."
     )

@@ -1,10 +1,9 @@
-"""What people say of kept images: who is right where the versions disagree, and are they right
-where they agree?
+"""Accuracy from reviews of kept images: which version is right, by whether the versions agree.
 
-A copied image is kept with a probability that its rule gives to disagreements, and another that
-it gives to agreements. Each estimate is of images that were drawn with one probability. Where a
-rule has changed it, those count that were drawn with the one of most reviews, and the others are
-left out: how many were reviewed decides, and never what they showed.
+A rule keeps copied images with two probabilities, one for disagreements and one for agreements. An
+estimate uses images of one inclusion probability only. If a rule change changed the probability,
+the images with the most frequent one are used, and the others are excluded. Only the number of
+reviews decides this, not their result.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from serve_app.evidence.confidence import ALPHA, Rate, rate
-from serve_app.evidence.paired import Paired, paired
-from serve_app.evidence.shadow import hijack_rate
+from serve_app.evidence.paired import PairedComparison, compare_paired
+from serve_app.evidence.shadow import estimate_hijack_rate
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
-    """An image that somebody has reviewed.
+class ReviewedImage:
+    """A kept image with a review.
 
     Attributes:
-        stable, candidate: The labels that they said.
-        truth: What it shows; None where that cannot be told.
-        probability: With which it was kept, above 0 to 1.
+        stable, candidate: The predicted labels.
+        truth: The label of the review; None for "cannot tell".
+        probability: With which the image was kept, above 0, at most 1.
     """
 
     stable: str
@@ -36,85 +35,90 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Disagreements:
-    """Reviewed images of which the versions said different labels.
+    """Reviewed images with different labels of the two versions.
 
     Attributes:
-        only_stable, only_candidate, both_wrong: By who was right.
-        cannot_tell: Those whose truth cannot be told; in no rate.
-        left_out: Those that were drawn with another probability; in none of these counts.
-        probability: With which the others were drawn; None if there is none.
-        paired: Who is right more often; None as long as nobody was right alone.
-        hijacks: Of those of which the candidate said a new label, the share that shows what both
-            versions know.
+        only_stable, only_candidate, both_wrong: Counts, by which version is right.
+        cannot_tell: Images without a known true label; in no rate.
+        excluded: Images with another inclusion probability; in none of these counts.
+        probability: The inclusion probability of the images that are used; None without images.
+        paired: Which version is right more often; None if neither is ever right alone.
+        hijacks: Of the images on which the candidate predicts a new label, the share with a shared
+            true label.
     """
 
     only_stable: int
     only_candidate: int
     both_wrong: int
     cannot_tell: int
-    left_out: int
+    excluded: int
     probability: float | None
-    paired: Paired | None
+    paired: PairedComparison | None
     hijacks: Rate
 
 
 @dataclass(frozen=True, slots=True)
 class Agreements:
-    """Reviewed images of which both versions said the same.
+    """Reviewed images with the same label of both versions.
 
     Attributes:
-        both_wrong: The share of which that was wrong.
-        cannot_tell, left_out, probability: As in `Disagreements`.
+        both_wrong: The share of images with a wrong label.
+        cannot_tell, excluded, probability: As in `Disagreements`.
     """
 
     both_wrong: Rate
     cannot_tell: int
-    left_out: int
+    excluded: int
     probability: float | None
 
 
-def disagreements(
-    reviews: Sequence[Reviewed], shared: Collection[str], alpha: float = ALPHA
+def summarize_disagreements(
+    reviews: Sequence[ReviewedImage], shared: Collection[str], alpha: float = ALPHA
 ) -> Disagreements:
-    """Judge them; agreements among the reviews are not looked at.
+    """Summarize the disagreements among the reviews.
 
     Args:
-        shared: The labels that both versions know.
+        shared: The labels that both versions have.
     """
     found = [review for review in reviews if review.stable != review.candidate]
-    alike, probability = _drawn_alike(found)
-    told = [review for review in alike if review.truth is not None]
-    only_stable = sum(review.truth == review.stable for review in told)
-    only_candidate = sum(review.truth == review.candidate for review in told)
-    new = [review for review in told if review.candidate not in shared]
+    used, probability = _select_probability(found)
+    known = [review for review in used if review.truth is not None]
+    only_stable = sum(review.truth == review.stable for review in known)
+    only_candidate = sum(review.truth == review.candidate for review in known)
+    discordant = only_stable + only_candidate
+    new = [review for review in known if review.candidate not in shared]
     return Disagreements(
         only_stable=only_stable,
         only_candidate=only_candidate,
-        both_wrong=len(told) - only_stable - only_candidate,
-        cannot_tell=len(alike) - len(told),
-        left_out=len(found) - len(alike),
+        both_wrong=len(known) - discordant,
+        cannot_tell=len(used) - len(known),
+        excluded=len(found) - len(used),
         probability=probability,
-        paired=paired(only_stable, only_candidate, alpha) if only_stable + only_candidate else None,
-        hijacks=hijack_rate(len(new), sum(review.truth in shared for review in new), alpha),
+        paired=compare_paired(only_stable, only_candidate, alpha) if discordant else None,
+        hijacks=estimate_hijack_rate(
+            len(new), sum(review.truth in shared for review in new), alpha
+        ),
     )
 
 
-def agreements(reviews: Sequence[Reviewed], alpha: float = ALPHA) -> Agreements:
-    """Judge them; disagreements among the reviews are not looked at."""
+def summarize_agreements(reviews: Sequence[ReviewedImage], alpha: float = ALPHA) -> Agreements:
+    """Summarize the agreements among the reviews."""
     found = [review for review in reviews if review.stable == review.candidate]
-    alike, probability = _drawn_alike(found)
-    told = [review for review in alike if review.truth is not None]
-    wrong = sum(review.truth != review.stable for review in told)
+    used, probability = _select_probability(found)
+    known = [review for review in used if review.truth is not None]
+    wrong = sum(review.truth != review.stable for review in known)
     return Agreements(
-        both_wrong=rate(wrong, len(told), alpha),
-        cannot_tell=len(alike) - len(told),
-        left_out=len(found) - len(alike),
+        both_wrong=rate(wrong, len(known), alpha),
+        cannot_tell=len(used) - len(known),
+        excluded=len(found) - len(used),
         probability=probability,
     )
 
 
-def _drawn_alike(reviews: Sequence[Reviewed]) -> tuple[list[Reviewed], float | None]:
-    """Those of the most frequent probability, the higher one of two, and that probability."""
+def _select_probability(
+    reviews: Sequence[ReviewedImage],
+) -> tuple[list[ReviewedImage], float | None]:
+    """The images with the most frequent probability (the higher one of a tie), and its value."""
     counts = Counter(review.probability for review in reviews)
     most = max(counts, key=lambda probability: (counts[probability], probability), default=None)
     return [review for review in reviews if review.probability == most], most

@@ -1,12 +1,16 @@
-"""What the candidate says of the images that stable answers.
+"""Estimates from a shadow: predictions of the candidate on images that stable answered.
 
-Not every image is copied: under load copies are shed, and a rule may take a sample. A minute in
-which one in ten was copied would count too little. So each copied image is weighted by the
-inverse of the share that was copied in its minute (Horvitz-Thompson, the share taken from the
-counts), and rates divide by the sum of weights (Hajek). Minutes without a copy are not seen.
+Not every image is copied: a rule may sample, and copies are shed under load. A minute with one copy
+in ten images would count too little. Each copied image is therefore weighted by the inverse of the
+share of its minute that was copied (Horvitz, Thompson, JASA 1952, with the inclusion probability
+estimated from counts), and rates are divided by the sum of weights (Hajek estimator):
 
-How sure a rate is depends on its weights, and on how alike the images of one unit are: design
-effects, which multiply (Gabler, Haeder, Lahiri, Survey Methodology 1999).
+    rate = sum_i w_i y_i / sum_i w_i,  w_i = answered images / copied images in the minute of i
+
+Assumes that copies are a random sample within a minute. Minutes without a copy have no weight.
+
+The variance of a rate depends on the weights and on the correlation of images within units. Both
+are design effects, and multiply (Gabler, Haeder, Lahiri, Survey Methodology 1999).
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve_app.evidence.clusters import by_unit
+from serve_app.evidence.clusters import sum_by_unit
 from serve_app.evidence.confidence import (
     ALPHA,
     Interval,
@@ -27,27 +31,30 @@ from serve_app.evidence.confidence import (
     proportion_sequence,
     rate,
 )
-from serve_app.evidence.units import Flags, Floats, Ints, Labels, check_columns, totals
+from serve_app.evidence.units import Flags, Floats, Ints, Texts, check_columns, sum_by_code
 
-ESTABLISHED = 0.95  # of the images of the peak minute that were copied
+MIN_PEAK_COPIED = 0.95  # the copied share of the peak minute from which the load is established
 MINUTES_PER_HOUR = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Copies:
-    """Images that were copied: counts by minute, region and pair of labels; rows add up.
+    """Copied images: counts by minute, region and pair of labels; rows of the same are summed.
 
     Attributes:
         minute: int64 [n], minutes since 1970 UTC.
-        region: str [n], ISO 3166-1 alpha-2; empty if it was not told.
-        stable, candidate: str [n], the labels; stable's is empty if it failed.
+        region: str [n], ISO 3166-1 alpha-2; empty if unknown.
+        stable, candidate: str [n], the predicted labels; empty for stable if it failed.
         images: float64 [n], 0 or more.
+
+    Raises:
+        ValueError: The columns differ in length, or a count is negative or not finite.
     """
 
     minute: Ints
-    region: Labels
-    stable: Labels
-    candidate: Labels
+    region: Texts
+    stable: Texts
+    candidate: Texts
     images: Floats
 
     def __post_init__(self) -> None:
@@ -63,12 +70,15 @@ class Copies:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Load:
-    """What became of all images that stable answered; rows of a minute, such as regions, add up.
+    """All images that stable answered, by outcome of the copy; rows of the same minute are summed.
 
     Attributes:
         minute: int64 [n], minutes since 1970 UTC.
-        answered: float64 [n], images that stable answered; those outside of the sample as well.
+        answered: float64 [n], images that stable answered, in the sample or not.
         copied, shed, failed: float64 [n], of these.
+
+    Raises:
+        ValueError: The columns differ in length, or counts are negative, not finite or contradict.
     """
 
     minute: Ints
@@ -95,8 +105,8 @@ class WeightedRate:
     """A weighted share of copied images.
 
     Attributes:
-        images: Copied ones that it is about, unweighted.
-        rate: Its successes and trials are those of an equally certain unweighted sample.
+        images: The copied images in the denominator, unweighted.
+        rate: Successes and trials are those of an unweighted sample with the same variance.
     """
 
     images: float
@@ -105,12 +115,11 @@ class WeightedRate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transitions:
-    """How stable's labels become the candidate's.
+    """The joint distribution of the labels of stable and of the candidate.
 
     Attributes:
-        stable, candidate: The labels of the rows and columns of `shares`.
-        shares: [stable, candidate], weighted, of all images; they sum to 1, or to 0 if there is
-            none.
+        stable, candidate: The labels of the rows and of the columns of `shares`.
+        shares: float64 [stable, candidate], weighted; the sum is 1, or 0 without images.
     """
 
     stable: tuple[str, ...]
@@ -119,15 +128,15 @@ class Transitions:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What the candidate has carried.
+class LoadSummary:
+    """The load that the candidate carried.
 
     Attributes:
-        minutes: With at least one image answered.
-        copies_per_minute: Mean of these.
-        peak_minute: That with most images; None if there was none.
-        peak_answered: Images in it.
-        peak_copied: The share of them that was copied, 0 to 1.
+        minutes: Minutes with at least one answered image.
+        copies_per_minute: Mean over these minutes.
+        peak_minute: The minute with most answered images; None without images.
+        peak_answered: The images that stable answered in it.
+        peak_copied: The copied share of these, 0 to 1.
     """
 
     minutes: int
@@ -138,94 +147,113 @@ class LoadReport:
 
     @property
     def is_established(self) -> bool:
-        """Whether it has carried the load of the peak minute."""
-        return self.peak_minute is not None and self.peak_copied >= ESTABLISHED
+        """Whether the candidate carried the load of the peak minute."""
+        return self.peak_minute is not None and self.peak_copied >= MIN_PEAK_COPIED
 
     @property
     def sentence(self) -> str:
+        """`is_established` in words."""
         if self.peak_minute is None:
             return "Not established: there was no image to copy."
         verdict = "Established" if self.is_established else "Not established"
         return (
             f"{verdict}: in the peak minute, of {self.peak_answered:,.0f} images,"
-            f" {100 * self.peak_copied:.1f} % were copied; {100 * ESTABLISHED:.0f} % are needed to"
-            " say that the candidate carries the load."
+            f" {100 * self.peak_copied:.1f} % were copied;"
+            f" {100 * MIN_PEAK_COPIED:.0f} % are needed to establish that the candidate carries"
+            " the load."
         )
 
 
-def agreement(
-    copies: Copies, load: Load, shared: Collection[str], effect: float = 1.0, alpha: float = ALPHA
-) -> WeightedRate:
-    """P(same label | the candidate says a label that both know), always valid.
-
-    A candidate that says a new label cannot agree, and is not asked here: see `new_label_rate`.
-    Neither is a stable version that failed to answer.
-
-    Args:
-        shared: The labels that both versions know.
-        effect: See `clusters.design_effect`; 1 if images are independent.
-    """
-    known = np.isin(copies.candidate, list(shared)) & (copies.stable != "")
-    return _sample(copies, load).share(copies.stable == copies.candidate, known, effect, alpha)
-
-
-def new_label_rate(
-    copies: Copies, load: Load, shared: Collection[str], effect: float = 1.0, alpha: float = ALPHA
-) -> WeightedRate:
-    """P(the candidate says a new label). Descriptive: whether it is right is not asked."""
-    new = ~np.isin(copies.candidate, list(shared))
-    return _sample(copies, load).share(new, np.ones_like(new), effect, alpha)
-
-
-def new_label_rate_by_region(
+def estimate_agreement(
     copies: Copies,
     load: Load,
     shared: Collection[str],
-    effects: Mapping[str, float],
+    design_effect: float = 1.0,
     alpha: float = ALPHA,
-) -> dict[str, WeightedRate]:
-    """`new_label_rate` where; the intervals hold together (Bonferroni).
+) -> WeightedRate:
+    """P(same label | the candidate predicts a shared label), with an always valid interval.
+
+    Images with a new label are excluded, because the candidate cannot agree there; see
+    `estimate_new_label_rate`. Images on which stable failed are excluded as well.
 
     Args:
-        effects: Of each region; 1 where none is told.
+        shared: The labels that both versions have.
+        design_effect: See `clusters.design_effect`; 1 if images are independent.
+    """
+    is_shared = np.isin(copies.candidate, list(shared)) & (copies.stable != "")
+    is_same = copies.stable == copies.candidate
+    return _weight_copies(copies, load).estimate_share(is_same, is_shared, design_effect, alpha)
+
+
+def estimate_new_label_rate(
+    copies: Copies,
+    load: Load,
+    shared: Collection[str],
+    design_effect: float = 1.0,
+    alpha: float = ALPHA,
+) -> WeightedRate:
+    """P(the candidate predicts a new label), right or wrong; see `estimate_agreement`."""
+    is_new = ~np.isin(copies.candidate, list(shared))
+    every = np.ones_like(is_new)
+    return _weight_copies(copies, load).estimate_share(is_new, every, design_effect, alpha)
+
+
+def estimate_new_label_rate_by_region(
+    copies: Copies,
+    load: Load,
+    shared: Collection[str],
+    design_effects: Mapping[str, float],
+    alpha: float = ALPHA,
+) -> dict[str, WeightedRate]:
+    """`estimate_new_label_rate` by region, with simultaneous intervals (Bonferroni).
+
+    Args:
+        design_effects: By region; 1 for a region without one.
     """
     regions, code = np.unique(copies.region, return_inverse=True)
-    each = [effects.get(region, 1.0) for region in regions.tolist()]
-    found = _new_by(copies, load, shared, code, each, alpha)
+    effects = [design_effects.get(region, 1.0) for region in regions.tolist()]
+    found = _estimate_by_slice(copies, load, shared, code, effects, alpha)
     return dict(zip(regions.tolist(), found, strict=True))
 
 
-def new_label_rate_by_hour(
-    copies: Copies, load: Load, shared: Collection[str], effect: float = 1.0, alpha: float = ALPHA
+def estimate_new_label_rate_by_hour(
+    copies: Copies,
+    load: Load,
+    shared: Collection[str],
+    design_effect: float = 1.0,
+    alpha: float = ALPHA,
 ) -> dict[int, WeightedRate]:
-    """`new_label_rate` when, by hours since 1970 UTC; the intervals hold together (Bonferroni).
+    """`estimate_new_label_rate` by hours since 1970 UTC, with simultaneous intervals (Bonferroni).
 
     Args:
-        effect: Of all hours together; that of one is smaller, for a unit has fewer images in it.
+        design_effect: Of all hours together. That of one hour is smaller, because a unit has fewer
+            images in it; the intervals are conservative.
     """
     hours, code = np.unique(copies.minute // MINUTES_PER_HOUR, return_inverse=True)
-    found = _new_by(copies, load, shared, code, [effect] * len(hours), alpha)
+    effects = [design_effect] * len(hours)
+    found = _estimate_by_slice(copies, load, shared, code, effects, alpha)
     return dict(zip(hours.tolist(), found, strict=True))
 
 
-def hijack_rate(reviewed: int, hijacked: int, alpha: float = ALPHA) -> Rate:
-    """P(the truth is a label that both know | the candidate says a new label).
+def estimate_hijack_rate(reviewed: int, hijacked: int, alpha: float = ALPHA) -> Rate:
+    """P(the true label is shared | the candidate predicts a new label).
 
     Args:
-        reviewed: Images on which the candidate said a new label and whose truth was told, by a
-            review or by feedback; drawn at random, or all of them. 0 leaves the rate not known.
-        hijacked: Those whose truth is a label that both know.
+        reviewed: Images on which the candidate predicts a new label and whose true label is known
+            from a review or from feedback: all such images, or a random sample. With 0, the
+            rate is not known.
+        hijacked: Those with a shared true label.
     """
     return rate(hijacked, reviewed, alpha)
 
 
-def transitions(copies: Copies, load: Load) -> Transitions:
-    """The weighted matrix of what stable and the candidate say."""
-    weights = copies.images * _sample(copies, load).weight
+def estimate_transitions(copies: Copies, load: Load) -> Transitions:
+    """The weighted joint distribution of the labels of stable and of the candidate."""
+    weights = copies.images * _weight_copies(copies, load).weight
     stable, row = np.unique(copies.stable, return_inverse=True)
     candidate, column = np.unique(copies.candidate, return_inverse=True)
     size = len(stable) * len(candidate)
-    sums = totals(row * len(candidate) + column, weights, size)
+    sums = sum_by_code(row * len(candidate) + column, weights, size)
     shares = sums / sums.sum() if sums.any() else sums
     return Transitions(
         tuple(stable.tolist()),
@@ -234,40 +262,48 @@ def transitions(copies: Copies, load: Load) -> Transitions:
     )
 
 
-def latency_difference(
+def estimate_latency_difference(
     unit: Ints, pairs: Floats, total: Floats, squares: Floats, alpha: float = ALPHA
 ) -> tuple[float | None, Interval]:
-    """Mean of d, the candidate's latency less stable's on the same image, and where it lies.
+    """The mean of d, the candidate's latency minus stable's on the same image, in ms.
 
-    Always valid; the variance is linearised and clustered by unit, and units are the clock.
+    With n_u pairs and the sum d_u of unit u, N = sum n_u and U units with a pair, the mean is
+    m = sum d_u / N, with the variance linearised and clustered by unit
+
+        variance = U / (U - 1) sum_u (d_u - m n_u)^2 / N^2
+
+    The interval is a `confidence_sequence` on U units, always valid.
 
     Args:
-        unit: int64 [n]; rows of one unit add up.
-        pairs: [n], copied images.
-        total, squares: [n], the sums of d, in ms, and of d squared.
+        unit: int64 [n]; rows of the same unit are summed.
+        pairs: float64 [n], images with both latencies.
+        total, squares: float64 [n], the sums of d in ms and of d squared.
+
+    Returns:
+        The mean, None without a pair, and its interval.
     """
-    every = float(pairs.sum())
-    if every < 1:
+    count = float(pairs.sum())
+    if count < 1:
         return None, Interval(-math.inf, math.inf)
-    mean = float(total.sum()) / every
-    named, (met, influence) = by_unit(unit, pairs, total - mean * pairs)
-    alone = float((squares - 2 * mean * total + mean**2 * pairs)[~named].sum())
-    spread = float(influence @ influence) + max(0.0, alone)
-    units = int(np.count_nonzero(met)) + int(pairs[~named].sum())
-    variance = spread / every**2 * units / max(units - 1, 1)
+    mean = float(total.sum()) / count
+    has_unit, (unit_pairs, influence) = sum_by_unit(unit, pairs, total - mean * pairs)
+    single = float((squares - 2 * mean * total + mean**2 * pairs)[~has_unit].sum())
+    deviations = float(influence @ influence) + max(0.0, single)
+    units = int(np.count_nonzero(unit_pairs)) + int(pairs[~has_unit].sum())
+    variance = deviations / count**2 * units / max(units - 1, 1)
     return mean, confidence_sequence(mean, variance, units, alpha)
 
 
-def load_report(load: Load) -> LoadReport:
-    """What the candidate was asked at the busiest time, and how much of it it answered."""
-    minutes, row = np.unique(load.minute[load.answered > 0], return_inverse=True)
-    seen = load.answered > 0
-    answered = totals(row, load.answered[seen], len(minutes))
-    copied = totals(row, load.copied[seen], len(minutes))
+def summarize_load(load: Load) -> LoadSummary:
+    """The mean load, and that of the peak minute."""
+    has_images = load.answered > 0
+    minutes, row = np.unique(load.minute[has_images], return_inverse=True)
+    answered = sum_by_code(row, load.answered[has_images], len(minutes))
+    copied = sum_by_code(row, load.copied[has_images], len(minutes))
     if not len(minutes):
-        return LoadReport(0, 0.0, None, 0.0, 0.0)
+        return LoadSummary(0, 0.0, None, 0.0, 0.0)
     peak = int(answered.argmax())
-    return LoadReport(
+    return LoadSummary(
         minutes=len(minutes),
         copies_per_minute=float(copied.mean()),
         peak_minute=int(minutes[peak]),
@@ -276,62 +312,77 @@ def load_report(load: Load) -> LoadReport:
     )
 
 
-def _new_by(
+def _estimate_by_slice(
     copies: Copies,
     load: Load,
     shared: Collection[str],
     code: Ints,
-    effects: Sequence[float],
+    design_effects: Sequence[float],
     alpha: float,
 ) -> list[WeightedRate]:
-    """Of each slice; `code` is the number of a row's slice, and of that slice's effect."""
-    new = ~np.isin(copies.candidate, list(shared))
-    sample = _sample(copies, load)
-    each = bonferroni(alpha, len(effects)) if effects else alpha
-    return [sample.share(new, code == n, effect, each) for n, effect in enumerate(effects)]
+    """The new label rate of each slice.
+
+    Args:
+        code: int64 [n], the slice of a row: an index into `design_effects`.
+    """
+    is_new = ~np.isin(copies.candidate, list(shared))
+    weighted = _weight_copies(copies, load)
+    slice_alpha = bonferroni(alpha, len(design_effects)) if design_effects else alpha
+    return [
+        weighted.estimate_share(is_new, code == number, effect, slice_alpha)
+        for number, effect in enumerate(design_effects)
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sample:
-    """Copied images.
+class _WeightedCopies:
+    """Copied images with weights.
 
     Attributes:
         images: float64 [n].
-        weight: float64 [n], of each of the images of a row: how many it stands for.
+        weight: float64 [n], of each image of a row.
     """
 
     images: Floats
     weight: Floats
 
-    def share(self, successes: Flags, trials: Flags, effect: float, alpha: float) -> WeightedRate:
-        """A weighted share of some rows.
+    def estimate_share(
+        self, successes: Flags, trials: Flags, design_effect: float, alpha: float
+    ) -> WeightedRate:
+        """The weighted share of successes in some rows.
 
-        The interval is that of a share of as many independent trials as tell as much (Korn,
-        Graubard, Survey Methodology 1998): Kish's (sum of weights)^2 / sum of squared weights, by
-        the effect of units.
+        The interval is that of an unweighted share with the effective sample size (Korn, Graubard,
+        Survey Methodology 1998), which is Kish's for weights, divided by the design effect of
+        units:
+
+            n = (sum w_i)^2 / sum w_i^2 / design_effect
         """
         weights = (self.images * self.weight)[trials]
         images = float(self.images[trials].sum())
         if not images:
             return WeightedRate(0.0, rate(0, 0, alpha))
-        every = float(weights.sum())
-        share = min(1.0, float(weights[successes[trials]].sum()) / every)
-        effective = every**2 / float(weights @ self.weight[trials]) / effect
+        total = float(weights.sum())
+        share = min(1.0, float(weights[successes[trials]].sum()) / total)
+        effective = total**2 / float(weights @ self.weight[trials]) / design_effect
         found = proportion_sequence(share * effective, effective, alpha)
         return WeightedRate(images, Rate(share * effective, effective, found))
 
 
-def _sample(copies: Copies, load: Load) -> _Sample:
-    """Each copied image stands for as many as were answered in its minute for each copied."""
+def _weight_copies(copies: Copies, load: Load) -> _WeightedCopies:
+    """Weight each copied image by answered / copied images of its minute.
+
+    Raises:
+        ValueError: A minute has more copies than answered images.
+    """
     minutes, row = np.unique(np.concatenate([load.minute, copies.minute]), return_inverse=True)
-    of_load, of_copies = row[: len(load.minute)], row[len(load.minute) :]
-    answered = totals(of_load, load.answered, len(minutes))
-    copied = totals(of_copies, copies.images, len(minutes))
+    load_row, copies_row = row[: len(load.minute)], row[len(load.minute) :]
+    answered = sum_by_code(load_row, load.answered, len(minutes))
+    copied = sum_by_code(copies_row, copies.images, len(minutes))
     if (copied > answered).any():
         worst = int(minutes[(copied - answered).argmax()])
         raise ValueError(f"minute {worst} has more copies than images that stable answered")
     weight = np.divide(answered, copied, out=np.zeros(len(minutes)), where=copied > 0)
-    return _Sample(copies.images, weight[of_copies])
+    return _WeightedCopies(copies.images, weight[copies_row])
 
 
 def _check_counts(**columns: Floats) -> None:

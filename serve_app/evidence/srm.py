@@ -1,6 +1,6 @@
-"""SRM, sample ratio mismatch: the arms have not the units that the weights promise.
+"""SRM, sample ratio mismatch: the arms do not have the units that the weights imply.
 
-Then units were lost or counted twice on the way, and no comparison of the arms means anything.
+With an SRM, units were lost or counted twice, and no comparison of the arms is valid.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from scipy.special import betaln, logsumexp, xlog1py, xlogy
 
 from serve_app.evidence.units import Floats
 
-# Always valid, so there is no need for the 0.001 that makes up for looking at chi-square daily.
+# The test is always valid. The 0.001 that is usual for a chi-square test corrects for daily looks.
 SRM_ALPHA = 0.01
-# How close to the weight a mismatch is expected, in units that the expectation is worth: with 10 a
-# gross one is found within 100 units, with 1,000 one of two points within 10,000.
+# Of the Dirichlet prior around the weights, in pseudo-units. With 10, a large mismatch is found
+# within 100 units; with 1,000, one of two percentage points within 10,000.
 CONCENTRATIONS = (10.0, 1000.0)
 
 
 @dataclass(frozen=True, slots=True)
 class SrmCounts:
-    """The units that were first assigned in one epoch, by the arm of that assignment.
+    """The units with their first assignment in an epoch, by arm.
 
     Attributes:
-        weight: The share that treatment was to get, 0 to 1.
+        weight: The configured share of treatment, 0 to 1.
+
+    Raises:
+        ValueError: A count is negative, or the weight is out of range.
     """
 
     epoch: int
@@ -44,9 +47,10 @@ class SrmCounts:
 @dataclass(frozen=True, slots=True)
 class Srm:
     """Attributes:
-    control, treatment: Units at their first assignment.
-    expected: How many of them treatment should have.
-    p: Always valid: with true weights it is ever below alpha with probability alpha at most.
+    control, treatment: Units by arm of their first assignment.
+    expected: The units that treatment should have.
+    p: Always valid: with correct weights, it is ever below alpha with a probability of at most
+        alpha.
     """
 
     control: int
@@ -56,20 +60,23 @@ class Srm:
 
     @property
     def is_invalid(self) -> bool:
-        """Whether no comparison may be read."""
+        """Whether the comparison of the arms is invalid."""
         return self.p < SRM_ALPHA
 
 
 def check(epochs: Iterable[SrmCounts]) -> Srm:
     """The sequential multinomial test (Lindon, Malek, NeurIPS 2022, arXiv 2011.03567).
 
-    The evidence of an epoch is a Dirichlet-multinomial over the promised multinomial; epochs
-    multiply, for each has a weight of its own; concentrations are averaged. Then p is its inverse
-    as it stands now. The inverse of the highest it ever stood at would be valid too and smaller,
-    but the counts do not tell it.
+    With `log_evidence` of each epoch and concentration:
 
-    The same test on units *that gave feedback* asks whether outcomes come back at one rate from
-    both arms: if they do, these too are split by the weights.
+        evidence = mean over concentrations of the product over epochs
+        p        = min(1, 1 / evidence)
+
+    Epochs are multiplied because each has its own weight; a mean of e-values is an e-value. The
+    inverse of the largest evidence so far would be valid as well, and smaller, but final counts do
+    not contain it.
+
+    The same test on units *with feedback* checks that both arms give feedback at the same rate.
     """
     counts = list(epochs)
     evidence = [
@@ -79,18 +86,20 @@ def check(epochs: Iterable[SrmCounts]) -> Srm:
         )
         for concentration in CONCENTRATIONS
     ]
-    log_e = float(logsumexp(evidence)) - float(np.log(len(CONCENTRATIONS)))
+    log_mean = float(logsumexp(evidence)) - float(np.log(len(CONCENTRATIONS)))
     return Srm(
         control=sum(c.control for c in counts),
         treatment=sum(c.treatment for c in counts),
         expected=sum(c.weight * (c.control + c.treatment) for c in counts),
-        p=float(np.exp(min(0.0, -log_e))),
+        p=float(np.exp(min(0.0, -log_mean))),
     )
 
 
 def check_slices(slices: Mapping[str, Iterable[SrmCounts]]) -> dict[str, Srm]:
-    """Each slice, such as a region, by itself; p is Bonferroni-corrected. For diagnosis: it says
-    where a mismatch comes from, not whether there is one."""
+    """Check each slice, such as a region, with Bonferroni-corrected p.
+
+    A diagnosis: it shows in which slice a mismatch is, not whether there is one.
+    """
     found = {name: check(epochs) for name, epochs in slices.items()}
     return {
         name: Srm(srm.control, srm.treatment, srm.expected, min(1.0, srm.p * len(found)))
@@ -104,17 +113,23 @@ def log_evidence(
     weight: float,
     concentration: float,
 ) -> Floats:
-    """The logarithm of the evidence against a weight; infinite where an arm that none was promised
-    has units.
+    """The log of the evidence (e-value, Bayes factor) against a weight.
+
+    A Dirichlet-multinomial over the multinomial with the configured weight w; for c units of
+    control, t of treatment and a concentration k:
+
+        evidence = B(k (1 - w) + c, k w + t) / (B(k (1 - w), k w) (1 - w)^c w^t)
+
+    It is infinite if an arm with the weight 0 has units.
 
     Args:
-        control, treatment: Units, in arrays of one shape.
-        concentration: How many units the weight is worth in the Dirichlet prior around it.
+        control, treatment: Units, arrays of the same shape.
+        concentration: Of the prior around the weight, in pseudo-units.
     """
     if weight in (0, 1):
         unexpected = treatment if weight == 0 else control
         return np.where(unexpected > 0, np.inf, 0.0)
     a, b = concentration * (1 - weight), concentration * weight
     mixture = betaln(a + control, b + treatment) - betaln(a, b)
-    promised = xlog1py(control, -weight) + xlogy(treatment, weight)
-    return np.asarray(mixture - promised, np.float64)
+    expected = xlog1py(control, -weight) + xlogy(treatment, weight)
+    return np.asarray(mixture - expected, np.float64)

@@ -1,4 +1,4 @@
-"""What a comparison needs to know of each unit: how much it met, and what came of it."""
+"""The input of a comparison: sums by unit, stratum and arm."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-Labels = npt.NDArray[np.str_]
+Texts = npt.NDArray[np.str_]
 
-LEAST_IN_STRATUM = 10  # rows of each arm, below which hours are merged
+MIN_ROWS_PER_ARM = 10  # of a stratum; hours with fewer are merged
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnitSums:
-    """Sums by unit, stratum and arm, as assigned; rows of the same three add up.
+    """Sums by unit, stratum and assigned arm; rows of the same three are summed.
 
-    A unit with a broken camera is one unit: whatever is compared takes its variance from units.
+    The unit is the randomisation unit. Variances are clustered by it, so that a unit with very many
+    events, such as a user with a broken camera, counts as one observation.
 
     Attributes:
-        unit: int64 [n], who.
-        stratum: int64 [n], a period within which the weight was constant; it grows with time.
+        unit: int64 [n].
+        stratum: int64 [n], a period with a constant weight; increases with time.
         treated: bool [n], True for treatment.
-        x: float64 [n], exposures, 0 or more. A unit that was assigned and met nothing has 0.
+        x: float64 [n], exposures, 0 or more. 0 for a unit that was assigned and had no exposure.
         y: float64 [n], the sum of the outcome over these exposures; 0 where x is 0.
 
     Raises:
-        ValueError: The arrays do not fit together, or hold what no sums are.
+        ValueError: The arrays differ in length, or a value is out of range.
     """
 
     unit: Ints
@@ -54,10 +55,10 @@ class UnitSums:
 
 
 def check_columns(**columns: npt.NDArray[np.generic]) -> None:
-    """Reject columns that are no table.
+    """Check that all columns have one dimension and the length of the first.
 
     Raises:
-        ValueError: One has more than one dimension, or another length than the first.
+        ValueError: A column has another shape.
     """
     length = len(next(iter(columns.values())))
     for name, column in columns.items():
@@ -65,19 +66,19 @@ def check_columns(**columns: npt.NDArray[np.generic]) -> None:
             raise ValueError(f"{name} has the shape {column.shape}: expected ({length},)")
 
 
-def totals(code: npt.NDArray[np.intp], values: npt.NDArray[Any], length: int) -> Floats:
+def sum_by_code(code: npt.NDArray[np.intp], values: npt.NDArray[Any], length: int) -> Floats:
     """[length]: the sum of the values of each code, 0 .. length - 1."""
     return np.asarray(np.bincount(code, values, length), np.float64)
 
 
 def unit_share(sums: UnitSums) -> UnitSums:
-    """For the share of assigned units that had an event, such as a complaint: one row a unit.
+    """Sums for the share of assigned units with at least one event, such as a complaint.
 
-    Each unit counts where it was assigned first, whatever it met later: x is 1, and y is 1 if it
-    had any event. Of two arms in its first stratum, control counts as the first.
+    One row a unit, in the stratum and arm of its first assignment, with x = 1 and y = 1 if it had
+    an event in any row. If a unit has both arms in its first stratum, it counts in control.
 
     Args:
-        sums: y counts events, 0 or more. A unit without exposures was assigned all the same.
+        sums: y counts events, 0 or more.
 
     Raises:
         ValueError: Some y is negative.
@@ -87,7 +88,7 @@ def unit_share(sums: UnitSums) -> UnitSums:
     units, row = np.unique(sums.unit, return_inverse=True)
     order = np.lexsort((sums.treated, sums.stratum, row))
     first = order[np.searchsorted(row[order], np.arange(len(units)))]
-    events = totals(row, sums.y, len(units))
+    events = sum_by_code(row, sums.y, len(units))
     return UnitSums(
         units,
         sums.stratum[first],
@@ -101,47 +102,53 @@ def strata(
     epoch: Ints,
     hour: Ints,
     treated: Flags,
-    least: int = LEAST_IN_STRATUM,
+    min_rows: int = MIN_ROWS_PER_ARM,
     count: Floats | None = None,
 ) -> Ints:
-    """The stratum of each row: an hour of an epoch, or several hours that are thin.
+    """The stratum of each row: one hour of an epoch, or several consecutive hours.
 
-    Hours of one epoch that follow one another are merged until each arm has `least` rows, for else
-    the quiet ones, where an arm is empty, would be lost. Epochs are never merged: their weights
-    differ. The counts alone decide, never an outcome.
+    Consecutive hours of an epoch are merged until each arm has `min_rows` rows; otherwise hours
+    with an empty arm would be lost to the comparison. Epochs are not merged, because their weights
+    differ. The merge depends on counts only, not on outcomes.
 
     Args:
-        epoch, hour: int64 [n], both growing with time.
+        epoch, hour: int64 [n], both increase with time.
         treated: bool [n].
-        count: float64 [n], how many rows each one stands for; None for 1.
+        count: float64 [n], how many rows each row stands for; None for 1.
 
     Returns:
-        int64 [n], growing with time.
+        int64 [n], increases with time.
     """
     check_columns(epoch=epoch, hour=hour, treated=treated)
     hours = np.unique(hour)
     code = epoch * max(1, len(hours)) + np.searchsorted(hours, hour)
     codes, row = np.unique(code, return_inverse=True)
-    each = 1.0 if count is None else count
+    rows_each = 1.0 if count is None else count
     counts = np.column_stack(
-        [totals(row, arm * each, len(codes)) for arm in (~treated, treated)]  # [periods, 2]
-    )
-    of_epoch = codes // max(1, len(hours))
-    opens = np.zeros(len(codes), np.int64)
-    for number in np.unique(of_epoch):
-        opens[_starts(np.flatnonzero(of_epoch == number), counts, least)] = 1
-    return (np.cumsum(opens) - 1)[row]
+        [sum_by_code(row, arm * rows_each, len(codes)) for arm in (~treated, treated)]
+    )  # [periods, 2]
+    period_epoch = codes // max(1, len(hours))
+    is_start = np.zeros(len(codes), np.int64)
+    for number in np.unique(period_epoch):
+        periods = np.flatnonzero(period_epoch == number)
+        is_start[_stratum_starts(periods, counts, min_rows)] = 1
+    return (np.cumsum(is_start) - 1)[row]
 
 
-def _starts(rows: npt.NDArray[np.intp], counts: Floats, least: int) -> list[int]:
-    """The periods of one epoch with which strata begin."""
-    starts = [int(rows[0])]
-    gathered = np.zeros(2)
-    for row in rows:
-        if gathered.min() >= least:
-            starts.append(int(row))
-            gathered = np.zeros(2)
-        gathered = gathered + counts[row]
-    if gathered.min() < least and len(starts) > 1:
+def _stratum_starts(periods: npt.NDArray[np.intp], counts: Floats, min_rows: int) -> list[int]:
+    """The first period of each stratum of an epoch. Too few rows at its end join the last stratum.
+
+    Args:
+        periods: The indices of the epoch's periods in `counts`.
+        counts: [periods, 2], rows of control and of treatment.
+    """
+    starts = [int(periods[0])]
+    merged = np.zeros(2)
+    for period in periods:
+        if merged.min() >= min_rows:
+            starts.append(int(period))
+            merged = np.zeros(2)
+        merged = merged + counts[period]
+    if merged.min() < min_rows and len(starts) > 1:
         starts.pop()
     return starts

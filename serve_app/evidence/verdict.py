@@ -1,4 +1,4 @@
-"""What a comparison means, in one word and one plain sentence."""
+"""The verdict on a comparison: a finding and a sentence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Direction = Literal["decrease", "increase"]
 
 
 class Finding(StrEnum):
-    """What is known of treatment, beside control."""
+    """Treatment compared with control."""
 
     BETTER = "better"
     WORSE = "worse"
-    NO_DIFFERENCE = "no difference"  # beyond the smallest that would matter
-    KEEP_GOING = "keep going"  # the interval still holds what would matter
+    NO_DIFFERENCE = "no difference"  # of min_effect or more
+    KEEP_GOING = "keep going"  # the interval contains 0 or a relevant difference: undecided
     INVALID = "invalid: SRM"
-    NOT_KNOWN = "not known"  # nothing came that could be compared
+    NOT_KNOWN = "not known"  # there is nothing to compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,13 @@ class Measure:
     """What is compared.
 
     Attributes:
-        name: As in "3.1 % of units with a complaint": "units with a complaint".
-        direction: Which way is better.
-        min_effect: The smallest difference that would matter, above 0, in units of the measure.
+        name: A noun, such as "units with a complaint".
+        direction: The direction that is better.
+        min_effect: The smallest difference that matters, above 0, in units of the measure.
         unit: Such as ms; None for a share, which is shown in percent.
+
+    Raises:
+        ValueError: min_effect is not above 0.
     """
 
     name: str
@@ -45,30 +48,30 @@ class Measure:
             raise ValueError(f"min_effect is {self.min_effect}: expected above 0")
 
     def harm(self, interval: Interval) -> Interval:
-        """The interval of the difference, turned so that more is worse."""
+        """The interval of the difference, with the sign changed so that a positive one is worse."""
         if self.direction == "decrease":
             return interval
         return Interval(-interval.high, -interval.low, interval.always_valid)
 
-    def value(self, value: float) -> str:
-        """A level, such as 3.1 %."""
+    def format_value(self, value: float) -> str:
+        """A value of an arm, such as 3.1 %."""
         return f"{100 * value:.1f} %" if self.unit is None else f"{value:.4g} {self.unit}"
 
-    def change(self, value: float, *, signed: bool = True) -> str:
-        """A difference, such as -1.3 points."""
+    def format_change(self, value: float, *, signed: bool = True) -> str:
+        """A difference without its unit, such as -1.3."""
         text = f"{100 * value:+.2f}" if self.unit is None else f"{value:+.4g}"
         return text if signed else text.lstrip("+")
 
     @property
     def change_unit(self) -> str:
-        """What differences are in."""
+        """The unit of differences."""
         return self.unit or "points"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Attributes:
-    is_not_worse: Whether treatment is worse by less than what would matter, or not at all.
+    is_not_worse: Whether treatment is certain to be worse by less than min_effect, or not at all.
     """
 
     finding: Finding
@@ -77,68 +80,69 @@ class Verdict:
 
 
 def decide(measure: Measure, comparison: Comparison, interval: Interval, srm: Srm) -> Verdict:
-    """Read an interval that is always valid: one may look again and again, and stop when decided.
+    """Decide from an always valid interval, which may be read at any time.
 
-    A difference that is certain and too small to matter is no difference. All that is said of one
-    comparison holds together, for it comes from one interval.
+    With [low, high] the interval of the harm and m = min_effect, the first that applies:
+
+        no difference: -m < low and high < m     better: high < 0
+        worse:         low > 0                   keep going: otherwise
+
+    A certain difference below m is thus "no difference". All statements about a comparison use one
+    interval and hold together with probability 1 - alpha.
 
     Args:
-        interval: Of treatment less control, in units of the measure.
+        interval: Of treatment minus control, in units of the measure.
 
     Raises:
-        ValueError: The interval holds for one look only.
+        ValueError: The interval has a fixed horizon.
     """
     if not interval.always_valid:
-        raise ValueError(
-            "the interval has a fixed horizon: a verdict takes one that is always valid"
-        )
+        raise ValueError("the interval has a fixed horizon: expected one that is always valid")
     if srm.is_invalid:
-        return Verdict(Finding.INVALID, mismatch(srm))
+        return Verdict(Finding.INVALID, srm_sentence(srm))
     if not interval.is_known:
-        return Verdict(Finding.NOT_KNOWN, _unknown(measure, comparison))
+        return Verdict(Finding.NOT_KNOWN, _not_known_sentence(measure, comparison))
     harm = measure.harm(interval)
     is_not_worse = harm.high < measure.min_effect
-    limit = measure.change(measure.min_effect, signed=False)
+    limit = f"{measure.format_change(measure.min_effect, signed=False)} {measure.change_unit}"
     if is_not_worse and harm.low > -measure.min_effect:
-        finding, word = (
-            Finding.NO_DIFFERENCE,
-            f"No difference beyond ±{limit} {measure.change_unit}",
-        )
+        finding, statement = Finding.NO_DIFFERENCE, f"No difference beyond ±{limit}"
     elif harm.high < 0:
-        finding, word = Finding.BETTER, "Treatment is better"
+        finding, statement = Finding.BETTER, "Treatment is better"
     elif harm.low > 0:
-        finding, word = Finding.WORSE, "Treatment is worse"
+        finding, statement = Finding.WORSE, "Treatment is worse"
     elif is_not_worse:
         finding = Finding.KEEP_GOING
-        word = f"Keep going: treatment is not worse by {limit} {measure.change_unit} or more"
+        statement = f"Keep going: treatment is not worse by {limit} or more"
     else:
-        finding, word = Finding.KEEP_GOING, "Keep going: it is not decided yet"
-    return Verdict(finding, f"{word}; {_figures(measure, comparison, interval)}", is_not_worse)
+        finding, statement = Finding.KEEP_GOING, "Keep going: not decided yet"
+    values = _values_sentence(measure, comparison, interval)
+    return Verdict(finding, f"{statement}; {values}", is_not_worse)
 
 
-def mismatch(srm: Srm) -> str:
-    """The sentence of an SRM."""
+def srm_sentence(srm: Srm) -> str:
+    """The sentence of a verdict with an SRM."""
     return (
         f"Invalid, sample ratio mismatch: treatment has {srm.treatment:,} of"
-        f" {srm.control + srm.treatment:,} units where {srm.expected:,.0f} were to be expected"
-        f" (p = {srm.p:.1g}); nothing can be read from this until the loss is found."
+        f" {srm.control + srm.treatment:,} units, {srm.expected:,.0f} were expected"
+        f" (p = {srm.p:.1g}). Find the cause before you read the comparison."
     )
 
 
-def _figures(measure: Measure, comparison: Comparison, interval: Interval) -> str:
+def _values_sentence(measure: Measure, comparison: Comparison, interval: Interval) -> str:
     return (
-        f"{measure.name}: {measure.value(comparison.treatment)} in treatment,"
-        f" {measure.value(comparison.control)} in control, a difference of"
-        f" {measure.change(comparison.difference)} {measure.change_unit}"
-        f" ({measure.change(interval.low)} to {measure.change(interval.high)})."
+        f"{measure.name}: {measure.format_value(comparison.treatment)} in treatment,"
+        f" {measure.format_value(comparison.control)} in control, a difference of"
+        f" {measure.format_change(comparison.difference)} {measure.change_unit}"
+        f" ({measure.format_change(interval.low)} to {measure.format_change(interval.high)})."
     )
 
 
-def _unknown(measure: Measure, comparison: Comparison) -> str:
+def _not_known_sentence(measure: Measure, comparison: Comparison) -> str:
     if not comparison.units:
-        return f"Not known: no period has units of both arms to compare {measure.name} by."
+        return f"Not known: no period has units in both arms to compare ({measure.name})."
     return (
-        f"Not known: {comparison.units:,} units give no spread to judge {measure.name} by;"
-        f" {measure.value(comparison.treatment)} in treatment,"
-        f" {measure.value(comparison.control)} in control."
+        f"Not known: no variance can be estimated from {comparison.units:,} units; {measure.name}:"
+        f" {measure.format_value(comparison.treatment)} in treatment,"
+        f" {measure.format_value(comparison.control)} in control."
     )

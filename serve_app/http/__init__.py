@@ -1,1 +1,1 @@
-"""The HTTP of both planes, without Ray: FastAPI applications around them."""
+"""FastAPI applications of the data plane and the control plane, without Ray."""

@@ -1,4 +1,4 @@
-"""What every request that changes something carries."""
+"""Fields of every write to `/control`: actor, reason and idempotency key."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from fastapi import Header
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
-def _without_controls(text: str) -> str:
-    """PostgreSQL stores no NUL, and in a list of changes one line is one change."""
-    for place, character in enumerate(text):
+def _reject_control_characters(text: str) -> str:
+    """PostgreSQL stores no NUL, and the audit list shows one change per line."""
+    for index, character in enumerate(text):
         if unicodedata.category(character) == "Cc":
             raise ValueError(
-                f"character {place + 1} is the control character U+{ord(character):04X}:"
+                f"character {index + 1} is the control character U+{ord(character):04X}:"
                 " expected one line of text"
             )
     return text
 
 
-Line = Annotated[str, AfterValidator(_without_controls)]
+TextLine = Annotated[str, AfterValidator(_reject_control_characters)]
 
 
 class AuditFields(BaseModel):
-    """Who changes something, and why; a line of text each."""
+    """Who makes a change, and why; one line of text each."""
 
     model_config = ConfigDict(extra="forbid")
 
-    actor: Line = Field(min_length=1, max_length=200)
-    reason: Line = Field(max_length=1000)
+    actor: TextLine = Field(min_length=1, max_length=200)
+    reason: TextLine = Field(max_length=1000)
 
 
-Key = Annotated[
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Names this request: sent again within 24 hours, it gets the same answer and"
-        " changes nothing more. With another body the key is rejected. What failed may be tried"
-        " again under its key.",
+        description="Identifies this request for 24 hours. Sending it again with the same key"
+        " returns the same response and changes nothing; sending another body with the same key is"
+        " rejected. A failed request may be repeated with its key.",
         min_length=1,
         max_length=200,
         pattern="^[!-~]+$",

@@ -10,8 +10,8 @@ from starlette.types import Lifespan
 from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
 from serve_app.http import classify, documentation, feedback, health, inference, models, rule
-from serve_app.http.direct_routes import DirectRoutes, posts
-from serve_app.http.problems import explain_errors
+from serve_app.http.direct_routes import DirectRoutes, post_routes
+from serve_app.http.problems import add_error_handlers
 from serve_app.http.request_tracing import RequestTracing
 from serve_app.recording.feedback import FeedbackSink
 from serve_app.trace import Trace
@@ -19,35 +19,36 @@ from serve_app.trace import Trace
 
 def application(
     plane: DataPlane,
-    desk: FeedbackSink,
+    feedback_sink: FeedbackSink,
     model: str,
-    answered: Callable[[Trace], None],
+    record_trace: Callable[[Trace], None],
     lifespan: Lifespan[FastAPI],
 ) -> FastAPI:
-    """The whole of it.
+    """The FastAPI application.
 
     Args:
-        desk: Takes feedback.
         model: The model's name in the Open Inference Protocol.
-        answered: Sees each request once it is answered; must be quick and never raise.
-        lifespan: What runs beside it.
+        record_trace: Called after each response; must be fast and must not raise.
+        lifespan: Starts and stops background work.
     """
     app = FastAPI(
         title="serve-app",
         version=__version__,
-        summary="Classifies images; the rule in force says which version answers.",
+        summary="Classifies images with the model version that the rule in force selects.",
         license_info={"name": "Apache-2.0"},
         lifespan=lifespan,
-        responses=documentation.problems(400, 500),  # see `RequestTracing`
+        responses=documentation.problem_responses(400, 500),  # see `RequestTracing`
     )
-    classifying, inferring = classify.router(plane), inference.router(plane, model)
-    app.include_router(classifying)
-    app.include_router(feedback.router(plane.id_codec, desk))
-    app.include_router(inferring)
+    classify_router, inference_router = classify.router(plane), inference.router(plane, model)
+    app.include_router(classify_router)
+    app.include_router(feedback.router(plane.id_codec, feedback_sink))
+    app.include_router(inference_router)
     app.include_router(health.router(plane))
     app.include_router(rule.router(plane))
     app.include_router(models.router(plane))
-    explain_errors(app)
-    app.add_middleware(DirectRoutes, routes=posts([*classifying.routes, *inferring.routes]))
-    app.add_middleware(RequestTracing, answered=answered)
+    add_error_handlers(app)
+    app.add_middleware(
+        DirectRoutes, routes=post_routes([*classify_router.routes, *inference_router.routes])
+    )
+    app.add_middleware(RequestTracing, record_trace=record_trace)
     return app

@@ -1,8 +1,8 @@
-"""Noticing that a client has hung up, without a task for each request.
+"""Detects client disconnects, without a task for each request.
 
-Serve's own detection starts two tasks for every request, and passes each chunk of its body through
-a queue: a tenth of the ingress's CPU time. `UNWATCHED` turns it off for a request. Here, a request
-is watched once its answer takes longer than `LATE_S`.
+Serve's detection starts two tasks for every request and passes each chunk of the body through a
+queue, which takes a tenth of the ingress's CPU time. `NO_SERVE_DETECTION` turns it off for a
+request. This module starts watching a request after `LATE_S`.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from serve_app.data_plane.pools import LATE_S
-from serve_app.tasks import watched_when_late
+from serve_app.tasks import background_task_after
 
-UNWATCHED = (b"x-request-disconnect-disabled", b"?1")  # a header that Serve reads
+NO_SERVE_DETECTION = (b"x-request-disconnect-disabled", b"?1")  # a request header of Serve
 
 
 @contextlib.asynccontextmanager
-async def cancelled_on_disconnect(receive: Receive) -> AsyncIterator[None]:
-    """Cancel what is awaited when the client hangs up, `LATE_S` from now or later.
+async def cancel_on_disconnect(receive: Receive) -> AsyncIterator[None]:
+    """Cancel the body of the `async with` if the client disconnects after `LATE_S` or later.
 
     Args:
-        receive: ASGI's, after the whole body was read.
+        receive: The ASGI callable, after the whole body was read.
 
     Raises:
-        ClientDisconnect: The client hung up.
+        ClientDisconnect: The client disconnected.
     """
-    gone = asyncio.timeout(None)
+    cancellation = asyncio.timeout(None)
 
     async def wait_for_disconnect() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        gone.reschedule(asyncio.get_running_loop().time())
+        cancellation.reschedule(asyncio.get_running_loop().time())
 
-    with watched_when_late(LATE_S, wait_for_disconnect):
+    with background_task_after(LATE_S, wait_for_disconnect):
         try:
-            async with gone:
+            async with cancellation:
                 yield
         except TimeoutError as exc:
-            if gone.expired():
+            if cancellation.expired():
                 raise ClientDisconnect from exc
             raise

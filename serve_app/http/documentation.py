@@ -1,4 +1,4 @@
-"""Pieces of the OpenAPI document that several routes share."""
+"""Parts of the OpenAPI document that several routes share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from serve_app.domain import Reason
 from serve_app.http.headers import MAX_UNIT_CHARACTERS
 from serve_app.http.problems import PROBLEM_TYPE
 
-TEXT = {"type": "string"}
+STRING = {"type": "string"}
 REASONS = [reason.value for reason in Reason]
 
 _PROBLEM = {
     "type": "object",
-    "description": "RFC 9457: what came, what was expected, what to do.",
+    "description": "RFC 9457. The detail says what came, what was expected and what to do.",
     "properties": {
         "type": {"type": "string"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "code": {"type": "string", "description": "Stable, for programs."},
-        "error": {"type": "string", "description": "The detail again, for inference clients."},
+        "code": {"type": "string", "description": "For programs; stable across releases."},
+        "error": {"type": "string", "description": "Same as `detail`, for inference clients."},
     },
     "required": ["type", "title", "status", "detail", "code"],
 }
@@ -38,42 +38,54 @@ def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
 
 
 CONTEXT_HEADERS = [
-    _header("X-User-Id", "The user; kept only as a keyed hash.", maxLength=MAX_UNIT_CHARACTERS),
-    _header("X-Session-Id", "The session; likewise.", maxLength=MAX_UNIT_CHARACTERS),
-    _header("X-Region", "ISO 3166-1 alpha-2; anything else is no region.", examples=["AU"]),
-    _header("X-Canary", "A tag, obeyed by canaries.", enum=["always", "never"]),
-    _header("X-Model-Version", "A pin; the rule must allow it.", examples=["v1"]),
+    _header(
+        "X-User-Id", "The user id; stored only as a keyed hash.", maxLength=MAX_UNIT_CHARACTERS
+    ),
+    _header(
+        "X-Session-Id",
+        "The session id; stored only as a keyed hash.",
+        maxLength=MAX_UNIT_CHARACTERS,
+    ),
+    _header(
+        "X-Region", "ISO 3166-1 alpha-2 country code; other values are ignored.", examples=["AU"]
+    ),
+    _header(
+        "X-Canary",
+        "A tag: always or never use the candidate of a canary.",
+        enum=["always", "never"],
+    ),
+    _header("X-Model-Version", "Pins a version; the rule must allow pins.", examples=["v1"]),
     _header(
         "X-Request-Id",
-        "Echoed; made when missing.",
+        "The response repeats it; by default, the service generates one.",
         minLength=1,
         maxLength=200,
         pattern="^[!-~]+$",
     ),
 ]
-ANSWER_HEADERS = {
+PREDICTION_HEADERS = {
     name: {"description": description, "schema": {"type": "string"}}
     for name, description in {
-        "X-Served-Version": "Left out where `reveal_version` is false.",
-        "X-Assignment-Reason": "Why this version.",
-        "X-Prediction-Id": "As in the body.",
-        "X-Request-Id": "The request's own, or made.",
+        "X-Served-Version": "Absent if `reveal_version` is false.",
+        "X-Assignment-Reason": "Why this version was selected.",
+        "X-Prediction-Id": "As `prediction_id` in the body.",
+        "X-Request-Id": "As in the request, or generated.",
     }.items()
 }
 
 
-def fields(**properties: Any) -> dict[str, Any]:
-    """The schema of an object that has all of these."""
+def object_schema(**properties: Any) -> dict[str, Any]:
+    """The schema of an object; all properties are required."""
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def answer(
+def response(
     description: str,
     schema: dict[str, Any],
     *,
     headers: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A JSON answer."""
+    """The description of a JSON response."""
     return {
         "description": description,
         "content": {"application/json": {"schema": schema}},
@@ -81,15 +93,15 @@ def answer(
     }
 
 
-def files(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """An answer that is a file."""
+def file_response(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """The description of a file response, under status 200."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     content = dict.fromkeys(media_types, binary)
     return {200: {"description": "The file.", "content": content}}
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that a route may answer with."""
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The descriptions of a route's error responses, by status."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,

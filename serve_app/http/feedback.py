@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: what users say of the answers."""
+"""`POST /v1/feedback`: feedback of users on predictions."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.validation import sentence
+from models.validation import format_findings
 from serve_app.clock import now_ms
-from serve_app.domain import ROWS_KEPT_DAYS, Feedback
+from serve_app.domain import RETENTION_DAYS, Feedback
 from serve_app.errors import BadBody, BadFeedback, NotReady
 from serve_app.http import documentation
 from serve_app.http.body_limits import read_body
-from serve_app.http.documentation import TEXT, fields
+from serve_app.http.documentation import STRING, object_schema
 from serve_app.http.problems import json_response
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.recording.feedback import FeedbackSink
 
 MAX_FEEDBACK_BYTES = 16 * 2**10
-PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL keeps no NUL
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL stores no NUL
 
 logger = logging.getLogger(__name__)
 
 
 class FeedbackBody(BaseModel):
-    """What is said of one answer; at least one thing.
+    """Feedback on one prediction, with at least one of the optional fields.
 
     Attributes:
-        prediction_id: Of the answer.
+        prediction_id: From the response to the classification.
         label: What the image shows.
-        correct: Whether the answer was right.
-        rating: From 1, bad, to 5, good.
+        correct: Whether the predicted label is right.
+        rating: From 1 (bad) to 5 (good).
         complaint: Whether the user complained.
     """
 
@@ -46,13 +46,13 @@ class FeedbackBody(BaseModel):
     complaint: bool | None = None
 
 
-def router(id_codec: PredictionIdCodec, desk: FeedbackSink) -> APIRouter:
-    """The route."""
+def router(id_codec: PredictionIdCodec, sink: FeedbackSink) -> APIRouter:
+    """The router of `/v1/feedback`."""
     routes = APIRouter(tags=["feedback"])
 
     @routes.post(
         "/v1/feedback",
-        summary="Say how good an answer was",
+        summary="Send feedback on a prediction",
         response_class=Response,
         openapi_extra={
             "requestBody": {
@@ -61,32 +61,36 @@ def router(id_codec: PredictionIdCodec, desk: FeedbackSink) -> APIRouter:
             }
         },
         responses={
-            200: documentation.answer("It is kept", fields(prediction_id=TEXT, status=TEXT)),
-            **documentation.problems(400, 404, 408, 413, 415, 422, 503),
+            200: documentation.response(
+                "The feedback is stored", object_schema(prediction_id=STRING, status=STRING)
+            ),
+            **documentation.problem_responses(400, 404, 408, 413, 415, 422, 503),
         },
     )
     async def feedback(request: Request) -> Response:
-        body = _parsed(await read_body(request, MAX_FEEDBACK_BYTES))
+        body = _parse(await read_body(request, MAX_FEEDBACK_BYTES))
         prediction = id_codec.decode(body.prediction_id)
         _reject_old(prediction)
         _reject_contradictions(body, prediction)
         try:
-            await desk.accept(_feedback(body, prediction))
+            await sink.accept(_feedback(body, prediction))
         except OSError as exc:
-            logger.exception("feedback.not_kept")
-            raise NotReady("the feedback cannot be kept just now: send it again later") from exc
+            logger.exception("feedback_write.failed")
+            raise NotReady("the feedback cannot be stored now: send it again later") from exc
         return json_response({"prediction_id": body.prediction_id, "status": "kept"})
 
     return routes
 
 
-def _parsed(data: bytes) -> FeedbackBody:
+def _parse(data: bytes) -> FeedbackBody:
     try:
         return FeedbackBody.model_validate_json(data)
     except ValidationError as exc:
         if exc.errors()[0]["type"] == "json_invalid":
-            raise BadBody(f"the body is not JSON: {exc.errors()[0]['msg']}") from exc
-        raise BadFeedback(sentence(exc, "the body")) from exc
+            raise BadBody(
+                f"the body is not JSON ({exc.errors()[0]['msg']}): send a JSON object"
+            ) from exc
+        raise BadFeedback(format_findings(exc, "the body")) from exc
 
 
 def _feedback(body: FeedbackBody, prediction: PredictionId) -> Feedback:
@@ -107,21 +111,23 @@ def _feedback(body: FeedbackBody, prediction: PredictionId) -> Feedback:
 
 def _reject_old(prediction: PredictionId) -> None:
     age = timedelta(milliseconds=now_ms() - prediction.at_ms)
-    if age > timedelta(days=ROWS_KEPT_DAYS):
+    if age > timedelta(days=RETENTION_DAYS):
         raise BadFeedback(
-            f"the answer is more than {age.days} days old: feedback is kept for answers of the"
-            f" last {ROWS_KEPT_DAYS} days"
+            f"the prediction is more than {age.days} days old: feedback is accepted for predictions"
+            f" of the last {RETENTION_DAYS} days"
         )
 
 
 def _reject_contradictions(body: FeedbackBody, prediction: PredictionId) -> None:
-    said = (body.label, body.correct, body.rating, body.complaint)
-    if all(value is None for value in said):
-        raise BadFeedback("it says nothing: give one of label, correct, rating, complaint")
+    values = (body.label, body.correct, body.rating, body.complaint)
+    if all(value is None for value in values):
+        raise BadFeedback(
+            "the feedback is empty: send at least one of label, correct, rating, complaint"
+        )
     if body.label is None or body.correct is None:
         return
     if (body.label == prediction.label) != body.correct:
         raise BadFeedback(
-            f"correct is {str(body.correct).lower()} and label is {body.label}, but the answer was"
-            f" {prediction.label}: leave one of them out"
+            f"correct is {str(body.correct).lower()} and label is {body.label}, but the predicted"
+            f" label is {prediction.label}: send only one of them"
         )

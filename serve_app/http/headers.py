@@ -1,4 +1,4 @@
-"""Who asks: the headers that the team's own gateway sets."""
+"""Request headers that the rule reads: user, session, region, tag and pin."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ _TAGS = {"always": True, "never": False}
 
 
 def read_context(
-    headers: Mapping[str, str], request_id: str, pseudonymizer: Pseudonymizer, *, trusted: bool
+    headers: Mapping[str, str],
+    request_id: str,
+    pseudonymizer: Pseudonymizer,
+    *,
+    trust_headers: bool,
 ) -> Context:
-    """The context of a request.
+    """Read the context of a request.
 
     Args:
         headers: By lower-case name.
-        trusted: Whether pins, tags and regions are believed; users and sessions always are.
+        trust_headers: Whether to read region, tag and pin; user and session are always read.
 
     Raises:
-        BadHeader: A user or a session is too long, or the tag is neither always nor never.
+        BadHeader: A user or session id is too long, or the tag is neither always nor never.
     """
-    user, session = (
-        _unit("x-user-id", headers, pseudonymizer),
-        _unit("x-session-id", headers, pseudonymizer),
-    )
-    draw = random.random()  # noqa: S311 no secret
-    if not trusted:
+    user = _unit("x-user-id", headers, pseudonymizer)
+    session = _unit("x-session-id", headers, pseudonymizer)
+    draw = random.random()  # noqa: S311 not a secret
+    if not trust_headers:
         return Context(request_id, user, session, draw=draw)
     region, tag, pin = _region(headers), _tag(headers), _pin(headers)
     return Context(request_id, user, session, region, tag, pin, draw)
@@ -44,7 +46,8 @@ def _unit(name: str, headers: Mapping[str, str], pseudonymizer: Pseudonymizer) -
         return None
     if len(value) > MAX_UNIT_CHARACTERS:
         raise BadHeader(
-            f"{name.title()} has {len(value)} characters: at most {MAX_UNIT_CHARACTERS} are read"
+            f"{name.title()} has {len(value)} characters, expected at most {MAX_UNIT_CHARACTERS}:"
+            " send a shorter id"
         )
     return pseudonymizer.pseudonym(value)
 
@@ -61,7 +64,7 @@ def _tag(headers: Mapping[str, str]) -> bool | None:
     if value is None:
         return None
     if value not in _TAGS:
-        raise BadHeader(f"X-Canary is '{value[:50]}': expected always or never")
+        raise BadHeader(f"X-Canary is '{value[:50]}': send always or never, or omit it")
     return _TAGS[value]
 
 

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: is the process alive, can it answer?"""
+"""`/healthz` (the process is alive) and `/readyz` (the service can classify)."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.http import documentation
 from serve_app.http.problems import json_response
 
-_ANY = {"type": "object"}
+_OBJECT = {"type": "object"}
 
 
 def router(plane: DataPlane) -> APIRouter:
-    """The routes."""
+    """The router of the health checks."""
     routes = APIRouter(tags=["health"])
 
     @routes.get(
         "/healthz",
-        summary="Alive",
-        responses={200: documentation.answer("Alive", _ANY)},
+        summary="Liveness",
+        responses={200: documentation.response("The process is alive", _OBJECT)},
     )
     async def healthz() -> Response:
         return json_response({"status": "alive"})
 
     @routes.get(
         "/readyz",
-        summary="Ready: a rule is in force and its pools have replicas",
+        summary="Readiness: a rule is in force and its pools have replicas",
         responses={
-            200: documentation.answer("Ready", _ANY),
-            **documentation.problems(503),
+            200: documentation.response("The service is ready", _OBJECT),
+            **documentation.problem_responses(503),
         },
     )
     async def readyz() -> Response:

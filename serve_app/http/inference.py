@@ -1,4 +1,4 @@
-"""`/v2`: the Open Inference Protocol, for its public clients."""
+"""`/v2`: the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.errors import BadHeader, NoSuchModel, PinRejected
 from serve_app.http import documentation, tensors
 from serve_app.http.body_limits import read_body
-from serve_app.http.disconnects import cancelled_on_disconnect
-from serve_app.http.documentation import TEXT, fields
+from serve_app.http.disconnects import cancel_on_disconnect
+from serve_app.http.documentation import STRING, object_schema
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
 
 EXTENSIONS = ["binary_tensor_data"]
-QUICK_BYTES = 32_768  # of a body: read in a millisecond, also if all of it is numbers
+MAX_INLINE_BYTES = 32_768  # parsed in at most a millisecond; a larger body goes to a thread
 
 
 def router(plane: DataPlane, model: str) -> APIRouter:
-    """The routes; `model` is the name of the one model."""
+    """The router of `/v2`; `model` is the name of the only model."""
     routes = APIRouter(prefix="/v2", tags=["inference"])
 
     @routes.get(
-        "", summary="Server metadata", responses={200: documentation.answer("Metadata", _SERVER)}
+        "",
+        summary="Server metadata",
+        responses={200: documentation.response("Server metadata", _SERVER)},
     )
     async def server() -> Response:
         return json_response(
@@ -35,17 +37,19 @@ def router(plane: DataPlane, model: str) -> APIRouter:
         )
 
     @routes.get(
-        "/health/live", summary="Alive", responses={200: documentation.answer("Alive", _LIVE)}
+        "/health/live",
+        summary="Server liveness",
+        responses={200: documentation.response("The server is alive", _LIVE)},
     )
     async def live() -> Response:
         return json_response({"live": True})
 
     @routes.get(
         "/health/ready",
-        summary="Ready to answer",
+        summary="Server readiness",
         responses={
-            200: documentation.answer("Ready", _READY),
-            **documentation.problems(503),
+            200: documentation.response("The server is ready", _READY),
+            **documentation.problem_responses(503),
         },
     )
     async def ready() -> Response:
@@ -58,29 +62,29 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             path,
             summary="Model metadata",
             responses={
-                200: documentation.answer("Metadata", _MODEL),
-                **documentation.problems(404, 503),
+                200: documentation.response("Model metadata", _MODEL),
+                **documentation.problem_responses(404, 503),
             },
             openapi_extra={"parameters": _path_parameters(path, model)},
         )
         async def metadata(request: Request) -> Response:
             require_model(request)
             return json_response(
-                _metadata(model, plane.versions.names(), await _card(plane, request))
+                _metadata(model, plane.versions.names(), await _load_card(plane, request))
             )
 
         @routes.get(
             f"{path}/ready",
-            summary="Model ready",
+            summary="Model readiness",
             responses={
-                200: documentation.answer("Ready", _MODEL_READY),
-                **documentation.problems(404, 503),
+                200: documentation.response("The model is ready", _MODEL_READY),
+                **documentation.problem_responses(404, 503),
             },
             openapi_extra={"parameters": _path_parameters(path, model)},
         )
         async def model_ready(request: Request) -> Response:
             require_model(request)
-            await _card(plane, request)
+            await _load_card(plane, request)
             await plane.require_ready()
             return json_response({"name": model, "ready": True})
 
@@ -92,8 +96,8 @@ def router(plane: DataPlane, model: str) -> APIRouter:
                 "requestBody": {"required": True, "content": _INFER},
             },
             responses={
-                200: _ANSWER,
-                **documentation.problems(400, 403, 404, 408, 413, 415, 422, 429, 503, 504),
+                200: _INFER_RESPONSES,
+                **documentation.problem_responses(400, 403, 404, 408, 413, 415, 422, 429, 503, 504),
             },
         )
         async def infer(request: Request) -> Response:
@@ -104,64 +108,64 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             headers["x-model-version"] = headers.get("x-model-version") or version or ""
             if version and headers["x-model-version"] != version:
                 raise BadHeader(
-                    f"X-Model-Version is {headers['x-model-version'][:50]} and the path says"
-                    f" {version[:50]}: leave one of them out"
+                    f"X-Model-Version is {headers['x-model-version'][:50]}, and the path has"
+                    f" version {version[:50]}: send only one of them"
                 )
             rule = plane.rule
             if version and not rule.trust_headers:
                 raise PinRejected(
-                    f"the path is pinned to {version[:50]}, and the rule in force obeys no pins"
+                    f"the path pins version {version[:50]}, and the rule in force ignores pins"
                     f" (trust_headers: false): use /v2/models/{model}/infer"
                 )
             context = read_context(
-                headers, trace.request_id, plane.pseudonymizer, trusted=rule.trust_headers
+                headers, trace.request_id, plane.pseudonymizer, trust_headers=rule.trust_headers
             )
             plane.check_pin(context)
             with plane.admission():
                 body = await read_body(request)
-                inference = await _understood(body, headers.get(tensors.HEADER_LENGTH.lower()))
-                async with cancelled_on_disconnect(request.receive):
-                    prediction = await plane.classify(
-                        inference.images, context, trace, request.scope["started"]
+                inference_request = await _parse(body, headers.get(tensors.HEADER_LENGTH.lower()))
+                async with cancel_on_disconnect(request.receive):
+                    result = await plane.classify(
+                        inference_request.images, context, trace, request.scope["started"]
                     )
-            answer = prediction.answer
-            content, head = tensors.write(
-                inference,
+            prediction = result.prediction
+            content, json_length = tensors.encode_response(
+                inference_request,
                 model,
-                answer.version if prediction.rule.reveal_version else None,
-                answer.labels,
-                answer.probabilities,
+                prediction.version if result.rule.reveal_version else None,
+                prediction.labels,
+                prediction.probabilities,
                 {
-                    "labels": ",".join(answer.labels),
-                    "prediction_ids": ",".join(prediction.prediction_ids),
-                    "reason": prediction.plan.reason.value,
-                    "rule": prediction.rule.kind,
-                    "rule_id": prediction.rule.rule_id,
+                    "labels": ",".join(prediction.labels),
+                    "prediction_ids": ",".join(result.prediction_ids),
+                    "reason": result.plan.reason.value,
+                    "rule": result.rule.kind,
+                    "rule_id": result.rule.rule_id,
                 },
             )
-            if head is None:
+            if json_length is None:
                 return Response(content, media_type="application/json")
             return Response(
                 content,
-                headers={tensors.HEADER_LENGTH: str(head)},
+                headers={tensors.HEADER_LENGTH: str(json_length)},
                 media_type="application/octet-stream",
             )
 
     def require_model(request: Request) -> None:
         name = request.path_params["model"]
         if name != model:
-            raise NoSuchModel(f"there is no model '{name[:50]}': the one here is '{model}'")
+            raise NoSuchModel(f"there is no model '{name[:50]}': use the model '{model}'")
 
     return routes
 
 
-async def _understood(body: bytes, header_length: str | None) -> tensors.Inference:
-    if len(body) <= QUICK_BYTES:
-        return tensors.read(body, header_length)
-    return await run_in_threadpool(tensors.read, body, header_length)
+async def _parse(body: bytes, header_length: str | None) -> tensors.InferenceRequest:
+    if len(body) <= MAX_INLINE_BYTES:
+        return tensors.parse_request(body, header_length)
+    return await run_in_threadpool(tensors.parse_request, body, header_length)
 
 
-async def _card(plane: DataPlane, request: Request) -> Card:
+async def _load_card(plane: DataPlane, request: Request) -> Card:
     version = request.path_params.get("version")
     if version is None:
         version = plane.rule.versions[next(iter(plane.rule.versions))]
@@ -183,8 +187,8 @@ def _metadata(model: str, versions: tuple[str, ...], card: Card) -> dict[str, An
         ],
         "parameters": {
             "labels": ",".join(card.labels),
-            "pixels": "send one input: `image`, or `pixels` as UINT8 or as FP32 in 0 to 255; a"
-            " image of FP32 whose largest value is at most 1 is read as 0 to 1",
+            "pixels": "send one input: `image`, or `pixels` as UINT8 or as FP32 in 0 to 255; an"
+            " FP32 image whose largest value is at most 1 is read as 0 to 1",
         },
     }
 
@@ -202,15 +206,15 @@ def _path_parameters(path: str, model: str) -> list[dict[str, Any]]:
 
 
 _SHAPE = {"type": "array", "items": {"type": "integer"}}
-_TENSOR = fields(name=TEXT, datatype=TEXT, shape=_SHAPE)
-_LIVE = fields(live={"type": "boolean"})
-_READY = fields(ready={"type": "boolean"})
-_MODEL_READY = fields(name=TEXT, ready={"type": "boolean"})
-_SERVER = fields(name=TEXT, version=TEXT, extensions={"type": "array", "items": TEXT})
-_MODEL = fields(
-    name=TEXT,
-    versions={"type": "array", "items": TEXT},
-    platform=TEXT,
+_TENSOR = object_schema(name=STRING, datatype=STRING, shape=_SHAPE)
+_LIVE = object_schema(live={"type": "boolean"})
+_READY = object_schema(ready={"type": "boolean"})
+_MODEL_READY = object_schema(name=STRING, ready={"type": "boolean"})
+_SERVER = object_schema(name=STRING, version=STRING, extensions={"type": "array", "items": STRING})
+_MODEL = object_schema(
+    name=STRING,
+    versions={"type": "array", "items": STRING},
+    platform=STRING,
     inputs={"type": "array", "items": _TENSOR},
     outputs={"type": "array", "items": _TENSOR},
 )
@@ -219,7 +223,7 @@ _INFER: dict[str, Any] = {
         "schema": {
             "type": "object",
             "properties": {
-                "id": TEXT,
+                "id": STRING,
                 "inputs": {
                     "type": "array",
                     "minItems": 1,
@@ -243,27 +247,32 @@ _INFER: dict[str, Any] = {
         }
     },
     "application/octet-stream": {
-        "schema": {"type": "string", "description": "JSON, then binary tensors."}
+        "schema": {"type": "string", "description": "JSON, followed by binary tensors."}
     },
 }
-_INFERRED = {
+_INFER_RESPONSE = {
     "type": "object",
     "properties": {
-        "model_name": TEXT,
-        "model_version": TEXT,
-        "id": TEXT,
+        "model_name": STRING,
+        "model_version": STRING,
+        "id": STRING,
         "parameters": {"type": "object"},
         "outputs": {"type": "array", "items": _TENSOR},
     },
     "required": ["model_name", "outputs"],
 }
-_ANSWER = documentation.answer("The answer; binary where the request asks for it", _INFERRED)
-_ANSWER["content"]["application/octet-stream"] = {
-    "schema": {"type": "string", "description": "JSON, then the binary outputs in their order."}
+_INFER_RESPONSES = documentation.response(
+    "The predictions; binary outputs if the request asks for them", _INFER_RESPONSE
+)
+_INFER_RESPONSES["content"]["application/octet-stream"] = {
+    "schema": {
+        "type": "string",
+        "description": "JSON, followed by the binary outputs in its order.",
+    }
 }
-_ANSWER["headers"] = {
+_INFER_RESPONSES["headers"] = {
     tensors.HEADER_LENGTH: {
-        "description": "The length of the JSON where binary outputs follow it.",
+        "description": "The length of the JSON in bytes, if binary outputs follow it.",
         "schema": {"type": "integer"},
     }
 }

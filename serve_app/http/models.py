@@ -1,4 +1,4 @@
-"""`/v1/models`: the versions of the registry, and which replicas hold them."""
+"""`/v1/models`: the versions of the registry, and the replicas that have them loaded."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
 from serve_app.errors import Problem
 from serve_app.http import documentation
-from serve_app.http.documentation import TEXT, fields
+from serve_app.http.documentation import STRING, object_schema
 from serve_app.http.problems import json_response
 
-_ANY = {"type": "object"}
+_OBJECT = {"type": "object"}
 _LIST = {"type": "array"}
 
 
 def router(plane: DataPlane) -> APIRouter:
-    """The routes."""
+    """The router of `/v1/models`."""
     routes = APIRouter(tags=["models"])
 
     @routes.get(
         "/v1/models",
-        summary="The versions of the registry",
-        responses={200: documentation.answer("The versions", _MODELS)},
+        summary="List the versions of the registry",
+        responses={200: documentation.response("The versions", _MODELS)},
     )
-    async def models() -> Response:
+    async def list_models() -> Response:
         replicas = await plane.pools.replicas()
         models, rejected = [], {}
         for name in plane.versions.names():
             try:
                 card = await run_in_threadpool(plane.versions.card, name)
-            except Problem as problem:  # a damaged version hides no other
+            except Problem as problem:  # list the other versions even if one is damaged
                 rejected[name] = str(problem)
             else:
                 models.append(_model(card, replicas))
@@ -42,16 +42,16 @@ def router(plane: DataPlane) -> APIRouter:
 
     @routes.get(
         "/v1/models/{version}",
-        summary="One version",
+        summary="Describe one version",
         openapi_extra={
-            "parameters": [{"name": "version", "in": "path", "required": True, "schema": TEXT}]
+            "parameters": [{"name": "version", "in": "path", "required": True, "schema": STRING}]
         },
         responses={
-            200: documentation.answer("The version", _MODEL),
-            **documentation.problems(404, 503),
+            200: documentation.response("The version", _MODEL),
+            **documentation.problem_responses(404, 503),
         },
     )
-    async def model(request: Request) -> Response:
+    async def describe_model(request: Request) -> Response:
         card = await run_in_threadpool(plane.versions.card, request.path_params["version"])
         return json_response(_model(card, await plane.pools.replicas()))
 
@@ -59,8 +59,8 @@ def router(plane: DataPlane) -> APIRouter:
 
 
 def _model(card: Card, replicas: list[Replica]) -> dict[str, Any]:
-    holding = [replica for replica in replicas if card.version in replica.warm]
-    some = next(iter(holding or replicas), None)
+    warm = [replica for replica in replicas if card.version in replica.warm]
+    replica = next(iter(warm or replicas), None)
     return {
         "version": card.version,
         "labels": card.labels,
@@ -68,26 +68,30 @@ def _model(card: Card, replicas: list[Replica]) -> dict[str, Any]:
         "metrics": [metrics.model_dump(mode="json") for metrics in card.metrics],
         "digest": card.digest,
         "parent": card.parent.model_dump(mode="json") if card.parent else None,
-        "backend": some.backend if some else None,
-        "libraries": some.libraries if some else {},
-        "assigned_replicas": sum(replica.version == card.version for replica in replicas),
-        "warm_replicas": len(holding),
+        "backend": replica.backend if replica else None,
+        "libraries": replica.libraries if replica else {},
+        "assigned_replicas": sum(each.version == card.version for each in replicas),
+        "warm_replicas": len(warm),
     }
 
 
-_MODEL = fields(
-    version=TEXT,
+_MODEL = object_schema(
+    version=STRING,
     labels=_LIST,
-    input=_ANY,
+    input=_OBJECT,
     metrics=_LIST,
-    digest=TEXT,
+    digest=STRING,
     parent={"type": ["object", "null"]},
     backend={"type": ["string", "null"]},
-    libraries=_ANY,
+    libraries=_OBJECT,
     assigned_replicas={"type": "integer", "minimum": 0},
     warm_replicas={"type": "integer", "minimum": 0},
 )
-_MODELS = fields(
+_MODELS = object_schema(
     models={"type": "array", "items": _MODEL},
-    rejected={"type": "object", "additionalProperties": TEXT, "description": "Why, by version."},
+    rejected={
+        "type": "object",
+        "additionalProperties": STRING,
+        "description": "The error of each version.",
+    },
 )

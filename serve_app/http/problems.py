@@ -1,4 +1,4 @@
-"""Errors become RFC 9457 problems: what came, what was expected, what to do."""
+"""Converts errors to RFC 9457 problems: what came, what was expected, what to do."""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ PROBLEM_TYPE = "application/problem+json"
 MAX_DETAIL_CHARACTERS = 1000
 
 
-def explain_errors(app: FastAPI) -> None:
-    """What the routes of an application raise becomes a problem."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Make the application respond to every error of a route with a problem."""
 
     async def on_problem(request: Request, exc: Exception) -> Response:
-        assert isinstance(exc, Problem)  # noqa: S101 registered for it alone
-        return respond(exc, trace_of(request))
+        assert isinstance(exc, Problem)  # noqa: S101 registered for this class
+        return problem_response(exc, trace_of(request))
 
     async def on_http(request: Request, exc: Exception) -> Response:
-        assert isinstance(exc, HTTPException)  # noqa: S101 registered for it alone
+        assert isinstance(exc, HTTPException)  # noqa: S101 registered for this class
         phrase = HTTPStatus(exc.status_code).phrase
         code = phrase.lower().replace(" ", "_")
         trace_of(request).error = code
         path = request.url.path
         detail = {
-            404: f"there is no {path}: /openapi.json lists what there is",
-            405: f"{path} does not take {request.method}: /openapi.json tells what it takes",
+            404: f"there is no path {path}: see /openapi.json for the paths",
+            405: f"{path} does not accept {request.method}: see /openapi.json for its methods",
         }.get(exc.status_code, str(exc.detail))
-        return problem_response(
+        return _response(
             exc.status_code, code, phrase, detail, dict(exc.headers) if exc.headers else None
         )
 
     async def on_validation(request: Request, exc: Exception) -> Response:
-        assert isinstance(exc, RequestValidationError)  # noqa: S101 registered for it alone
+        assert isinstance(exc, RequestValidationError)  # noqa: S101 registered for this class
         trace_of(request).error = "bad_parameter"
         detail = "; ".join(
             f"{'.'.join(str(key) for key in error['loc'])}: {error['msg']}"
             for error in exc.errors()
         )
-        return problem_response(422, "bad_parameter", "A parameter is impossible", detail)
+        return _response(422, "bad_parameter", "A parameter is invalid", detail)
 
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_validation)
 
 
-def respond(problem: Problem, trace: Trace) -> Response:
-    """The answer that a problem is."""
+def problem_response(problem: Problem, trace: Trace) -> Response:
+    """The response to a problem; records its code in the trace."""
     trace.error = problem.code
     headers = {}
     if isinstance(problem, Busy):
         headers["Retry-After"] = "1"
     if isinstance(problem, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return problem_response(problem.status, problem.code, problem.title, str(problem), headers)
+    return _response(problem.status, problem.code, problem.title, str(problem), headers)
 
 
-def problem_response(
+def _response(
     status: int, code: str, title: str, detail: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """RFC 9457; `error` repeats the detail for clients of the Open Inference Protocol.
+    """A problem as JSON; `error` repeats the detail for Open Inference Protocol clients.
 
-    A detail can repeat what came, and is cut where that was long.
+    A detail longer than `MAX_DETAIL_CHARACTERS` is cut: it may quote the request.
     """
     if len(detail) > MAX_DETAIL_CHARACTERS:
         detail = detail[: MAX_DETAIL_CHARACTERS - 1] + "…"
@@ -85,12 +85,12 @@ def problem_response(
 
 
 def trace_of(request: Request) -> Trace:
-    """The trace that `RequestTracing` opened for a request."""
+    """The trace that `RequestTracing` created for a request."""
     return request.scope["trace"]  # type: ignore[no-any-return]
 
 
 def json_response(content: Any, status: int = 200) -> Response:
-    """Compact JSON."""
+    """A response with compact JSON."""
     return Response(
         json.dumps(content, separators=(",", ":"), ensure_ascii=False),
         status,

@@ -1,4 +1,4 @@
-"""What wraps every request of both planes: its id, and one trace of it."""
+"""Request id and trace of every request, on both planes."""
 
 from __future__ import annotations
 
@@ -13,65 +13,65 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.errors import BadHeader, Problem
-from serve_app.http.problems import respond
+from serve_app.http.problems import problem_response
 from serve_app.trace import CLIENT_GONE, Trace
 
 MAX_ID_CHARACTERS = 200
-CLIENT_GONE_STATUS = 499  # as nginx counts it: nobody is left to read an answer
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnects before the response
 
 logger = logging.getLogger(__name__)
 
 
 class RequestTracing:
-    """Middleware: every request leaves one trace, also when its client hung up, and an error that
-    nobody expected is a problem as well.
+    """Middleware: records one trace per request, also if the client disconnects, and responds to
+    unexpected errors with a problem.
 
-    Serve puts an X-Request-Id into every request that has none, and echoes it.
+    Serve adds an X-Request-Id to every request without one, and to the response.
     """
 
-    def __init__(self, app: ASGIApp, answered: Callable[[Trace], None]) -> None:
+    def __init__(self, app: ASGIApp, record_trace: Callable[[Trace], None]) -> None:
         self._app = app
-        self._answered = answered
+        self._record_trace = record_trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        readable = 0 < len(given) <= MAX_ID_CHARACTERS and all(32 < c < 127 for c in given)
-        request_id = given.decode("ascii") if readable else secrets.token_hex(8)
+        sent_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        is_valid = 0 < len(sent_id) <= MAX_ID_CHARACTERS and all(32 < c < 127 for c in sent_id)
+        request_id = sent_id.decode("ascii") if is_valid else secrets.token_hex(8)
         trace = Trace(request_id, scope["method"], scope["path"])
         scope["trace"], scope["started"] = trace, started
 
-        async def send_noting_status(message: Message) -> None:
+        async def send_with_status(message: Message) -> None:
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
             await send(message)
 
         try:
-            if given and not readable:
-                unreadable = BadHeader(
-                    f"X-Request-Id has {len(given)} bytes: expected 1 to {MAX_ID_CHARACTERS}"
-                    " visible ASCII characters, or no such header"
+            if sent_id and not is_valid:
+                problem: Problem = BadHeader(
+                    f"X-Request-Id has {len(sent_id)} bytes, expected 1 to {MAX_ID_CHARACTERS}"
+                    " visible ASCII characters: send such an id, or omit the header"
                 )
-                await respond(unreadable, trace)(scope, receive, send_noting_status)
+                await problem_response(problem, trace)(scope, receive, send_with_status)
             else:
-                await self._app(scope, receive, send_noting_status)
-        except ClientDisconnect:  # while it sent its body, or waited for its answer
+                await self._app(scope, receive, send_with_status)
+        except ClientDisconnect:  # while it sent the body, or waited for the response
             trace.error = CLIENT_GONE
-            # The server drops it; Serve counts the request by its status.
-            await Response(status_code=CLIENT_GONE_STATUS)(scope, receive, send_noting_status)
-        except asyncio.CancelledError:  # by Serve
-            trace.status, trace.error = CLIENT_GONE_STATUS, CLIENT_GONE
+            # The server drops this response; Serve counts the request under its status.
+            await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send_with_status)
+        except asyncio.CancelledError:  # Serve cancelled the request
+            trace.status, trace.error = CLIENT_CLOSED_REQUEST, CLIENT_GONE
             raise
         except Exception:
             logger.exception("request.failed", extra={"request_id": request_id})
-            if trace.status:  # half of another answer is on its way
+            if trace.status:  # a part of the response was sent
                 raise
-            problem = Problem(f"an error of ours; its log has request id {request_id}: try again")
-            await respond(problem, trace)(scope, receive, send_noting_status)
+            problem = Problem(f"an internal error, logged with request id {request_id}: try again")
+            await problem_response(problem, trace)(scope, receive, send_with_status)
         finally:
             trace.route = getattr(scope.get("route"), "path", "")
             trace.latency_ms = 1000 * (time.perf_counter() - started)
-            self._answered(trace)
+            self._record_trace(trace)

@@ -1,4 +1,7 @@
-"""Kept images, over HTTP: seen first, then reviewed, then told what the versions had said."""
+"""`/control/reviews`: kept images and their blind reviews.
+
+A response shows the predictions of an image only after its review.
+"""
 
 from __future__ import annotations
 
@@ -8,69 +11,73 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
 from serve_app.http import documentation
-from serve_app.http.audit_fields import AuditFields, Key, Line
+from serve_app.http.audit_fields import AuditFields, IdempotencyKey, TextLine
 from serve_app.http.problems import json_response
 
 
 class Reviews(Protocol):
-    """What the routes ask; see `serve_app.review_service.ReviewService`."""
+    """Operations behind the routes; see `serve_app.review_service`."""
 
-    async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]: ...
-    async def disagreement(self, image_id: str) -> dict[str, Any]: ...
-    async def image(self, image_id: str) -> bytes: ...
-    async def review(
+    async def list_images(self, limit: int, reviewed: bool) -> dict[str, Any]: ...
+    async def find_image(self, image_id: str) -> dict[str, Any]: ...
+    async def image_content(self, image_id: str) -> bytes: ...
+    async def add_review(
         self, image_id: str, answer: str, actor: str, reason: str, key: str | None
     ) -> dict[str, Any]: ...
 
 
-class ReviewAnswer(AuditFields):
-    """What an image shows; the reason may be left out."""
+class ReviewRequest(AuditFields):
+    """What an image shows; the reason is optional."""
 
-    answer: Line = Field(
+    answer: TextLine = Field(
         min_length=1,
         max_length=200,
-        description="A label of either version, `other`, or `cannot_tell`.",
+        description="A label of one of the versions, `other`, or `cannot_tell`.",
     )
-    reason: Line = Field("", max_length=1000)
+    reason: TextLine = Field("", max_length=1000)
 
 
-Id = Annotated[str, Path(pattern="^[0-9a-f]{12}-[1-9][0-9]{0,14}$", examples=["0123456789ab-7"])]
-_MAY_FAIL = documentation.problems(401, 422, 429, 503, 504)
-_MAY_BE_GONE = documentation.problems(401, 404, 422, 429, 503, 504)
-_MAY_BE_REVIEWED = documentation.problems(401, 404, 408, 409, 413, 422, 429, 503, 504)
+ImageId = Annotated[
+    str, Path(pattern="^[0-9a-f]{12}-[1-9][0-9]{0,14}$", examples=["0123456789ab-7"])
+]
+_LIST_ERRORS = documentation.problem_responses(401, 422, 429, 503, 504)
+_IMAGE_ERRORS = documentation.problem_responses(401, 404, 422, 429, 503, 504)
+_REVIEW_ERRORS = documentation.problem_responses(401, 404, 408, 409, 413, 422, 429, 503, 504)
 _JPEG = "image/jpeg"
 
 
-def routes(reviews: Reviews) -> APIRouter:
-    """All of them."""
-    router = APIRouter(prefix="/disagreements")
+def router(reviews: Reviews) -> APIRouter:
+    """The router of `/reviews`."""
+    routes = APIRouter(prefix="/reviews")
 
-    @router.get("", responses=_MAY_FAIL)
-    async def disagreements(
+    @routes.get("", responses=_LIST_ERRORS)
+    async def list_images(
         limit: int = Query(50, ge=1, le=1000),
         reviewed: bool = Query(
-            False, description="Those that were reviewed, instead of those that wait for it."
+            False, description="List reviewed images instead of images that wait for review."
         ),
     ) -> Response:
-        return json_response(await reviews.disagreements(limit, reviewed))
+        return json_response(await reviews.list_images(limit, reviewed))
 
-    @router.get("/{image_id}", responses=_MAY_BE_GONE)
-    async def disagreement(image_id: Id) -> Response:
-        return json_response(await reviews.disagreement(image_id))
+    @routes.get("/{image_id}", responses=_IMAGE_ERRORS)
+    async def get_image(image_id: ImageId) -> Response:
+        return json_response(await reviews.find_image(image_id))
 
-    @router.get(
+    @routes.get(
         "/{image_id}/image",
         response_class=Response,
-        responses={200: {"description": "A small JPEG.", "content": {_JPEG: {}}}, **_MAY_BE_GONE},
+        responses={200: {"description": "A small JPEG.", "content": {_JPEG: {}}}, **_IMAGE_ERRORS},
     )
-    async def image(image_id: Id) -> Response:
-        jpeg = await reviews.image(image_id)
+    async def get_image_content(image_id: ImageId) -> Response:
+        jpeg = await reviews.image_content(image_id)
         return Response(jpeg, media_type=_JPEG, headers={"Cache-Control": "no-store"})
 
-    @router.post("/{image_id}/review", responses=_MAY_BE_REVIEWED)
-    async def review(image_id: Id, body: ReviewAnswer, key: Key = None) -> Response:
+    @routes.post("/{image_id}", responses=_REVIEW_ERRORS)
+    async def add_review(
+        image_id: ImageId, body: ReviewRequest, key: IdempotencyKey = None
+    ) -> Response:
         return json_response(
-            await reviews.review(image_id, body.answer, body.actor, body.reason, key)
+            await reviews.add_review(image_id, body.answer, body.actor, body.reason, key)
         )
 
-    return router
+    return routes

@@ -1,4 +1,4 @@
-"""`/v1/rule` and `/v1/explain`: the rule in force, and what it does with a request."""
+"""`/v1/rule` (the rule in force) and `/v1/explain` (how it serves a request)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
 from serve_app.domain import Pool, Reason
 from serve_app.http import documentation
-from serve_app.http.documentation import TEXT, fields
+from serve_app.http.documentation import STRING, object_schema
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
 
 
 def router(plane: DataPlane) -> APIRouter:
-    """The routes."""
+    """The router of `/v1/rule` and `/v1/explain`."""
     routes = APIRouter(tags=["rule"])
 
     @routes.get(
         "/v1/rule",
-        summary="The rule in force",
+        summary="Show the rule in force",
         responses={
-            200: documentation.answer("The rule", _RULE),
-            **documentation.problems(503),
+            200: documentation.response("The rule", _RULE),
+            **documentation.problem_responses(503),
         },
     )
-    async def rule() -> Response:
+    async def get_rule() -> Response:
         replicas = await plane.pools.replicas()
         in_force = plane.rule
         return json_response(
@@ -38,18 +38,18 @@ def router(plane: DataPlane) -> APIRouter:
                 "effective_weight": plane.effective_weight,
                 "candidate": _candidate(plane),
                 "warnings": in_force.warnings(),
-                "pools": _by_pool(replicas),
+                "pools": _pools(replicas),
                 "rejected": plane.rejection,
             }
         )
 
     @routes.get(
         "/v1/explain",
-        summary="Who would answer a request with these headers, and why",
+        summary="Explain which version serves a request with these headers",
         openapi_extra={"parameters": documentation.CONTEXT_HEADERS},
         responses={
-            200: documentation.answer("The plan", _EXPLANATION),
-            **documentation.problems(400, 403, 404, 503),
+            200: documentation.response("The plan", _EXPLANATION),
+            **documentation.problem_responses(400, 403, 404, 503),
         },
     )
     async def explain(request: Request) -> Response:
@@ -58,19 +58,19 @@ def router(plane: DataPlane) -> APIRouter:
             request.headers,
             trace_of(request).request_id,
             plane.pseudonymizer,
-            trusted=in_force.trust_headers,
+            trust_headers=in_force.trust_headers,
         )
         plane.check_pin(context)
         plan = plane.plan(context)
-        position = in_force.position(context)
+        position = in_force.split_position(context)
         experiment = in_force.experiment_terms
         stable, *other = in_force.versions.values()
-        drawn = plan.reason is Reason.SPLIT and position and position.bucket is None
-        held = None if plan.assigned else _held(await plane.pools.replicas(), plan.pool)
-        only = next(iter(held)) if held and len(held) == 1 else None
+        is_drawn = plan.reason is Reason.SPLIT and position and position.bucket is None
+        held = None if plan.assigned else _count_versions(await plane.pools.replicas(), plan.pool)
+        only_version = next(iter(held)) if held and len(held) == 1 else None
         return json_response(
             {
-                "version": None if drawn else plan.assigned or only,
+                "version": None if is_drawn else plan.assigned or only_version,
                 "reason": plan.reason.value,
                 "rule": in_force.kind,
                 "rule_id": in_force.rule_id,
@@ -78,25 +78,25 @@ def router(plane: DataPlane) -> APIRouter:
                 "threshold": position.threshold if position else None,
                 "experiment": experiment.name if experiment else None,
                 "shares": (
-                    {stable: 1 - in_force.share, other[0]: in_force.share} if drawn else None
+                    {stable: 1 - in_force.share, other[0]: in_force.share} if is_drawn else None
                 ),
                 "held": held,
-                "notes": in_force.notes(context),
+                "notes": in_force.header_notes(context),
             }
         )
 
     return routes
 
 
-def _held(replicas: list[Replica], pool: Pool) -> dict[str, int]:
-    """How many replicas of a pool are assigned each version."""
+def _count_versions(replicas: list[Replica], pool: Pool) -> dict[str, int]:
+    """The number of replicas of a pool per assigned version."""
     return Counter(
         replica.version for replica in replicas if replica.pool == pool and replica.version
     )
 
 
 def _candidate(plane: DataPlane) -> dict[str, Any] | None:
-    """How this ingress sees the version that the rule tries."""
+    """The candidate and its state, as this ingress sees it."""
     candidate = plane.rule.candidate_replicas
     if candidate is None:
         return None
@@ -108,7 +108,7 @@ def _candidate(plane: DataPlane) -> dict[str, Any] | None:
     }
 
 
-def _by_pool(replicas: list[Replica]) -> list[dict[str, Any]]:
+def _pools(replicas: list[Replica]) -> list[dict[str, Any]]:
     return [
         {
             "pool": pool,
@@ -128,32 +128,32 @@ def _by_pool(replicas: list[Replica]) -> list[dict[str, Any]]:
     ]
 
 
-_RULE = fields(
+_RULE = object_schema(
     rule={"type": "object"},
-    rule_id=TEXT,
+    rule_id=STRING,
     effective_weight={"type": "number", "minimum": 0, "maximum": 1},
     candidate={"type": ["object", "null"]},
-    warnings={"type": "array", "items": TEXT},
-    pools={"type": "array", "items": fields(pool=TEXT, replicas={"type": "array"})},
+    warnings={"type": "array", "items": STRING},
+    pools={"type": "array", "items": object_schema(pool=STRING, replicas={"type": "array"})},
     rejected={"type": ["object", "null"]},
 )
-_EXPLANATION = fields(
+_EXPLANATION = object_schema(
     version={
         "type": ["string", "null"],
-        "description": "Null where each request is drawn, and where the replicas that may answer"
-        " hold several versions (a rolling update) or none.",
+        "description": "Null if each request is drawn, or if the replicas of the pool have several"
+        " versions (a rolling update) or none.",
     },
     reason={"type": "string", "enum": documentation.REASONS},
-    rule=TEXT,
-    rule_id=TEXT,
+    rule=STRING,
+    rule_id=STRING,
     bucket={"type": ["number", "null"]},
     threshold={"type": ["number", "null"]},
     experiment={"type": ["string", "null"]},
-    shares={"type": ["object", "null"], "description": "By version, where requests are drawn."},
+    shares={"type": ["object", "null"], "description": "By version, if requests are drawn."},
     held={
         "type": ["object", "null"],
-        "description": "How many replicas hold each version, where the rule leaves it to them.",
+        "description": "Replicas per version, if the replica decides the version.",
         "additionalProperties": {"type": "integer", "minimum": 1},
     },
-    notes={"type": "array", "items": TEXT},
+    notes={"type": "array", "items": STRING},
 )

@@ -1,4 +1,4 @@
-"""Who may use the control plane: bearers of the token, and browsers that signed in with it."""
+"""Authentication of the control plane: the token, or a session cookie of a signed-in browser."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ PATH = "/control"
 
 
 class Authenticator:
-    """Checks the token of the home directory; a session is a signed expiry, kept nowhere."""
+    """Checks the token of the home directory. A session is a signed expiry time, not stored."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def admit(self, request: Request) -> None:
-        """Pass a bearer of the token, or a signed-in browser.
+    def require_token(self, request: Request) -> None:
+        """Require the token in the header Authorization, or a valid session cookie.
 
-        The cookie is never sent along from other sites (SameSite=Strict).
+        Browsers do not send the cookie with requests from other sites (SameSite=Strict).
 
         Raises:
-            Unauthorized: Neither.
+            Unauthorized: The request has neither.
         """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.knows(token.strip()):
+        if scheme.lower() == "bearer" and self.is_token(token.strip()):
             return
-        if self._is_valid(request.cookies.get(COOKIE, "")):
+        if self._is_valid_session(request.cookies.get(COOKIE, "")):
             return
         raise Unauthorized(
-            "send 'Authorization: Bearer TOKEN' with the token of the home directory,"
-            " or sign in on the page"
+            "the token is missing or wrong: send 'Authorization: Bearer TOKEN' with the token of"
+            " the home directory, or sign in on the console"
         )
 
-    def knows(self, token: str) -> bool:
-        """Whether this is the token."""
+    def is_token(self, token: str) -> bool:
+        """Whether this is the token; takes the same time for every wrong token."""
         return hmac.compare_digest(token.encode(), self._token.encode())
 
-    def sign_in(self, response: Response, *, secure: bool) -> None:
-        """Give a browser its session."""
+    def set_session_cookie(self, response: Response, *, secure: bool) -> None:
+        """Start a session; `secure` restricts the cookie to HTTPS."""
         expires = str(int(time.time()) + LIFETIME_S)
         response.set_cookie(
             COOKIE,
@@ -56,11 +56,11 @@ class Authenticator:
             samesite="strict",
         )
 
-    def sign_out(self, response: Response) -> None:
-        """Take it back from the browser."""
+    def delete_session_cookie(self, response: Response) -> None:
+        """End the session of the browser."""
         response.delete_cookie(COOKIE, path=PATH)
 
-    def _is_valid(self, session: str) -> bool:
+    def _is_valid_session(self, session: str) -> bool:
         expires, _, signature = session.partition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(expires).encode()):
             return False

@@ -1,18 +1,18 @@
-"""Start the service on this machine, wait with it, and end every process that it started.
+"""Starts and stops the service on this machine.
 
-    up.py            the start, the stay, Ctrl-C
-    launch.py        starting `serve run`
-    readiness.py     waiting until it is ready
-    down.py          the end, also of what a killed start left
-    run.py           what a start started: run.json in the home
-    processes.py     which processes those are
-    ports.py         which ports they need, and who has them
-    environment.py   the settings that Ray and HAProxy are started with
-    serve_file.py    what must be known of the Serve configuration file
-    ray_api.py       how far Ray is with it
-    guide.py         what a user can do once it is ready
-    terminal.py         telling the user what goes on
-    signals.py       Ctrl-C, and being told to end
+    up.py            starts the service and supervises it until Ctrl-C
+    launch.py        starts `serve run`
+    readiness.py     waits until the service is ready
+    down.py          stops the service, or what is left of a killed one
+    run.py           the record of a start: run.json in the home directory
+    processes.py     finds the processes of a start
+    ports.py         the ports of the service, and the processes that occupy them
+    environment.py   the environment variables of Ray and HAProxy
+    serve_file.py    reads a Serve configuration file
+    ray_api.py       the state of Serve, from Ray's REST API
+    welcome.py       the text that `up` prints when the service is ready
+    terminal.py      output to the terminal
+    signals.py       Ctrl-C and other stop signals
 
-Ray itself is only spoken to through its command line and HTTP.
+This package uses Ray only through its command line and HTTP.
 """

@@ -1,4 +1,4 @@
-"""Starting Ray and Serve: one `serve run`, recorded before and after."""
+"""Starts Ray and Serve with `serve run`, and records the start before and after."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from serve_app.lifecycle.run import Run, log_path, save
 from serve_app.lifecycle.serve_file import ServeFile
 
 
-def announce(file: ServeFile, ports: tuple[Port, ...], home: Home) -> Run:
-    """A run that is recorded before any of its processes exists."""
+def create_run(file: ServeFile, ports: tuple[Port, ...], home: Home) -> Run:
+    """Record a run before any of its processes exists."""
     run = Run(
         id=secrets.token_hex(8),
         file=str(file.path),
         url=file.url,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        sockets=tempfile.mkdtemp(prefix="serve-app-", dir="/tmp"),  # short, as sockets need
+        sockets=tempfile.mkdtemp(prefix="serve-app-", dir="/tmp"),  # socket paths must be short
         ports=ports,
         starter=identify(psutil.Process()),
     )
@@ -37,21 +37,21 @@ def announce(file: ServeFile, ports: tuple[Port, ...], home: Home) -> Run:
 
 
 def launch(run: Run, home: Home) -> Run:
-    """Start the `serve run` of a run, in a session of its own; what it prints goes to the log."""
-    # Without an address, it joins any Ray that it finds.
+    """Start `serve run` in a new session; its output goes to the log."""
+    # Without an address it joins any running Ray cluster.
     command = [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", run.file]
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     pid = os.posix_spawn(
         sys.executable,
         command,
-        environment.of_service(os.environ, run.id, home.path, Path(run.sockets)),
+        environment.service_environment(os.environ, run.id, home.path, Path(run.sockets)),
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log_path(home)), log_flags, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
-        # A shell starts what it puts into the background with SIGINT ignored: heed it again.
+        # A shell starts background processes with SIGINT ignored; restore its default action.
         setsigdef=[signal.SIGINT],
     )
     run = replace(run, service=identify(psutil.Process(pid)))

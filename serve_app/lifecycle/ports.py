@@ -1,4 +1,4 @@
-"""The ports that the service needs, and who has them."""
+"""The ports of the service, and the processes that occupy them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serve_app.lifecycle.environment import RUN_VARIABLE
 from serve_app.lifecycle.serve_file import ServeFile
 
 DASHBOARD_PORT = 8265
-COMMAND_LENGTH = 100  # characters of a command that a message shows
+MAX_COMMAND_LENGTH = 100  # characters of a command in a message
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Port:
     """A port that the service listens on."""
 
     number: int
-    host: str  # "" is every interface
+    host: str  # "" is all interfaces
     use: str
-    moved_by: str | None = None  # the setting that takes another one
+    setting: str | None = None  # that changes the port
 
 
 @dataclass(frozen=True)
@@ -35,32 +35,34 @@ class Owner:
     pid: int
     program: str
     command: str
-    home: str | None = None  # of the start that it belongs to, if it is one of ours
+    home: str | None = None  # the home directory, if serve-app started the process
 
 
 @dataclass(frozen=True)
 class TakenPort:
+    """A port on which another process listens."""
+
     port: Port
-    owner: Owner | None  # None when the kernel does not tell this user
+    owner: Owner | None  # None if this user may not see the process
 
     def __str__(self) -> str:
-        where = f"port {self.port.number} ({self.port.use}) is taken by"
+        text = f"port {self.port.number} ({self.port.use}) is taken by"
         if self.owner is None:
-            return f"{where} a process of another user"
+            return f"{text} a process of another user"
         command = self.owner.command
-        if len(command) > COMMAND_LENGTH:
-            command = command[:COMMAND_LENGTH] + " …"
-        return f"{where} pid {self.owner.pid} ({self.owner.program}): {command}"
+        if len(command) > MAX_COMMAND_LENGTH:
+            command = command[:MAX_COMMAND_LENGTH] + " …"
+        return f"{text} pid {self.owner.pid} ({self.owner.program}): {command}"
 
 
-def needed(file: ServeFile, environ: Mapping[str, str]) -> tuple[Port, ...]:
-    """The ports with fixed numbers; Ray chooses its other ones among those that are free.
+def required_ports(file: ServeFile, environ: Mapping[str, str]) -> tuple[Port, ...]:
+    """The ports with fixed numbers; Ray picks free ones for its other ports.
 
     Raises:
-        BadConfig: A variable that moves one holds no port.
+        BadConfig: A variable that sets a port is not a port number.
     """
 
-    def movable(default: int, host: str, use: str, variable: str) -> Port:
+    def configurable(default: int, host: str, use: str, variable: str) -> Port:
         number = environ.get(variable, str(default))
         if not (number.isdecimal() and 0 < int(number) < 65536):
             raise BadConfig(variable, f"is {number[:50]!r}: expected a port, 1 .. 65535")
@@ -69,21 +71,21 @@ def needed(file: ServeFile, environ: Mapping[str, str]) -> tuple[Port, ...]:
     return (
         Port(file.port, file.host, "service", f"http_options.port in {file.path}"),
         Port(DASHBOARD_PORT, "127.0.0.1", "Ray dashboard"),
-        movable(8404, "", "HAProxy statistics", "RAY_SERVE_HAPROXY_STATS_PORT"),
-        movable(9101, "", "HAProxy metrics", "RAY_SERVE_HAPROXY_METRICS_PORT"),
-        movable(8500, "127.0.0.1", "Serve's own proxy", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"),
+        configurable(8404, "", "HAProxy statistics", "RAY_SERVE_HAPROXY_STATS_PORT"),
+        configurable(9101, "", "HAProxy metrics", "RAY_SERVE_HAPROXY_METRICS_PORT"),
+        configurable(8500, "127.0.0.1", "Serve's own proxy", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"),
     )
 
 
-def taken(ports: Iterable[Port]) -> list[TakenPort]:
-    """Those of the ports that cannot be listened on, with who does."""
-    return [TakenPort(port, _owner(port.number)) for port in ports if not _is_free(port)]
+def find_taken_ports(ports: Iterable[Port]) -> list[TakenPort]:
+    """The ports on which another process listens."""
+    return [TakenPort(port, _find_owner(port.number)) for port in ports if not _is_free(port)]
 
 
 def _is_free(port: Port) -> bool:
     family = socket.AF_INET6 if ":" in port.host else socket.AF_INET
     with socket.socket(family) as probe:
-        # As the servers do: connections that still linger do not count.
+        # As the servers do, so that connections in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((port.host, port.number))
@@ -92,7 +94,7 @@ def _is_free(port: Port) -> bool:
     return True
 
 
-def _owner(number: int) -> Owner | None:
+def _find_owner(number: int) -> Owner | None:
     for connection in psutil.net_connections("tcp"):
         if connection.status != psutil.CONN_LISTEN or connection.pid is None:
             continue

@@ -1,4 +1,4 @@
-"""How far Serve is, from the REST API of Ray's dashboard."""
+"""The state of Serve's applications, from the REST API of Ray's dashboard."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TIMEOUT_S = 5.0
 class Deployment:
     name: str
     running: int  # replicas
-    wanted: int
+    target: int  # replicas
     message: str
 
 
 @dataclass(frozen=True)
 class Application:
-    """An application as Serve sees it; `status` is Serve's word, such as RUNNING."""
+    """A Serve application; `status` is Serve's, such as RUNNING."""
 
     name: str
     status: str
@@ -34,37 +34,37 @@ class Application:
     deployments: tuple[Deployment, ...]
 
     def __str__(self) -> str:
-        parts = [f"{part.name} {part.running} of {part.wanted}" for part in self.deployments]
+        parts = [f"{part.name} {part.running} of {part.target}" for part in self.deployments]
         return f"{self.name} ({', '.join(parts) or self.status.lower().replace('_', ' ')})"
 
     @property
-    def complaint(self) -> str:
-        """All that Serve says about it."""
+    def messages(self) -> str:
+        """The messages of the application and of its deployments."""
         messages = [self.message, *(part.message for part in self.deployments)]
         return "\n".join(message.strip() for message in messages if message.strip())
 
 
-def applications(client: httpx.Client) -> tuple[Application, ...] | None:
-    """The applications that Serve knows; None while nothing answers.
+def get_applications(client: httpx.Client) -> tuple[Application, ...] | None:
+    """The applications of Serve; None while the dashboard does not respond.
 
     Raises:
         StartFailed: The dashboard rejects the token.
     """
-    token = _token()
+    token = _read_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = client.get(
+        response = client.get(
             f"{DASHBOARD_URL}/api/serve/applications/", headers=headers, timeout=TIMEOUT_S
         )
     except httpx.TransportError:
         return None
-    if answer.status_code in (401, 403):
-        raise StartFailed(f"the Ray dashboard rejects the token of {token_path()}: {answer.text}")
-    return parse(answer.json()) if answer.is_success else None
+    if response.status_code in (401, 403):
+        raise StartFailed(f"the Ray dashboard rejects the token of {token_path()}: {response.text}")
+    return parse_applications(response.json()) if response.is_success else None
 
 
-def parse(details: dict[str, Any]) -> tuple[Application, ...]:
-    """The applications in an answer of `GET /api/serve/applications/`."""
+def parse_applications(details: dict[str, Any]) -> tuple[Application, ...]:
+    """The applications in a response of `GET /api/serve/applications/`."""
     return tuple(
         Application(
             name=name,
@@ -74,7 +74,7 @@ def parse(details: dict[str, Any]) -> tuple[Application, ...]:
                 Deployment(
                     name=deployment["name"],
                     running=sum(r["state"] == "RUNNING" for r in deployment["replicas"]),
-                    wanted=deployment["target_num_replicas"],
+                    target=deployment["target_num_replicas"],
                     message=deployment["message"],
                 )
                 for deployment in application["deployments"].values()
@@ -85,12 +85,11 @@ def parse(details: dict[str, Any]) -> tuple[Application, ...]:
 
 
 def token_path() -> Path:
-    """The file with the token of Ray's dashboard, which Ray creates on its first start."""
+    """The file with the token of Ray's dashboard; Ray creates it on its first start."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
 
 
-def _token() -> str | None:
-    given = os.environ.get("RAY_AUTH_TOKEN")
-    if given:
-        return given
+def _read_token() -> str | None:
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token
     return token_path().read_text().strip() if token_path().exists() else None

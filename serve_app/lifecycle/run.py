@@ -1,4 +1,4 @@
-"""What a start started: `run/run.json` in the home."""
+"""The record of a start: `run/run.json` in the home directory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import psutil
 from serve_app.errors import BadHome
 from serve_app.home import Home
 from serve_app.lifecycle.ports import Port
-from serve_app.lifecycle.processes import ProcessId, identify, members
+from serve_app.lifecycle.processes import ProcessId, find_processes, identify
 
 RECORD = "run.json"
-LOG = "serve.log"  # what Ray and Serve print
+LOG = "serve.log"  # the output of Ray and Serve
 
 
 @dataclass(frozen=True)
 class Run:
-    """One `serve-app up`: recorded before it starts anything, removed when all of it is gone."""
+    """One `serve-app up`; recorded before it starts a process, removed when all have ended."""
 
     id: str
     file: str  # absolute path of the Serve configuration
@@ -29,30 +29,30 @@ class Run:
     started_at: str  # ISO 8601, UTC
     sockets: str  # folder of HAProxy's files
     ports: tuple[Port, ...]
-    starter: ProcessId  # the `serve-app up` that waits with the service
+    starter: ProcessId  # the `serve-app up` process
     service: ProcessId | None = None  # `serve run`
-    recorded: tuple[ProcessId, ...] = ()
+    recorded: tuple[ProcessId, ...] = ()  # processes that were found
 
     @property
-    def is_attended(self) -> bool:
-        """Whether the `serve-app up` lives that ends the service when it is told to."""
-        return self.starter.living() is not None
+    def is_supervised(self) -> bool:
+        """Whether the `serve-app up` process is alive."""
+        return self.starter.find() is not None
 
     def processes(self) -> list[psutil.Process]:
-        """All that lives of it, but the starter."""
+        """The living processes of the run, without the starter."""
         session = self.service.pid if self.service else None
-        return members(self.id, session, self.recorded)
+        return find_processes(self.id, session, self.recorded)
 
     def with_processes(self, processes: list[psutil.Process]) -> Run:
-        """The run with these processes recorded."""
+        """A copy with other recorded processes."""
         return replace(self, recorded=tuple(map(identify, processes)))
 
 
 def save(run: Run, home: Home) -> None:
-    """Record a run; a record that cannot be written leaves the one before.
+    """Write the record of a run; on an error the previous record stays.
 
     Raises:
-        OSError: Such as on a full disk.
+        OSError: The record cannot be written, for example on a full disk.
     """
     path = _path(home)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -60,12 +60,12 @@ def save(run: Run, home: Home) -> None:
         draft.write_text(json.dumps(asdict(run), indent=2) + "\n")
         draft.replace(path)
     except OSError:
-        draft.unlink(missing_ok=True)  # a full disk needs the room
+        draft.unlink(missing_ok=True)  # frees space on a full disk
         raise
 
 
 def load(home: Home) -> Run | None:
-    """The run that was recorded last, alive or not.
+    """The last recorded run, with or without living processes; None if there is no record.
 
     Raises:
         BadHome: The record is damaged.
@@ -85,22 +85,25 @@ def load(home: Home) -> Run | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as exc:
-        raise BadHome(f"{path} is damaged ({exc}): end what it started, then remove it") from exc
+        raise BadHome(
+            f"{path} is damaged ({exc}): end the processes of the service, then remove the file"
+        ) from exc
 
 
-def forget(run: Run, home: Home) -> None:
-    """Remove the record and HAProxy's files."""
+def remove(run: Run, home: Home) -> None:
+    """Remove the record of a run and HAProxy's files."""
     shutil.rmtree(run.sockets, ignore_errors=True)
     _path(home).unlink(missing_ok=True)
 
 
 def current_run(home: Home) -> Run | None:
-    """The run of this home, while its starter or anything that it started lives."""
+    """The run of a home directory; None if neither its starter nor its processes are alive."""
     run = load(home)
-    return run if run and (run.is_attended or run.processes()) else None
+    return run if run and (run.is_supervised or run.processes()) else None
 
 
 def log_path(home: Home) -> Path:
+    """The file with the output of Ray and Serve."""
     return home.folder("run") / LOG
 
 

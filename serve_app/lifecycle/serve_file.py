@@ -1,4 +1,4 @@
-"""What a start must know of a Serve configuration file before Ray reads it."""
+"""Reads the parts of a Serve configuration file that a start needs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from serve_app.deployment.address import local_url
 from serve_app.errors import BadConfig
 from serve_app.yaml_file import read_mapping
 
-# Serve's own defaults for what a file leaves out.
-DEFAULT_HOST = "0.0.0.0"  # noqa: S104 what Serve does
+# Serve's defaults.
+DEFAULT_HOST = "0.0.0.0"  # noqa: S104
 DEFAULT_PORT = 8000
 
 
 @dataclass(frozen=True)
 class ServeFile:
-    """A Serve configuration file that looks right; Ray checks the rest."""
+    """The parts of a Serve configuration file that were checked; Ray checks the rest."""
 
     path: Path  # absolute
     host: str
@@ -26,7 +26,7 @@ class ServeFile:
 
     @property
     def url(self) -> str:
-        """Where this machine reaches the service; without a slash at the end."""
+        """The URL of the service on this machine, without a slash at the end."""
         return local_url(self.host, self.port)
 
 
@@ -34,11 +34,11 @@ def read(path: Path) -> ServeFile:
     """Read a Serve configuration file.
 
     Raises:
-        BadConfig: There is none, or it does not look like one.
+        BadConfig: The file cannot be read, or is not a Serve configuration.
     """
     path = path.absolute()
     document = read_mapping(path, "a Ray Serve configuration")
-    names = _applications(path, document.get("applications"))
+    names = _application_names(path, document.get("applications"))
     http = document.get("http_options") or {}
     if not isinstance(http, dict):
         raise BadConfig(f"{path}: http_options", f"is {http!r}: expected keys and values")
@@ -48,10 +48,12 @@ def read(path: Path) -> ServeFile:
     return ServeFile(path, str(http.get("host", DEFAULT_HOST)), port, names)
 
 
-def _applications(path: Path, listed: Any) -> tuple[str, ...]:
-    if not isinstance(listed, list) or not listed:
-        raise BadConfig(f"{path}: applications", f"is {listed!r}: expected a list of applications")
-    for position, application in enumerate(listed):
+def _application_names(path: Path, applications: Any) -> tuple[str, ...]:
+    if not isinstance(applications, list) or not applications:
+        raise BadConfig(
+            f"{path}: applications", f"is {applications!r}: expected a list of applications"
+        )
+    for position, application in enumerate(applications):
         if not isinstance(application, dict) or not isinstance(application.get("name"), str):
-            raise BadConfig(f"{path}: applications.{position}.name", "is missing: name it")
-    return tuple(application["name"] for application in listed)
+            raise BadConfig(f"{path}: applications.{position}.name", "is missing: set a name")
+    return tuple(application["name"] for application in applications)

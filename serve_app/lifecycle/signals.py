@@ -1,4 +1,4 @@
-"""Being told to end, remembered until it is asked for, so that no step is cut in half."""
+"""Counts stop signals instead of raising at them, so that no step is interrupted halfway."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-NAP_S = 0.1
+POLL_S = 0.1
 
 
-class Signals:
-    """Counts Ctrl-C, SIGTERM and SIGHUP while it is open; an ignored SIGHUP (nohup) stays so."""
+class StopSignals:
+    """Counts SIGINT, SIGTERM and SIGHUP while it is open; an ignored SIGHUP (nohup) stays ignored.
+
+    Attributes:
+        count: The number of signals so far.
+    """
 
     def __init__(self) -> None:
         self.count = 0
 
     def __enter__(self) -> Self:
-        wanted = [signal.SIGINT, signal.SIGTERM]
+        numbers = [signal.SIGINT, signal.SIGTERM]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            wanted.append(signal.SIGHUP)
-        self._before = {number: signal.signal(number, self._note) for number in wanted}
+            numbers.append(signal.SIGHUP)
+        self._previous = {number: signal.signal(number, self._count) for number in numbers}
         return self
 
     def __exit__(
@@ -30,17 +34,17 @@ class Signals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, *_: object) -> None:
+    def _count(self, *_: object) -> None:
         self.count += 1
 
-    def wait(self, seconds: float, until: Callable[[], bool]) -> bool:
-        """Whether `until` came true in this time; a signal meanwhile ends the wait."""
+    def wait(self, timeout_s: float, until: Callable[[], bool]) -> bool:
+        """Wait for a condition; False after the timeout or when a signal comes."""
         start, count = time.monotonic(), self.count
         while not until():
-            if self.count > count or time.monotonic() - start > seconds:
+            if self.count > count or time.monotonic() - start > timeout_s:
                 return False
-            time.sleep(NAP_S)
+            time.sleep(POLL_S)
         return True

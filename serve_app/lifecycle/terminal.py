@@ -1,4 +1,4 @@
-"""What the user hears: lines that stay, and on a terminal one that changes."""
+"""Output to the terminal: printed lines, and one progress line that is replaced."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from rich.text import Text
 
 
 class Terminal:
-    """Prints to standard output; a terminal that has gone away stops nothing."""
+    """Prints to standard output; a closed terminal is not an error."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._status: Status | None = None
-        self._doing = ""
+        self._progress = ""
 
-    def say(self, text: str) -> None:
-        """Print lines that stay."""
+    def print(self, text: str) -> None:
+        """Print lines."""
         with suppress(OSError):
             self._console.print(Text(text))
 
-    def doing(self, text: str) -> None:
-        """Say what goes on now, until something else does or `done`."""
-        if text == self._doing:
+    def show_progress(self, text: str) -> None:
+        """Replace the progress line; without a terminal, print the text if it changed."""
+        if text == self._progress:
             return
-        self._doing = text
+        self._progress = text
         if not self._console.is_terminal:
-            self.say(text)
+            self.print(text)
         elif self._status:
             self._status.update(Text(text))
         else:
             self._status = self._console.status(Text(text))
             self._status.start()
 
-    def done(self) -> None:
-        self._doing = ""
+    def clear_progress(self) -> None:
+        """Remove the progress line."""
+        self._progress = ""
         if self._status:
             self._status.stop()
             self._status = None

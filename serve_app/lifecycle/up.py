@@ -1,4 +1,4 @@
-"""The start: reject what is in the way, start, wait until ready, stay, end it all."""
+"""Starts the service, waits until it is ready, supervises it and stops it."""
 
 from __future__ import annotations
 
@@ -18,77 +18,79 @@ from serve_app.domain import CONTROL_PLANE, DATA_PLANE
 from serve_app.errors import NotRunning, StartBlocked
 from serve_app.home import Home
 from serve_app.lifecycle import ports, serve_file
-from serve_app.lifecycle.down import end
-from serve_app.lifecycle.launch import announce, launch
+from serve_app.lifecycle.down import stop_run
+from serve_app.lifecycle.launch import create_run, launch
 from serve_app.lifecycle.ports import TakenPort
 from serve_app.lifecycle.processes import identify
 from serve_app.lifecycle.readiness import log_tail, wait_until_ready
 from serve_app.lifecycle.run import Run, current_run, load, log_path, save
-from serve_app.lifecycle.signals import Signals
+from serve_app.lifecycle.signals import StopSignals
 from serve_app.lifecycle.terminal import Terminal
-from serve_app.lifecycle.welcome import ROOT, command, welcome
+from serve_app.lifecycle.welcome import ROOT, cli_command, welcome_text
 
 BASE = ROOT / "deploy_configs" / "base.yaml"
-RECORD_S = 10.0  # how often the processes are recorded while the service runs
+RECORD_INTERVAL_S = 10.0  # between two records of the processes of a running service
 
 
-def up(path: Path, home: Home, terminal: Terminal, detach: bool = False) -> None:
-    """Start the service and stay with it until told to end; then end all that was started.
+def start_service(path: Path, home: Home, terminal: Terminal, detach: bool = False) -> None:
+    """Start the service, supervise it until a stop signal, then stop all its processes.
 
     Args:
         path: A Serve configuration file.
-        detach: Return when it is ready; a process in the background stays with it.
+        detach: Return when the service is ready; a background process supervises it.
 
     Raises:
         BadConfig: The file is rejected.
-        StartBlocked: A port is taken, or an earlier start lives.
-        StartFailed: It did not get ready; nothing of it is left.
-        NotRunning: It ended by itself; nothing of it is left.
+        StartBlocked: A port is taken, or processes of an earlier start are alive.
+        StartFailed: The service did not get ready; its processes have been stopped.
+        NotRunning: The service ended unexpectedly; its processes have been stopped.
     """
     file = serve_file.read(path)
     if {DATA_PLANE, CONTROL_PLANE} <= set(file.applications):
-        _check(path, home)
-    needed = ports.needed(file, os.environ)
-    if found := obstacle(current_run(home), ports.taken(needed)):
-        raise StartBlocked(found)
-    with Signals() as signals, ExitStack() as stack:
-        run = announce(file, needed, home)
-        stack.callback(lambda: end(load(home) or run, home, terminal, signals))
+        _check_configuration(path, home)
+    required = ports.required_ports(file, os.environ)
+    taken = ports.find_taken_ports(required)
+    if blockers := describe_blockers(current_run(home), taken):
+        raise StartBlocked(blockers)
+    with StopSignals() as signals, ExitStack() as stack:
+        run = create_run(file, required, home)
+        stack.callback(lambda: stop_run(load(home) or run, home, terminal, signals))
         run = launch(run, home)
         wait_until_ready(run, file, home, terminal, signals)
-        terminal.say(welcome(file.url, home))
-        if detach and _left_to_a_fork(run, home):
+        terminal.print(welcome_text(file.url, home))
+        if detach and _fork_supervisor(run, home):
             stack.pop_all()
-            terminal.say(f"It runs in the background; {command()} down ends it.")
+            terminal.print(f"Running in the background; stop it with {cli_command()} down.")
         else:
-            terminal.say("Ctrl-C ends it.")
-            _stay(run, home, signals)
+            terminal.print("Press Ctrl-C to stop.")
+            _supervise(run, home, signals)
 
 
-def obstacle(run: Run | None, busy: Sequence[TakenPort]) -> str | None:
-    """Why the service cannot be started, if so, and what to do.
+def describe_blockers(run: Run | None, taken: Sequence[TakenPort]) -> str | None:
+    """Why the service cannot start, and what to do; None if it can start.
 
     Args:
-        run: The run of this home that still lives.
-        busy: The ports that are taken.
+        run: The run of the home directory, if it has living processes.
+        taken: The required ports that are taken.
     """
-    if run and run.is_attended:
+    if run and run.is_supervised:
         return (
-            f"the service of this home was started at {run.started_at} by pid {run.starter.pid}"
-            f" from {run.file}: {command()} down ends it"
+            f"the service of this home directory was started at {run.started_at} by pid"
+            f" {run.starter.pid} from {run.file}: stop it with {cli_command()} down"
         )
-    lines = [f"{port}\n  {_remedy(port)}" for port in busy]
+    lines = [f"{port}\n  {_remedy(port)}" for port in taken]
     if run:
         pids = ", ".join(str(process.pid) for process in run.processes())
         lines.append(
-            f"the start of {run.started_at} was killed and left processes ({pids}):"
-            f" {command()} down ends them"
+            f"the service started at {run.started_at} was killed and left processes ({pids}):"
+            f" stop them with {cli_command()} down"
         )
     return "\n".join(lines) or None
 
 
-def _check(path: Path, home: Home) -> None:
-    """The rule and the pools: a wrong rule would be held aside, and an earlier one be in force.
+def _check_configuration(path: Path, home: Home) -> None:
+    """Check the rule and the pools; Serve would start with a wrong rule, and the last good rule of
+    the home directory would be in force.
 
     Raises:
         BadConfig: The file is rejected.
@@ -98,35 +100,41 @@ def _check(path: Path, home: Home) -> None:
     Experiments(home.folder("experiments")).check(rule)
 
 
-def _remedy(busy: TakenPort) -> str:
-    if busy.owner and busy.owner.home:
-        return f"left by an earlier start, or still served: {command(busy.owner.home)} down ends it"
-    return f"end it, or change {busy.port.moved_by}" if busy.port.moved_by else "end it"
+def _remedy(taken: TakenPort) -> str:
+    if taken.owner and taken.owner.home:
+        return (
+            f"it belongs to a serve-app service: stop it with {cli_command(taken.owner.home)} down"
+        )
+    end = "end the process"
+    return f"{end}, or change {taken.port.setting}" if taken.port.setting else end
 
 
-def _left_to_a_fork(run: Run, home: Home) -> bool:
-    """Whether this is the process that the user waits for; the other one goes on."""
+def _fork_supervisor(run: Run, home: Home) -> bool:
+    """Fork a background process that supervises the service; True in the parent process."""
     pid = os.fork()
     if pid:
         save(replace(load(home) or run, starter=identify(psutil.Process(pid))), home)
         return True
     os.setsid()
-    with open(os.devnull) as nothing, open(log_path(home), "a") as log:
-        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    with open(os.devnull) as null, open(log_path(home), "a") as log:
+        os.dup2(null.fileno(), sys.stdin.fileno())
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
     return False
 
 
-def _stay(run: Run, home: Home, signals: Signals) -> None:
-    """Until told to end.
+def _supervise(run: Run, home: Home, signals: StopSignals) -> None:
+    """Record the processes of the service until a stop signal comes.
 
     Raises:
-        NotRunning: The service ended by itself.
+        NotRunning: The service ended unexpectedly.
     """
     run = replace(load(home) or run, starter=identify(psutil.Process()))
     while not signals.count:
-        with suppress(OSError):  # a full disk may have room the next time
+        with suppress(OSError):  # a full disk; the next record may succeed
             save(run.with_processes(run.processes()), home)
-        if signals.wait(RECORD_S, until=lambda: not (run.service and run.service.living())):
-            raise NotRunning(f"the service ended by itself; {log_tail(home)}")
+        has_ended = signals.wait(
+            RECORD_INTERVAL_S, until=lambda: not (run.service and run.service.find())
+        )
+        if has_ended:
+            raise NotRunning(f"the service ended unexpectedly; {log_tail(home)}")

@@ -1,4 +1,4 @@
-"""What a user can do with a service that is ready: addresses, and commands ready to paste."""
+"""The text that `up` prints when the service is ready: addresses and example commands."""
 
 from __future__ import annotations
 
@@ -14,33 +14,38 @@ from serve_app.lifecycle import ray_api
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-TARGETS = Path("/tmp/ray/prom_metrics_service_discovery.json")  # noqa: S108 Ray's choice
+# Ray writes this file.
+PROMETHEUS_TARGETS = Path("/tmp/ray/prom_metrics_service_discovery.json")  # noqa: S108
 
 
-def welcome(url: str, home: Home) -> str:
-    """What a start ends with; `url` is that of the service."""
+def welcome_text(url: str, home: Home) -> str:
+    """The addresses of the service at `url`, and commands to try."""
     rows = [
         ("Service", url),
-        ("Console", f"{url}/control   sign in with: cat {_typed(home.token_path)}"),
-        ("Ray dashboard", f"{ray_api.DASHBOARD_URL}   token: cat {_typed(ray_api.token_path())}"),
+        ("Console", f"{url}/control   token: cat {_home_path(home.token_path)}"),
+        (
+            "Ray dashboard",
+            f"{ray_api.DASHBOARD_URL}   token: cat {_home_path(ray_api.token_path())}",
+        ),
     ]
-    if targets := _prometheus_targets():
-        rows.append(("Prometheus", f"{targets}   listed in {TARGETS}"))
-    if _is_open(ray_api.token_path()):
-        rows.append(("Careful", f"others can read it: chmod 600 {_typed(ray_api.token_path())}"))
-    cat, koala = _near(EXAMPLES / "cat.png"), _near(EXAMPLES / "koala.png")
+    if targets := _read_prometheus_targets():
+        rows.append(("Prometheus", f"{targets}   listed in {PROMETHEUS_TARGETS}"))
+    if _is_readable_by_others(ray_api.token_path()):
+        token = _home_path(ray_api.token_path())
+        rows.append(("Recommended", f"hide Ray's token from other users: chmod 600 {token}"))
+    cat, koala = _relative_path(EXAMPLES / "cat.png"), _relative_path(EXAMPLES / "koala.png")
     headers = "-H 'Content-Type: image/png' -H 'X-User-Id: alice'"
     commands = [
         f"curl {headers} --data-binary @{cat} {url}/v1/classify",
-        f"{command()} classify {koala}",
-        f"{command()} status",
+        f"{cli_command()} classify {koala}",
+        f"{cli_command()} status",
     ]
     addresses = [f"  {name:<15}{value}" for name, value in rows]
-    return "\n".join(["", *addresses, "", "Next, from this folder:", "", *commands, ""])
+    return "\n".join(["", *addresses, "", "Try, from this folder:", "", *commands, ""])
 
 
-def command(home: str | None = None) -> str:
-    """What this user types for `serve-app`, with the home when it is not the default."""
+def cli_command(home: str | None = None) -> str:
+    """The shell command for `serve-app`, with SERVE_APP_HOME if it is not the default."""
     home = home or os.environ.get(HOME_VARIABLE)
     script = Path(sys.executable).with_name("serve-app")
     found = shutil.which("serve-app")
@@ -49,31 +54,31 @@ def command(home: str | None = None) -> str:
     elif found and script.samefile(found):
         program = "serve-app"
     else:
-        program = _near(script)
+        program = _relative_path(script)
     return f"{HOME_VARIABLE}={shlex.quote(home)} {program}" if home else program
 
 
-def _near(path: Path) -> str:
-    """A path as a shell takes it, short when it lies in the working directory."""
-    inside = path.is_relative_to(Path.cwd())
-    return shlex.quote(str(path.relative_to(Path.cwd()) if inside else path))
+def _relative_path(path: Path) -> str:
+    """The path in shell quotes; relative if it lies in the working directory."""
+    is_inside = path.is_relative_to(Path.cwd())
+    return shlex.quote(str(path.relative_to(Path.cwd()) if is_inside else path))
 
 
-def _typed(path: Path) -> str:
-    """A path as a shell takes it, short when it lies in the user's directory."""
+def _home_path(path: Path) -> str:
+    """The path in shell quotes; with `~` if it lies in the user's directory."""
     if not path.is_relative_to(Path.home()):
         return shlex.quote(str(path))
     return f"~/{shlex.quote(str(path.relative_to(Path.home())))}"
 
 
-def _is_open(path: Path) -> bool:
+def _is_readable_by_others(path: Path) -> bool:
     return path.exists() and bool(path.stat().st_mode & 0o077)
 
 
-def _prometheus_targets() -> str:
-    """Where Ray serves its metrics, when it says so."""
+def _read_prometheus_targets() -> str:
+    """The addresses of Ray's metrics; empty if Ray has not written them."""
     try:
-        groups = json.loads(TARGETS.read_text())
+        groups = json.loads(PROMETHEUS_TARGETS.read_text())
     except (OSError, ValueError):
         return ""
     return ", ".join(target for group in groups for target in group["targets"])

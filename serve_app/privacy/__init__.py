@@ -1,1 +1,1 @@
-"""What protects users: pseudonyms, prediction ids that cannot be forged, encrypted images."""
+"""Privacy of users: pseudonyms, authenticated prediction ids, encrypted images."""

@@ -1,4 +1,4 @@
-"""Encryption of the users' images that are kept for review."""
+"""Encryption of the images that are kept for review."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from serve_app.errors import NoSuchImage
 class ImageCipher:
     """Encrypts images with the key of the home directory.
 
-    The ciphertext is a Fernet token (AES-128-CBC and HMAC-SHA-256), which is ASCII. To delete every
-    kept image, also from the backups, delete the key.
+    The ciphertext is a Fernet token (AES-128-CBC and HMAC-SHA-256), which is ASCII. To make every
+    kept image unreadable, backups included, delete the key.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -25,8 +25,8 @@ class ImageCipher:
     def digest(self, content: bytes) -> str:
         """The keyed BLAKE2b digest of an image, 64 hex digits.
 
-        Without the key it does not show whether a given image was kept. The order of digests is a
-        random order of images.
+        Without the key, it does not reveal whether a given image was kept. Sorting by digest puts
+        images in random order.
         """
         return blake2b(content, key=self._digest_key, digest_size=32).hexdigest()
 

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 
 class Pseudonymizer:
-    """Replaces the names of users and sessions by keyed hashes."""
+    """Replaces the names of users and sessions with keyed hashes."""
 
     def __init__(self, key: bytes) -> None:
         self._key = blake2b(b"units", key=key, digest_size=32).digest()

@@ -1,1 +1,1 @@
-"""From an answer to the store: what is recorded waits, travels in batches, is counted when lost."""
+"""Delivery of exposures, shadow pairs, feedback and kept images to the store, in batches."""

@@ -1,4 +1,4 @@
-"""What one ingress process tells the store at once."""
+"""The unit of delivery from an ingress process to the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from serve_app.domain import Exposure, Feedback, KeptImage, ShadowPair
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """A writer says which rule it obeys from now on.
+    """The event that a writer starts to apply a rule.
 
     Attributes:
         at_ms: Milliseconds since 1970 UTC.
@@ -23,14 +23,15 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one writer tells; never nothing at all.
+    """Entries of one writer; never empty.
 
-    The adoptions come first: each is delivered before or with the exposures that follow it.
+    An adoption is delivered before, or in the same batch as, the exposures under its rule.
 
     Attributes:
-        last_sequence: The last number that the writer had given out.
-        dropped: How many exposures it had dropped, since it started, because its buffer was full.
-        dropped_pairs: How many shadow pairs, likewise.
+        last_sequence: The last sequence number that the writer has assigned.
+        dropped: Exposures that the writer has dropped since it started, because its buffer was
+            full.
+        dropped_pairs: The same for shadow pairs.
     """
 
     writer: str
@@ -45,7 +46,7 @@ class Batch:
 
     @property
     def rule_ids(self) -> set[str]:
-        """The rules that its exposures, shadow pairs, images and feedback come from."""
+        """The rules of its exposures, shadow pairs, images and feedback."""
         entries: tuple[Exposure | ShadowPair | KeptImage | Feedback, ...]
         entries = (*self.exposures, *self.pairs, *self.kept, *self.feedback)
         return {entry.rule_id for entry in entries}

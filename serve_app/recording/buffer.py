@@ -1,4 +1,4 @@
-"""Entries that wait for their delivery, counted from first to last."""
+"""A bounded queue of entries for delivery, with counts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ Entry = TypeVar("Entry")
 
 
 class Buffer(Generic[Entry]):
-    """A queue that drops what exceeds its capacity.
+    """A queue that drops new entries when it is full.
 
     Attributes:
-        recorded: Entries so far: each is delivered, dropped, spooled or waiting.
-        delivered: Entries that the store has.
-        dropped: Entries lost because the buffer was full, or not even made; see `drop`.
-        spooled: Entries left in the spool.
+        recorded: All entries so far; each is delivered, dropped, spooled or waiting.
+        delivered: Entries in the store.
+        dropped: Entries lost because the buffer was full, or because of `drop`.
+        spooled: Entries in the spool.
     """
 
     def __init__(self, capacity: int) -> None:
-        """Nothing waits.
-
+        """
         Args:
-            capacity: How many entries may wait, besides those on their way.
+            capacity: Entries that may wait, without those in flight.
         """
         self.recorded = 0
         self.delivered = 0
@@ -30,19 +29,19 @@ class Buffer(Generic[Entry]):
         self.spooled = 0
         self._capacity = capacity
         self._queue: deque[Entry] = deque()
-        self._on_their_way: tuple[Entry, ...] = ()
+        self._in_flight: tuple[Entry, ...] = ()
 
     @property
     def waiting(self) -> int:
-        """Entries in the queue and on their way."""
-        return len(self._queue) + len(self._on_their_way)
+        """Entries in the queue and in flight."""
+        return len(self._queue) + len(self._in_flight)
 
     def __len__(self) -> int:
         """Entries in the queue."""
         return len(self._queue)
 
     def add(self, entry: Entry) -> None:
-        """Take an entry, or drop it."""
+        """Add an entry, or drop it if the buffer is full."""
         self.recorded += 1
         if len(self._queue) < self._capacity:
             self._queue.append(entry)
@@ -50,26 +49,26 @@ class Buffer(Generic[Entry]):
             self.dropped += 1
 
     def drop(self) -> None:
-        """Count an entry that was due and could not be made."""
+        """Count an entry that could not be created."""
         self.recorded += 1
         self.dropped += 1
 
-    def send(self, most: int) -> tuple[Entry, ...]:
-        """The first of the queue; they are on their way until they are delivered or spooled."""
-        size = min(len(self._queue), most)
-        self._on_their_way = tuple(self._queue.popleft() for _ in range(size))
-        return self._on_their_way
+    def take(self, max_entries: int) -> tuple[Entry, ...]:
+        """Remove the oldest entries; they are in flight until marked as delivered or spooled."""
+        size = min(len(self._queue), max_entries)
+        self._in_flight = tuple(self._queue.popleft() for _ in range(size))
+        return self._in_flight
 
-    def note_delivered(self) -> None:
-        """What was on its way has arrived."""
-        self.delivered += len(self._on_their_way)
-        self._on_their_way = ()
+    def mark_delivered(self) -> None:
+        """Count the entries in flight as delivered."""
+        self.delivered += len(self._in_flight)
+        self._in_flight = ()
 
-    def note_spooled(self) -> None:
-        """What was on its way is in the spool."""
-        self.spooled += len(self._on_their_way)
-        self._on_their_way = ()
+    def mark_spooled(self) -> None:
+        """Count the entries in flight as spooled."""
+        self.spooled += len(self._in_flight)
+        self._in_flight = ()
 
     def close(self) -> None:
-        """Drop whatever comes from now on."""
+        """Drop all entries that are added from now on."""
         self._capacity = 0

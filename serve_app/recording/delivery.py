@@ -1,4 +1,4 @@
-"""One attempt to bring a batch to the store."""
+"""One attempt to deliver a batch to the store."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from serve_app.recording.batch import Batch
 from serve_app.tasks import was_cancelled
 
-# Takes a batch to the store; returns when it is stored.
+# Delivers a batch; returns when the store has it.
 Deliver = Callable[[Batch], Awaitable[None]]
 
 
-async def attempt(deliver: Deliver, batch: Batch, timeout_s: float) -> BaseException | None:
-    """Why the batch did not arrive; None if it is stored."""
+async def try_deliver(deliver: Deliver, batch: Batch, timeout_s: float) -> BaseException | None:
+    """Deliver a batch once; the error, or None if the batch is stored."""
     try:
         async with asyncio.timeout(timeout_s):
             await deliver(batch)

@@ -1,9 +1,9 @@
-"""Carries exposures, shadow pairs and kept images off the answer's path.
+"""Records exposures, shadow pairs and kept images off the request path.
 
-`record`, `record_pair` and `record_kept` only append to a buffer. A background task makes batches
-and delivers them one after the other, each until it is taken: the store knows an entry by its
-writer and number, so a batch that arrives twice does no harm. Everything here runs in one event
-loop.
+`record`, `record_pair` and `record_kept` only append to a buffer. A background task delivers
+batches one after another and retries each until it is stored. The store identifies an entry by its
+writer and sequence number, so it ignores a batch that arrives twice. Everything here runs in one
+event loop.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any
 from serve_app.domain import Exposure, KeptImage, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.recording.buffer import Buffer
-from serve_app.recording.delivery import Deliver, attempt
+from serve_app.recording.delivery import Deliver, try_deliver
 from serve_app.recording.spool import Spool
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PAUSE_S = 5.0  # between two attempts
-MAX_KEPT, KEPT_AT_ONCE = 64, 16  # images that may wait, and that a batch has at most
+MAX_PAUSE_S = 5.0  # between two attempts
+MAX_KEPT, MAX_KEPT_PER_BATCH = 64, 16  # images that wait; images in a batch
 
 
 class Recorder:
     """The buffers of one ingress process.
 
     Attributes:
-        writer: 12 hex digits that name this process in the store.
-        pairs, kept: What the counts of this class tell of exposures, they tell of shadow pairs
-            and of kept images.
+        writer: 12 hex digits that identify the process in the store.
+        pairs, kept: The buffers of shadow pairs and of kept images, with their counts. The counts
+            of this class are those of exposures.
     """
 
     def __init__(
@@ -45,16 +45,14 @@ class Recorder:
         interval_s: float = 0.5,
         timeout_s: float = 5.0,
     ) -> None:
-        """Nothing is delivered before `start`.
-
+        """
         Args:
-            capacity: How many exposures, and as many pairs, may wait, besides those of the batch
-                on its way.
-            batch_size: The most exposures in a batch, and the most pairs; as many of either that
-                wait are delivered at once.
-            interval_s: The longest that fewer wait; also the pause after a first failure, which
-                doubles up to `LONGEST_PAUSE_S`.
-            timeout_s: For each delivery.
+            capacity: Of the buffers of exposures and of pairs, without the batch in flight.
+            batch_size: The most exposures, and the most pairs, in a batch; a full batch is
+                delivered at once.
+            interval_s: The longest wait of a smaller batch; also the pause after the first failed
+                attempt, which doubles up to `MAX_PAUSE_S`.
+            timeout_s: Of one attempt.
         """
         self.writer = secrets.token_hex(6)
         self.pairs: Buffer[ShadowPair] = Buffer(capacity)
@@ -67,21 +65,21 @@ class Recorder:
         self._timeout_s = timeout_s
 
         self._adoptions: list[Adoption] = []
-        self._enough = asyncio.Event()  # a full batch waits
-        self._on_its_way: Batch | None = None
-        self._failing = False
+        self._batch_is_full = asyncio.Event()
+        self._in_flight: Batch | None = None
+        self._is_failing = False
         self._task: asyncio.Task[None] | None = None
 
         self._sequence = 0
 
     @property
     def recorded(self) -> int:
-        """Exposures so far: each is delivered, dropped, spooled or waiting."""
+        """All exposures so far; each is delivered, dropped, spooled or waiting."""
         return self._exposures.recorded
 
     @property
     def delivered(self) -> int:
-        """Exposures that the store has."""
+        """Exposures in the store."""
         return self._exposures.delivered
 
     @property
@@ -91,47 +89,47 @@ class Recorder:
 
     @property
     def spooled(self) -> int:
-        """Exposures that `close` left in the spool."""
+        """Exposures that `close` wrote to the spool."""
         return self._exposures.spooled
 
     @property
     def waiting(self) -> int:
-        """Exposures in the buffer and on their way."""
+        """Exposures in the buffer and in flight."""
         return self._exposures.waiting
 
     def next_sequence(self) -> int:
-        """The number of the next exposure, from 1; a number that is never recorded is a loss."""
+        """The number of the next exposure, from 1; the store counts an unused number as missing."""
         self._sequence += 1
         return self._sequence
 
     def record(self, exposure: Exposure) -> None:
-        """Take an exposure; a full buffer drops it. Never waits, never raises."""
+        """Buffer an exposure, or drop it if the buffer is full. Never waits, never raises."""
         self._exposures.add(exposure)
-        if self._is_enough():
-            self._enough.set()
+        if self._has_full_batch():
+            self._batch_is_full.set()
 
     def record_pair(self, pair: ShadowPair) -> None:
-        """Take a shadow pair, as `record` takes an exposure."""
+        """Buffer a shadow pair, as `record` does."""
         self.pairs.add(pair)
-        if self._is_enough():
-            self._enough.set()
+        if self._has_full_batch():
+            self._batch_is_full.set()
 
     def record_kept(self, image: KeptImage) -> None:
-        """Take an image, as `record` takes an exposure; it may wait for the interval."""
+        """Buffer a kept image, as `record` does; it is delivered after the interval."""
         self.kept.add(image)
 
-    def adopted(self, rule_id: str, rule: str, at_ms: int) -> None:
-        """Exposures from now on come from this rule; see `Adoption`. Never dropped."""
+    def record_adoption(self, rule_id: str, rule: str, at_ms: int) -> None:
+        """Record that the next exposures are under this rule; see `Adoption`. Never dropped."""
         self._adoptions.append(Adoption(at_ms, rule_id, rule))
 
     def start(self) -> None:
-        """Begin to deliver; an event loop must run."""
+        """Start the deliveries; requires a running event loop."""
         self._task = asyncio.create_task(self._run(), name="recorder")
 
     async def close(self, timeout_s: float) -> None:
-        """Deliver what waits; what the store has not taken in time goes to the spool.
+        """Deliver all entries; those that are not stored in time go to the spool.
 
-        To be called after the last answer: what is recorded later is dropped.
+        To be called after the last request: entries that are recorded later are dropped.
 
         Raises:
             OSError: The spool cannot be written.
@@ -141,18 +139,18 @@ class Recorder:
                 if self._task:
                     self._task.cancel()
                     await asyncio.wait([self._task])
-                while batch := self._next():
-                    await self._until_taken(batch)
+                while batch := self._next_batch():
+                    await self._deliver_with_retries(batch)
         except TimeoutError:
-            logger.warning("recording.spooled", extra=self._facts())
+            logger.warning("recording.spooled", extra=self._log_fields())
         finally:
             for buffer in self._buffers:
                 buffer.close()
-            while batch := self._next():
+            while batch := self._next_batch():
                 self._spool.write(batch)
                 for buffer in self._buffers:
-                    buffer.note_spooled()
-                self._on_its_way = None
+                    buffer.mark_spooled()
+                self._in_flight = None
 
     @property
     def _buffers(self) -> tuple[Buffer[Any], ...]:
@@ -162,56 +160,56 @@ class Recorder:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval_s):
-                    await self._enough.wait()
-            if batch := self._next():
-                await self._until_taken(batch)
+                    await self._batch_is_full.wait()
+            if batch := self._next_batch():
+                await self._deliver_with_retries(batch)
 
-    def _next(self) -> Batch | None:
-        """The batch on its way, or a new one; None if nothing waits."""
-        if self._on_its_way is None and (self._adoptions or any(map(len, self._buffers))):
-            self._on_its_way = Batch(
+    def _next_batch(self) -> Batch | None:
+        """The batch in flight, or a new one; None if the buffers are empty."""
+        if self._in_flight is None and (self._adoptions or any(map(len, self._buffers))):
+            self._in_flight = Batch(
                 self.writer,
                 adoptions=tuple(self._adoptions),
-                exposures=self._exposures.send(self._batch_size),
-                pairs=self.pairs.send(self._batch_size),
-                kept=self.kept.send(KEPT_AT_ONCE),
+                exposures=self._exposures.take(self._batch_size),
+                pairs=self.pairs.take(self._batch_size),
+                kept=self.kept.take(MAX_KEPT_PER_BATCH),
                 last_sequence=self._sequence,
                 dropped=self._exposures.dropped,
                 dropped_pairs=self.pairs.dropped,
             )
             self._adoptions.clear()
-            if not self._is_enough():
-                self._enough.clear()
-        return self._on_its_way
+            if not self._has_full_batch():
+                self._batch_is_full.clear()
+        return self._in_flight
 
-    def _is_enough(self) -> bool:
-        """Whether a full batch waits, of exposures or of pairs."""
+    def _has_full_batch(self) -> bool:
+        """Whether the exposures or the pairs fill a batch."""
         return max(len(self._exposures), len(self.pairs)) >= self._batch_size
 
-    async def _until_taken(self, batch: Batch) -> None:
+    async def _deliver_with_retries(self, batch: Batch) -> None:
         pause_s = self._interval_s
-        while not await self._taken(batch):
+        while not await self._deliver_once(batch):
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        self._on_its_way = None
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+        self._in_flight = None
         for buffer in self._buffers:
-            buffer.note_delivered()
+            buffer.mark_delivered()
 
-    async def _taken(self, batch: Batch) -> bool:
-        """Whether one attempt brought the batch to the store."""
-        failure = await attempt(self._deliver, batch, self._timeout_s)
-        self._note(failure)
+    async def _deliver_once(self, batch: Batch) -> bool:
+        """Whether one attempt delivered the batch."""
+        failure = await try_deliver(self._deliver, batch, self._timeout_s)
+        self._log_result(failure)
         return failure is None
 
-    def _note(self, failure: BaseException | None) -> None:
-        """Log the first failure and the end of it."""
-        if failure and not self._failing:
-            logger.warning("recording.stalled", exc_info=failure, extra=self._facts())
-        elif self._failing and not failure:
-            logger.info("recording.resumed", extra=self._facts())
-        self._failing = failure is not None
+    def _log_result(self, failure: BaseException | None) -> None:
+        """Log the first of several failures and the first success after them."""
+        if failure and not self._is_failing:
+            logger.warning("recording.stalled", exc_info=failure, extra=self._log_fields())
+        elif self._is_failing and not failure:
+            logger.info("recording.resumed", extra=self._log_fields())
+        self._is_failing = failure is not None
 
-    def _facts(self) -> dict[str, str | int]:
+    def _log_fields(self) -> dict[str, str | int]:
         return {
             "writer": self.writer,
             "waiting": self.waiting,

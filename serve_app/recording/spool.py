@@ -1,4 +1,4 @@
-"""Batches on disk: what an ingress could not deliver in time."""
+"""The spool: batches on disk that an ingress could not deliver in time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ _BATCH = TypeAdapter(Batch)
 
 
 class Spool:
-    """A folder with a JSON file for each batch, readable by its owner only.
+    """A folder with one JSON file per batch, mode 0600.
 
-    One object writes all batches of a writer; they come back in the order in which they came.
-    Safe to use from several threads.
+    One object writes all batches of a writer and keeps their order. Thread-safe.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +28,7 @@ class Spool:
         self._numbers = count(1)
 
     def write(self, batch: Batch) -> None:
-        """Keep a batch, through a power cut as well; a reader sees all of its file or none.
+        """Write a batch to disk, atomically and with fsync.
 
         Raises:
             OSError: The folder cannot be written.
@@ -43,28 +42,28 @@ class Spool:
                 os.fsync(file.fileno())
             draft.rename(path)
         except OSError:
-            draft.unlink(missing_ok=True)  # a full disk needs the room
+            draft.unlink(missing_ok=True)  # frees space if the disk is full
             raise
-        _sync(self._folder)
+        _sync_folder(self._folder)
 
     def drain(self, store: Callable[[Batch], None]) -> int:
-        """Hand every batch to `store`; its file goes once `store` has returned.
+        """Pass every batch to `store`, and delete its file once `store` has returned.
 
-        What `store` raises ends the draining and leaves the file. A damaged file is renamed to
+        If `store` raises, draining stops and the file stays. A damaged file is renamed to
         `*.damaged`.
 
         Returns:
-            How many exposures there were.
+            The number of exposures in the batches.
         """
         exposures = 0
         for path in sorted(self._folder.glob("*.json")):
             try:
                 batch = _BATCH.validate_json(path.read_bytes(), strict=True)
-            except FileNotFoundError:  # another process drains the same folder
+            except FileNotFoundError:  # another process drains the folder too
                 continue
             except ValidationError as exc:
-                aside = path.rename(path.with_suffix(".damaged"))
-                logger.error("spool.damaged", exc_info=exc, extra={"path": str(aside)})
+                damaged = path.rename(path.with_suffix(".damaged"))
+                logger.error("spool.damaged", exc_info=exc, extra={"path": str(damaged)})
                 continue
             store(batch)
             path.unlink(missing_ok=True)
@@ -72,8 +71,8 @@ class Spool:
         return exposures
 
 
-def _sync(folder: Path) -> None:
-    """Write down which files a folder has: the name of a synced file may still be lost."""
+def _sync_folder(folder: Path) -> None:
+    """Sync a folder's list of files: syncing a file does not make its name durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,2 +1,4 @@
-"""What happened, how the versions differ, which one is better: the store's figures, read by the
-statistics of `serve_app.evidence`. Reports are JSON; nothing here writes."""
+"""Reports on traffic and experiments: sums from the store, evaluated by `serve_app.evidence`.
+
+Reports are JSON. This package only reads the store.
+"""

@@ -1,4 +1,4 @@
-"""Which version do users prefer? An A/B test, by what the assigned units said."""
+"""The A/B test report: which version users prefer, by the feedback of the assigned units."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from serve_app.domain import Reason
 from serve_app.evidence.confidence import ALPHA, bonferroni
 from serve_app.evidence.outcome import FeedbackRows, Metric, window_s
 from serve_app.evidence.preference import (
-    Line,
+    BoundedComparison,
     Preference,
-    judge,
-    measure,
-    prefer,
-    prefer_overall,
+    compare_overall,
+    compare_preference,
+    decide_preference,
+    preference_measure,
     responders_measure,
 )
-from serve_app.evidence.srm import SrmCounts, check, check_slices
-from serve_app.evidence.units import Ints
-from serve_app.evidence.units import Labels as Texts
+from serve_app.evidence.srm import Srm, SrmCounts, check, check_slices
+from serve_app.evidence.units import Ints, Texts
 from serve_app.reports import experiment, to_json
-from serve_app.reports.experiment import Experiment, Labels
-from serve_app.reports.participants import Participants, Units, trial
+from serve_app.reports.experiment import Experiment, VersionLabels
+from serve_app.reports.participants import Participants, Units, find_participants
 from serve_app.reports.period import Period
 from serve_app.rules.ab_test import ABTest
 from serve_app.store.labelled_feedback import LabelledFeedback
@@ -34,74 +33,78 @@ from serve_app.store.store import Store
 KINDS = ("ab_test",)
 
 
-def report(store: Store, period: Period, labels: Labels, name: str | None) -> dict[str, Any]:
-    """What the units of both arms said, and what that means.
+def report(store: Store, period: Period, labels: VersionLabels, name: str | None) -> dict[str, Any]:
+    """Feedback and verdict of an A/B test.
 
     Args:
-        labels: Those that a version knows.
-        name: The experiment's; None for the newest A/B test.
+        labels: The labels that a version knows.
+        name: The experiment; None for the newest A/B test.
 
     Raises:
-        NothingToReport: There was no A/B test.
+        NothingToReport: No A/B test was in force in the period.
     """
-    found = experiment.find(store, KINDS, period, name)
-    rule = found.rule
+    test = experiment.find_experiment(store, KINDS, period, name)
+    rule = test.rule
     assert isinstance(rule, ABTest)  # noqa: S101 by KINDS
     outcome = rule.outcome
-    slices = experiment.srm_counts(store, found, period)
-    srm = check(experiment.together(slices))
-    control, treatment = set(labels(found.control)), set(labels(found.treatment))
+    counts_by_region = experiment.srm_counts(store, test, period)
+    srm = check(experiment.sum_regions(counts_by_region))
+    control, treatment = set(labels(test.control)), set(labels(test.treatment))
 
-    scope = period.scope(found.numbers)
-    if found.unit != "request":
-        scope = replace(scope, regions=None)  # a unit is where it was assigned, wherever it speaks
-    labelled_feedback = store.labelled_feedback(scope)
-    labelled_feedback = labelled_feedback.only(labelled_feedback.reason.equals(Reason.SPLIT))
-    test = trial(store, found, period, labelled_feedback)
-    words = _words(labelled_feedback, test)
-    timely = words.within(window_s(outcome.window))
-    preference = prefer(test.units.assigned(), timely, outcome.metric, treatment - control)
-    what = measure(outcome.metric, outcome.direction, outcome.min_effect)
-    verdict = judge(preference, what, srm)
-    overall = preference.overall
+    scope = period.scope(test.epoch_numbers)
+    if test.unit != "request":
+        # A unit belongs to the region of its first assignment, wherever its feedback comes from.
+        scope = replace(scope, regions=None)
+    feedback = store.labelled_feedback(scope)
+    feedback = feedback.select(feedback.reason.equals(Reason.SPLIT))
+    participants = find_participants(store, test, period, feedback)
+    rows = _feedback_rows(feedback, participants)
+    timely = rows.within_window(window_s(outcome.window))
+    units = participants.units
+    preference = compare_preference(units.assigned(), timely, outcome.metric, treatment - control)
+    measure = preference_measure(outcome.metric, outcome.direction, outcome.min_effect)
+    verdict = decide_preference(preference, measure, srm)
     return {
         "report": "ab",
         "period": period.content(),
-        **found.content(),
-        "whole": experiment.is_whole(store, found, period),
+        **test.content(),
+        "covers_experiment": experiment.covers_experiment(store, test, period),
         "outcome": outcome.model_dump(),
-        **to_json.decided(verdict.verdict),
-        "srm": to_json.mismatch(srm),
-        "srm_by_region": {r: to_json.mismatch(one) for r, one in check_slices(slices).items()},
+        **to_json.verdict(verdict.verdict),
+        "srm": to_json.srm(srm),
+        "srm_by_region": {
+            region: to_json.srm(result) for region, result in check_slices(counts_by_region).items()
+        },
         "labels": {"shared": sorted(control & treatment), "new": sorted(treatment - control)},
-        "overall": to_json.measured(
-            what,
-            overall.told,
+        "overall": to_json.measure(
+            measure,
+            preference.overall.reported,
             srm,
-            overall.interval,
-            powered=outcome.metric != "rating",  # of ratings the silent decide how wide it is
+            preference.overall.interval,
+            # More units do not narrow the bounds on the ratings of units without feedback.
+            has_power=outcome.metric != "rating",
         ),
-        "shared_labels": _line(preference.shared),
-        "new_labels": _line(preference.new),
-        "truth_not_told": _line(preference.untold),
+        "shared_labels": _comparison(preference.shared),
+        "new_labels": _comparison(preference.new),
+        "unknown_truth": _comparison(preference.unknown),
         "regions": [
-            {"region": region or None, **line}
-            for region, line in _slices(test.units, test.units.region, timely, outcome.metric)
+            {"region": region or None, **comparison}
+            for region, comparison in _slices(units, units.region, timely, outcome.metric)
         ],
         "by_epoch": [
-            {"epoch": epoch, "weight": found.weights[epoch], **line}
-            for epoch, line in _slices(test.units, test.units.epoch, timely, outcome.metric)
+            {"epoch": epoch, "weight": test.weights[epoch], **comparison}
+            for epoch, comparison in _slices(units, units.epoch, timely, outcome.metric)
         ],
         "responders": _responders(preference),
-        "feedback_srm": to_json.mismatch(_feedback_srm(found, test, timely)),
+        "feedback_srm": to_json.srm(_feedback_srm(test, units, timely)),
         "feedback": {
-            "words": len(words.unit),
-            "too_late": len(words.unit) - len(timely.unit),
-            "of_others": int((~test.heard).sum()),
+            "eligible": len(rows.unit),
+            "late": len(rows.unit) - len(timely.unit),
+            "ineligible": int((~participants.is_eligible).sum()),
         },
         "hijack_rate": _hijack_rate(
-            labelled_feedback.only(test.heard),
-            found.treatment,
+            feedback.select(participants.is_eligible),
+            test.treatment,
             control & treatment,
             treatment - control,
         ),
@@ -109,84 +112,86 @@ def report(store: Store, period: Period, labels: Labels, name: str | None) -> di
 
 
 def _slices(
-    units: Units, by: Ints | Texts, words: FeedbackRows, metric: Metric
+    units: Units, by: Ints | Texts, rows: FeedbackRows, metric: Metric
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """All events in slices of the units, for diagnosis: all intervals hold together.
+    """All events in slices of the units, for diagnosis. The intervals are simultaneous.
 
     Args:
         by: [n], the slice of each unit.
     """
     names = np.unique(by)
     for name in names:
-        here = units.only(by == name)
-        line = prefer_overall(
-            here.assigned(), words.of(here.unit), metric, bonferroni(ALPHA, len(names))
+        members = units.select(by == name)
+        bounded = compare_overall(
+            members.assigned(),
+            rows.for_units(members.unit),
+            metric,
+            bonferroni(ALPHA, len(names)),
         )
-        yield name.item(), to_json.compared(line.told, line.interval)
+        yield name.item(), to_json.comparison(bounded.reported, bounded.interval)
 
 
-def _words(labelled_feedback: LabelledFeedback, test: Participants) -> FeedbackRows:
-    """What assigned units said."""
-    labelled_feedback, unit = labelled_feedback.only(test.heard), test.speaker[test.heard]
+def _feedback_rows(feedback: LabelledFeedback, participants: Participants) -> FeedbackRows:
+    """The eligible feedback, with nan where a value is missing."""
+    eligible = feedback.select(participants.is_eligible)
     return FeedbackRows(
-        unit=unit,
-        answered=labelled_feedback.answered.texts(),
-        label=labelled_feedback.told.texts(),
-        correct=np.where(labelled_feedback.correct < 0, np.nan, labelled_feedback.correct),
-        complaint=np.where(labelled_feedback.complaint < 0, np.nan, labelled_feedback.complaint),
-        rating=np.where(labelled_feedback.rating == 0, np.nan, labelled_feedback.rating),
-        delay_s=(labelled_feedback.told_at_ms - labelled_feedback.at_ms) / 1000,
+        unit=participants.feedback_unit[participants.is_eligible],
+        predicted_label=eligible.predicted_label.texts(),
+        reported_label=eligible.reported_label.texts(),
+        correct=np.where(eligible.correct < 0, np.nan, eligible.correct),
+        complaint=np.where(eligible.complaint < 0, np.nan, eligible.complaint),
+        rating=np.where(eligible.rating == 0, np.nan, eligible.rating),
+        delay_s=(eligible.reported_at_ms - eligible.at_ms) / 1000,
     )
 
 
-def _line(line: Line | None) -> dict[str, Any] | None:
-    return to_json.compared(line.told, line.interval) if line else None
+def _comparison(bounded: BoundedComparison | None) -> dict[str, Any] | None:
+    return to_json.comparison(bounded.reported, bounded.interval) if bounded else None
 
 
 def _responders(preference: Preference) -> dict[str, Any]:
-    """Secondary: those who spoke chose to."""
-    found = preference.responders
+    """The units with feedback. Secondary: they are self-selected."""
+    responders = preference.responders
     return {
         "coverage": {
-            "control": to_json.number(found.coverage.control),
-            "treatment": to_json.number(found.coverage.treatment),
+            "control": to_json.number(responders.coverage.control),
+            "treatment": to_json.number(responders.coverage.treatment),
         },
         "measure": responders_measure(preference.metric),
-        "among": to_json.compared(found.among, found.among_interval),
-        "worst_case": to_json.bounds(found.interval),
+        "mean": to_json.comparison(responders.mean, responders.mean_interval),
+        "worst_case_interval": to_json.interval(responders.worst_case_interval),
     }
 
 
-def _feedback_srm(found: Experiment, test: Participants, words: FeedbackRows) -> Any:
-    """Whether words come back at one rate from both arms."""
-    spoke = np.isin(test.units.unit, words.unit)
+def _feedback_srm(test: Experiment, units: Units, rows: FeedbackRows) -> Srm:
+    """Whether both arms give feedback at the same rate."""
+    has_feedback = np.isin(units.unit, rows.unit)
     counts = []
-    for number, weight in found.weights.items():
-        here = spoke & (test.units.epoch == number)
-        treatment = int((here & test.units.treated).sum())
-        counts.append(SrmCounts(number, int(here.sum()) - treatment, treatment, weight))
+    for number, weight in test.weights.items():
+        in_epoch = has_feedback & (units.epoch == number)
+        treatment = int((in_epoch & units.treated).sum())
+        counts.append(SrmCounts(number, int(in_epoch.sum()) - treatment, treatment, weight))
     return check(counts)
 
 
 def _hijack_rate(
-    labelled_feedback: LabelledFeedback,
-    treatment: str,
-    shared: Collection[str],
-    new: Collection[str],
+    feedback: LabelledFeedback, treatment: str, shared: Collection[str], new: Collection[str]
 ) -> dict[str, Any]:
-    """Of the answers with a new label whose truth was told, those that showed what both know.
+    """The share of treatment's predictions of a new label whose true label is a shared one.
 
-    No interval: users speak of several answers, and those who complain speak more. "Not correct"
-    tells the truth of the only new label: it is none, if not of what else.
+    Only predictions whose truth is known from feedback count. If there is a single new label,
+    `correct: false` without a label means that the truth is a shared label.
+
+    There is no interval: units give feedback on several predictions, and complaints are
+    over-represented.
     """
-    told = labelled_feedback.told.texts()
-    denied = (told == "") & (labelled_feedback.correct == 0) & (len(new) == 1)
-    known = (
-        np.isin(told, [*shared, *new]) | (told == "") & (labelled_feedback.correct == 1) | denied
+    truth = feedback.reported_label.texts()
+    is_unlabelled = truth == ""
+    is_denied = is_unlabelled & (feedback.correct == 0) & (len(new) == 1)
+    is_known = np.isin(truth, [*shared, *new]) | is_unlabelled & (feedback.correct == 1) | is_denied
+    is_known &= feedback.assigned.equals(treatment) & np.isin(
+        feedback.predicted_label.texts(), list(new)
     )
-    known &= labelled_feedback.assigned.equals(treatment) & np.isin(
-        labelled_feedback.answered.texts(), list(new)
-    )
-    hijacked = known & (denied | np.isin(told, list(shared)))
-    answers = int(known.sum())
-    return {"estimate": int(hijacked.sum()) / answers if answers else None, "answers": answers}
+    is_hijacked = is_known & (is_denied | np.isin(truth, list(shared)))
+    count = int(is_known.sum())
+    return {"estimate": int(is_hijacked.sum()) / count if count else None, "predictions": count}

@@ -1,4 +1,4 @@
-"""Which rule a report is about, and when it was in force."""
+"""Experiments: the splits that reports are about, and their epochs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serve_app.rules.rule import Rule
 from serve_app.store.epochs import Epoch
 from serve_app.store.store import Store
 
-Labels = Callable[[str], Collection[str]]  # of a version: those that it knows
+VersionLabels = Callable[[str], Collection[str]]  # version -> the labels that it knows
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Experiment:
 
     Attributes:
         name: The rule's `experiment`.
-        unit: Whom it assigns: user, session or request.
-        epochs: Oldest first; the rules differ in weight at most.
+        unit: What the rule assigns: user, session or request.
+        epochs: Oldest first; their rules differ in the weight only.
         control, treatment: The versions; stable and candidate in a canary.
     """
 
@@ -37,22 +37,21 @@ class Experiment:
     treatment: str
 
     @property
-    def numbers(self) -> tuple[int, ...]:
-        """Those of its epochs."""
+    def epoch_numbers(self) -> tuple[int, ...]:
         return tuple(epoch.number for epoch in self.epochs)
 
     @cached_property
     def weights(self) -> dict[int, float]:
-        """The share that treatment was to get, by epoch."""
-        return {epoch.number: rule_of(epoch).share for epoch in self.epochs}
+        """Epoch number -> configured share of treatment."""
+        return {epoch.number: epoch_rule(epoch).share for epoch in self.epochs}
 
     @property
     def rule(self) -> Rule:
-        """The newest."""
-        return rule_of(self.epochs[-1])
+        """The rule of the newest epoch."""
+        return epoch_rule(self.epochs[-1])
 
     def content(self) -> dict[str, Any]:
-        """As JSON."""
+        """The experiment as JSON."""
         return {
             "experiment": self.name,
             "kind": self.epochs[-1].kind,
@@ -72,51 +71,56 @@ class Experiment:
         }
 
 
-def rule_of(epoch: Epoch) -> Rule:
-    """The rule of an epoch, whatever the registry has lost since."""
+def epoch_rule(epoch: Epoch) -> Rule:
+    """The rule of an epoch; its versions may no longer be in the registry."""
     return read_rule(epoch.content)
 
 
 def experiments(store: Store, period: Period) -> list[Experiment]:
-    """Every split that was in force in the period, the newest last."""
-    named: dict[str, list[Epoch]] = {}
-    for epoch in store.epochs_within(period.since_ms, period.until_ms):
+    """All experiments that were in force in the period, oldest first."""
+    epochs_by_name: dict[str, list[Epoch]] = {}
+    for epoch in store.epochs_between(period.since_ms, period.until_ms):
         if epoch.experiment:
-            named.setdefault(epoch.experiment, []).append(epoch)
-    found = [_experiment(name, epochs) for name, epochs in named.items()]
+            epochs_by_name.setdefault(epoch.experiment, []).append(epoch)
+    found = [_experiment(name, epochs) for name, epochs in epochs_by_name.items()]
     return sorted(found, key=lambda experiment: experiment.epochs[-1].started_at_ms)
 
 
-def find(store: Store, kinds: Collection[str], period: Period, name: str | None) -> Experiment:
-    """The experiment of that name, or the newest, if its rule is one of some kinds.
+def find_experiment(
+    store: Store, kinds: Collection[str], period: Period, name: str | None
+) -> Experiment:
+    """The experiment of that name, or the newest, among those with a rule of some kinds.
 
     Raises:
         NothingToReport: There is none in the period.
     """
-    known = [e for e in experiments(store, period) if e.epochs[-1].kind in kinds]
-    wanted = [e for e in known if name in (None, e.name)]
-    if not wanted:
-        what = f"experiment '{name[:50]}'" if name else "rule of this kind"
-        others = ", ".join(e.name for e in known)
+    candidates = [e for e in experiments(store, period) if e.epochs[-1].kind in kinds]
+    matches = [e for e in candidates if name in (None, e.name)]
+    if not matches:
+        missing = f"experiment '{name[:50]}'" if name else "rule of this kind"
+        others = ", ".join(e.name for e in candidates)
         raise NothingToReport(
-            f"no {what} was in force in this period"
-            + (f": there is {others}" if others else ": deploy one, or ask for a longer --since")
+            f"no {missing} was in force in this period"
+            + (f": there is {others}" if others else ": deploy one, or give an earlier --since")
         )
-    return wanted[-1]
+    return matches[-1]
 
 
-def is_whole(store: Store, experiment: Experiment, period: Period) -> bool:
-    """Whether the period has all of the experiment. What is always valid is so for data that
-    gathers from one beginning on; a period that slides with the clock is new at every look."""
-    every = store.epochs_within(None, period.until_ms)
-    began_ms = min(e.started_at_ms for e in every if e.experiment == experiment.name)
-    return period.since_ms <= began_ms
+def covers_experiment(store: Store, experiment: Experiment, period: Period) -> bool:
+    """Whether the period begins before the experiment.
+
+    Always-valid intervals need data that accumulate from a fixed start. They do not hold for a
+    period whose start moves from look to look.
+    """
+    epochs = store.epochs_between(None, period.until_ms)
+    started_at_ms = min(e.started_at_ms for e in epochs if e.experiment == experiment.name)
+    return period.since_ms <= started_at_ms
 
 
 def srm_counts(store: Store, experiment: Experiment, period: Period) -> dict[str, list[SrmCounts]]:
-    """The units at their first assignment, by region, of each epoch."""
+    """Region -> the units by epoch of their first assignment."""
     arms: dict[tuple[str, int], list[int]] = {}
-    for epoch, version, region, units in _firsts(store, experiment, period):
+    for epoch, version, region, units in _first_assignments(store, experiment, period):
         if version in (experiment.control, experiment.treatment):
             arms.setdefault((region, epoch), [0, 0])[version == experiment.treatment] += units
     counts: dict[str, list[SrmCounts]] = {}
@@ -126,25 +130,30 @@ def srm_counts(store: Store, experiment: Experiment, period: Period) -> dict[str
     return counts
 
 
-def together(slices: dict[str, list[SrmCounts]]) -> list[SrmCounts]:
-    """The counts of all regions, by epoch."""
+def sum_regions(counts_by_region: dict[str, list[SrmCounts]]) -> list[SrmCounts]:
+    """The counts of all regions together, by epoch."""
     epochs: dict[int, SrmCounts] = {}
-    for one in (one for counts in slices.values() for one in counts):
-        before = epochs.get(one.epoch, SrmCounts(one.epoch, 0, 0, one.weight))
-        epochs[one.epoch] = SrmCounts(
-            one.epoch, before.control + one.control, before.treatment + one.treatment, one.weight
-        )
+    for counts in counts_by_region.values():
+        for added in counts:
+            total = epochs.get(added.epoch, SrmCounts(added.epoch, 0, 0, added.weight))
+            epochs[added.epoch] = SrmCounts(
+                added.epoch,
+                total.control + added.control,
+                total.treatment + added.treatment,
+                added.weight,
+            )
     return list(epochs.values())
 
 
-def _firsts(
+def _first_assignments(
     store: Store, experiment: Experiment, period: Period
 ) -> list[tuple[int, str, str, int]]:
-    scope = period.scope(experiment.numbers)
+    """Rows of epoch, version, region and number of units."""
+    scope = period.scope(experiment.epoch_numbers)
     if experiment.unit != "request":
         return [
             (first.epoch, first.version, first.region, first.units)
-            for first in store.first_assignments(experiment.name, scope)
+            for first in store.first_assignment_counts(experiment.name, scope)
         ]
     return [
         (s.epoch or 0, s.assigned or "", s.region or "", s.exposures)
@@ -154,5 +163,5 @@ def _firsts(
 
 
 def _experiment(name: str, epochs: list[Epoch]) -> Experiment:
-    control, treatment = rule_of(epochs[-1]).versions.values()
+    control, treatment = epoch_rule(epochs[-1]).versions.values()
     return Experiment(name, epochs[-1].unit or "", tuple(epochs), control, treatment)

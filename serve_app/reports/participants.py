@@ -1,4 +1,4 @@
-"""Who takes part in an A/B test, and whose words there are."""
+"""The units of an A/B test, and the feedback that counts for them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 
 from serve_app.clock import HOUR_MS
 from serve_app.domain import Reason
-from serve_app.evidence.outcome import Assigned
-from serve_app.evidence.units import Flags, Floats, Ints, strata
-from serve_app.evidence.units import Labels as Texts
+from serve_app.evidence.outcome import AssignedUnits
+from serve_app.evidence.units import Flags, Floats, Ints, Texts, strata
 from serve_app.reports.experiment import Experiment
 from serve_app.reports.period import Period
 from serve_app.store.columns import Rows
@@ -20,13 +19,13 @@ from serve_app.store.store import Store
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units(Rows):
-    """Each where it was assigned first; a row may be several that said nothing.
+    """Units at their first assignment. A row may stand for several units without feedback.
 
     Attributes:
         unit, epoch, hour: int64 [n].
         region: str [n], empty for none.
         treated: bool [n].
-        count: float64 [n], how many the row stands for.
+        count: float64 [n], the number of units in the row.
     """
 
     unit: Ints
@@ -36,122 +35,126 @@ class Units(Rows):
     treated: Flags
     count: Floats
 
-    def assigned(self) -> Assigned:
-        """Ready to be compared."""
+    def assigned(self) -> AssignedUnits:
+        """The units with their strata, for a comparison."""
         stratum = strata(self.epoch, self.hour, self.treated, count=self.count)
-        return Assigned(self.unit, stratum, self.treated, self.count)
+        return AssignedUnits(self.unit, stratum, self.treated, self.count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Participants:
-    """Who was assigned what, and whose words there are.
+    """The assigned units, and which feedback belongs to them.
 
     Attributes:
-        speaker: int64 [m], the unit of each labelled_feedback answer.
-        heard: bool [m], whether that unit was assigned in the period, and that under the weight
-            under which it was answered.
+        feedback_unit: int64 [m], the unit of each row of feedback.
+        is_eligible: bool [m], whether the unit was first assigned in the period, and under the same
+            weight as the prediction that the feedback is about.
     """
 
     units: Units
-    speaker: Ints
-    heard: Flags
+    feedback_unit: Ints
+    is_eligible: Flags
 
 
-def trial(
-    store: Store, found: Experiment, period: Period, labelled_feedback: LabelledFeedback
+def find_participants(
+    store: Store, experiment: Experiment, period: Period, feedback: LabelledFeedback
 ) -> Participants:
-    """Of the units that were assigned in the period.
+    """The units that were assigned in the period.
 
     Args:
-        labelled_feedback: Answers that the split assigned.
+        feedback: Feedback on predictions with the reason `split`.
     """
-    of = _requests if found.unit == "request" else _units
-    return of(store, found, period, labelled_feedback)
+    find = _find_requests if experiment.unit == "request" else _find_units
+    return find(store, experiment, period, feedback)
 
 
-def _units(
-    store: Store, found: Experiment, period: Period, labelled_feedback: LabelledFeedback
+def _find_units(
+    store: Store, experiment: Experiment, period: Period, feedback: LabelledFeedback
 ) -> Participants:
-    """Users or sessions, each where it was assigned first."""
-    firsts = store.assignments(found.name, period.scope(found.numbers))
-    treated = firsts.version.equals(found.treatment)
-    ours = treated | firsts.version.equals(found.control)
-    unit, epoch = firsts.unit[ours], firsts.epoch[ours].astype(np.int64)
+    """Users or sessions, each at its first assignment."""
+    firsts = store.first_assignments(experiment.name, period.scope(experiment.epoch_numbers))
+    treated = firsts.version.equals(experiment.treatment)
+    in_test = treated | firsts.version.equals(experiment.control)
+    unit, epoch = firsts.unit[in_test], firsts.epoch[in_test].astype(np.int64)
     units = Units(
         unit,
         epoch,
-        firsts.at_ms[ours] // HOUR_MS,
-        firsts.region.texts()[ours],
-        treated[ours],
+        firsts.at_ms[in_test] // HOUR_MS,
+        firsts.region.texts()[in_test],
+        treated[in_test],
         np.ones(len(unit)),
     )
-    heard = np.isin(labelled_feedback.unit, unit)
-    # A unit may change sides when the weight does: from then on it speaks for neither.
-    first = epoch[np.searchsorted(unit, labelled_feedback.unit[heard])]
-    heard[heard] = _weight(found, labelled_feedback.epoch[heard]) == _weight(found, first)
-    return Participants(units, labelled_feedback.unit, heard)
+    is_eligible = np.isin(feedback.unit, unit)
+    # A change of the weight may move a unit to the other arm: later feedback counts for neither.
+    first_epoch = epoch[np.searchsorted(unit, feedback.unit[is_eligible])]
+    is_eligible[is_eligible] = _epoch_weights(
+        experiment, feedback.epoch[is_eligible]
+    ) == _epoch_weights(experiment, first_epoch)
+    return Participants(units, feedback.unit, is_eligible)
 
 
-def _weight(found: Experiment, epoch: Ints) -> Floats:
-    """[n]: the share that treatment was to get in some epochs."""
-    numbers = sorted(found.weights)
-    weights = np.array([found.weights[number] for number in numbers])
+def _epoch_weights(experiment: Experiment, epoch: Ints) -> Floats:
+    """float64 [n]: the configured share of treatment in each epoch."""
+    numbers = sorted(experiment.weights)
+    weights = np.array([experiment.weights[number] for number in numbers])
     return np.asarray(weights[np.searchsorted(numbers, epoch)])
 
 
-def _requests(
-    store: Store, found: Experiment, period: Period, labelled_feedback: LabelledFeedback
+def _find_requests(
+    store: Store, experiment: Experiment, period: Period, feedback: LabelledFeedback
 ) -> Participants:
-    """Every exposure a unit of its own. Those on which nothing was said are one row for each
-    epoch, hour, region and arm."""
+    """One unit per exposure.
+
+    Exposures with feedback are a row each. Those without are one row per epoch, hour, region and
+    arm.
+    """
     sums = [
-        one
-        for one in store.exposure_sums(
-            period.scope(found.numbers),
+        row
+        for row in store.exposure_sums(
+            period.scope(experiment.epoch_numbers),
             by=("epoch", "assigned", "region", "reason"),
             slot_ms=HOUR_MS,
         )
-        if one.reason == Reason.SPLIT and one.assigned in (found.control, found.treatment)
+        if row.reason == Reason.SPLIT and row.assigned in (experiment.control, experiment.treatment)
     ]
-    names, region = np.unique([one.region or "" for one in sums], return_inverse=True)
+    regions, region = np.unique([row.region or "" for row in sums], return_inverse=True)
     cells = [
-        (one.epoch or 0, (one.at_ms or 0) // HOUR_MS, one.assigned == found.treatment)
-        for one in sums
+        (row.epoch or 0, (row.at_ms or 0) // HOUR_MS, row.assigned == experiment.treatment)
+        for row in sums
     ]
     epoch, hour, arm = np.array(cells, np.int64).reshape(-1, 3).T.copy()
-    exposures = np.array([one.exposures for one in sums], np.int64)
+    exposures = np.array([row.exposures for row in sums], np.int64)
+    cell = _cell_code(epoch, hour, arm, region)
 
-    treats = labelled_feedback.assigned.equals(found.treatment)
-    ours = treats | labelled_feedback.assigned.equals(found.control)
-    place = {name: number for number, name in enumerate(names.tolist())}
-    told = np.array([place.get(name, -1) for name in labelled_feedback.region.names], np.int64)
-    spoken_in = told[labelled_feedback.region.codes]
-    cell = _code(epoch, hour, arm, region)
-    spoken = _code(
-        labelled_feedback.epoch.astype(np.int64),
-        labelled_feedback.at_ms // HOUR_MS,
-        treats,
-        spoken_in,
+    treated = feedback.assigned.equals(experiment.treatment)
+    in_test = treated | feedback.assigned.equals(experiment.control)
+    region_codes = {name: code for code, name in enumerate(regions.tolist())}
+    code_of_category = np.array(
+        [region_codes.get(name, -1) for name in feedback.region.categories], np.int64
     )
-    heard = ours & (spoken_in >= 0) & np.isin(spoken, cell)
+    feedback_region = code_of_category[feedback.region.codes]
+    feedback_cell = _cell_code(
+        feedback.epoch.astype(np.int64), feedback.at_ms // HOUR_MS, treated, feedback_region
+    )
+    is_eligible = in_test & (feedback_region >= 0) & np.isin(feedback_cell, cell)
     order = np.argsort(cell)
-    row = order[np.searchsorted(cell[order], spoken[heard])]  # of the cell
-    silent = exposures - np.bincount(row, minlength=len(cell))
+    cell_row = order[np.searchsorted(cell[order], feedback_cell[is_eligible])]
+    without_feedback = exposures - np.bincount(cell_row, minlength=len(cell))
 
-    every = np.concatenate([row, np.arange(len(cell))])
+    rows = np.concatenate([cell_row, np.arange(len(cell))])
     units = Units(
-        np.arange(len(every)),
-        epoch[every],
-        hour[every],
-        names[region[every]] if len(names) else np.array([], np.str_),
-        arm[every].astype(np.bool_),
-        np.concatenate([np.ones(len(row)), np.maximum(silent, 0)]),
+        np.arange(len(rows)),
+        epoch[rows],
+        hour[rows],
+        regions[region[rows]] if len(regions) else np.array([], np.str_),
+        arm[rows].astype(np.bool_),
+        np.concatenate([np.ones(len(cell_row)), np.maximum(without_feedback, 0)]),
     )
-    speaker = np.full(len(heard), -1, np.int64)
-    speaker[heard] = np.arange(len(row))
-    return Participants(units, speaker, heard)
+    feedback_unit = np.full(len(is_eligible), -1, np.int64)
+    feedback_unit[is_eligible] = np.arange(len(cell_row))
+    return Participants(units, feedback_unit, is_eligible)
 
 
-def _code(epoch: Ints, hour: Ints, treated: Ints | Flags, region: Ints) -> Ints:
-    """One number for all four."""
+def _cell_code(epoch: Ints, hour: Ints, treated: Ints | Flags, region: Ints) -> Ints:
+    """One number for an epoch, hour, arm and region."""
     return ((epoch << 32 | hour) << 1 | treated) << 12 | region

@@ -13,19 +13,19 @@ from serve_app.errors import BadPeriod
 from serve_app.regions import members
 from serve_app.store.scope import Scope
 
-MOST_POINTS = 60
+MAX_POINTS = 60
 _UNITS_MS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _SLOTS_MS = [n * MINUTE_MS for n in (1, 2, 5, 10, 15, 30)] + [n * HOUR_MS for n in (1, 2, 6, 12)]
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From when, before when, and where.
+    """A half-open interval of time, optionally in one region.
 
     Attributes:
-        since_ms, until_ms: Milliseconds since 1970 UTC, whole minutes.
-        region: As it was asked for; None for everywhere.
-        countries: Its members, ISO 3166-1 alpha-2.
+        since_ms, until_ms: Milliseconds since 1970 UTC, whole minutes; `until_ms` is excluded.
+        region: As in the request; None for all regions.
+        countries: The members of the region, ISO 3166-1 alpha-2.
     """
 
     since_ms: int
@@ -34,32 +34,37 @@ class Period:
     countries: frozenset[str] | None = None
 
     def scope(self, epochs: Collection[int] | None = None) -> Scope:
-        """What the store is asked for."""
+        """The period as a filter of the store.
+
+        Args:
+            epochs: Epoch numbers; None for all.
+        """
         return Scope(self.since_ms, self.until_ms, epochs=epochs, regions=self.countries)
 
     @property
     def whole_days(self) -> Period:
-        """Every day that it touches, UTC: what a unit met is known by the day."""
+        """The period widened to whole UTC days. The store has the sums of a unit by day."""
         since_ms, until_ms = self.since_ms // DAY_MS * DAY_MS, -(-self.until_ms // DAY_MS) * DAY_MS
         return replace(self, since_ms=since_ms, until_ms=until_ms)
 
     def slot_ms(self, first_ms: int | None) -> int:
-        """The length of the steps of a series with at most `MOST_POINTS`; they begin at multiples
-        of it.
+        """The step of a time series with at most `MAX_POINTS` points, in milliseconds.
+
+        Slots begin at multiples of the step.
 
         Args:
-            first_ms: When its first entry was; None for the begin of the period.
+            first_ms: The time of the first entry; None for the start of the period.
         """
         first_ms = max(self.since_ms, first_ms or 0)
         days = (n * DAY_MS for n in count(1))
         return next(
             slot
             for slot in chain(_SLOTS_MS, days)
-            if -(-self.until_ms // slot) - first_ms // slot <= MOST_POINTS
+            if -(-self.until_ms // slot) - first_ms // slot <= MAX_POINTS
         )
 
     def content(self) -> dict[str, object]:
-        """As JSON."""
+        """The period as JSON."""
         return {
             "since_ms": self.since_ms or None,
             "until_ms": self.until_ms,
@@ -67,16 +72,16 @@ class Period:
         }
 
 
-def period(since: str | None, region: str | None, now_ms: int) -> Period:
+def parse_period(since: str | None, region: str | None, now_ms: int) -> Period:
     """The period from `since` until now.
 
     Args:
-        since: A number and m, h or d before now; or an ISO 8601 time, UTC if it names no zone; None
-            for all that is known.
-        region: A country or a group of `serve_app.regions`; None for everywhere.
+        since: A number and m, h or d before now; or an ISO 8601 time, UTC unless it has an offset;
+            None for all data.
+        region: A country or a group of `serve_app.regions`; None for all regions.
 
     Raises:
-        BadPeriod: One of them is impossible.
+        BadPeriod: `since` or `region` is invalid.
     """
     since_ms = _since_ms(since.strip(), now_ms) if since is not None else 0
     if since_ms >= now_ms:
@@ -86,10 +91,10 @@ def period(since: str | None, region: str | None, now_ms: int) -> Period:
         countries = members(region)
         if countries is None:
             raise BadPeriod(
-                f"region is '{region[:50]}': expected a country's code, such as AU, or a group,"
+                f"region is '{region[:50]}': expected a country code, such as AU, or a group,"
                 " such as australia-pacific"
             )
-    until_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS  # the minute that has begun
+    until_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS  # includes the current minute
     return Period(since_ms // MINUTE_MS * MINUTE_MS, until_ms, region, countries)
 
 

@@ -1,4 +1,4 @@
-"""Makes the reports that are asked for."""
+"""Makes reports and exports from the store."""
 
 from __future__ import annotations
 
@@ -13,60 +13,64 @@ from serve_app.data_plane.card_cache import CardCache
 from serve_app.deployment import config
 from serve_app.errors import NoSuchVersion, NothingToReport
 from serve_app.reports import ab_test, canary, shadow, traffic
-from serve_app.reports.period import period
+from serve_app.reports.period import parse_period
 from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, read_store
 
 
 class ReportService:
-    """Reads the store that the Controller writes, over connections of its own; safe in threads."""
+    """Reads the Controller's store over separate connections. Thread-safe."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._lock = threading.Lock()
         self._opened: Store | None = None
-        self._versions: dict[Path, CardCache] = {}
+        self._cards: dict[Path, CardCache] = {}
 
     def make(
         self, name: str, since: str | None, region: str | None, experiment: str | None = None
     ) -> dict[str, Any]:
-        """A report, as JSON.
+        """A report as JSON.
 
         Args:
             name: traffic, canary, ab or shadow.
-            since, region: See `serve_app.reports.period.period`.
-            experiment: Of a canary or an A/B test; None for the newest.
+            since, region: See `serve_app.reports.period.parse_period`.
+            experiment: For canary and ab; None for the newest.
 
         Raises:
-            BadPeriod, NothingToReport: What was asked for is impossible, or is not there.
+            BadPeriod: `since` or `region` is invalid.
+            NothingToReport: The period has no such experiment.
             StoreError: The database fails.
         """
-        asked = period(since, region, now_ms())
+        period = parse_period(since, region, now_ms())
         store = self._store()
         match name:
             case "traffic":
-                return traffic.report(store, asked)
+                return traffic.report(store, period)
             case "canary":
-                return canary.report(store, asked, self._labels, experiment)
+                return canary.report(store, period, self._labels, experiment)
             case "ab":
-                return ab_test.report(store, asked, self._labels, experiment)
+                return ab_test.report(store, period, self._labels, experiment)
             case "shadow":
-                return shadow.report(store, asked, self._labels)
+                return shadow.report(store, period, self._labels)
         raise ValueError(f"there is no report {name}")
 
     def export(self, table: str, kind: str, since: str, folder: Path) -> Path:
-        """A new file in a folder with a table's rows from `since` until now.
+        """Write the rows of a table from `since` until now to a new file.
 
         Args:
             table: One of `serve_app.store.export.TABLES`.
             kind: csv or parquet.
 
+        Returns:
+            The path of the file in `folder`.
+
         Raises:
-            BadExport, BadPeriod: What was asked for is impossible.
+            BadExport, BadPeriod: An argument is invalid.
             StoreError, OSError: The database or the disk fails.
         """
         path = folder / f"{secrets.token_hex(8)}.{kind}"
-        self._store().export(table, path, period(since, None, now_ms()).since_ms)
+        self._store().export(table, path, parse_period(since, None, now_ms()).since_ms)
         return path
 
     def _store(self) -> Store:
@@ -76,24 +80,30 @@ class ReportService:
             return self._opened
 
     def _labels(self, version: str) -> Collection[str]:
-        """Those of a version of the registry that is deployed; of one that is not there any more,
-        those that it was seen to say."""
+        """The labels of a version in the deployed registry.
+
+        For a version that was removed from the registry: the labels that it has predicted.
+
+        Raises:
+            NothingToReport: There is no deployed configuration.
+            NoSuchVersion: The version is not in the registry and has predicted nothing.
+        """
         revisions = self._store().revisions(1)
         if not revisions:
             raise NothingToReport("nothing was deployed yet")
         folder = config.registry_folder(revisions[0].document)
         try:
-            return self._versions.setdefault(folder, CardCache(folder)).card(version).labels
+            return self._cards.setdefault(folder, CardCache(folder)).card(version).labels
         except NoSuchVersion:
-            if said := _said(self._store(), version):
-                return said
+            if labels := _predicted_labels(self._store(), version):
+                return labels
             raise
 
 
-def _said(store: Store, version: str) -> set[str]:
-    """The labels of a version's answers, and of what it said of copies."""
-    answers = store.exposure_sums(EVERYTHING, by=("assigned", "as_assigned", "label"))
-    copies = store.pair_sums(EVERYTHING, by=("candidate", "label"))
-    labels = {one.label for one in answers if one.as_assigned and one.assigned == version}
-    labels |= {one.label for one in copies if one.candidate == version}
+def _predicted_labels(store: Store, version: str) -> set[str]:
+    """The labels in a version's exposures and shadow pairs."""
+    exposures = store.exposure_sums(EVERYTHING, by=("assigned", "served_as_assigned", "label"))
+    pairs = store.pair_sums(EVERYTHING, by=("candidate", "label"))
+    labels = {row.label for row in exposures if row.served_as_assigned and row.assigned == version}
+    labels |= {row.label for row in pairs if row.candidate == version}
     return {label for label in labels if label}

@@ -1,115 +1,115 @@
-"""Estimates as JSON: numbers that are not known are null."""
+"""Estimates as JSON. Unknown numbers are null."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from serve_app.evidence import confidence
 from serve_app.evidence.comparison import Comparison
-from serve_app.evidence.confidence import ALPHA, Interval, Rate, fixed_horizon, interval
+from serve_app.evidence.confidence import ALPHA, Interval, Rate, fixed_horizon
 from serve_app.evidence.drift import Drift
-from serve_app.evidence.power import detectable, units_needed
+from serve_app.evidence.power import detectable_effect, units_needed
 from serve_app.evidence.shadow import WeightedRate
 from serve_app.evidence.srm import Srm
 from serve_app.evidence.verdict import Measure, Verdict, decide
 
 
 def number(value: float | None) -> float | None:
-    """A finite number, or null."""
+    """The number, or None if it is not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def bounds(found: Interval) -> list[float | None]:
-    """The ends of an interval."""
-    return [number(found.low), number(found.high)]
+def interval(bounds: Interval) -> list[float | None]:
+    """The low and the high end."""
+    return [number(bounds.low), number(bounds.high)]
 
 
-def measured(
-    measure: Measure,
-    comparison: Comparison,
-    srm: Srm,
-    found: Interval | None = None,
+def measure(
+    definition: Measure,
+    result: Comparison,
+    check: Srm,
+    bounds: Interval | None = None,
     *,
-    powered: bool = True,
+    has_power: bool = True,
 ) -> dict[str, Any]:
-    """A measure in both arms, what is known of their difference, and what that means.
+    """A measure in both arms, with its difference, verdict and power.
 
     Args:
-        found: Always valid; by default the comparison's own interval.
-        powered: Whether more units make the interval as narrow as one likes.
+        bounds: An always-valid interval of the difference; by default that of the comparison.
+        has_power: Whether the interval narrows to a point as units are added.
     """
-    sure = interval(comparison) if found is None else found
+    if bounds is None:
+        bounds = confidence.interval(result)
     return {
-        **compared(comparison, sure),
-        "measure": measure.name,
-        "unit": measure.unit,
-        "direction": measure.direction,
-        "min_effect": measure.min_effect,
-        **decided(decide(measure, comparison, sure, srm)),
-        **_power(measure, comparison, powered=powered),
+        **comparison(result, bounds),
+        "measure": definition.name,
+        "unit": definition.unit,
+        "direction": definition.direction,
+        "min_effect": definition.min_effect,
+        **verdict(decide(definition, result, bounds, check)),
+        **_power(definition, result, has_power=has_power),
     }
 
 
-def compared(comparison: Comparison, found: Interval) -> dict[str, Any]:
-    """Both arms, their difference, its interval that is always valid, and that of one look."""
-    once = fixed_horizon(comparison.difference, comparison.variance)
+def comparison(result: Comparison, bounds: Interval) -> dict[str, Any]:
+    """Both arms and their difference.
+
+    Args:
+        bounds: An always-valid interval of the difference.
+    """
     return {
-        "control": number(comparison.control),
-        "treatment": number(comparison.treatment),
-        "difference": number(comparison.difference),
-        "interval": bounds(found),
-        "fixed_horizon_interval": bounds(once),
-        "units": {"control": comparison.units_control, "treatment": comparison.units_treatment},
-        "strata": comparison.strata,
-        "strata_left_out": comparison.left_out,
-        "exposures_left_out": comparison.exposures_left_out,
+        "control": number(result.control),
+        "treatment": number(result.treatment),
+        "difference": number(result.difference),
+        "interval": interval(bounds),
+        "fixed_horizon_interval": interval(fixed_horizon(result.difference, result.variance)),
+        "units": {"control": result.units_control, "treatment": result.units_treatment},
+        "strata": result.strata,
+        "strata_excluded": result.strata_left_out,
+        "exposures_excluded": result.exposures_left_out,
     }
 
 
-def decided(verdict: Verdict) -> dict[str, Any]:
-    """A verdict."""
-    return {"finding": verdict.finding.value, "sentence": verdict.sentence}
+def verdict(decision: Verdict) -> dict[str, Any]:
+    return {"finding": decision.finding.value, "sentence": decision.sentence}
 
 
-def mismatch(srm: Srm) -> dict[str, Any]:
-    """A check for SRM."""
+def srm(check: Srm) -> dict[str, Any]:
     return {
-        "control": srm.control,
-        "treatment": srm.treatment,
-        "expected_treatment": srm.expected,
-        "p": srm.p,
-        "invalid": srm.is_invalid,
+        "control": check.control,
+        "treatment": check.treatment,
+        "expected_treatment": check.expected,
+        "p": check.p,
+        "invalid": check.is_invalid,
     }
 
 
-def moved(found: Drift | None) -> dict[str, Any]:
-    """How far apart two distributions are."""
+def drift(result: Drift | None) -> dict[str, Any]:
     return {
-        "divergence_bits": found.divergence if found else None,
-        "noise_bits": found.noise if found else None,
-        "drift": found.is_drift if found else None,
+        "divergence_bits": result.divergence if result else None,
+        "noise_bits": result.noise if result else None,
+        "drift": result.is_drift if result else None,
     }
 
 
-def share(rate: Rate) -> dict[str, Any]:
-    """A rate and where it lies."""
-    return {"estimate": rate.estimate, "interval": bounds(rate.interval)}
+def rate(estimate: Rate) -> dict[str, Any]:
+    return {"estimate": estimate.estimate, "interval": interval(estimate.interval)}
 
 
-def weighted_share(found: WeightedRate) -> dict[str, Any]:
-    """A rate among copies."""
-    return {**share(found.rate), "images": found.images}
+def weighted_rate(estimate: WeightedRate) -> dict[str, Any]:
+    return {**rate(estimate.rate), "images": estimate.images}
 
 
-def _power(measure: Measure, comparison: Comparison, *, powered: bool) -> dict[str, Any]:
-    """What could be shown by now, and how many units it takes to show what matters."""
-    spread = comparison.unit_variance
-    if not powered or not 0 < spread < math.inf:
-        return {"detectable": None, "units_needed": None, "alpha": ALPHA}
-    both = comparison.units_control + comparison.units_treatment
-    weight = comparison.units_treatment / both
+def _power(definition: Measure, result: Comparison, *, has_power: bool) -> dict[str, Any]:
+    """The effect that the current units can detect, and the units needed for `min_effect`."""
+    unit_variance = result.unit_variance
+    if not has_power or not 0 < unit_variance < math.inf:
+        return {"detectable_effect": None, "units_needed": None, "alpha": ALPHA}
+    units = result.units_control + result.units_treatment
+    weight = result.units_treatment / units
     return {
-        "detectable": number(detectable(both, spread, weight)),
-        "units_needed": units_needed(measure.min_effect, spread, weight),
+        "detectable_effect": number(detectable_effect(units, unit_variance, weight)),
+        "units_needed": units_needed(definition.min_effect, unit_variance, weight),
         "alpha": ALPHA,
     }

@@ -1,4 +1,4 @@
-"""Who was answered by what: planned and actual shares."""
+"""The traffic report: exposures by rule, version and reason, with SRM checks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from serve_app.domain import Reason
 from serve_app.evidence import srm
 from serve_app.reports import experiment, to_json
+from serve_app.reports.experiment import Experiment
 from serve_app.reports.period import Period
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
@@ -15,8 +16,8 @@ from serve_app.store.store import Store
 
 
 def report(store: Store, period: Period) -> dict[str, Any]:
-    """The traffic of a period, by rule, version and reason, and the splits checked for SRM."""
-    epochs = store.epochs_within(period.since_ms, period.until_ms)
+    """The traffic of a period."""
+    epochs = store.epochs_between(period.since_ms, period.until_ms)
     groups = store.exposure_sums(period.scope(), by=("epoch", "assigned", "reason"))
     recording = store.recording()
     return {
@@ -29,11 +30,11 @@ def report(store: Store, period: Period) -> dict[str, Any]:
         ],
         "without_epoch": sum(g.exposures for g in groups if not g.epoch),
         "experiments": [
-            _experiment(store, period, found) for found in experiment.experiments(store, period)
+            _experiment(store, period, split) for split in experiment.experiments(store, period)
         ],
         "regions": [
-            {"region": one.region or None, **_counts([one])}
-            for one in store.exposure_sums(period.scope(), by=("region",))
+            {"region": row.region or None, **_counts([row])}
+            for row in store.exposure_sums(period.scope(), by=("region",))
         ],
         "recording": {
             "stored": recording.stored,
@@ -49,19 +50,19 @@ def _series(store: Store, period: Period, epochs: list[Epoch]) -> dict[str, Any]
     return {
         "slot_ms": slot_ms,
         "points": [
-            {"at_ms": one.at_ms, **_counts([one])}
-            for one in store.exposure_sums(period.scope(), slot_ms=slot_ms)
+            {"at_ms": row.at_ms, **_counts([row])}
+            for row in store.exposure_sums(period.scope(), slot_ms=slot_ms)
         ],
     }
 
 
 def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> dict[str, Any]:
-    rule = experiment.rule_of(epoch)
+    rule = experiment.epoch_rule(epoch)
     total = sum(group.exposures for group in groups)
     candidate = list(rule.versions.values())[-1]
     split = [group for group in groups if group.reason == Reason.SPLIT]
-    drawn = sum(group.exposures for group in split)
-    given = sum(group.exposures for group in split if group.assigned == candidate)
+    split_total = sum(group.exposures for group in split)
+    split_candidate = sum(group.exposures for group in split if group.assigned == candidate)
     return {
         "epoch": epoch.number,
         "rule_id": epoch.rule_id,
@@ -70,7 +71,7 @@ def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> dict[str, Any]:
         "from_ms": epoch.started_at_ms,
         "to_ms": epoch.ended_at_ms,
         "planned_share": rule.share if epoch.experiment else None,
-        "actual_share": given / drawn if drawn else None,  # of exposures, not of units
+        "actual_share": split_candidate / split_total if split_total else None,  # of exposures
         "exposures": total,
         "groups": [
             {
@@ -78,28 +79,28 @@ def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> dict[str, Any]:
                 "reason": group.reason,
                 "share": group.exposures / total,
                 **_counts([group]),
-                "mean_latency_ms": group.latency_sum / group.exposures,
+                "mean_latency_ms": group.latency_ms_sum / group.exposures,
             }
             for group in groups
         ],
     }
 
 
-def _experiment(store: Store, period: Period, found: experiment.Experiment) -> dict[str, Any]:
-    slices = experiment.srm_counts(store, found, period)
-    checked = srm.check(experiment.together(slices))
+def _experiment(store: Store, period: Period, split: Experiment) -> dict[str, Any]:
+    counts_by_region = experiment.srm_counts(store, split, period)
     return {
-        **found.content(),
-        "whole": experiment.is_whole(store, found, period),
-        "srm": to_json.mismatch(checked),
+        **split.content(),
+        "covers_experiment": experiment.covers_experiment(store, split, period),
+        "srm": to_json.srm(srm.check(experiment.sum_regions(counts_by_region))),
         "srm_by_region": {
-            region: to_json.mismatch(one) for region, one in srm.check_slices(slices).items()
+            region: to_json.srm(result)
+            for region, result in srm.check_slices(counts_by_region).items()
         },
     }
 
 
 def _counts(sums: Iterable[ExposureSum]) -> dict[str, int]:
-    """Exposures, and what went wrong with them."""
+    """Totals of exposures, errors and fallbacks."""
     groups = list(sums)
     return {
         "exposures": sum(group.exposures for group in groups),

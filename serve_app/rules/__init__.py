@@ -1,1 +1,1 @@
-"""Rules: who answers now. Values in, values out."""
+"""Rules: which version serves a request. Pure functions of the request's context."""

@@ -1,4 +1,4 @@
-"""An A/B test: which version do users prefer?"""
+"""The rule `ab_test`: compares two versions by the feedback of users."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serve_app.domain import Context
-from serve_app.rules.rule import ExperimentTerms, Position, VersionName
+from serve_app.rules.rule import ExperimentTerms, SplitPosition, VersionName
 from serve_app.rules.split import Split
 
 
 class Outcome(BaseModel):
-    """What the versions are compared by.
+    """The outcome that the versions are compared by.
 
     Attributes:
-        metric: What the feedback of a unit tells.
-        direction: Which way is better; by default fewer complaints, but more that is right, and
-            higher ratings.
-        min_effect: The smallest difference that would matter: a share of units, or a part of a
-            rating; by default 0.01, and 0.1 of a rating.
-        window: How long after an answer its feedback counts: a number and s, m, h or d.
+        metric: The field of the feedback that is compared.
+        direction: The better direction; by default `decrease` for complaints and `increase` for
+            `correct` and `rating`.
+        min_effect: The smallest difference that matters, above 0: a share of units, or rating
+            points; by default 0.01, and 0.1 for `rating`.
+        window: How long after a prediction its feedback counts: a number and s, m, h or d.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -32,8 +32,8 @@ class Outcome(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_metric(cls, content: Any) -> Any:
-        """What the metric says of the rest, where that is not said."""
+    def _fill_metric_defaults(cls, content: Any) -> Any:
+        """Add the defaults that depend on the metric."""
         if not isinstance(content, dict):
             return content
         match content.get("metric"):
@@ -46,13 +46,14 @@ class Outcome(BaseModel):
 
 
 class ABTest(Split):
-    """Versions drawn at random among those whom the test is about; everybody else gets control.
+    """Splits the eligible units at random; all other requests are served by control.
 
     Attributes:
-        control, treatment: The versions.
-        weight: The share of units that gets the treatment, 0 to 1.
-        unit: `request` draws anew each time; the others stay with what they were given.
-        outcome: What decides.
+        control: The version of stable, and of all requests outside the test.
+        treatment: The version that is compared with it.
+        weight: The share of units that is served by the treatment, 0 to 1.
+        unit: `request` draws each request independently; `user` and `session` are sticky.
+        outcome: The outcome that decides the test.
     """
 
     kind: Literal["ab_test"]
@@ -64,30 +65,26 @@ class ABTest(Split):
 
     @property
     def versions(self) -> dict[str, str]:
-        """See `Rule.versions`."""
         return {"control": self.control, "treatment": self.treatment}
 
     @property
     def share(self) -> float:
-        """See `Rule.share`."""
         return self.weight
 
     @property
     def experiment_terms(self) -> ExperimentTerms:
-        """See `Rule.experiment_terms`. What decides is settled before anything is known."""
+        """The terms of every split, and the outcome: it is fixed before any data are seen."""
         fixed = super().experiment_terms
         return ExperimentTerms(fixed.name, {**fixed.terms, "outcome": self.outcome.model_dump()})
 
     @property
-    def obeys_tags(self) -> bool:
-        """See `Split.obeys_tags`."""
+    def accepts_tags(self) -> bool:
         return False
 
-    def position(self, context: Context) -> Position:
-        """See `Rule.position`."""
+    def split_position(self, context: Context) -> SplitPosition:
         if self.unit == "request":
-            return Position(None, self.share)
-        return super().position(context)
+            return SplitPosition(None, self.share)
+        return super().split_position(context)
 
-    def _place(self, context: Context) -> float | None:
-        return context.draw if self.unit == "request" else super()._place(context)
+    def _split_value(self, context: Context) -> float | None:
+        return context.draw if self.unit == "request" else super()._split_value(context)

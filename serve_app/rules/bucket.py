@@ -1,11 +1,11 @@
-"""Where a unit stands in an experiment: the same place in every process, for good."""
+"""The bucket of a unit in an experiment: the same in every process, at all times."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
-MAX_EXPERIMENT_CHARACTERS = 64  # the longest key of BLAKE2b
-_BITS = 53  # as many as a float holds without rounding
+MAX_EXPERIMENT_CHARACTERS = 64  # BLAKE2b's longest key, in bytes
+_BITS = 53  # the precision of a float
 
 
 def bucket(experiment: str, unit: str) -> float:

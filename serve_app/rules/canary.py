@@ -1,4 +1,4 @@
-"""Canaries: does the candidate work? Sticky, and never for more than half of the units."""
+"""The rules `canary_parallel` and `canary_rolling`: a sticky share of units, at most half."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from pydantic import AfterValidator, Field
 
 from serve_app.domain import Pool
 from serve_app.rules.rule import VersionName
-from serve_app.rules.split import CAUTION, CEILING, Split
+from serve_app.rules.split import LARGE_CANARY_SHARE, MAX_CANARY_SHARE, Split
 
 
-def _below_ceiling(weight: float) -> float:
-    if not 0 <= weight <= CEILING:
-        raise ValueError(f"is {weight:g}: a canary never exceeds {CEILING:g}, nor falls below 0")
+def _check_weight(weight: float) -> float:
+    if not 0 <= weight <= MAX_CANARY_SHARE:
+        raise ValueError(f"is {weight:g}: expected 0 to {MAX_CANARY_SHARE:g} for a canary")
     return weight
 
 
-Weight = Annotated[float, AfterValidator(_below_ceiling)]
+Weight = Annotated[float, AfterValidator(_check_weight)]
 
 
 class Canary(Split):
-    """Some units, and whoever is tagged, get the candidate.
+    """Some units, and requests with the tag `always`, are served by the candidate.
 
     Attributes:
-        stable, candidate: The versions.
+        stable: The version of all other requests.
+        candidate: The version that is tried.
     """
 
     stable: VersionName
@@ -32,26 +33,24 @@ class Canary(Split):
 
     @property
     def versions(self) -> dict[str, str]:
-        """See `Rule.versions`."""
         return {"stable": self.stable, "candidate": self.candidate}
 
     @property
-    def obeys_tags(self) -> bool:
-        """See `Split.obeys_tags`."""
+    def accepts_tags(self) -> bool:
         return True
 
     def warnings(self) -> list[str]:
-        """See `Rule.warnings`."""
-        if self.share <= CAUTION:
+        if self.share <= LARGE_CANARY_SHARE:
             return []
-        return [f"the canary gets {self.share:g} of the units: ideally below {CAUTION:g}"]
+        share, most = self.share, LARGE_CANARY_SHARE
+        return [f"the canary gets {share:g} of the units: at most {most:g} is recommended"]
 
 
 class CanaryParallel(Canary):
-    """The candidate has a small pool of its own beside the stable one.
+    """The candidate runs in a small pool next to the stable pool.
 
     Attributes:
-        weight: The share of identified units that gets the candidate, 0 to 0.5.
+        weight: The share of identified units that is served by the candidate, 0 to 0.5.
     """
 
     kind: Literal["canary_parallel"]
@@ -59,18 +58,17 @@ class CanaryParallel(Canary):
 
     @property
     def share(self) -> float:
-        """See `Rule.share`."""
         return self.weight
 
 
 class CanaryRolling(Canary):
-    """Some replicas of the stable pool are patched to the candidate, in place, and held.
+    """Some replicas of the stable pool are patched to the candidate, in place.
 
     Attributes:
-        replicas: How many of them, at most half.
-        of: How many the pool has; its size is frozen at that.
-        weight: The share of identified units that gets the candidate; the patched replicas' share
-            of the pool unless it is smaller.
+        replicas: The number of patched replicas, at most half of `of`.
+        of: The number of replicas of the pool; its size is fixed to it.
+        weight: The share of identified units that is served by the candidate, 0 to 0.5. The
+            patched share of the pool is its default and its upper bound.
     """
 
     kind: Literal["canary_rolling"]
@@ -80,16 +78,14 @@ class CanaryRolling(Canary):
 
     @property
     def share(self) -> float:
-        """See `Rule.share`."""
         patched = self.replicas / self.of
         return patched if self.weight is None else min(self.weight, patched)
 
     def warnings(self) -> list[str]:
-        """See `Rule.warnings`."""
         warnings = super().warnings()
         if self.weight is not None and self.weight > self.share:
             warnings.append(
-                f"rule.weight is {self.weight:g}, and {self.replicas} of {self.of} replicas hold"
+                f"rule.weight is {self.weight:g}, but {self.replicas} of {self.of} replicas hold"
                 f" the candidate: its share is {self.share:g}"
             )
         return warnings

@@ -1,4 +1,4 @@
-"""From the `user_config` of a deployment to values that are sound."""
+"""Parses and validates the `user_config` of the deployments."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Patch(BaseModel):
-    """What the replicas of the highest ranks are assigned instead: should the pool shrink, it
-    shrinks towards its own version.
+    """Assigns another version to the replicas with the highest ranks.
+
+    Serve gives the ranks 0 to n - 1 to n replicas, so a pool that shrinks loses patched replicas
+    first.
 
     Attributes:
-        replicas: How many of them.
-        of: How many the pool has; ranks count from 0.
+        version: The version of the patched replicas.
+        replicas: The number of patched replicas.
+        of: The number of replicas of the pool.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -41,10 +44,13 @@ class Patch(BaseModel):
 
 
 class PoolConfig(BaseModel):
-    """The `user_config` of a pool: what its replicas are assigned.
+    """The `user_config` of a pool.
 
     Attributes:
-        background: Its networks run at low priority, so that live answers go before copies.
+        version: The version that the replicas are assigned.
+        patch: The replicas that are assigned another version.
+        background: The networks run at low priority, so that a shadow's copies do not slow live
+            requests.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -53,21 +59,21 @@ class PoolConfig(BaseModel):
     patch: Patch | None = None
     background: bool = False
 
-    def assigned(self, rank: int) -> str:
-        """The version of the replica with a rank."""
+    def version_of_rank(self, rank: int) -> str:
+        """The version of the replica with a rank, from 0."""
         if self.patch and rank >= self.patch.of - self.patch.replicas:
             return self.patch.version
         return self.version
 
 
 def ingress_config(user_config: Any, known: Collection[str]) -> Rule:
-    """The rule of an Ingress: the one key, `rule`, of its `user_config`.
+    """The rule in the `user_config` of an Ingress, whose only key is `rule`.
 
     Args:
-        known: The versions of the registry.
+        known: The versions in the registry.
 
     Raises:
-        BadConfig: Not a rule, or it names a version that is not known.
+        BadConfig: The content is not a rule, or names an unknown version.
     """
     if not isinstance(user_config, dict):
         raise BadConfig("user_config", "is rejected: expected a mapping with the key rule")
@@ -78,65 +84,59 @@ def ingress_config(user_config: Any, known: Collection[str]) -> Rule:
 
 
 def parse_rule(content: Any, known: Collection[str]) -> Rule:
-    """A rule, as in the YAML.
+    """The rule of a YAML mapping.
+
+    Args:
+        known: The versions in the registry.
 
     Raises:
-        BadConfig: See `ingress_config`.
+        BadConfig: The content is not a rule, or names an unknown version.
     """
     rule = read_rule(content)
     for key, version in rule.versions.items():
-        _known(f"rule.{key}", version, known)
-    _sound(rule)
+        _require_known(f"rule.{key}", version, known)
+    _check_rule(rule)
     return rule
 
 
 def read_rule(content: Any) -> Rule:
-    """A rule that was in force once, whatever the registry holds today.
+    """The rule of an earlier epoch; its versions need not be in the registry any more.
 
     Raises:
-        BadConfig: Not a rule.
+        BadConfig: The content is not a rule.
     """
     if not isinstance(content, dict):
         raise BadConfig("rule", "is rejected: expected a mapping with the key kind")
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise BadConfig("rule.kind", f"is {str(kind)[:50]}: expected one of {', '.join(KINDS)}")
-    return parsed(KINDS[kind], content, "rule")
+    return validate(KINDS[kind], content, "rule")
 
 
 def pool_config(user_config: Any, known: Collection[str]) -> PoolConfig:
-    """What a pool is assigned.
+    """The `user_config` of a pool.
+
+    Args:
+        known: The versions in the registry.
 
     Raises:
-        BadConfig: Unknown keys, or a version that is not known.
+        BadConfig: A key or a version is unknown.
     """
-    config = parsed(PoolConfig, user_config, "")
-    _known("version", config.version, known)
+    config = validate(PoolConfig, user_config, "")
+    _require_known("version", config.version, known)
     if config.patch:
-        _known("patch.version", config.patch.version, known)
+        _require_known("patch.version", config.patch.version, known)
     return config
 
 
-def _sound(rule: Rule) -> None:
-    """What no single key can tell."""
-    names = list(rule.versions.items())
-    if len({version for _, version in names}) < len(names):
-        key, version = names[-1]
-        raise BadConfig(f"rule.{key}", f"is {version}: the rule has that version already")
-    if isinstance(rule, CanaryRolling) and 2 * rule.replicas > rule.of:
-        raise BadConfig(
-            "rule.replicas", f"is {rule.replicas} of {rule.of}: a canary never exceeds half of them"
-        )
-
-
-def parsed(model: type[Model], content: Any, root: str) -> Model:
-    """A model of what somebody wrote.
+def validate(model: type[Model], content: Any, root: str) -> Model:
+    """Validate YAML content against a pydantic model.
 
     Args:
-        root: Where the paths of rejections begin; may be empty.
+        root: Prefix of the paths in errors; may be empty.
 
     Raises:
-        BadConfig: The first thing that is wrong with it.
+        BadConfig: The content is invalid; the error describes the first problem.
     """
     try:
         return model.model_validate(content)
@@ -149,6 +149,18 @@ def parsed(model: type[Model], content: Any, root: str) -> Model:
         raise BadConfig(path, message) from exc
 
 
-def _known(path: str, version: str, known: Collection[str]) -> None:
+def _check_rule(rule: Rule) -> None:
+    """Check the conditions that involve more than one key."""
+    names = list(rule.versions.items())
+    if len({version for _, version in names}) < len(names):
+        key, version = names[-1]
+        raise BadConfig(f"rule.{key}", f"is {version}: the rule has that version already")
+    if isinstance(rule, CanaryRolling) and 2 * rule.replicas > rule.of:
+        raise BadConfig(
+            "rule.replicas", f"is {rule.replicas} of {rule.of}: expected at most half for a canary"
+        )
+
+
+def _require_known(path: str, version: str, known: Collection[str]) -> None:
     if version not in known:
         raise BadConfig(path, f"is {version}: the registry has {', '.join(known) or 'none'}")

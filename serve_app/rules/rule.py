@@ -1,4 +1,4 @@
-"""What every rule has in common."""
+"""The base class of all rules."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ VersionName = Annotated[str, Field(pattern=r"^v[0-9]+$")]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The version that a rule tries beside the stable one.
+    """The candidate version of a rule.
 
     Attributes:
-        pool: Where its replicas are.
+        pool: The pool of its replicas.
     """
 
     version: str
@@ -31,12 +31,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentTerms:
-    """What a split is fixed to for good, once a request was answered by it.
+    """The parts of a split that are fixed once it has served a request.
 
     Attributes:
-        name: It salts the buckets.
-        terms: The kind, the versions and the unit, and what decides an A/B test: under one name,
-            these never change.
+        name: The experiment; it salts the buckets.
+        terms: The kind, the versions and the unit, and the outcome of an A/B test.
     """
 
     name: str
@@ -44,12 +43,12 @@ class ExperimentTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """Where a request stands in a split.
+class SplitPosition:
+    """The position of a request in a split.
 
     Attributes:
-        bucket: In [0, 1); None where chance decides, or nobody is known to ask.
-        threshold: Buckets below it get the candidate.
+        bucket: In [0, 1); None if each request is drawn at random, or if it has no unit.
+        threshold: Buckets below it are served by the candidate.
     """
 
     bucket: float | None
@@ -57,13 +56,14 @@ class Position:
 
 
 class Rule(BaseModel, ABC):
-    """Turns who asks into who answers.
+    """Chooses the version that serves a request.
 
     Attributes:
-        allow_pin: `X-Model-Version` is obeyed; otherwise it is rejected.
-        trust_headers: Pins, tags and regions are read from the headers; otherwise they are
-            ignored.
-        reveal_version: Answers name the version; an A/B test that is to be blind says false.
+        allow_pin: A request may pin its version with `X-Model-Version`; otherwise such a request
+            is rejected.
+        trust_headers: Pins, tags and regions are read from the request's headers; otherwise they
+            are ignored.
+        reveal_version: Responses name the version; false makes an A/B test blind.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -74,14 +74,14 @@ class Rule(BaseModel, ABC):
     reveal_version: bool = True
 
     def plan(self, context: Context, *, ready: bool = True) -> Plan:
-        """Who answers this request.
+        """The version that serves a request.
 
         Args:
-            ready: Whether the candidate has ever been able to answer under this rule; until then
-                nobody is sent there.
+            ready: Whether the candidate has been ready under this rule; until then no unit is
+                assigned to it.
 
         Raises:
-            PinRejected: It has a pin that the rule does not allow.
+            PinRejected: The request has a pin and the rule allows none.
         """
         if context.pin is None:
             return self._assign(context, ready=ready)
@@ -90,44 +90,44 @@ class Rule(BaseModel, ABC):
                 f"the request is pinned to {context.pin}, and the rule in force allows no pins:"
                 " leave X-Model-Version out, or set rule.allow_pin to true"
             )
-        return Plan(Reason.PINNED, assigned=context.pin, by_id=True)
+        return Plan(Reason.PINNED, assigned=context.pin, sends_version=True)
 
-    def notes(self, context: Context) -> list[str]:
-        """What a caller may wonder about: which of its headers this rule does not heed."""
+    def header_notes(self, context: Context) -> list[str]:
+        """Notes on headers of the request that the rule ignores."""
         if context.tag is None:
             return []
         return [f"X-Canary has no effect under the rule {self.kind}"]
 
     @abstractmethod
     def _assign(self, context: Context, *, ready: bool) -> Plan:
-        """Who answers a request without a pin."""
+        """The version that serves a request without a pin."""
 
     @property
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """The versions that it names, by their keys in the YAML; stable, or control, first."""
+        """The versions by their YAML keys; stable, or control, comes first."""
 
     @property
     def candidate_replicas(self) -> Candidate | None:
-        """Whom it tries beside the stable version, if anybody."""
+        """The candidate, if the rule has one."""
         return None
 
     @property
     def experiment_terms(self) -> ExperimentTerms | None:
-        """What it is fixed to, if it splits units."""
+        """The fixed terms, if the rule splits units."""
         return None
 
     @property
     def share(self) -> float:
-        """The share of units, or of requests, whose answers come from the candidate."""
+        """The share of units that the candidate serves, 0 to 1."""
         return 0.0
 
-    def position(self, context: Context) -> Position | None:
-        """Where a request stands in the split; None if the rule splits nothing."""
+    def split_position(self, context: Context) -> SplitPosition | None:
+        """The position of a request in the split; None if the rule is not a split."""
         return None
 
     def warnings(self) -> list[str]:
-        """What is allowed and seldom wise."""
+        """Settings that are allowed and not recommended."""
         return []
 
     @cached_property
@@ -136,9 +136,9 @@ class Rule(BaseModel, ABC):
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:8]
 
     def canonical(self) -> str:
-        """The rule as JSON with sorted keys: equal rules, equal texts."""
+        """The rule as compact JSON with sorted keys; equal rules have equal texts."""
         return json.dumps(self.content(), sort_keys=True, separators=(",", ":"))
 
     def content(self) -> dict[str, Any]:
-        """As in the YAML, defaults filled in."""
+        """The rule as in the YAML, defaults filled in."""
         return self.model_dump(mode="json", by_alias=True)

@@ -1,4 +1,4 @@
-"""A shadow: what would the candidate do with the traffic of now?"""
+"""The rule `shadow`: stable serves all requests, and the candidate gets copies of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from serve_app.rules.split import Timeout
 
 
 class Shadow(Rule):
-    """Stable answers everybody; the candidate gets copies, and nobody waits for it.
+    """Stable serves all requests. The candidate gets copies; no response waits for it.
 
     Attributes:
-        stable: What the stable pool is assigned, for readers, as in `Single`.
-        sample: The share of requests to copy, above 0 to 1.
-        max_in_flight: Images that the candidate may owe one ingress; what would exceed that is
-            shed, unless it owes none.
-        timeout_s: How long it may take for a copy.
-        review: Which images are kept; none, unless it says so.
+        stable: The version of the stable pool, for readers of the rule, as in `Single`.
+        candidate: The version that gets the copies.
+        sample: The share of requests that is copied, above 0 to 1.
+        max_in_flight: The most copied images that one ingress may have outstanding. A request
+            that would exceed it is shed, unless no copy is outstanding.
+        timeout_s: The timeout of a copy, in seconds.
+        review: Which images are kept for review; by default none.
     """
 
     kind: Literal["shadow"]
@@ -34,12 +35,10 @@ class Shadow(Rule):
 
     @property
     def versions(self) -> dict[str, str]:
-        """See `Rule.versions`."""
         return {"stable": self.stable, "candidate": self.candidate}
 
     @property
     def candidate_replicas(self) -> Candidate:
-        """See `Rule.candidate_replicas`."""
         return Candidate(self.candidate, Pool.CANDIDATE)
 
     def _assign(self, context: Context, *, ready: bool) -> Plan:

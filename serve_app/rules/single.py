@@ -1,4 +1,4 @@
-"""One version for everybody."""
+"""The rule `single`: one version for all users."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from serve_app.rules.rule import Rule, VersionName
 
 
 class Single(Rule):
-    """Every replica of the stable pool answers with whatever it is assigned.
+    """Each replica of the stable pool answers with the version that it is assigned.
 
     Attributes:
-        stable: What the pool is assigned, for readers: during a rolling update the replicas
-            change one by one, and the rule need not change with them at the same instant.
+        stable: The version of the stable pool, for readers of the rule. Requests do not carry it:
+            a rolling update changes the replicas one by one, while the rule changes at once.
     """
 
     kind: Literal["single"]
@@ -21,7 +21,6 @@ class Single(Rule):
 
     @property
     def versions(self) -> dict[str, str]:
-        """See `Rule.versions`."""
         return {"stable": self.stable}
 
     def _assign(self, context: Context, *, ready: bool) -> Plan:

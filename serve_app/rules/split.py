@@ -1,4 +1,4 @@
-"""A share of the units to the candidate, everybody else to stable."""
+"""The base class of rules that assign a share of the units to the candidate."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import AfterValidator, Field
 from serve_app.domain import Context, Plan, Pool, Reason
 from serve_app.regions import GROUPS, members
 from serve_app.rules.bucket import MAX_EXPERIMENT_CHARACTERS, bucket
-from serve_app.rules.rule import Candidate, ExperimentTerms, Position, Rule
+from serve_app.rules.rule import Candidate, ExperimentTerms, Rule, SplitPosition
 
-CEILING = 0.5  # of a canary
-CAUTION = 0.35  # from here on a canary is warned of
+MAX_CANARY_SHARE = 0.5
+LARGE_CANARY_SHARE = 0.35  # a canary above it gives a warning
 MAX_TIMEOUT_S = 15.0
 
 
-def _known_region(name: str) -> str:
+def _check_region(name: str) -> str:
     if members(name) is None:
         raise ValueError(
             f"is '{name[:50]}': expected an ISO 3166-1 alpha-2 code or one of {', '.join(GROUPS)}"
@@ -29,19 +29,20 @@ def _known_region(name: str) -> str:
 ExperimentName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=MAX_EXPERIMENT_CHARACTERS)
 ]
-Region = Annotated[str, AfterValidator(_known_region)]
+Region = Annotated[str, AfterValidator(_check_region)]
 Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S)]
 
 
 class Split(Rule):
-    """Assigns each unit for good: the candidate has the buckets below the threshold, so that a
-    growing weight sends nobody back.
+    """Assigns units by their buckets: those below the threshold are served by the candidate.
+
+    The assignment is sticky, and a larger weight moves no unit back to stable.
 
     Attributes:
-        experiment: Names it and salts the buckets.
-        unit: Whom it assigns. Who does not say it gets stable and is in no comparison.
-        regions: Countries or groups that it is about; everybody, if it has none.
-        timeout_s: How long the candidate may take before stable answers in its place.
+        experiment: The name of the experiment; it salts the buckets.
+        unit: What is assigned. A request without a unit is served by stable and is not compared.
+        regions: The countries or groups that are eligible; None for all.
+        timeout_s: The candidate's timeout, in seconds; after it stable serves the request.
     """
 
     experiment: ExperimentName
@@ -49,20 +50,16 @@ class Split(Rule):
     regions: Annotated[list[Region], Field(min_length=1)] | None = None
     timeout_s: Timeout = 2.0
 
-    def position(self, context: Context) -> Position:
-        """See `Rule.position`."""
+    def split_position(self, context: Context) -> SplitPosition:
         unit = context.user if self.unit == "user" else context.session
-        place = bucket(self.experiment, unit) if unit else None
-        return Position(place, self.share)
+        return SplitPosition(bucket(self.experiment, unit) if unit else None, self.share)
 
     @property
     def candidate_replicas(self) -> Candidate:
-        """See `Rule.candidate_replicas`."""
         return Candidate(self._versions[1], self._pool)
 
     @property
     def experiment_terms(self) -> ExperimentTerms:
-        """See `Rule.experiment_terms`."""
         terms = {"kind": self.kind, "versions": list(self._versions), "unit": self.unit}
         return ExperimentTerms(self.experiment, terms)
 
@@ -73,46 +70,55 @@ class Split(Rule):
 
     @property
     def _pool(self) -> Pool:
-        """Where the candidate answers."""
+        """The pool of the candidate's replicas."""
         return Pool.CANDIDATE
 
     @property
     @abstractmethod
-    def obeys_tags(self) -> bool:
+    def accepts_tags(self) -> bool:
         """Whether `X-Canary` chooses the version."""
 
-    def notes(self, context: Context) -> list[str]:
-        """See `Rule.notes`."""
-        return [] if self.obeys_tags else super().notes(context)
+    def header_notes(self, context: Context) -> list[str]:
+        return [] if self.accepts_tags else super().header_notes(context)
 
     def _assign(self, context: Context, *, ready: bool) -> Plan:
-        if context.tag is not None and self.obeys_tags:
-            return self._to_candidate(Reason.TAGGED) if context.tag else self._stay(Reason.TAGGED)
-        if self._targeted is not None and context.region not in self._targeted:
-            return self._stay(Reason.NOT_TARGETED)
-        place = self._place(context)
-        if place is None:
-            return self._stay(Reason.NO_UNIT)
+        if context.tag is not None and self.accepts_tags:
+            plan = self._candidate_plan if context.tag else self._stable_plan
+            return plan(Reason.TAGGED)
+        if self._countries is not None and context.region not in self._countries:
+            return self._stable_plan(Reason.NOT_TARGETED)
+        value = self._split_value(context)
+        if value is None:
+            return self._stable_plan(Reason.NO_UNIT)
         if not ready:
-            return self._stay(Reason.NOT_READY)
-        return self._to_candidate(Reason.SPLIT) if place < self.share else self._stay(Reason.SPLIT)
+            return self._stable_plan(Reason.NOT_READY)
+        plan = self._candidate_plan if value < self.share else self._stable_plan
+        return plan(Reason.SPLIT)
 
-    def _place(self, context: Context) -> float | None:
-        return self.position(context).bucket
+    def _split_value(self, context: Context) -> float | None:
+        """The number in [0, 1) that is compared with the share; None without a unit."""
+        return self.split_position(context).bucket
 
-    def _stay(self, reason: Reason) -> Plan:
-        return Plan(reason, Pool.STABLE, self._versions[0], by_id=self._by_id)
+    def _stable_plan(self, reason: Reason) -> Plan:
+        return Plan(reason, Pool.STABLE, self._versions[0], sends_version=self._has_shared_pool)
 
-    def _to_candidate(self, reason: Reason) -> Plan:
-        fallback = self._stay(Reason.FALLBACK)
-        return Plan(reason, self._pool, self._versions[1], self._by_id, fallback, self.timeout_s)
+    def _candidate_plan(self, reason: Reason) -> Plan:
+        return Plan(
+            reason,
+            self._pool,
+            self._versions[1],
+            self._has_shared_pool,
+            self._stable_plan(Reason.FALLBACK),
+            self.timeout_s,
+        )
 
     @property
-    def _by_id(self) -> bool:
-        return self._pool is Pool.STABLE  # one pool, two versions
+    def _has_shared_pool(self) -> bool:
+        return self._pool is Pool.STABLE  # one pool with two versions
 
     @cached_property
-    def _targeted(self) -> frozenset[str] | None:
+    def _countries(self) -> frozenset[str] | None:
+        """The countries of `regions`, as ISO 3166-1 alpha-2 codes."""
         if self.regions is None:
             return None
         return frozenset().union(*(members(region) or () for region in self.regions))

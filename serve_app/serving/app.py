@@ -1,7 +1,6 @@
-"""The two applications: what `import_path` of every deployment file names.
+"""The two Serve applications that the `import_path`s of the deployment files name.
 
-The graph of deployments never changes with the rule; only `user_config`, replica counts and
-autoscaling bounds do.  `num_cpus` are what Ray reserves: small, so that everything fits two cores.
+A rule never changes the graph of deployments, only `user_config`s and the sizes of the pools.
 """
 
 from __future__ import annotations
@@ -19,26 +18,31 @@ from serve_app.serving.classifier import Classifier
 from serve_app.serving.ingress import Ingress
 from serve_app.serving.logs import CONFIG
 
-_SMALL = {"num_cpus": 0.1}
-_NO_CONFIG: dict[str, Any] = {}  # rejected like any bad one; without any, Serve would not ask
-# Serve's own limit, by default 5: ours answer 429 long before, and no slow report keeps others out.
-_LONG_QUEUE = 10_000
-_HEALTH_CHECK_PERIOD_S = 2  # how soon Serve knows that a replica died; its own default is 10
+_ACTOR_OPTIONS = {"num_cpus": 0.1}  # reserved; small, so that all replicas fit two cores
+_NO_CONFIG: dict[str, Any] = {}  # rejected; without one, Serve would not call `reconfigure`
+# Above every limit of ours, which give 429. With Serve's default of 5, slow reports would block
+# other requests.
+_MAX_ONGOING_REQUESTS = 10_000
+_HEALTH_CHECK_PERIOD_S = 2  # how soon Serve replaces a dead replica; the default is 10
 
 
 def animals(args: dict[str, Any]) -> Application:
-    """The data plane; see `AnimalsArgs`."""
+    """The application `animals`, the data plane.
+
+    Args:
+        args: The fields of `AnimalsArgs`.
+    """
     return data_plane(AnimalsArgs.model_validate(args), Classifier)
 
 
 def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Application:
-    """The data plane over a class of classifiers."""
+    """The data plane with a given class of pool replicas."""
     pools = {
         name: _deployment(
             classifier,
             name,
             autoscaling_config=pool_scaling(min_replicas),
-            max_surge_percent=25,  # a replica that must be replaced goes when the next is there
+            max_surge_percent=25,  # a new replica starts before an old one stops
             request_router_config=RequestRouterConfig.model_validate(ROUTING),
             user_config=_NO_CONFIG,
         ).bind(settings.backend, settings.registry)
@@ -50,14 +54,14 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
         autoscaling_config=ingress_scaling(),
         user_config=_NO_CONFIG,
         rolling_update_percentage=1.0,
-        max_surge_percent=100,  # replaced ones go when the new ones are there
+        max_surge_percent=100,  # all new replicas start before the old ones stop
     )
     return ingress.bind(pools["StablePool"], pools["CandidatePool"], settings.registry)
 
 
 def control(_: dict[str, Any]) -> Application:
-    """The control plane."""
-    # Ray builds each application in a process of its own: that of the data plane needs none of it.
+    """The application `control`, the control plane."""
+    # Ray builds each application in another process; the data plane's must not import these.
     from serve_app.serving.control_api import ControlApi
     from serve_app.serving.controller import Controller
 
@@ -70,9 +74,9 @@ def control(_: dict[str, Any]) -> Application:
 def _deployment(target: type, name: str, **options: Any) -> serve.Deployment:
     decorate = serve.deployment(
         name=name,
-        ray_actor_options=_SMALL,
+        ray_actor_options=_ACTOR_OPTIONS,
         logging_config=CONFIG,
-        max_ongoing_requests=_LONG_QUEUE,
+        max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         health_check_period_s=_HEALTH_CHECK_PERIOD_S,
         **options,
     )

@@ -1,4 +1,4 @@
-"""Reading from the store beside everything else: in few threads, waited for within bounds."""
+"""Store reads in a small thread pool, with a timeout."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ T = TypeVar("T")
 
 
 class BoundedReads:
-    """A read that nobody waits for any more keeps its thread until the database answers."""
+    """Runs store reads in threads. A read that timed out keeps its thread until it returns."""
 
-    def __init__(self, *, threads: int, most: int, timeout_s: float) -> None:
-        """Nothing is read yet.
+    def __init__(self, *, threads: int, max_reads: int, timeout_s: float) -> None:
+        """Create the thread pool.
 
         Args:
-            most: How many may be under way or wait; the next is rejected.
+            max_reads: The largest number of running and queued reads; further ones are rejected.
         """
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
-        self._most = most
+        self._max_reads = max_reads
         self._timeout_s = timeout_s
-        self._under_way: set[Future[Any]] = set()
+        self._reads: set[Future[Any]] = set()
 
     async def read(
-        self, make: Callable[..., T], *args: Any, discard: Callable[[T], None] | None = None
+        self, function: Callable[..., T], *args: Any, discard: Callable[[T], None] | None = None
     ) -> T:
-        """What `make` returns.
+        """Run a function in a thread; returns its result.
 
         Args:
-            discard: Takes what was made after all when nobody waited for it any more.
+            discard: Called with the result if it comes after a timeout or a cancellation.
 
         Raises:
-            Busy: Too many are under way.
-            TooSlow: It did not return in time.
+            Busy: Too many reads are running.
+            TooSlow: The function did not return in time.
             NotReady: The store failed.
         """
-        if len(self._under_way) >= self._most:
-            raise Busy(f"{self._most} reads of the store are under way: try again in a second")
-        future = self._threads.submit(partial(make, *args))
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
-        unwanted = partial(_discard, discard)
+        if len(self._reads) >= self._max_reads:
+            raise Busy(f"{self._max_reads} reads of the store are running: try again in a second")
+        future = self._threads.submit(partial(function, *args))
+        self._reads.add(future)
+        future.add_done_callback(self._reads.discard)
+        discard_result = partial(_discard_result, discard)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._timeout_s)
         except asyncio.CancelledError:
-            future.add_done_callback(unwanted)
+            future.add_done_callback(discard_result)
             raise
         except TimeoutError as exc:
-            future.add_done_callback(unwanted)
+            future.add_done_callback(discard_result)
             raise TooSlow(
                 f"the store did not answer within {self._timeout_s:g} s:"
                 " try again, or ask for a shorter period"
@@ -62,6 +62,6 @@ class BoundedReads:
             raise NotReady(str(exc)) from exc
 
 
-def _discard(discard: Callable[[T], None] | None, made: Future[T]) -> None:
-    if discard and not made.cancelled() and not made.exception():
-        discard(made.result())
+def _discard_result(discard: Callable[[T], None] | None, future: Future[T]) -> None:
+    if discard and not future.cancelled() and not future.exception():
+        discard(future.result())

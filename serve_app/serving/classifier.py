@@ -1,4 +1,4 @@
-"""`Classifier`: one replica of a pool. It is assigned a version and keeps others warm."""
+"""`Classifier`: a replica of a pool. It has one assigned version and keeps others warm."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from serve_app.serving.logs import join_serve_log
 from serve_app.serving.networks import NetworkRunner, one_thread
 from serve_app.serving.router import VERSION
 
-WARM_VERSIONS = 2  # the assigned one among them
+WARM_VERSIONS = 2  # including the assigned one
 LIBRARIES = {
     "onnx": ("onnxruntime", "numpy", "pillow"),
     "torch": ("torch", "torchvision", "numpy", "pillow"),
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class Classifier:
-    """Answers with its assigned version, or with the one that a call's model id names."""
+    """Predicts with its assigned version, or with the version of the call's model id."""
 
     def __init__(self, backend: Backend, registry_folder: str) -> None:
         join_serve_log()
@@ -50,23 +50,22 @@ class Classifier:
         self._backend = backend
         self._folder = Path(registry_folder)
         self._assigned: classifiers.Classifier | None = None
-        self._rejected: BadConfig | None = None
+        self._rejection: BadConfig | None = None
         self._warm: list[str] = []
         self._loading = asyncio.Lock()
-        self._answered: Counter[str] = Counter()
+        self._image_counts: Counter[str] = Counter()
         self._networks = NetworkRunner()
         self._loader = one_thread("loader", low_priority=True)
         self._context = serve.get_replica_context()
-        self._accepted = LastGoodConfig(
+        self._last_good = LastGoodConfig(
             open_home().folder("accepted"), self._context.app_name, self._context.deployment
         )
 
     async def reconfigure(self, user_config: Any, rank: ReplicaRank) -> None:
-        """Take another version: loaded beside the present one, then swapped.
+        """Load the assigned version, then swap it for the present one.
 
-        It never raises, for Serve would take the replica away: what cannot be loaded is held
-        aside, and the replica answers as before; one that is newly born takes what its
-        deployment last accepted.
+        It never raises, because Serve would then stop the replica. A rejected configuration
+        leaves the present version assigned; a new replica uses its deployment's last good one.
         """
         self._rank = rank.rank
         try:
@@ -77,87 +76,87 @@ class Classifier:
             logger.exception("config.failed")
             await self._reject(BadConfig("user_config", f"is rejected: {exc!r}"))
         else:
-            self._rejected = None
-            self._accepted.save(user_config)
+            self._rejection = None
+            self._last_good.save(user_config)
 
     async def classify(self, pixels: Pixels) -> PoolResponse:
-        """Classify uint8 [n, side, side, 3]; what stands in the way is a value, not an error."""
-        wanted = serve.get_multiplexed_model_id()
-        if wanted and (self._assigned is None or wanted != self._assigned.card.version):
+        """Classify images, uint8 [n, side, side, 3]; expected failures are returned, not raised."""
+        version = serve.get_multiplexed_model_id()
+        if version and (self._assigned is None or version != self._assigned.card.version):
             try:
-                classifier = await self._hold(wanted)
+                classifier = await self._keep_warm(version)
             except ModelsError as exc:
                 return Unavailable(str(exc))
         elif self._assigned is None:
-            return Unavailable(f"the replica holds no version: {self._rejected}")
+            return Unavailable(f"the replica holds no version: {self._rejection}")
         else:
             classifier = self._assigned
         card = classifier.card
         if pixels.shape[1] != card.input.side:
             return WrongInputSize(card.version, card.input.side)
-        self._answered[card.version] += len(pixels)
+        self._image_counts[card.version] += len(pixels)
         return await self._networks.run(classifier, pixels)
 
     def record_routing_stats(self) -> dict[str, str]:
-        """What `VersionRouter` goes by."""
+        """The assigned version, for `VersionRouter`."""
         return {VERSION: self._assigned.card.version} if self._assigned else {}
 
     async def describe(self) -> Replica:
-        """What it holds."""
+        """The state of the replica."""
         return Replica(
             pool=Pool(self._context.deployment),
             replica=self._context.replica_id.unique_id,
             version=self._assigned.card.version if self._assigned else None,
             warm=tuple(self._warm),
             rejected=(
-                {"path": self._rejected.path, "message": self._rejected.message}
-                if self._rejected
+                {"path": self._rejection.path, "message": self._rejection.message}
+                if self._rejection
                 else None
             ),
             backend=self._backend,
             libraries=_libraries(self._backend),
-            answered=dict(self._answered),
+            answered=dict(self._image_counts),
         )
 
     async def _assign(self, user_config: Any) -> None:
         config = pool_config(user_config, registry.names(self._folder))
-        version = config.assigned(self._rank)
+        version = config.version_of_rank(self._rank)
         try:
-            self._assigned = await self._hold(version)
+            self._assigned = await self._keep_warm(version)
         except ModelsError as exc:
             raise BadConfig("version", f"{version} cannot be loaded: {exc}") from exc
         self._networks.set_background(config.background)
 
     async def _reject(self, rejection: BadConfig) -> None:
         logger.error("config.rejected", extra={"path": rejection.path, "why": rejection.message})
-        self._rejected = rejection
-        if self._assigned is None and (last_good := self._accepted.load()) is not None:
+        self._rejection = rejection
+        if self._assigned is None and (last_good := self._last_good.load()) is not None:
             try:
                 await self._assign(last_good)
             except Exception:
-                logger.exception("config.last_good_failed")
+                logger.exception("last_good_config.failed")
 
-    async def _hold(self, version: str) -> classifiers.Classifier:
-        """A version, loaded if need be; the least recently used one goes."""
+    async def _keep_warm(self, version: str) -> classifiers.Classifier:
+        """Load a version if necessary; unloads the least recently used one."""
         async with self._loading:
             assigned = [self._assigned.card.version] if self._assigned else []
-            for used in (*assigned, version):  # the assigned one first: never the one that goes
-                held: classifiers.Classifier = await self._load(used)
-                self._warm = [*(name for name in self._warm if name != used), used]
+            for name in (*assigned, version):  # touch the assigned one, so that it is not unloaded
+                classifier: classifiers.Classifier = await self._load(name)
+                self._warm = [*(other for other in self._warm if other != name), name]
             del self._warm[:-WARM_VERSIONS]
-            return held
+            return classifier
 
     @serve.multiplexed(max_num_models_per_replica=WARM_VERSIONS)  # type: ignore[untyped-decorator]
     async def _load(self, version: str) -> classifiers.Classifier:
-        # While it answers with another version, loading must not take the processor from that.
+        # Loading at low priority does not slow the version that is serving.
         thread = self._loader if self._assigned else None
         return await asyncio.get_running_loop().run_in_executor(
-            thread, _loaded, version, self._backend, self._folder
+            thread, _load_and_run, version, self._backend, self._folder
         )
 
 
-def _loaded(version: str, backend: Backend, folder: Path) -> classifiers.Classifier:
-    """A version that has answered once: the first time costs more than the next."""
+def _load_and_run(version: str, backend: Backend, folder: Path) -> classifiers.Classifier:
+    """Load a version and run it once, because the first run is slow."""
     classifier = classifiers.load(version, backend, folder)
     side = classifier.card.input.side
     classifier.probabilities(np.zeros((1, side, side, 3), np.uint8))

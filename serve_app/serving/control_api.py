@@ -1,6 +1,6 @@
-"""`ControlApi`: the HTTP of the control plane, in a replica.
+"""`ControlApi`: a replica that serves the HTTP API of the control plane.
 
-It reads from the store. It hands every change to the Controller.
+It reads from the store itself, and sends every change to the Controller.
 """
 
 from __future__ import annotations
@@ -41,35 +41,35 @@ logger = logging.getLogger(__name__)
 
 
 class ControlApi:
-    """Implements `serve_app.http.control_plane.ControlPlane` over the Controller's handle."""
+    """Implements `serve_app.http.control_plane.ControlPlane` with the Controller's handle."""
 
     def __init__(self, controller: DeploymentHandle[Any]) -> None:
         join_serve_log()
         self._controller = controller
-        self._reads = BoundedReads(threads=READ_THREADS, most=MAX_READS, timeout_s=READ_TIMEOUT_S)
+        self._reads = BoundedReads(
+            threads=READ_THREADS, max_reads=MAX_READS, timeout_s=READ_TIMEOUT_S
+        )
         home = open_home()
         self._database_url = home.database_url
-        for left in home.folder("exports").iterdir():  # by clients that did not wait
-            left.unlink(missing_ok=True)
+        for leftover in home.folder("exports").iterdir():  # of clients that disconnected
+            leftover.unlink(missing_ok=True)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return application(self, Authenticator(open_home().token), _log, _nothing_beside)
+        return application(
+            self, Authenticator(open_home().token), _log_request, _no_background_tasks
+        )
 
     async def status(self) -> dict[str, Any]:
-        """See `Controller.status`."""
-        return await self._ask("status")  # type: ignore[no-any-return]
+        return await self._call_controller("status")  # type: ignore[no-any-return]
 
-    async def deployed(self) -> dict[str, Any]:
-        """See `Controller.deployed`."""
-        return await self._ask("deployed")  # type: ignore[no-any-return]
+    async def deployment(self) -> dict[str, Any]:
+        return await self._call_controller("deployment")  # type: ignore[no-any-return]
 
     async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
-        """See `Controller.deploy`."""
-        return await self._ask("deploy", document, actor, reason)  # type: ignore[no-any-return]
+        return await self._call_controller("deploy", document, actor, reason)  # type: ignore[no-any-return]
 
     async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
-        """See `Controller.set_rule`."""
-        return asdict(await self._ask("set_rule", content, actor, reason))
+        return asdict(await self._call_controller("set_rule", content, actor, reason))
 
     async def update(
         self,
@@ -80,24 +80,20 @@ class ControlApi:
         reason: str,
         key: str | None,
     ) -> int:
-        """See `Controller.update`."""
-        return await self._change(key, "update", version, method, runtime_env, actor, reason)
+        return await self._make_change(key, "update", version, method, runtime_env, actor, reason)
 
     async def restore(self, number: int, actor: str, reason: str, key: str | None) -> int:
-        """See `Controller.restore`."""
-        return await self._change(key, "restore", number, actor, reason)
+        return await self._make_change(key, "restore", number, actor, reason)
 
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
-        """See `Controller.revisions`."""
-        return await self._ask("revisions", limit)  # type: ignore[no-any-return]
+        return await self._call_controller("revisions", limit)  # type: ignore[no-any-return]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
-        """See `Controller.audit`."""
-        return await self._ask("audit", limit)  # type: ignore[no-any-return]
+        return await self._call_controller("audit", limit)  # type: ignore[no-any-return]
 
     @cached_property
     def _reports(self) -> ReportService:
-        # It loads scipy, for a second that the first report can wait and a start cannot.
+        # The import of scipy takes a second, which would delay the start of the replica.
         from serve_app.reports.service import ReportService
 
         return ReportService(self._database_url)
@@ -105,54 +101,50 @@ class ControlApi:
     async def report(
         self, name: str, since: str | None, region: str | None, experiment: str | None
     ) -> dict[str, Any]:
-        """See `ReportService.make`; the Controller is not asked."""
         return await self._reads.read(lambda: self._reports.make(name, since, region, experiment))
 
     async def export(self, table: str, kind: str, since: str) -> Path:
-        """See `ReportService.export`; who asks removes the file, unless he did not wait for it."""
+        """Write a table to a file, which the caller removes; see `ReportService.export`."""
         try:
             folder = open_home().folder("exports")
             return await self._reads.read(
-                lambda: self._reports.export(table, kind, since, folder), discard=_remove
+                lambda: self._reports.export(table, kind, since, folder), discard=_remove_file
             )
         except OSError as exc:
             raise NotReady(
-                f"the export cannot be written ({exc.strerror or exc}): make room for it in the"
-                " home directory, or ask for a shorter period"
+                f"the export cannot be written ({exc.strerror or exc}): free space in the home"
+                " directory, or export a shorter period"
             ) from exc
 
     @cached_property
     def _reviews(self) -> ReviewService:
-        # It loads SQLAlchemy and Alembic, which a start can do without as well.
+        # The imports of SQLAlchemy and Alembic would delay the start of the replica.
         from serve_app.review_service import ReviewService
 
         return ReviewService(self._database_url, ImageCipher(open_home().image_key))
 
-    async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
-        """See `ReviewService.disagreements`."""
-        return await self._reads.read(lambda: self._reviews.disagreements(limit, reviewed))
+    async def list_images(self, limit: int, reviewed: bool) -> dict[str, Any]:
+        return await self._reads.read(lambda: self._reviews.list_images(limit, reviewed))
 
-    async def disagreement(self, image_id: str) -> dict[str, Any]:
-        """See `ReviewService.disagreement`."""
-        return await self._reads.read(lambda: self._reviews.disagreement(image_id))
+    async def find_image(self, image_id: str) -> dict[str, Any]:
+        return await self._reads.read(lambda: self._reviews.find_image(image_id))
 
-    async def image(self, image_id: str) -> bytes:
-        """See `ReviewService.image`."""
-        return await self._reads.read(lambda: self._reviews.image(image_id))
+    async def image_content(self, image_id: str) -> bytes:
+        return await self._reads.read(lambda: self._reviews.image_content(image_id))
 
-    async def review(
+    async def add_review(
         self, image_id: str, answer: str, actor: str, reason: str, key: str | None
     ) -> dict[str, Any]:
-        """See `serve_app.review_service.review`; then what the versions had said."""
-        await self._change(key, "review", image_id, answer, actor, reason)
-        return await self.disagreement(image_id)
+        """Record a review; returns the image with the labels of both versions."""
+        await self._make_change(key, "add_review", image_id, answer, actor, reason)
+        return await self.find_image(image_id)
 
-    async def _change(self, key: str | None, change: str, *args: Any) -> int:
-        """The number of the revision, or of the review, that it makes; see `Controller.once`."""
-        named = (change, *args) if key is None else ("once", key, change, *args)
-        return await self._ask(*named)  # type: ignore[no-any-return]
+    async def _make_change(self, key: str | None, change: str, *args: Any) -> int:
+        """Make a change, once per key if there is one; the number of the revision or review."""
+        call = (change, *args) if key is None else ("change_once", key, change, *args)
+        return await self._call_controller(*call)  # type: ignore[no-any-return]
 
-    async def _ask(self, method: str, *args: Any) -> Any:
+    async def _call_controller(self, method: str, *args: Any) -> Any:
         call = getattr(self._controller, method)
         try:
             return await asyncio.wait_for(call.remote(*args), CALL_TIMEOUT_S)
@@ -163,27 +155,27 @@ class ControlApi:
                 raise
             raise NotReady("the Controller cannot be reached: try again in a second") from exc
         except BadConfig as exc:
-            raise RejectedConfig(_text(exc)) from exc
+            raise RejectedConfig(_message(exc)) from exc
         except StoreError as exc:
-            raise NotReady(_text(exc)) from exc
-        except RayTaskError as exc:  # without gRPC, a Problem of the Controller comes wrapped
+            raise NotReady(_message(exc)) from exc
+        except RayTaskError as exc:  # without gRPC, Ray wraps a Problem of the Controller
             if isinstance(exc.cause, Problem):
                 raise exc.cause from exc
             raise
 
 
-def _text(exc: Exception) -> str:
-    """What an error says; without gRPC, Ray wraps it in one that says its traceback."""
+def _message(exc: Exception) -> str:
+    """The message of an error; without gRPC, Ray wraps it in one that contains the traceback."""
     return str(getattr(exc, "cause", None) or exc)
 
 
-def _remove(path: Path) -> None:
+def _remove_file(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _log(trace: Trace) -> None:
+def _log_request(trace: Trace) -> None:
     logger.info(
-        "control.request",
+        "control_request.completed",
         extra={
             "request_id": trace.request_id,
             "method": trace.method,
@@ -196,5 +188,5 @@ def _log(trace: Trace) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _nothing_beside(_: FastAPI) -> AsyncIterator[None]:
+async def _no_background_tasks(_: FastAPI) -> AsyncIterator[None]:
     yield

@@ -1,4 +1,4 @@
-"""`Ingress`: the data plane's HTTP, in a replica."""
+"""`Ingress`: a replica that serves the HTTP API of the data plane."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class Ingress:
-    """Answers requests by the rule that is its `user_config`."""
+    """Serves requests under the rule in its `user_config`."""
 
     def __init__(
         self, stable: DeploymentHandle[Any], candidate: DeploymentHandle[Any], registry_folder: str
@@ -51,14 +51,14 @@ class Ingress:
         home = open_home()
         context = serve.get_replica_context()
         self._model = context.app_name
-        self._accepted = LastGoodConfig(
+        self._last_good = LastGoodConfig(
             home.folder("accepted"), context.app_name, context.deployment
         )
         self._experiments = Experiments(home.folder("experiments"))
         spool = Spool(home.folder("spool"))
         self._recorder = Recorder(_deliver, spool)
-        self._desk = FeedbackSink(_deliver, spool)
-        self._observation = Telemetry(self._recorder)
+        self._feedback_sink = FeedbackSink(_deliver, spool)
+        self._telemetry = Telemetry(self._recorder)
         self._plane = DataPlane(
             ServePools({Pool.STABLE: stable, Pool.CANDIDATE: candidate}),
             self._recorder,
@@ -71,59 +71,59 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         return application(
             self._plane,
-            self._desk,
+            self._feedback_sink,
             self._model,
-            self._observation.answered,
-            self._run_beside,
+            self._telemetry.record_trace,
+            self._run_background_tasks,
         )
 
     async def reconfigure(self, user_config: Any) -> None:
-        """Put another rule in force; in the event loop, like everything here.
+        """Apply a rule; runs in the event loop.
 
-        It never raises, for Serve would take the replica away: a bad rule is held aside and the
-        last good one stays; a replica that is newly born takes the one last accepted.
+        It never raises, because Serve would then stop the replica. A rejected rule leaves the
+        present rule in force; a new replica uses its deployment's last good one.
         """
         try:
-            self._plane.apply_rule(self._rule(user_config))
+            self._plane.apply_rule(self._parse_rule(user_config))
         except BadConfig as exc:
             self._reject(exc)
         except Exception as exc:
             logger.exception("config.failed")
             self._reject(BadConfig("user_config", f"is rejected: {exc!r}"))
         else:
-            self._accepted.save(user_config)
+            self._last_good.save(user_config)
             try:
                 self._experiments.claim(self._plane.rule)
             except Exception:
-                logger.exception("experiment.not_kept")
+                logger.exception("experiment_claim.failed")
 
     def _reject(self, rejection: BadConfig) -> None:
         logger.error("config.rejected", extra={"path": rejection.path, "why": rejection.message})
-        if not self._plane.has_rule and (last_good := self._accepted.load()) is not None:
+        if not self._plane.has_rule and (last_good := self._last_good.load()) is not None:
             try:
-                self._plane.apply_rule(self._rule(last_good))
+                self._plane.apply_rule(self._parse_rule(last_good))
             except Exception:
-                logger.exception("config.last_good_failed")
+                logger.exception("last_good_config.failed")
         self._plane.reject(rejection)
 
-    def _rule(self, user_config: Any) -> Rule:
+    def _parse_rule(self, user_config: Any) -> Rule:
         rule = ingress_config(user_config, self._plane.versions.names())
         self._experiments.check(rule)
         return rule
 
     @contextlib.asynccontextmanager
-    async def _run_beside(self, _: FastAPI) -> AsyncIterator[None]:
+    async def _run_background_tasks(self, _: FastAPI) -> AsyncIterator[None]:
         tasks = [
-            asyncio.create_task(self._observation.run(self._plane)),
+            asyncio.create_task(self._telemetry.run(self._plane)),
             asyncio.create_task(self._warm_up()),
         ]
         async with self._plane.background_tasks():
             yield
         for task in tasks:
             task.cancel()
-        await self._desk.close()
+        await self._feedback_sink.close()
         await self._recorder.close(CLOSE_TIMEOUT_S)
-        self._observation.write(self._plane)
+        self._telemetry.write(self._plane)
 
     async def _warm_up(self) -> None:
         await self._plane.warm_up()
@@ -131,6 +131,6 @@ class Ingress:
 
 
 async def _deliver(batch: Batch) -> None:
-    # Whether it exists would be asked of Serve's controller, and the event loop would wait.
+    # The check for existence is a call of Serve's controller that blocks the event loop.
     controller = serve.get_deployment_handle(CONTROLLER, CONTROL_PLANE, _check_exists=False)
     await controller.record.remote(batch)

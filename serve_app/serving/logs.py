@@ -1,4 +1,4 @@
-"""Our loggers write where Serve's do: into the replica's own file, as JSON."""
+"""Sends the logs of `serve_app` to Serve's log file of the replica, as JSON."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from ray.serve.schema import EncodingType, LoggingConfig
 
 SERVE_LOGGER = "ray.serve"
 CONFIG = LoggingConfig(encoding=EncodingType.JSON, enable_access_log=False)
-_LINES = "lines"  # the attribute of a record that stands for several lines
+_LINES = "lines"  # an attribute of records that are written as several lines
 
 
 def join_serve_log() -> None:
-    """Send what `serve_app` logs in this process to Serve's handlers.
+    """Send the records of the logger `serve_app` to Serve's handlers.
 
-    A line that cannot be written, on a full disk, is lost and harms nobody: by default, logging
-    would complain to stderr, which Serve sends to the same log.
+    Lines that cannot be written, as on a full disk, are lost. By default logging would report each
+    failure on stderr, which Serve sends to the same log.
     """
     logging.raiseExceptions = False
-    ours = logging.getLogger("serve_app")
-    ours.parent = logging.getLogger(SERVE_LOGGER)
-    ours.setLevel(logging.INFO)
+    logger = logging.getLogger("serve_app")
+    logger.parent = logging.getLogger(SERVE_LOGGER)
+    logger.setLevel(logging.INFO)
 
 
 def log_lines(logger: logging.Logger, event: str, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Log an event once for each of some lines, for the price of one record.
+    """Log several lines of one event as one record.
 
-    In the replica's file each becomes a line of its own, with the fields that every record has:
-    the same line as `logger.info(event, extra=line)` writes, for a fraction of the CPU time.
+    The replica's log file gets the lines that `logger.info(event, extra=line)` would write for each
+    line, for a fraction of the CPU time.
 
     Args:
-        lines: The fields of each, as in `extra`.
+        lines: The fields of each line, as in `extra`.
     """
     if lines := list(lines):
         _expand_lines()
@@ -43,14 +43,14 @@ def log_lines(logger: logging.Logger, event: str, lines: Iterable[Mapping[str, A
 
 
 def flush_serve_log() -> None:
-    """Write what Serve's buffered handlers hold, so that a quiet service's log is not late."""
+    """Flush Serve's buffered handlers, so that the lines of a quiet service are not late."""
     for handler in logging.getLogger(SERVE_LOGGER).handlers:
         with contextlib.suppress(OSError):
             handler.flush()
 
 
 def _expand_lines() -> None:
-    """Have Serve's handlers expand records; those of a changed `logging_config` are new ones."""
+    """Wrap the formatters of Serve's handlers; a changed `logging_config` makes new handlers."""
     for handler in logging.getLogger(SERVE_LOGGER).handlers:
         target = handler.target if isinstance(handler, MemoryHandler) else handler
         inner = target.formatter if target else None
@@ -59,19 +59,19 @@ def _expand_lines() -> None:
 
 
 class _ExpandingFormatter(logging.Formatter):
-    """Writes a record of `log_lines` as its lines, and any other as another formatter does."""
+    """Formats a record of `log_lines` as several lines, and other records as `inner` does."""
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
         self._inner = inner
-        self._record: logging.LogRecord | None = None  # the last one that was expanded
+        self._record: logging.LogRecord | None = None  # the last expanded record
         self._text = ""
 
     def format(self, record: logging.LogRecord) -> str:
         lines = record.__dict__.get(_LINES)
         if lines is None:
             return self._inner.format(record)
-        # A rotating handler formats a record twice: to see whether it fits, and to write it.
+        # A rotating handler formats a record twice: to check its size, and to write it.
         if record is not self._record:
             self._record = record
             self._text = "\n".join(self._line(record, fields) for fields in lines)

@@ -1,4 +1,4 @@
-"""Recreate: the data plane is torn down and built anew, and the gap measured."""
+"""Recreation: deletes the data plane, deploys it again and measures the downtime."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from serve_app.downtime import DowntimeProbe
 from serve_app.serving import serve_config
 
 POLL_S = 0.1
-TORN_DOWN_S = 120.0
-BUILT_S = 900.0  # a runtime environment may have to be installed
+DELETE_TIMEOUT_S = 120.0
+BUILD_TIMEOUT_S = 900.0  # a runtime environment may have to be installed
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a recreation is.
+    """The progress of a recreation.
 
     Attributes:
         state: `tearing down`, `building`, `done` or `failed`.
-        version: What the new data plane serves.
-        from_ms, to_ms: Of the gap, milliseconds since 1970 UTC; None while it lasts.
-        message: What went wrong.
+        version: The version of the new data plane.
+        from_ms, to_ms: Of the downtime, milliseconds since 1970 UTC; None while it lasts.
+        message: The cause of a failure.
     """
 
     state: str
@@ -42,35 +42,38 @@ class Progress:
 
 
 async def recreate(
-    document: dict[str, Any], version: str, revision: int, tell: Callable[[Progress], None]
+    document: dict[str, Any],
+    version: str,
+    revision: int,
+    on_progress: Callable[[Progress], None],
 ) -> Progress:
-    """Tear the data plane down and build it by a checked deployment file; the end of it.
+    """Delete the data plane and deploy it from a checked deployment file; the final progress.
 
-    It is built also where the old one would not go: nobody is left without one.
+    The new data plane is deployed even if the old one is not deleted in time.
 
     Args:
-        tell: Hears of each step.
+        on_progress: Called at each step.
     """
     http = document["http_options"]
-    meter = DowntimeProbe(local_url(http["host"], http["port"]))
-    measuring = asyncio.create_task(meter.run())
+    probe = DowntimeProbe(local_url(http["host"], http["port"]))
+    probing = asyncio.create_task(probe.run())
     try:
         try:
-            tell(Progress("tearing down", version, revision))
+            on_progress(Progress("tearing down", version, revision))
             await _deploy(without_data_plane(document))
-            await _until_gone()
+            await _wait_until_deleted()
         finally:
-            tell(Progress("building", version, revision))
+            on_progress(Progress("building", version, revision))
             await _deploy(document)
-        await _until_back(meter, measuring)
+        await _wait_until_back(probe, probing)
     except Exception as exc:
-        logger.exception("recreate.failed")
+        logger.exception("recreation.failed")
         return Progress("failed", version, revision, message=str(exc) or type(exc).__name__)
     finally:
-        measuring.cancel()
-    gap = meter.gap
-    assert gap is not None  # noqa: S101 it is back from one
-    return Progress("done", version, revision, gap.from_ms, gap.to_ms, gap.seconds)
+        probing.cancel()
+    downtime = probe.downtime
+    assert downtime is not None  # noqa: S101 `is_back` implies it
+    return Progress("done", version, revision, downtime.from_ms, downtime.to_ms, downtime.seconds)
 
 
 async def is_missing(document: dict[str, Any]) -> bool:
@@ -79,43 +82,43 @@ async def is_missing(document: dict[str, Any]) -> bool:
     return DATA_PLANE in applications and DATA_PLANE not in await _applications()
 
 
-async def is_going() -> bool:
-    """Whether Serve is about to delete the data plane: its replicas finish what they have."""
+async def is_being_deleted() -> bool:
+    """Whether Serve is deleting the data plane; its replicas still finish their requests."""
     application = (await _applications()).get(DATA_PLANE, {})
     return bool(application.get("status") == "DELETING")
 
 
-async def _until_gone() -> None:
+async def _wait_until_deleted() -> None:
     try:
-        async with asyncio.timeout(TORN_DOWN_S):
+        async with asyncio.timeout(DELETE_TIMEOUT_S):
             while DATA_PLANE in await _applications():
                 await asyncio.sleep(POLL_S)
     except TimeoutError as exc:
         raise RuntimeError(
-            f"the old data plane was not gone after {TORN_DOWN_S:g} s; the new one is deployed over"
-            " it, and nothing was measured"
+            f"the old data plane was not deleted within {DELETE_TIMEOUT_S:g} s: the new one is"
+            " deployed over it, without measuring the downtime"
         ) from exc
 
 
-async def _until_back(meter: DowntimeProbe, measuring: asyncio.Task[None]) -> None:
+async def _wait_until_back(probe: DowntimeProbe, probing: asyncio.Task[None]) -> None:
     try:
-        async with asyncio.timeout(BUILT_S):
-            while not meter.is_back:
-                if measuring.done():
-                    await measuring  # raises what ended it
-                await _require_hope()
+        async with asyncio.timeout(BUILD_TIMEOUT_S):
+            while not probe.is_back:
+                if probing.done():
+                    await probing  # raises its error
+                await _check_deployable()
                 await asyncio.sleep(POLL_S)
     except TimeoutError as exc:
         raise RuntimeError(
-            f"nobody was answered for {BUILT_S:g} s: serve-app revision restore puts an earlier one"
-            " back"
+            f"the data plane was not ready within {BUILD_TIMEOUT_S:g} s: serve-app revision restore"
+            " goes back to an earlier revision"
         ) from exc
 
 
-async def _require_hope() -> None:
+async def _check_deployable() -> None:
     application = (await _applications()).get(DATA_PLANE, {})
     if application.get("status") == "DEPLOY_FAILED":
-        raise RuntimeError(f"Serve could not build it: {application.get('message')}")
+        raise RuntimeError(f"Serve could not deploy the data plane: {application.get('message')}")
 
 
 async def _applications() -> dict[str, Any]:

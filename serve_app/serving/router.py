@@ -1,4 +1,4 @@
-"""Which replica of a pool gets a call, where a pool holds two versions."""
+"""Serve's request router for pools whose replicas have two versions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from ray.serve.request_router import (
     RunningReplica,
 )
 
-VERSION = "version"  # what a replica says of itself in its routing stats
+VERSION = "version"  # the key of the assigned version in a replica's routing stats
 
 
 class VersionRouter(MultiplexMixin, RequestRouter):
-    """A call with a model id goes to the replicas that are assigned that version; to those that
-    have it warm, and then to any, only while no replica is assigned it.
+    """Routes a call with a model id to the replicas that are assigned that version.
 
-    Of the replicas that may answer, Serve asks two at random for the length of their queues
+    Only while no replica is assigned the version, the call goes to a replica that has it warm, or
+    else to any. Of the eligible replicas, Serve compares the queue lengths of two random ones
     (power of two choices, Mitzenmacher 1996).
 
-    It is no `FIFOMixin`: with that, a replica that was found for a call without a model id goes to
-    whichever call waits longest, and a pin would be answered by a replica of the other version.
-    Without it, each call gets the replica that was found for it.
+    `FIFOMixin` is not used: it would give a replica that was chosen for a call without a model id
+    to the call that has waited longest, which may need the other version.
     """
 
     async def choose_replicas(
@@ -32,35 +31,35 @@ class VersionRouter(MultiplexMixin, RequestRouter):
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """Ranks of replicas: Serve tries the first rank first."""
+        """The eligible replicas, as one rank of at most two."""
         if pending_request is None:
-            return [_two_of(candidate_replicas)]
-        # Serve would else try again at once, and without end, while all of them are full.
+            return [_sample_two(candidate_replicas)]
+        # Without a backoff, Serve would retry in a busy loop while all replicas are full.
         pending_request.routing_context.should_backoff = True
-        wanted = pending_request.metadata.multiplexed_model_id
-        if not wanted:
-            return [_two_of(candidate_replicas)]
-        assigned = [r for r in candidate_replicas if _stats(r).get(VERSION) == wanted]
+        version = pending_request.metadata.multiplexed_model_id
+        if not version:
+            return [_sample_two(candidate_replicas)]
+        assigned = [r for r in candidate_replicas if _routing_stats(r).get(VERSION) == version]
         if assigned:
-            return [_two_of(assigned)]
+            return [_sample_two(assigned)]
         warm = self.apply_multiplex_routing(pending_request)
-        return [_two_of([r for r in candidate_replicas if r.replica_id in warm])]
+        return [_sample_two([r for r in candidate_replicas if r.replica_id in warm])]
 
     def _fulfill_next_pending_request(
         self, replica: RunningReplica, request_metadata: Any = None
     ) -> None:
-        """Give a replica to the call that it was found for.
+        """Give a replica to the call that it was chosen for.
 
-        Serve's 2.60 keeps a list of calls by model id, images and all, and forgets those that
-        are done only when somebody looks for one.
+        Serve 2.60 keeps calls, with their images, in a list by model id, and removes finished ones
+        only when it searches the list: the second call does that.
         """
         super()._fulfill_next_pending_request(replica, request_metadata)
         self._get_pending_request_matching_multiplexed_model_id(request_metadata)
 
 
-def _two_of(replicas: list[RunningReplica]) -> list[RunningReplica]:
+def _sample_two(replicas: list[RunningReplica]) -> list[RunningReplica]:
     return random.sample(replicas, min(2, len(replicas)))
 
 
-def _stats(replica: RunningReplica) -> dict[str, Any]:
+def _routing_stats(replica: RunningReplica) -> dict[str, Any]:
     return replica.routing_stats or {}

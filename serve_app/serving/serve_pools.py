@@ -1,4 +1,4 @@
-"""The pools behind Serve's handles."""
+"""`ServePools`: the pools behind Serve's deployment handles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serve_app.data_plane.batching import Batcher, Call
 from serve_app.data_plane.pools import LATE_S, PoolResponse, Replica
 from serve_app.domain import Pool
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
-from serve_app.tasks import was_cancelled, watched_when_late
+from serve_app.tasks import background_task_after, was_cancelled
 
 CALL_TIMEOUT_S = 15.0
 DESCRIBE_TIMEOUT_S = 2.0
@@ -26,40 +26,38 @@ logger = logging.getLogger(__name__)
 
 
 class ServePools:
-    """Implements `serve_app.data_plane.pools.Pools`."""
+    """Implements `serve_app.data_plane.pools.Pools` with deployment handles."""
 
     def __init__(self, handles: dict[Pool, DeploymentHandle[Any]]) -> None:
         self._handles = handles
-        self._looking = {pool: asyncio.Lock() for pool in handles}
+        self._describe_locks = {pool: asyncio.Lock() for pool in handles}
         self._batchers: dict[tuple[Pool, str | None], Batcher] = {}
 
     async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> PoolResponse:
-        """See `Pools.classify`."""
         key = (pool, version)
         if key not in self._batchers:
-            self._batchers[key] = Batcher(self._caller(pool, version))
+            self._batchers[key] = Batcher(self._create_call(pool, version))
         return await self._batchers[key].classify(pixels)
 
     async def replicas(self, pool: Pool | None = None) -> list[Replica]:
-        """See `Pools.replicas`."""
-        asked = [pool] if pool else self._handles
-        found = await asyncio.gather(*map(self._describe, asked))
-        return [replica for replicas in found for replica in replicas]
+        pools = [pool] if pool else self._handles
+        described = await asyncio.gather(*map(self._describe_replicas, pools))
+        return [replica for replicas in described for replica in replicas]
 
-    def _caller(self, pool: Pool, version: str | None) -> Call:
-        # Serve's default, cloudpickle, takes thrice as long for arrays and our own values.
+    def _create_call(self, pool: Pool, version: str | None) -> Call:
+        # Serve's default, cloudpickle, takes three times as long for these types.
         handle = self._handles[pool].options(
             request_serialization="pickle", response_serialization="pickle"
         )
         if version is not None:
             handle = handle.options(multiplexed_model_id=version)
-        classify = handle.classify  # each look-up would make another handle
+        classify = handle.classify  # each attribute access would create a handle
 
         async def call(pixels: Pixels) -> PoolResponse:
             try:
                 async with self._deadline(pool):
-                    reply: PoolResponse = await classify.remote(pixels)
-                    return reply
+                    response: PoolResponse = await classify.remote(pixels)
+                    return response
             except BackPressureError as exc:
                 raise Busy(f"{pool.value} is full: try again in a second") from exc
             except (DeploymentUnavailableError, RayActorError) as exc:
@@ -67,36 +65,36 @@ class ServePools:
             except Problem:
                 raise
             except Exception as exc:
-                logger.exception("call.failed", extra={"pool": pool.value})
+                logger.exception("pool_call.failed", extra={"pool": pool.value})
                 raise Problem(f"{pool.value} failed ({type(exc).__name__}): try again") from exc
 
         return call
 
     @contextlib.asynccontextmanager
     async def _deadline(self, pool: Pool) -> AsyncIterator[None]:
-        """Bounds the time of a call.
+        """Limit the time of a call.
 
         Raises:
-            TooSlow: It takes longer than `CALL_TIMEOUT_S`.
-            NotReady: The pool was deleted meanwhile, so that no reply will come: Serve would look
-                for a replica for as long as the call waits.
+            TooSlow: The call took longer than `CALL_TIMEOUT_S`.
+            NotReady: The pool was deleted during the call. Serve would search for a replica until
+                the timeout.
         """
         loop = asyncio.get_running_loop()
-        ends = loop.time() + CALL_TIMEOUT_S
-        deadline = asyncio.timeout_at(ends)
+        ends_at = loop.time() + CALL_TIMEOUT_S
+        deadline = asyncio.timeout_at(ends_at)
 
         async def end_if_deleted() -> None:
-            await self._until_deleted(pool)
+            await self._wait_until_deleted(pool)
             deadline.reschedule(loop.time())
 
-        with watched_when_late(LATE_S, end_if_deleted):
+        with background_task_after(LATE_S, end_if_deleted):
             try:
                 async with deadline:
                     yield
             except TimeoutError as exc:
                 if not deadline.expired():
                     raise
-                if deadline.when() != ends:
+                if deadline.when() != ends_at:
                     raise NotReady(
                         f"{pool.value} is being torn down: try again in a minute"
                     ) from exc
@@ -104,10 +102,10 @@ class ServePools:
                     f"{pool.value} did not answer within {CALL_TIMEOUT_S:g} s: try again"
                 ) from exc
 
-    async def _until_deleted(self, pool: Pool) -> None:
-        """Until Serve rejects a call at once; of all who wait for that, one asks at a time."""
+    async def _wait_until_deleted(self, pool: Pool) -> None:
+        """Wait until Serve rejects a call at once; probes with one call at a time per pool."""
         while True:
-            async with self._looking[pool]:
+            async with self._describe_locks[pool]:
                 try:
                     async with asyncio.timeout(LATE_S):
                         await self._handles[pool].describe.remote()
@@ -118,19 +116,19 @@ class ServePools:
                         raise
                 await asyncio.sleep(LATE_S)
 
-    async def _describe(self, pool: Pool) -> list[Replica]:
-        asked = self._handles[pool].broadcast("describe")
+    async def _describe_replicas(self, pool: Pool) -> list[Replica]:
+        response = self._handles[pool].broadcast("describe")
         try:
-            # Each is waited for alone: Serve's `results_async` has all of them, or none.
-            replies = await asyncio.wait_for(
-                asked._fetch_replica_results_async(), DESCRIBE_TIMEOUT_S
+            # Serve's `results_async` fails if one replica fails, so each is awaited separately.
+            results = await asyncio.wait_for(
+                response._fetch_replica_results_async(), DESCRIBE_TIMEOUT_S
             )
         except (TimeoutError, DeploymentUnavailableError, RayError):
             return []
         described = await asyncio.gather(
             *(
-                asyncio.wait_for(reply.get_async(), DESCRIBE_TIMEOUT_S)  # type: ignore[no-untyped-call]
-                for reply in replies
+                asyncio.wait_for(result.get_async(), DESCRIBE_TIMEOUT_S)  # type: ignore[no-untyped-call]
+                for result in results
             ),
             return_exceptions=True,
         )

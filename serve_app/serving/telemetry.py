@@ -1,11 +1,10 @@
-"""One line of the log and a step of the metrics for each request, written off its path."""
+"""Logs and metrics of the requests of an ingress, written in the background."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter as Tally
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from ray.serve import metrics
@@ -17,92 +16,92 @@ from serve_app.serving.logs import flush_serve_log, log_lines
 from serve_app.trace import Trace
 
 FLUSH_INTERVAL_S = 1.0
-MAX_WAITING = 20_000
+MAX_TRACES = 20_000  # waiting to be written
 LATENCY_MS: list[float] = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 5000]
-_LABELS: Any = ("rule", "assigned", "served", "reason")  # Ray types it as a tuple of one
+_LABELS: Any = ("rule", "assigned", "served", "reason")  # Ray's annotation is `Tuple[str]`
 _COPY_LABELS: Any = ("outcome",)
 _RULE_LABELS: Any = ("rule", "rule_id", "stable", "candidate")
 _REQUEST_LABELS: Any = ("route", "status", "error", *_LABELS)
 
-STATES = ("recorded", "delivered", "dropped", "waiting")
+RECORD_STATES = ("recorded", "delivered", "dropped", "waiting")
 CANDIDATE_STATES = ("wanted", "ready", "up")
 
 logger = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """Collects traces and writes them once a second."""
+    """Collects traces of requests and writes them to the log and the metrics once a second."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._traces: deque[Trace] = deque()
-        self._unlogged = 0
+        self._dropped_traces = 0
         self._requests = metrics.Counter(
             "serve_app_requests",
-            "Requests, by what became of them.",
+            "Number of requests.",
             tag_keys=_REQUEST_LABELS,
         )
-        self._latency = metrics.Histogram(
+        self._latency_ms = metrics.Histogram(
             "serve_app_latency_ms",
-            "From a request's arrival at the ingress to its answer.",
+            "Time from a request's arrival at the ingress to its response, in milliseconds.",
             boundaries=LATENCY_MS,
             tag_keys=_LABELS,
         )
-        self._model = metrics.Histogram(
+        self._model_ms = metrics.Histogram(
             "serve_app_model_ms",
-            "The network's time for the batch that a request ran in.",
+            "The network's time for the batch of a request, in milliseconds.",
             boundaries=LATENCY_MS,
             tag_keys=("served",),
         )
         self._exposures = metrics.Gauge(
             "serve_app_exposures",
-            "Exposures of this ingress: recorded, delivered, dropped, waiting.",
+            "Number of exposures of this ingress, by state.",
             tag_keys=("state",),
         )
         self._pairs = metrics.Gauge(
             "serve_app_shadow_pairs",
-            "Shadow pairs of this ingress: recorded, delivered, dropped, waiting.",
+            "Number of shadow pairs of this ingress, by state.",
             tag_keys=("state",),
         )
-        self._kept = metrics.Gauge(
+        self._kept_images = metrics.Gauge(
             "serve_app_kept_images",
-            "Images kept for review by this ingress: recorded, delivered, dropped, waiting.",
+            "Number of images that this ingress kept for review, by state.",
             tag_keys=("state",),
         )
         self._copies = metrics.Counter(
             "serve_app_shadow_copies",
-            "Images of a shadow's sample, by what became of their copies.",
+            "Number of images in a shadow's sample, by the outcome of their copies.",
             tag_keys=_COPY_LABELS,
         )
-        self._copied: Tally[str] = Tally()
-        self._governor = metrics.Gauge(
+        self._counted_copies: Counter[str] = Counter()
+        self._shadow_share = metrics.Gauge(
             "serve_app_shadow_share",
-            "Of a shadow's sample, what the governor lets through: 0 to 1.",
+            "Share of a shadow's sample that the governor admits, 0 to 1.",
         )
-        self._weight = metrics.Gauge(
-            "serve_app_effective_weight", "The share of units that the candidate gets now: 0 to 1."
+        self._effective_weight = metrics.Gauge(
+            "serve_app_effective_weight", "The candidate's present share of units, 0 to 1."
         )
         self._rule = metrics.Gauge(
             "serve_app_rule",
-            "1 for the rule in force, 0 for the one before.",
+            "1 for the rule in force, 0 for the previous one.",
             tag_keys=_RULE_LABELS,
         )
-        self._rule_told: dict[str, str] = {}
+        self._rule_labels: dict[str, str] = {}
         self._candidate = metrics.Gauge(
             "serve_app_candidate",
-            "0 or 1: the rule wants one, it was ready once, it can be asked now.",
+            "0 or 1, by state: the rule has a candidate, it was ready once, its breaker is closed.",
             tag_keys=("state",),
         )
         self._rejected = metrics.Gauge(
-            "serve_app_rule_rejected", "1 while a rejected rule is held aside."
+            "serve_app_rule_rejected", "1 while the latest rule is rejected, else 0."
         )
 
-    def answered(self, trace: Trace) -> None:
-        """Take a trace; beyond MAX_WAITING it is counted and dropped."""
-        if len(self._traces) < MAX_WAITING:
+    def record_trace(self, trace: Trace) -> None:
+        """Add a trace; if `MAX_TRACES` are waiting, it is dropped and counted."""
+        if len(self._traces) < MAX_TRACES:
             self._traces.append(trace)
         else:
-            self._unlogged += 1
+            self._dropped_traces += 1
 
     async def run(self, plane: DataPlane) -> None:
         """Write until cancelled."""
@@ -111,50 +110,50 @@ class Telemetry:
             try:
                 self.write(plane)
             except Exception:
-                logger.exception("observation.failed")
+                logger.exception("telemetry.failed")
 
     def write(self, plane: DataPlane) -> None:
-        """Write what came since the last time."""
+        """Write the traces since the last call, and the present state."""
         traces, self._traces = self._traces, deque()
-        tally: Tally[tuple[str, ...]] = Tally()
+        request_counts: Counter[tuple[str, ...]] = Counter()
         for trace in traces:
             labels = {key: getattr(trace, key) or "" for key in _LABELS}
-            tally[trace.route, str(trace.status), trace.error or "", *labels.values()] += 1
+            request_counts[trace.route, str(trace.status), trace.error or "", *labels.values()] += 1
             if trace.model_ms is not None:
-                self._latency.observe(trace.latency_ms, labels)
-                self._model.observe(trace.model_ms, {"served": labels["served"]})
-        log_lines(logger, "request", (trace.fields() for trace in traces))
-        for values, count in tally.items():
+                self._latency_ms.observe(trace.latency_ms, labels)
+                self._model_ms.observe(trace.model_ms, {"served": labels["served"]})
+        log_lines(logger, "request.completed", (trace.fields() for trace in traces))
+        for values, count in request_counts.items():
             self._requests.inc(count, dict(zip(_REQUEST_LABELS, values, strict=True)))
-        for state in STATES:
+        for state in RECORD_STATES:
             self._exposures.set(getattr(self._recorder, state), {"state": state})
             self._pairs.set(getattr(self._recorder.pairs, state), {"state": state})
-            self._kept.set(getattr(self._recorder.kept, state), {"state": state})
+            self._kept_images.set(getattr(self._recorder.kept, state), {"state": state})
         for outcome, count in plane.mirror.outcome_counts.items():
-            if new := count - self._copied[outcome]:
+            if new := count - self._counted_copies[outcome]:
                 self._copies.inc(new, {"outcome": outcome})
-                self._copied[outcome] = count
-        self._governor.set(plane.mirror.governor.share)
-        self._weight.set(plane.effective_weight if plane.has_rule else 0.0)
+                self._counted_copies[outcome] = count
+        self._shadow_share.set(plane.mirror.governor.share)
+        self._effective_weight.set(plane.effective_weight if plane.has_rule else 0.0)
         if plane.has_rule:
             self._write_rule(plane.rule)
-            wanted = plane.rule.candidate_replicas is not None
-            for state, holds in zip(
+            has_candidate = plane.rule.candidate_replicas is not None
+            for state, is_true in zip(
                 CANDIDATE_STATES,
-                (wanted, plane.breaker.ready, plane.breaker.is_closed),
+                (has_candidate, plane.breaker.ready, plane.breaker.is_closed),
                 strict=True,
             ):
-                self._candidate.set(int(holds), {"state": state})
-        self._rejected.set(int(plane.rejected is not None))
-        if self._unlogged:
-            logger.warning("log.dropped", extra={"requests": self._unlogged})
-            self._unlogged = 0
+                self._candidate.set(int(is_true), {"state": state})
+        self._rejected.set(int(plane.rejected_config is not None))
+        if self._dropped_traces:
+            logger.warning("request_log.dropped", extra={"requests": self._dropped_traces})
+            self._dropped_traces = 0
         flush_serve_log()
 
     def _write_rule(self, rule: Rule) -> None:
         stable, candidate = (*rule.versions.values(), "")[:2]
         labels = dict(zip(_RULE_LABELS, (rule.kind, rule.rule_id, stable, candidate), strict=True))
-        if self._rule_told not in ({}, labels):
-            self._rule.set(0, self._rule_told)
-        self._rule_told = labels
+        if self._rule_labels not in ({}, labels):
+            self._rule.set(0, self._rule_labels)
+        self._rule_labels = labels
         self._rule.set(1, labels)

@@ -1,1 +1,1 @@
-"""The database: what was answered, under which rule, and who changed what."""
+"""The database of exposures, shadow pairs, feedback, reviews, revisions and the audit log."""

@@ -1,4 +1,4 @@
-"""The audit: who changed what, when and why."""
+"""The audit log: who changed what, when and why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AuditEntry:
 
     Attributes:
         at_ms: Milliseconds since 1970 UTC.
-        details: What the action wants to be remembered; anything that JSON can hold.
+        details: Facts that depend on the action; JSON values.
     """
 
     id: int
@@ -30,7 +30,7 @@ class AuditEntry:
     details: dict[str, Any]
 
 
-def add(
+def add_entry(
     connection: Connection,
     action: str,
     actor: str,
@@ -50,6 +50,6 @@ def add(
 
 
 def latest(connection: Connection, limit: int) -> list[AuditEntry]:
-    """The newest first."""
+    """The latest entries, newest first."""
     rows = connection.execute(select(schema.audit).order_by(_audit.id.desc()).limit(limit))
     return [AuditEntry(**{**row, "details": json.loads(row["details"])}) for row in rows.mappings()]

@@ -1,7 +1,7 @@
-"""Many rows at once, past SQLAlchemy's handling of every row: it costs more than the database.
+"""Bulk writes that bypass SQLAlchemy's work for each row, which costs more than the database does.
 
-Rows are tuples in the order of the table's columns. SQLite is given them one by one, in one call;
-PostgreSQL column by column, in one statement.
+A row is a tuple in the order of the table's columns. SQLite gets the rows in one `executemany`;
+PostgreSQL gets one statement with an array for each column.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Dialect, Float, Table, bindparam, cast, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-Merge = Literal["add", "replace", "keep the earlier"]
+Merge = Literal["add", "replace", "keep_earlier"]
 Row = tuple[Any, ...]
 
 _DIALECTS: dict[str, Dialect] = {
@@ -23,37 +23,37 @@ _DIALECTS: dict[str, Dialect] = {
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Add rows whose keys are new."""
-    _add(connection, table, rows, None)
+    """Insert rows whose keys are not in the table."""
+    _write(connection, table, rows, None)
 
 
 def merge(connection: Connection, table: Table, rows: Sequence[Row], how: Merge) -> None:
-    """Add rows, or merge them with those of the same keys; no two of them have the same.
+    """Insert rows, or merge them with the stored rows of the same keys. Keys in `rows` are unique.
 
     Args:
-        how: Their numbers add up, or the new row replaces the old one, or only if its `at_ms` is
-            lower.
+        how: `add` the numbers; `replace` the stored row; `keep_earlier`: replace it only if the
+            new `at_ms` is lower.
     """
-    _add(connection, table, rows, how)
+    _write(connection, table, rows, how)
 
 
 def remove(connection: Connection, table: Table, keys: Sequence[Row]) -> None:
-    """Remove the rows of these keys, each looked up: SQLite would read all of the table for a
-    list of them."""
+    """Remove the rows with these keys, one lookup each: for a list of keys SQLite would scan the
+    table."""
     if keys:
-        connection.exec_driver_sql(_remove(table, connection.dialect.name), list(keys))
+        connection.exec_driver_sql(_delete_sql(table, connection.dialect.name), list(keys))
 
 
-def _add(connection: Connection, table: Table, rows: Sequence[Row], how: Merge | None) -> None:
+def _write(connection: Connection, table: Table, rows: Sequence[Row], how: Merge | None) -> None:
     if not rows:
         return
     name = connection.dialect.name
-    parameters = list(rows) if name == "sqlite" else _turned(table, rows)
-    connection.exec_driver_sql(_insert(table, how, name), parameters)
+    parameters = list(rows) if name == "sqlite" else _column_arrays(table, rows)
+    connection.exec_driver_sql(_insert_sql(table, how, name), parameters)
 
 
-def _turned(table: Table, rows: Sequence[Row]) -> Row:
-    """The columns, as arrays; one that has whole numbers beside others would be rejected."""
+def _column_arrays(table: Table, rows: Sequence[Row]) -> Row:
+    """The rows as one list for each column. PostgreSQL rejects arrays that mix int and float."""
     columns = zip(table.columns, zip(*rows, strict=True), strict=True)
     return tuple(
         [None if value is None else float(value) for value in values]
@@ -64,7 +64,7 @@ def _turned(table: Table, rows: Sequence[Row]) -> Row:
 
 
 @cache
-def _insert(table: Table, how: Merge | None, dialect: str) -> str:
+def _insert_sql(table: Table, how: Merge | None, dialect: str) -> str:
     if dialect == "sqlite":
         statement: Any = sqlite.insert(table)
     else:
@@ -73,16 +73,16 @@ def _insert(table: Table, how: Merge | None, dialect: str) -> str:
         statement = postgresql.insert(table).from_select(table.columns.keys(), select(source))
     if how is not None:
         new = statement.excluded
-        others = [column for column in table.columns if not column.primary_key]
+        values = [column for column in table.columns if not column.primary_key]
         statement = statement.on_conflict_do_update(
             index_elements=list(table.primary_key),
-            set_={c.name: c + new[c.name] if how == "add" else new[c.name] for c in others},
-            where=new.at_ms < table.c.at_ms if how == "keep the earlier" else None,
+            set_={c.name: c + new[c.name] if how == "add" else new[c.name] for c in values},
+            where=new.at_ms < table.c.at_ms if how == "keep_earlier" else None,
         )
     return str(statement.compile(dialect=_DIALECTS[dialect]))
 
 
 @cache
-def _remove(table: Table, dialect: str) -> str:
-    keys = [column == bindparam(f"the_{column.name}") for column in table.primary_key]
+def _delete_sql(table: Table, dialect: str) -> str:
+    keys = [column == bindparam(f"key_{column.name}") for column in table.primary_key]
     return str(table.delete().where(*keys).compile(dialect=_DIALECTS[dialect]))

@@ -1,7 +1,7 @@
-"""Large results, a column at a time.
+"""Large query results as NumPy columns.
 
-The database joins each column to one text: that is several times faster than a tuple for each row,
-which Python would make, count and throw away.
+The database concatenates each column into one text. That is several times faster than a Python
+tuple for each row, which must be allocated and tracked by the garbage collector.
 """
 
 from __future__ import annotations
@@ -15,75 +15,90 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, String, cast, func, select
 
-BETWEEN_ROWS, BETWEEN_COLUMNS = "\x1e", "\x1f"  # ASCII's separators of records and units
+ROW_SEPARATOR, COLUMN_SEPARATOR = "\x1e", "\x1f"  # ASCII's record and unit separators
 
 
 @dataclass(frozen=True, slots=True)
 class Categorical:
-    """A column of texts: the i-th is `names[codes[i]]`."""
+    """A text column, encoded: row i has the text `categories[codes[i]]`.
+
+    Attributes:
+        codes: int32 [n].
+        categories: Distinct texts.
+    """
 
     codes: NDArray[np.int32]
-    names: tuple[str, ...]
+    categories: tuple[str, ...]
 
     def __getitem__(self, rows: NDArray[Any]) -> Categorical:
-        """The column of these rows, or of those that are True."""
-        return Categorical(self.codes[rows], self.names)
+        """The rows at these indices, or the rows where a boolean mask is True."""
+        return Categorical(self.codes[rows], self.categories)
 
-    def equals(self, name: str) -> NDArray[np.bool_]:
-        """Which rows have this text."""
-        return np.array([one == name for one in self.names], np.bool_)[self.codes]
+    def equals(self, text: str) -> NDArray[np.bool_]:
+        """[n], whether each row has this text."""
+        return np.array([one == text for one in self.categories], np.bool_)[self.codes]
 
     def texts(self) -> NDArray[np.str_]:
-        """The column as it is."""
-        return np.array(self.names or ("",), np.str_)[self.codes]
+        """The decoded column, str [n]."""
+        return np.array(self.categories or ("",), np.str_)[self.codes]
 
 
 class Rows:
-    """Rows as columns of equal length; a dataclass of arrays and `Categorical`."""
+    """Base of dataclasses whose fields are columns of equal length: arrays or `Categorical`."""
 
     __slots__: tuple[str, ...] = ()
 
-    def only(self, rows: NDArray[Any]) -> Self:
-        """These rows, or those that are True."""
+    def select(self, rows: NDArray[Any]) -> Self:
+        """The rows at these indices, or the rows where a boolean mask is True."""
         return type(self)(**{name: getattr(self, name)[rows] for name in self.__slots__})
 
 
 class Columns:
-    """The result of a query in which nothing is null and no text has control characters."""
+    """The result of a query that has no nulls, and no control characters in texts."""
 
-    def __init__(self, connection: Connection, query: Select[Any], few: Sequence[str]) -> None:
+    def __init__(
+        self, connection: Connection, query: Select[Any], categorical: Sequence[str]
+    ) -> None:
         """Run the query.
 
         Args:
-            few: Columns of few different values. They travel as one: what they say together is
-                taken apart once, and not for every row. All the others are numbers.
+            categorical: The text columns, and numeric columns with few distinct values. Their
+                values in a row are fetched as one text, and each distinct text is parsed once.
+                All other columns are numeric.
         """
         table = query.subquery()
-        texts: list[ColumnElement[str]] = [cast(table.c[name], String) for name in few]
-        together = reduce(lambda left, right: left + BETWEEN_COLUMNS + right, texts)
-        many = [name for name in table.c.keys() if name not in few]  # noqa: SIM118 no mapping
-        wanted = (together, *(cast(table.c[name], String) for name in many))
-        joined = [func.aggregate_strings(text, BETWEEN_ROWS) for text in wanted]
+        texts: list[ColumnElement[str]] = [cast(table.c[name], String) for name in categorical]
+        combined = reduce(lambda left, right: left + COLUMN_SEPARATOR + right, texts)
+        numeric = [
+            name
+            for name in table.c.keys()  # noqa: SIM118 no mapping
+            if name not in categorical
+        ]
+        expressions = (combined, *(cast(table.c[name], String) for name in numeric))
+        joined = [func.aggregate_strings(text, ROW_SEPARATOR) for text in expressions]
         rows, *numbers = connection.execute(select(*joined)).one()
-        said = _coded([] if rows is None else rows.split(BETWEEN_ROWS))
-        self._codes = said.codes
-        parts = zip(*(one.split(BETWEEN_COLUMNS) for one in said.names), strict=True)
-        self._few = dict(zip(few, parts if said.names else ((),) * len(few), strict=True))
-        self._many: dict[str, str | None] = dict(zip(many, numbers, strict=True))
+        encoded = _encode([] if rows is None else rows.split(ROW_SEPARATOR))
+        self._codes = encoded.codes
+        parts = zip(*(text.split(COLUMN_SEPARATOR) for text in encoded.categories), strict=True)
+        empty = ((),) * len(categorical)
+        self._categorical = dict(
+            zip(categorical, parts if encoded.categories else empty, strict=True)
+        )
+        self._numeric: dict[str, str | None] = dict(zip(numeric, numbers, strict=True))
 
     def numbers(self, name: str, kind: type[np.generic]) -> NDArray[Any]:
-        """A column of numbers."""
-        if name in self._few:
-            return np.array(self._few[name], np.int64).astype(kind)[self._codes]
-        return np.fromstring(self._many[name] or "", kind, sep=BETWEEN_ROWS)
+        """A numeric column."""
+        if name in self._categorical:
+            return np.array(self._categorical[name], np.int64).astype(kind)[self._codes]
+        return np.fromstring(self._numeric[name] or "", kind, sep=ROW_SEPARATOR)
 
-    def coded(self, name: str) -> Categorical:
-        """A column of texts."""
-        column = _coded(self._few[name])
-        return Categorical(column.codes[self._codes], column.names)
+    def categorical(self, name: str) -> Categorical:
+        """A text column."""
+        column = _encode(self._categorical[name])
+        return Categorical(column.codes[self._codes], column.categories)
 
 
-def _coded(texts: Sequence[str]) -> Categorical:
-    names = tuple(dict.fromkeys(texts))
-    code = {name: number for number, name in enumerate(names)}
-    return Categorical(np.fromiter(map(code.__getitem__, texts), np.int32, len(texts)), names)
+def _encode(texts: Sequence[str]) -> Categorical:
+    categories = tuple(dict.fromkeys(texts))
+    code = {text: number for number, text in enumerate(categories)}
+    return Categorical(np.fromiter(map(code.__getitem__, texts), np.int32, len(texts)), categories)

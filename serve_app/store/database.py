@@ -1,4 +1,4 @@
-"""Connections and transactions: the one place that knows SQLite from PostgreSQL."""
+"""Connections and transactions; all differences between SQLite and PostgreSQL are here."""
 
 from __future__ import annotations
 
@@ -17,77 +17,80 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from serve_app.home import DATABASE_VARIABLE
 from serve_app.store.errors import StoreError
 
-WAIT_S = 10.0  # for another process that writes to the same SQLite file, or for a connection
-# PostgreSQL's, unless the URL says otherwise: a server that is cut off is given up, and so is a
-# lock, whose holder may be cut off itself.
-PATIENCE = {
-    "connect_timeout": f"{WAIT_S:.0f}",
+# For a lock that another process holds on the SQLite file, and for a connection of the pool.
+TIMEOUT_S = 10.0
+# Defaults for PostgreSQL, which the URL overrides. They end the wait for a server that is cut off,
+# and for a lock whose holder is cut off.
+POSTGRES_TIMEOUTS = {
+    "connect_timeout": f"{TIMEOUT_S:.0f}",
     "tcp_user_timeout": "30000",
-    "options": f"-c lock_timeout={WAIT_S:.0f}s -c idle_in_transaction_session_timeout=60s",
+    "options": f"-c lock_timeout={TIMEOUT_S:.0f}s -c idle_in_transaction_session_timeout=60s",
 }
 WAL = "PRAGMA journal_mode = WAL"
 
 DRIVERS = ("sqlite", "postgresql+psycopg")
-# The first statement of a transaction. A reader sees one state of everything; there is one
-# writer at a time, so that it may look before it inserts (the number names the lock).
-READ = {
+# The first statement of a transaction, by dialect. A read transaction sees one snapshot. Write
+# transactions are serialized, so that they can read before they insert; the number is the lock's.
+BEGIN_READ = {
     "sqlite": "BEGIN",
     "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
 }
-WRITE = {
+BEGIN_WRITE = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": "SELECT pg_advisory_xact_lock(4276993775)",
 }
 
 
 class Database:
-    """A database that is there; safe to use from several threads."""
+    """A database; safe to use from several threads."""
 
     def __init__(self, url: str) -> None:
-        """Nothing connects before the first transaction.
+        """Create the SQLite file if it is missing; the first transaction connects.
 
         Raises:
-            StoreError: Not a URL of a database that can be used.
+            StoreError: The URL is not supported, or the file cannot be created.
         """
-        self._url = _parsed(url)
+        self._url = _parse_url(url)
         try:
             if self._url.drivername == "sqlite":
                 _create_private(self._url)
                 self._engine = create_engine(
-                    self._url, connect_args={"timeout": WAIT_S}, pool_timeout=WAIT_S
+                    self._url, connect_args={"timeout": TIMEOUT_S}, pool_timeout=TIMEOUT_S
                 )
                 event.listen(self._engine, "connect", _prepare_sqlite)
             else:
-                patient = self._url.set(query={**PATIENCE, **self._url.query})
-                self._engine = create_engine(patient, pool_pre_ping=True, pool_timeout=WAIT_S)
+                with_timeouts = self._url.set(query={**POSTGRES_TIMEOUTS, **self._url.query})
+                self._engine = create_engine(
+                    with_timeouts, pool_pre_ping=True, pool_timeout=TIMEOUT_S
+                )
         except OSError as exc:
-            raise self._unusable(exc.strerror) from exc
+            raise self._error(exc.strerror) from exc
         except sqlite3.Error as exc:
-            raise self._unusable(exc) from exc
+            raise self._error(exc) from exc
         except ImportError as exc:
             raise StoreError(
-                f"the database {shown(self._url)} needs a driver ({exc}):"
+                f"the database {redact_url(self._url)} needs a driver ({exc}):"
                 " pip install 'serve-app[postgres]'"
             ) from exc
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads.
+    def read_transaction(self) -> Iterator[Connection]:
+        """A read-only transaction.
 
         Raises:
             StoreError: The database failed.
         """
-        with self._transaction(READ) as connection:
+        with self._transaction(BEGIN_READ) as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that may write; all of it happens, or nothing.
+    def write_transaction(self) -> Iterator[Connection]:
+        """A transaction that may write; rolled back on an exception.
 
         Raises:
             StoreError: The database failed.
         """
-        with self._transaction(WRITE) as connection:
+        with self._transaction(BEGIN_WRITE) as connection:
             yield connection
 
     def close(self) -> None:
@@ -95,33 +98,33 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self, first: dict[str, str]) -> Iterator[Connection]:
+    def _transaction(self, begin: dict[str, str]) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection, _begun(connection):
-                connection.exec_driver_sql(first[connection.dialect.name])
+            with self._engine.connect() as connection, _begin(connection):
+                connection.exec_driver_sql(begin[connection.dialect.name])
                 yield connection
         except DBAPIError as exc:
-            raise self._unusable(exc.orig) from exc
+            raise self._error(exc.orig) from exc
         except PoolTimeoutError as exc:
-            raise self._unusable("every connection to it is in use") from exc
+            raise self._error("all connections are in use") from exc
 
-    def _unusable(self, reason: object) -> StoreError:
+    def _error(self, reason: object) -> StoreError:
         return StoreError(
-            f"the database {shown(self._url)} cannot be used ({reason}):"
-            f" mend that, or set {DATABASE_VARIABLE} to another"
+            f"the database {redact_url(self._url)} cannot be used ({reason}):"
+            f" fix that, or set {DATABASE_VARIABLE} to another database"
         )
 
 
-def shown(url: URL) -> str:
-    """A URL without what may be secret: the password, and whatever the query says."""
+def redact_url(url: URL) -> str:
+    """The URL without secrets: no password and no query."""
     return repr(url.set(query={}))
 
 
 @contextmanager
-def _begun(connection: Connection) -> Iterator[None]:
-    """A transaction; a connection that failed is used no more.
+def _begin(connection: Connection) -> Iterator[None]:
+    """A transaction; a connection that failed is discarded.
 
-    What ails it may be its own: SQLite's stays read-only if the file was when it was opened.
+    The fault may be the connection's: one to a SQLite file that was read-only stays read-only.
     """
     try:
         with connection.begin():
@@ -131,7 +134,7 @@ def _begun(connection: Connection) -> Iterator[None]:
         raise
 
 
-def _parsed(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     expected = (
         "expected sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
         f" ({DATABASE_VARIABLE})"
@@ -139,17 +142,17 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as exc:
-        raise StoreError(f"the database's URL cannot be read: {expected}") from exc
+        raise StoreError(f"the database URL cannot be parsed: {expected}") from exc
     if parsed.drivername not in DRIVERS or parsed.database in (None, "", ":memory:"):
-        raise StoreError(f"the database {shown(parsed)} is of no use here: {expected}")
+        raise StoreError(f"the database {redact_url(parsed)} is not supported: {expected}")
     return parsed
 
 
 def _create_private(url: URL) -> None:
-    """Create the file of an SQLite database, mode 0600; SQLite's other files take its mode.
+    """Create the file of a SQLite database, mode 0600; SQLite's side files inherit the mode.
 
-    It appears in WAL mode: where two processes switch one file at once, SQLite fails without
-    waiting. A file that exists is not even opened: closing it would drop the locks that this
+    The file appears in WAL mode: when two processes switch one file at the same time, SQLite fails
+    without waiting. An existing file is not opened: closing it would drop the locks that this
     process holds on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
     """
     path = Path(str(url.database))
@@ -167,11 +170,11 @@ def _create_private(url: URL) -> None:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    """What is committed is on disk: feedback is, before its sender is thanked."""
+    """Set the pragmas. A commit is synced to disk: feedback is confirmed to clients after it."""
     for pragma in (
         WAL,
         "PRAGMA synchronous = FULL",
         "PRAGMA foreign_keys = ON",
-        "PRAGMA cache_size = -32000",  # KiB; sums are looked up all over their tables
+        "PRAGMA cache_size = -32000",  # KiB; writes of sums touch pages all over their tables
     ):
         connection.execute(pragma)

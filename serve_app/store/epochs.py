@@ -1,8 +1,8 @@
-"""Epochs: contiguous periods of one rule, as the writers' adoptions tell.
+"""Epochs: contiguous periods with one rule, derived from the adoptions of the ingress processes.
 
-Adoptions arrive late and out of order: several writers adopt the same rule within milliseconds,
-and a spool may hold yesterday's. Each is put where its time belongs, not at the end. Numbers
-follow the order in which the store learns of the epochs.
+Adoptions arrive late and out of order: several processes adopt a rule within milliseconds, and a
+spool may hold those of yesterday. Each adoption is inserted at its own time. Epochs are numbered in
+the order in which the store learns of them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _adoptions = schema.adoptions.c
 
 @dataclass(frozen=True)
 class Epoch:
-    """A period of one rule.
+    """A period with one rule.
 
     Attributes:
         number: From 1.
         rule: Canonical JSON.
-        kind: The rule's.
-        started_at_ms: When the first writer adopted the rule, milliseconds since 1970 UTC.
-        ended_at_ms: When the first writer adopted the next one; None while this one lasts.
+        kind: The kind of the rule.
+        started_at_ms: The first adoption of the rule, milliseconds since 1970 UTC.
+        ended_at_ms: The first adoption of the next rule; None for the present epoch.
     """
 
     number: int
@@ -45,29 +45,30 @@ class Epoch:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The rule, as in the YAML, defaults filled in."""
+        """The rule with the keys of the YAML and all defaults."""
         content: dict[str, Any] = json.loads(self.rule)
         return content
 
     @property
     def experiment(self) -> str | None:
-        """Its name, if the rule splits units."""
+        """The experiment's name; None if the rule splits nothing."""
         return self.content.get("experiment")
 
     @property
     def unit(self) -> str | None:
-        """Whom the rule assigns: `user`, `session` or `request`; None if it splits nothing."""
+        """The unit of assignment, `user`, `session` or `request`; None if the rule splits
+        nothing."""
         return self.content.get("unit")
 
 
 @dataclass(frozen=True, slots=True)
 class EpochSplit:
-    """Whom a rule assigns.
+    """How a rule splits traffic.
 
     Attributes:
         experiment: Its name; None if the rule splits nothing.
-        unit: `user` or `session`; None if it assigns no one for longer than a request.
-        window_ms: How long after an answer its feedback counts; None for ever.
+        unit: `user` or `session`; None if the unit is the request or the rule splits nothing.
+        window_ms: Time after a prediction in which its feedback counts; None for no limit.
     """
 
     experiment: str | None
@@ -91,28 +92,28 @@ class Timeline:
         )
         for rule_id, rule, started_at_ms, number in rows:
             self._newest_first.setdefault(rule_id, []).append((started_at_ms, number))
-            self._splits.setdefault(rule_id, _split(rule))
+            self._splits.setdefault(rule_id, _parse_split(rule))
 
     def epoch(self, entry: Exposure | ShadowPair | KeptImage) -> int | None:
-        """The latest epoch of its rule that had begun at its time.
+        """The latest epoch of the entry's rule that started at or before the entry's time.
 
-        The rule's first epoch, if the clock of the writer was behind that of another; None if
-        nobody is known to have adopted the rule.
+        If the entry is older than all of them (the clock of its writer is behind), the first epoch
+        of the rule. None if no adoption of the rule is recorded.
         """
         periods = self._newest_first.get(entry.rule_id)
         if periods is None:
             return None
-        begun = (number for started_at_ms, number in periods if started_at_ms <= entry.at_ms)
-        return next(begun, periods[-1][1])
+        started = (number for started_at_ms, number in periods if started_at_ms <= entry.at_ms)
+        return next(started, periods[-1][1])
 
     def split(self, rule_id: str) -> EpochSplit:
-        """Whom a rule assigns; nobody, if no adoption of it is known."""
+        """The split of a rule; `NO_SPLIT` if no adoption of it is recorded."""
         return self._splits.get(rule_id, NO_SPLIT)
 
 
-def adopt(connection: Connection, writer: str, adoption: Adoption) -> None:
-    """Note that a writer obeys a rule since a time; the same again changes nothing."""
-    if _is_known(connection, writer, adoption):
+def record_adoption(connection: Connection, writer: str, adoption: Adoption) -> None:
+    """Record that a writer adopted a rule, and update the epochs. Idempotent."""
+    if _is_recorded(connection, writer, adoption):
         return
     connection.execute(
         insert(schema.adoptions).values(
@@ -132,15 +133,17 @@ def adopt(connection: Connection, writer: str, adoption: Adoption) -> None:
         .order_by(_epochs.started_at_ms, _epochs.number)
     ).first()
     if before:
-        _change(connection, before.number, ended_at_ms=adoption.at_ms)
+        _update_epoch(connection, before.number, ended_at_ms=adoption.at_ms)
     if after and after.rule_id == adoption.rule_id:
-        _change(connection, after.number, started_at_ms=adoption.at_ms)
+        _update_epoch(connection, after.number, started_at_ms=adoption.at_ms)
     else:
-        _open(connection, adoption, ended_at_ms=after.started_at_ms if after else None)
+        _insert_epoch(connection, adoption, ended_at_ms=after.started_at_ms if after else None)
 
 
-def within(connection: Connection, since_ms: int | None, until_ms: int | None) -> list[Epoch]:
-    """Those that lasted at any time of a period, by the time at which they started."""
+def epochs_between(
+    connection: Connection, since_ms: int | None, until_ms: int | None
+) -> list[Epoch]:
+    """The epochs that overlap a period, oldest first."""
     query = select(schema.epochs).order_by(_epochs.started_at_ms, _epochs.number)
     if since_ms is not None:
         query = query.where(or_(_epochs.ended_at_ms.is_(None), _epochs.ended_at_ms > since_ms))
@@ -149,13 +152,14 @@ def within(connection: Connection, since_ms: int | None, until_ms: int | None) -
     return [Epoch(**row) for row in connection.execute(query).mappings()]
 
 
-def of(connection: Connection, experiment: str) -> list[int]:
+def epochs_of_experiment(connection: Connection, experiment: str) -> list[int]:
     """The numbers of an experiment's epochs."""
-    return [e.number for e in within(connection, None, None) if e.experiment == experiment]
+    every = epochs_between(connection, None, None)
+    return [epoch.number for epoch in every if epoch.experiment == experiment]
 
 
 def latest(connection: Connection, limit: int) -> list[Epoch]:
-    """The newest first."""
+    """The latest epochs, newest first."""
     rows = connection.execute(
         select(schema.epochs)
         .order_by(_epochs.started_at_ms.desc(), _epochs.number.desc())
@@ -164,7 +168,7 @@ def latest(connection: Connection, limit: int) -> list[Epoch]:
     return [Epoch(**row) for row in rows.mappings()]
 
 
-def _split(rule: str) -> EpochSplit:
+def _parse_split(rule: str) -> EpochSplit:
     content = json.loads(rule)
     unit, outcome = content.get("unit"), content.get("outcome")
     return EpochSplit(
@@ -174,7 +178,7 @@ def _split(rule: str) -> EpochSplit:
     )
 
 
-def _is_known(connection: Connection, writer: str, adoption: Adoption) -> bool:
+def _is_recorded(connection: Connection, writer: str, adoption: Adoption) -> bool:
     return (
         connection.scalar(
             select(_adoptions.at_ms).where(
@@ -187,11 +191,11 @@ def _is_known(connection: Connection, writer: str, adoption: Adoption) -> bool:
     )
 
 
-def _change(connection: Connection, number: int, **times: int) -> None:
+def _update_epoch(connection: Connection, number: int, **times: int) -> None:
     connection.execute(update(schema.epochs).where(_epochs.number == number).values(**times))
 
 
-def _open(connection: Connection, adoption: Adoption, ended_at_ms: int | None) -> None:
+def _insert_epoch(connection: Connection, adoption: Adoption, ended_at_ms: int | None) -> None:
     highest = connection.scalar(select(func.max(_epochs.number))) or 0
     connection.execute(
         insert(schema.epochs).values(

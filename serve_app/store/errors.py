@@ -1,4 +1,4 @@
-"""What can go wrong with the store."""
+"""Errors of the store."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from serve_app.errors import Problem, ServeAppError
 
 
 class BadExport(Problem):
-    """What is to be exported, or how, is not possible here."""
+    """The table or the file format of an export does not exist or is not available here.
+
+    Fix: Name a table and a format that the detail lists.
+    """
 
     status, code, title = 422, "bad_export", "This cannot be exported"
 
 
 class StoreError(ServeAppError):
-    """The database cannot be used; the text says which, why and what to do."""
+    """The database cannot be used; the text names it, the cause and the remedy."""

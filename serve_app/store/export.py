@@ -1,6 +1,6 @@
-"""Tables as files, row by row: no more than some thousand rows are in memory at once.
+"""Exports of tables to CSV or Parquet, in chunks of `CHUNK_ROWS` rows.
 
-An export is one read transaction: it shows one state of everything, however long it takes.
+An export is one read transaction, and so one snapshot of the database.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from serve_app.clock import DAY_MS, MINUTE_MS
 from serve_app.store import schema
 from serve_app.store.errors import BadExport
 
-ROWS_AT_ONCE = 10_000
+CHUNK_ROWS = 10_000
 
-# A table, the column that says when, and the milliseconds of its unit.
+# Name -> table, its time column, and the unit of that column in milliseconds.
 TABLES: dict[str, tuple[Table, str, int]] = {
     "exposures": (schema.exposures, "at_ms", 1),
     "shadow_pairs": (schema.shadow_pairs, "at_ms", 1),
@@ -36,24 +36,24 @@ TABLES: dict[str, tuple[Table, str, int]] = {
     "unit_pair_sums": (schema.unit_pair_sums, "day", DAY_MS),
 }
 
-# What makes a spreadsheet take a text for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a text that begins with one of these for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export(
     connection: Connection, name: str, path: Path, since_ms: int | None, until_ms: int | None
 ) -> int:
-    """Write a table to a file that only its owner can read; how many rows there were.
+    """Write a table to a file, mode 0600; return the number of rows.
 
-    A file that is there is replaced once all is written.
+    An existing file is replaced when the export is complete.
 
     Args:
         name: One of `TABLES`.
         path: `*.csv` or `*.parquet`.
-        since_ms, until_ms: Rows of since then, and of before; see `Scope`.
+        since_ms, until_ms: The period; see `Scope`. The epochs are exported whole.
 
     Raises:
-        BadExport: There is no such table or format, or pyarrow is missing.
+        BadExport: Unknown table or format, or pyarrow is missing.
         OSError: The file cannot be written.
     """
     if name not in TABLES:
@@ -61,7 +61,7 @@ def export(
     write = {".csv": _write_csv, ".parquet": _write_parquet}.get(path.suffix)
     if write is None:
         raise BadExport(f"{path.name} is neither *.csv nor *.parquet")
-    with _draft(path) as draft:
+    with _replacement(path) as draft:
         return write(draft, TABLES[name][0], _rows(connection, name, since_ms, until_ms))
 
 
@@ -70,18 +70,18 @@ def _rows(
 ) -> Iterator[Sequence[Row[Any]]]:
     table, time, unit_ms = TABLES[name]
     query = select(table).order_by(*table.primary_key)
-    if table is schema.epochs:  # all of them: other tables name them
+    if table is schema.epochs:  # other tables refer to them
         since_ms = until_ms = None
     if since_ms is not None:
         query = query.where(table.c[time] >= since_ms // unit_ms)
     if until_ms is not None:
         query = query.where(table.c[time] < until_ms // unit_ms)
-    result = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query)
+    result = connection.execution_options(yield_per=CHUNK_ROWS).execute(query)
     yield from result.partitions()
 
 
 @contextmanager
-def _draft(path: Path) -> Iterator[Path]:
+def _replacement(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
@@ -92,10 +92,10 @@ def _draft(path: Path) -> Iterator[Path]:
 
 
 def _write_csv(draft: Path, table: Table, partitions: Iterator[Sequence[Row[Any]]]) -> int:
-    """RFC 4180 in UTF-8; nothing is empty, and yes is `true`.
+    """Write RFC 4180 in UTF-8: null is empty, booleans are `true` and `false`.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe before it: request ids and
-    the labels of feedback come from outside.
+    A text that a spreadsheet would run as a formula is prefixed with an apostrophe: request ids
+    and labels of feedback are untrusted.
     """
     count = 0
     with draft.open("w", encoding="utf-8", newline="") as file:
@@ -108,7 +108,7 @@ def _write_csv(draft: Path, table: Table, partitions: Iterator[Sequence[Row[Any]
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_FORMULA):
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -122,15 +122,15 @@ def _write_parquet(draft: Path, table: Table, partitions: Iterator[Sequence[Row[
     except ImportError as exc:
         raise BadExport("Parquet needs pyarrow: pip install 'serve-app[export]'") from exc
 
-    kinds = {BigInteger: pa.int64(), Integer: pa.int32(), Float: pa.float64(), Boolean: pa.bool_()}
-    columns = pa.schema([(c.name, kinds.get(type(c.type), pa.string())) for c in table.columns])
+    types = {BigInteger: pa.int64(), Integer: pa.int32(), Float: pa.float64(), Boolean: pa.bool_()}
+    columns = pa.schema([(c.name, types.get(type(c.type), pa.string())) for c in table.columns])
     count = 0
     with pq.ParquetWriter(draft, columns) as writer:
         for rows in partitions:
-            turned = [
+            arrays = [
                 pa.array(values, column.type)
                 for values, column in zip(zip(*rows, strict=True), columns, strict=True)
             ]
-            writer.write_batch(pa.record_batch(turned, schema=columns))
+            writer.write_batch(pa.record_batch(arrays, schema=columns))
             count += len(rows)
     return count

@@ -1,4 +1,4 @@
-"""Exposures by the minute: how many, how fast, how sure, what went wrong."""
+"""Sums of exposures by the minute: counts, latencies, confidences, errors."""
 
 from __future__ import annotations
 
@@ -11,45 +11,44 @@ from serve_app.clock import MINUTE_MS
 from serve_app.domain import Exposure
 from serve_app.store import schema, sums
 from serve_app.store.scope import Scope
-from serve_app.store.sums import Sums
+from serve_app.store.sums import SumAccumulator
 
 
 @dataclass(frozen=True, slots=True)
 class ExposureSum:
-    """The exposures of one key; a key that was summed over is None.
+    """Sums over the exposures of one group; a key that is not grouped by is None.
 
     Attributes:
-        at_ms: When its slot begins, milliseconds since 1970 UTC.
+        at_ms: Start of the time slot, milliseconds since 1970 UTC.
         epoch: 0 for none.
         assigned, region, label: Empty for none.
-        as_assigned: Whether the assigned version answered itself.
-        exposures: How many; the latencies are theirs.
-        errors: Those with an error, also where stable answered instead: these are `fallbacks`.
-        latency_sum, model_sum: Milliseconds.
-        modelled: Those with a model time, of which its sum is.
-        confidence_sum: Over those with a label.
+        served_as_assigned: Whether the assigned version made the prediction.
+        exposures: Their number; `latency_ms_sum` is over all of them.
+        errors: Exposures with an error, including `fallbacks`, which stable served.
+        model_ms_count: Exposures with a model time, the sum of which is `model_ms_sum`.
+        confidence_sum: Over the exposures with a label.
     """
 
     at_ms: int | None
     epoch: int | None
     rule_id: str | None
     assigned: str | None
-    as_assigned: bool | None
+    served_as_assigned: bool | None
     region: str | None
     reason: str | None
     label: str | None
     exposures: int
     errors: int
     fallbacks: int
-    latency_sum: float
-    modelled: int
-    model_sum: float
+    latency_ms_sum: float
+    model_ms_count: int
+    model_ms_sum: float
     confidence_sum: float
 
 
-def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) -> None:
-    """Add exposures that were just stored, each with its epoch."""
-    batch = Sums(schema.exposure_sums)
+def add_exposures(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) -> None:
+    """Add new exposures, each with its epoch."""
+    batch = SumAccumulator(schema.exposure_sums)
     for exposure, epoch in added:
         served, model_ms = exposure.served, exposure.own_model_ms
         failed = exposure.error is not None
@@ -80,6 +79,6 @@ def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) ->
 def read(
     connection: Connection, scope: Scope, by: Collection[str], slot_ms: int | None
 ) -> list[ExposureSum]:
-    """See `serve_app.store.sums.read`."""
-    rows = sums.read(connection, schema.exposure_sums, scope, by, slot_ms)
+    """The sums in a scope; arguments and errors as in `serve_app.store.sums.read_sums`."""
+    rows = sums.read_sums(connection, schema.exposure_sums, scope, by, slot_ms)
     return [ExposureSum(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""Exposures: what each image met."""
+"""Exposures: one row for each image that was classified, or failed to be."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _FIELDS = tuple(field.name for field in fields(Exposure))
 
 @dataclass(frozen=True, slots=True)
 class StoredExposure:
-    """An exposure and the epoch of its rule; None if no adoption of the rule is known."""
+    """An exposure and its epoch; None if no adoption of its rule is recorded."""
 
     exposure: Exposure
     epoch: int | None
 
 
-def since(connection: Connection, since_ms: int, limit: int) -> list[StoredExposure]:
-    """Those answered at `since_ms` or later, the newest first."""
+def list_since(connection: Connection, since_ms: int, limit: int) -> list[StoredExposure]:
+    """The exposures with `at_ms` >= `since_ms`, newest first."""
     rows = connection.execute(
         select(schema.exposures)
         .where(_exposures.at_ms >= since_ms)

@@ -1,4 +1,4 @@
-"""Feedback: what users said of answers; the last word counts, and those before it are kept."""
+"""Feedback: the rows on each prediction. The last row counts; the rows before it are kept."""
 
 from __future__ import annotations
 
@@ -16,68 +16,69 @@ from serve_app.store import bulk, schema
 from serve_app.store.epochs import Timeline
 
 _feedback = schema.feedback.c
-MOST_WORDS = 20  # that are kept of an answer
-_BODY = ("label", "correct", "rating", "complaint")
+MAX_ROWS_PER_PREDICTION = 20
+_VALUES = ("label", "correct", "rating", "complaint")
 _TIME = attrgetter("at_ms")
 
 
-def add(connection: Connection, batch: Batch, timeline: Timeline) -> None:
-    """Store what the feedback of a batch adds to what was said of the same answers before.
+def add_feedback(connection: Connection, batch: Batch, timeline: Timeline) -> None:
+    """Store the feedback of a batch, except rows that repeat the row before them.
 
-    What repeats the word before it adds nothing; so does a batch that comes again. Words may
-    arrive in any order, but for one case: of yes, no and yes again, where no arrives after both,
-    the second yes was a repetition when it came, and no is left as the last word. Of more than
-    `MOST_WORDS` on an answer, the last one replaces the one before it.
+    A batch that is delivered twice adds nothing. Rows may arrive in any order, with one exception:
+    of yes (1 s), no (2 s), yes (3 s), when the no arrives last, the second yes was dropped as a
+    repetition, and no is the last row. When a prediction has more than `MAX_ROWS_PER_PREDICTION`
+    rows, the last row replaces the one before it.
     """
-    said = feedback_on(connection, batch.feedback)
-    before = {answer: tuple(words) for answer, words in said.items()}
-    for told in batch.feedback:
-        words = said.setdefault((told.writer, told.sequence), [])
-        if word := _news(words, told):
-            insort(words, word, key=_TIME)
-        if len(words) > MOST_WORDS:
-            words.pop(_least(words, timeline.split(told.rule_id).window_ms))
-    old = [w for answer, words in before.items() for w in words if w not in said[answer]]
-    new = [w for answer, words in said.items() for w in words if w not in before.get(answer, ())]
-    keys = [(word.writer, word.sequence, word.at_ms) for word in old]
+    rows_on = feedback_on(connection, batch.feedback)
+    before = {prediction: tuple(rows) for prediction, rows in rows_on.items()}
+    for feedback in batch.feedback:
+        rows = rows_on.setdefault((feedback.writer, feedback.sequence), [])
+        if row := _new_row(rows, feedback):
+            insort(rows, row, key=_TIME)
+        if len(rows) > MAX_ROWS_PER_PREDICTION:
+            rows.pop(_surplus_index(rows, timeline.split(feedback.rule_id).window_ms))
+    old = [row for key, rows in before.items() for row in rows if row not in rows_on[key]]
+    new = [row for key, rows in rows_on.items() for row in rows if row not in before.get(key, ())]
+    keys = [(row.writer, row.sequence, row.at_ms) for row in old]
     bulk.remove(connection, schema.feedback, keys)
-    bulk.insert(connection, schema.feedback, [astuple(word) for word in new])
+    bulk.insert(connection, schema.feedback, [astuple(row) for row in new])
 
 
-def is_timely(word: Feedback, window_ms: int | None) -> bool:
-    """Whether it came within the window of its answer's rule."""
-    return window_ms is None or word.at_ms <= word.answered_at_ms + window_ms
+def is_timely(feedback: Feedback, window_ms: int | None) -> bool:
+    """Whether feedback came within the window of its prediction's rule."""
+    return window_ms is None or feedback.at_ms <= feedback.answered_at_ms + window_ms
 
 
 def feedback_on(
-    connection: Connection, answers: Iterable[Exposure | Feedback]
+    connection: Connection, predictions: Iterable[Exposure | Feedback]
 ) -> dict[tuple[str, int], list[Feedback]]:
-    """What was said of answers, by writer and number; the last word last."""
-    said: defaultdict[tuple[str, int], list[Feedback]] = defaultdict(list)
-    for writer, sequences in by_writer(answers).items():
+    """The stored feedback on predictions, by writer and sequence; oldest first."""
+    found: defaultdict[tuple[str, int], list[Feedback]] = defaultdict(list)
+    for writer, sequences in sequences_by_writer(predictions).items():
         rows = connection.execute(
             select(schema.feedback)
             .where(_feedback.writer == writer, _feedback.sequence.in_(sequences))
             .order_by(_feedback.at_ms)
         )
         for row in rows:
-            said[writer, row.sequence].append(Feedback(*row))
-    return dict(said)
+            found[writer, row.sequence].append(Feedback(*row))
+    return dict(found)
 
 
-def by_writer(answers: Iterable[Exposure | Feedback]) -> dict[str, set[int]]:
-    """The numbers of answers.
+def sequences_by_writer(predictions: Iterable[Exposure | Feedback]) -> dict[str, set[int]]:
+    """The sequence numbers of predictions, by writer.
 
-    SQLite looks up numbers of one writer; for a list of both it would read all of the table.
+    SQLite uses the index for the sequences of one writer, but scans the table for a list of
+    (writer, sequence).
     """
-    numbers: defaultdict[str, set[int]] = defaultdict(set)
-    for answer in answers:
-        numbers[answer.writer].add(answer.sequence)
-    return dict(numbers)
+    sequences: defaultdict[str, set[int]] = defaultdict(set)
+    for prediction in predictions:
+        sequences[prediction.writer].add(prediction.sequence)
+    return dict(sequences)
 
 
-def since(connection: Connection, since_ms: int, limit: int) -> list[Feedback]:
-    """What came at `since_ms` or later, the newest first."""
+def list_since(connection: Connection, since_ms: int, limit: int) -> list[Feedback]:
+    """The feedback with `at_ms` >= `since_ms`, newest first."""
     rows = connection.execute(
         select(schema.feedback)
         .where(_feedback.at_ms >= since_ms)
@@ -87,18 +88,18 @@ def since(connection: Connection, since_ms: int, limit: int) -> list[Feedback]:
     return [Feedback(**row) for row in rows.mappings()]
 
 
-def _news(words: list[Feedback], told: Feedback) -> Feedback | None:
-    """What is told, if it is no repetition of the word before it."""
-    while before := words[: bisect_right(words, told.at_ms, key=_TIME)]:
-        if all(getattr(before[-1], name) == getattr(told, name) for name in _BODY):
+def _new_row(rows: list[Feedback], feedback: Feedback) -> Feedback | None:
+    """The row to add; None if the feedback repeats the row before it."""
+    while before := rows[: bisect_right(rows, feedback.at_ms, key=_TIME)]:
+        if all(getattr(before[-1], name) == getattr(feedback, name) for name in _VALUES):
             return None
-        if before[-1].at_ms < told.at_ms:
+        if before[-1].at_ms < feedback.at_ms:
             break
-        told = replace(told, at_ms=told.at_ms + 1)  # two words in one millisecond
-    return told
+        feedback = replace(feedback, at_ms=feedback.at_ms + 1)  # `at_ms` is part of the key
+    return feedback
 
 
-def _least(words: list[Feedback], window_ms: int | None) -> int:
-    """The word that matters least: the one before the last, unless that was the last in time."""
-    late = [not is_timely(word, window_ms) for word in words[-2:]]
+def _surplus_index(rows: list[Feedback], window_ms: int | None) -> int:
+    """The row to remove: the last but one; the last if only that one is late."""
+    late = [not is_timely(row, window_ms) for row in rows[-2:]]
     return -1 if late == [False, True] else -2

@@ -1,4 +1,4 @@
-"""Idempotency keys: which changes were asked for under a name, and what came of them."""
+"""Idempotency keys: the request that claimed each key, and its result."""
 
 from __future__ import annotations
 
@@ -10,41 +10,45 @@ from serve_app.store import schema
 
 KEPT_MS = 24 * 60 * 60 * 1000
 
-_keys = schema.idempotency.c
+_keys = schema.idempotency_keys.c
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a key stands for.
+    """The request that holds a key.
 
     Attributes:
-        request: A digest of what was asked.
-        revision: What was answered; None if that was not yet.
+        request_digest: Identifies the request.
+        revision: Its result; None while it is in progress.
     """
 
-    request: str
+    request_digest: str
     revision: int | None
 
 
-def claim(connection: Connection, key: str, request: str, at_ms: int) -> Claim | None:
-    """None if the key is this request's from now on; else what it stands for already."""
-    connection.execute(delete(schema.idempotency).where(_keys.at_ms <= at_ms - KEPT_MS))
+def claim(connection: Connection, key: str, request_digest: str, at_ms: int) -> Claim | None:
+    """Claim a key for a request. Returns the present claim, or None if the key was free."""
+    connection.execute(delete(schema.idempotency_keys).where(_keys.at_ms <= at_ms - KEPT_MS))
     row = connection.execute(
-        select(_keys.request, _keys.revision).where(_keys.key == key)
+        select(_keys.request_digest, _keys.revision).where(_keys.key == key)
     ).one_or_none()
     if row is not None:
-        return Claim(row.request, row.revision)
+        return Claim(row.request_digest, row.revision)
     connection.execute(
-        insert(schema.idempotency).values(key=key, request=request, at_ms=at_ms, revision=None)
+        insert(schema.idempotency_keys).values(
+            key=key, request_digest=request_digest, at_ms=at_ms, revision=None
+        )
     )
     return None
 
 
 def settle(connection: Connection, key: str, revision: int) -> None:
-    """Keep what was answered."""
-    connection.execute(update(schema.idempotency).where(_keys.key == key).values(revision=revision))
+    """Store the result of the request that holds the key."""
+    connection.execute(
+        update(schema.idempotency_keys).where(_keys.key == key).values(revision=revision)
+    )
 
 
 def release(connection: Connection, key: str) -> None:
-    """Forget the key: nothing was done."""
-    connection.execute(delete(schema.idempotency).where(_keys.key == key))
+    """Free the key after a request that changed nothing."""
+    connection.execute(delete(schema.idempotency_keys).where(_keys.key == key))

@@ -1,4 +1,4 @@
-"""Rows that their writers numbered: exposures and shadow pairs."""
+"""Inserts of rows that their writer numbered (exposures, shadow pairs), each stored once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from serve_app.store.epochs import Timeline
 Entry = TypeVar("Entry", bound=Exposure | ShadowPair)
 
 
-def add(
+def insert_new(
     connection: Connection, table: Table, entries: Sequence[Entry], timeline: Timeline
 ) -> list[tuple[Entry, int | None]]:
-    """Store those entries of a writer that are not stored yet; these, each with its epoch."""
+    """Insert the entries of one writer that are not stored yet; return them with their epochs."""
     if not entries:
         return []
-    known = _known(connection, table, entries)
-    added = [(entry, timeline.epoch(entry)) for entry in entries if entry.sequence not in known]
+    stored = _stored_sequences(connection, table, entries)
+    added = [(entry, timeline.epoch(entry)) for entry in entries if entry.sequence not in stored]
     bulk.insert(connection, table, _rows(table, added))
     return added
 
@@ -35,8 +35,8 @@ def _rows(table: Table, added: list[tuple[Entry, int | None]]) -> list[bulk.Row]
     return [(*before(entry), epoch, *after(entry)) for entry, epoch in added]
 
 
-def _known(connection: Connection, table: Table, entries: Sequence[Entry]) -> set[int]:
-    """The numbers, in the range of the entries, that are stored."""
+def _stored_sequences(connection: Connection, table: Table, entries: Sequence[Entry]) -> set[int]:
+    """The sequence numbers in the range of the entries that are stored."""
     sequences = [entry.sequence for entry in entries]
     return set(
         connection.scalars(

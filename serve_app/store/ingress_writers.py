@@ -1,4 +1,4 @@
-"""Writers: what each ingress process counted, against what the store has."""
+"""The counters of each ingress process, compared with the rows in the store."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from serve_app.domain import CopyOutcome
 from serve_app.recording.batch import Batch
 from serve_app.store import retention, schema
 
-_writers = schema.writers.c
+_writers = schema.ingress_writers.c
 
 
 @dataclass(frozen=True, slots=True)
 class IngressWriter:
-    """The figures of one ingress process.
+    """The counters of one ingress process.
 
     Attributes:
-        first_seen_ms, last_seen_ms: The first and the last time in its batches, milliseconds
+        first_seen_ms, last_seen_ms: The earliest and the latest time in its batches, milliseconds
             since 1970 UTC.
-        last_sequence: The last number that it is known to have given out.
+        last_sequence: The highest sequence number that it reported.
         stored: Its exposures in the store.
-        dropped: Those that it says it dropped.
-        without_epoch: Those stored under a rule that nobody is known to have adopted.
+        dropped: The exposures that it reported as dropped.
+        without_epoch: Stored exposures of a rule without a recorded adoption.
         pairs: Its shadow pairs in the store.
-        dropped_pairs: Those that it says it dropped.
+        dropped_pairs: The shadow pairs that it reported as dropped.
         copied_pairs, failed_pairs: Those of `pairs` with that outcome; the others were shed.
     """
 
@@ -44,18 +44,18 @@ class IngressWriter:
 
     @property
     def missing(self) -> int:
-        """Numbers given out and not stored: dropped, lost, or still on their way."""
+        """Exposures that are numbered but not stored: dropped, lost, or in transit."""
         return self.last_sequence - self.stored
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """How complete the exposures and the shadow pairs are.
+    """Completeness of the exposures and the shadow pairs.
 
     Attributes:
-        writers: The one seen last first.
-        rejected: Exposures, shadow pairs and feedback that came when those of their time had been
-            removed already; see `serve_app.store.retention`.
+        writers: By `last_seen_ms`, latest first.
+        rejected: Exposures, shadow pairs and feedback that arrived older than the retention
+            cutoff; see `serve_app.store.retention`.
     """
 
     writers: tuple[IngressWriter, ...]
@@ -87,7 +87,7 @@ class Recording:
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """How many of the shadow pairs had each `CopyOutcome`."""
+        """The number of shadow pairs by `CopyOutcome`."""
         copied = sum(writer.copied_pairs for writer in self.writers)
         failed = sum(writer.failed_pairs for writer in self.writers)
         return {
@@ -97,19 +97,19 @@ class Recording:
         }
 
 
-def note(
+def update_counters(
     connection: Connection,
     batch: Batch,
     stored: int,
     without_epoch: int,
     outcomes: Sequence[str],
 ) -> None:
-    """Add a batch to the figures of its writer; feedback does not count.
+    """Add a batch to the counters of its writer; feedback is not counted.
 
     Args:
-        stored: How many of its exposures were new.
-        without_epoch: How many of these have no epoch.
-        outcomes: Those of its shadow pairs that were new.
+        stored: The number of its new exposures.
+        without_epoch: The number of these without an epoch.
+        outcomes: The outcomes of its new shadow pairs.
     """
     pairs = len(outcomes)
     copied, failed = outcomes.count(CopyOutcome.COPIED), outcomes.count(CopyOutcome.FAILED)
@@ -119,11 +119,11 @@ def note(
     if not times:
         return
     row = connection.execute(
-        select(schema.writers).where(_writers.writer == batch.writer)
+        select(schema.ingress_writers).where(_writers.writer == batch.writer)
     ).one_or_none()
     if row is None:
         connection.execute(
-            insert(schema.writers).values(
+            insert(schema.ingress_writers).values(
                 writer=batch.writer,
                 first_seen_ms=min(times),
                 last_seen_ms=max(times),
@@ -139,7 +139,7 @@ def note(
         )
     else:
         connection.execute(
-            update(schema.writers)
+            update(schema.ingress_writers)
             .where(_writers.writer == batch.writer)
             .values(
                 first_seen_ms=min(row.first_seen_ms, *times),
@@ -156,11 +156,11 @@ def note(
         )
 
 
-def recording(connection: Connection) -> Recording:
-    """The figures of all writers."""
+def read_recording(connection: Connection) -> Recording:
+    """The counters of all writers."""
     rows = connection.execute(
-        select(schema.writers).order_by(_writers.last_seen_ms.desc(), _writers.writer)
+        select(schema.ingress_writers).order_by(_writers.last_seen_ms.desc(), _writers.writer)
     )
     return Recording(
-        tuple(IngressWriter(**row) for row in rows.mappings()), retention.rejected(connection)
+        tuple(IngressWriter(**row) for row in rows.mappings()), retention.rejected_count(connection)
     )

@@ -1,7 +1,7 @@
-"""Images that a shadow keeps for review: few, for a while, encrypted.
+"""Images that are kept for review: a bounded number, for a limited time, encrypted.
 
-An image is there once for each pair of versions, however often it was sent: one user's favourite
-must not count a hundred times. What was reviewed stays without its image.
+An image is kept once for each pair of versions, however often it is sent, so that one user's
+favourite does not count many times. The row of a reviewed image outlives the image.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from serve_app.store.scope import Scope
 
 _kept = schema.kept_images.c
 _reviews = schema.reviews.c
-_FACTS = (
+_IMAGE_FIELDS = (
     *("writer", "sequence", "at_ms", "expires_at_ms", "region", "probability", "digest"),
     *("stable", "live_label", "candidate", "label"),
 )
-_REVIEW = ("number", "answer", "at_ms", "actor", "reason")
+_REVIEW_FIELDS = ("number", "answer", "at_ms", "actor", "reason")
 _IS_REVIEWED = _reviews.number.is_not(None)
 _QUERY = select(
-    *(_kept[name] for name in (*_FACTS, "labels")),
-    *(_reviews[name].label(f"review_{name}") for name in _REVIEW),
+    *(_kept[name] for name in (*_IMAGE_FIELDS, "labels")),
+    *(_reviews[name].label(f"review_{name}") for name in _REVIEW_FIELDS),
 ).select_from(schema.kept_images.outerjoin(schema.reviews, _kept.digest == _reviews.digest))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """What is known of an image; the fields are those of `serve_app.domain.KeptImage`.
+    """A kept image without its content; the fields of `serve_app.domain.KeptImage`.
 
     Attributes:
-        review: None if nobody has said yet what it shows.
+        review: None if the image is not reviewed.
     """
 
     writer: str
@@ -68,76 +68,77 @@ class StoredImage:
 
     @property
     def id(self) -> str:
-        """Its name in URLs."""
+        """The image's name in URLs."""
         return f"{self.writer}-{self.sequence}"
 
     @property
     def is_agreement(self) -> bool:
-        """Whether both versions said the same of it."""
+        """Whether both versions predicted the same label."""
         return self.live_label == self.label
 
 
-def add(connection: Connection, images: Iterable[KeptImage], timeline: Timeline) -> None:
-    """Store those that are not there yet, and let go what exceeds their room."""
+def add_images(connection: Connection, images: Iterable[KeptImage], timeline: Timeline) -> None:
+    """Store images that are not stored yet; remove others if there are more than `room`."""
     for image in images:
-        if not _is_known(connection, image):
+        if not _is_stored(connection, image):
+            values = {
+                name: getattr(image, name) for name in (*_IMAGE_FIELDS, "rule_id", "encrypted")
+            }
             connection.execute(
                 insert(schema.kept_images).values(
-                    **{name: getattr(image, name) for name in (*_FACTS, "rule_id", "encrypted")},
-                    labels=json.dumps(image.labels),
-                    epoch=timeline.epoch(image) or 0,
+                    **values, labels=json.dumps(image.labels), epoch=timeline.epoch(image) or 0
                 )
             )
             _make_room(connection, image.room)
 
 
 def read(connection: Connection, scope: Scope) -> list[StoredImage]:
-    """Those of a scope, in the order of `to_review`."""
+    """The images of a scope, reviewed or not, in the order of `unreviewed`."""
     query = _QUERY.where(*scope.conditions(schema.kept_images, "at_ms"))
-    return [_stored(row) for row in connection.execute(query.order_by(_kept.digest))]
+    return [_image(row) for row in connection.execute(query.order_by(_kept.digest))]
 
 
-def to_review(connection: Connection, now_ms: int, limit: int) -> list[StoredImage]:
-    """Those without a review, in the order of their digests.
+def unreviewed(connection: Connection, now_ms: int, limit: int) -> list[StoredImage]:
+    """The images without a review, ordered by digest.
 
-    It is a random one, so that whoever stops after twenty has reviewed a random sample.
+    The order is random, so that the first n images are a random sample.
     """
-    query = _QUERY.where(_is_waiting(now_ms)).order_by(_kept.digest, _kept.candidate)
-    return [_stored(row) for row in connection.execute(query.limit(limit))]
+    query = _QUERY.where(_is_unreviewed(now_ms)).order_by(_kept.digest, _kept.candidate)
+    return [_image(row) for row in connection.execute(query.limit(limit))]
 
 
 def reviewed(connection: Connection, limit: int) -> list[StoredImage]:
-    """Those with a review, the newest review first."""
+    """The images with a review, latest review first."""
     query = _QUERY.where(_IS_REVIEWED).order_by(_reviews.number.desc(), _kept.candidate)
-    return [_stored(row) for row in connection.execute(query.limit(limit))]
+    return [_image(row) for row in connection.execute(query.limit(limit))]
 
 
-def waiting(connection: Connection, now_ms: int) -> int:
-    """How many have no review."""
-    query = _QUERY.where(_is_waiting(now_ms)).subquery()
+def count_unreviewed(connection: Connection, now_ms: int) -> int:
+    """The number of images without a review."""
+    query = _QUERY.where(_is_unreviewed(now_ms)).subquery()
     return connection.scalar(select(func.count()).select_from(query)) or 0
 
 
 def find(connection: Connection, image_id: str, now_ms: int) -> StoredImage | None:
-    """None if there is none, or it has expired without a review."""
-    query = _QUERY.where(_named(image_id), or_(_IS_REVIEWED, _kept.expires_at_ms > now_ms))
+    """The image with an id; None if it is unknown, or expired without a review."""
+    query = _QUERY.where(_has_id(image_id), or_(_IS_REVIEWED, _kept.expires_at_ms > now_ms))
     row = connection.execute(query).one_or_none()
-    return _stored(row) if row else None
+    return _image(row) if row else None
 
 
 def encrypted(connection: Connection, image_id: str, now_ms: int) -> bytes | None:
-    """None if it is not kept, or not any more."""
+    """The encrypted content of an image; None if it is unknown or expired."""
     return connection.scalar(
-        select(_kept.encrypted).where(_named(image_id), _kept.expires_at_ms > now_ms)
+        select(_kept.encrypted).where(_has_id(image_id), _kept.expires_at_ms > now_ms)
     )
 
 
 def remove_expired(connection: Connection, now_ms: int) -> int:
-    """Let go those whose time has come; how many."""
-    return _let_go(connection, _kept.expires_at_ms <= now_ms)
+    """Remove the content of expired images; return their number."""
+    return _remove(connection, _kept.expires_at_ms <= now_ms)
 
 
-def _is_known(connection: Connection, image: KeptImage) -> bool:
+def _is_stored(connection: Connection, image: KeptImage) -> bool:
     same = or_(
         and_(_kept.writer == image.writer, _kept.sequence == image.sequence),
         and_(
@@ -150,41 +151,41 @@ def _is_known(connection: Connection, image: KeptImage) -> bool:
 
 
 def _make_room(connection: Connection, room: int) -> None:
-    """Reviewed images have served their purpose and go first; then the oldest."""
-    there = connection.scalar(select(func.count(_kept.encrypted))) or 0
-    if there <= room:
+    """Remove the images beyond `room`: reviewed ones first, then the oldest."""
+    count = connection.scalar(select(func.count(_kept.encrypted))) or 0
+    if count <= room:
         return
-    first = (
+    surplus = (
         _QUERY.where(_kept.encrypted.is_not(None))
         .order_by(_IS_REVIEWED.desc(), _kept.at_ms, _kept.writer, _kept.sequence)
-        .limit(there - room)
+        .limit(count - room)
     )
-    for row in connection.execute(first).all():
-        _let_go(connection, and_(_kept.writer == row.writer, _kept.sequence == row.sequence))
+    for row in connection.execute(surplus).all():
+        _remove(connection, and_(_kept.writer == row.writer, _kept.sequence == row.sequence))
 
 
-def _let_go(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Remove images; what was said of them stays, if they were reviewed."""
-    are_there = and_(which, _kept.encrypted.is_not(None))
-    are_reviewed = _kept.digest.in_(select(_reviews.digest))
+def _remove(connection: Connection, condition: ColumnElement[bool]) -> int:
+    """Remove the content of reviewed images, and the whole rows of the others."""
+    has_content = and_(condition, _kept.encrypted.is_not(None))
+    is_reviewed = _kept.digest.in_(select(_reviews.digest))
     emptied = connection.execute(
-        update(schema.kept_images).where(are_there, are_reviewed).values(encrypted=None)
+        update(schema.kept_images).where(has_content, is_reviewed).values(encrypted=None)
     )
-    removed = connection.execute(delete(schema.kept_images).where(are_there, ~are_reviewed))
+    removed = connection.execute(delete(schema.kept_images).where(has_content, ~is_reviewed))
     return emptied.rowcount + removed.rowcount
 
 
-def _is_waiting(now_ms: int) -> ColumnElement[bool]:
+def _is_unreviewed(now_ms: int) -> ColumnElement[bool]:
     return and_(_reviews.number.is_(None), _kept.expires_at_ms > now_ms)
 
 
-def _named(image_id: str) -> ColumnElement[bool]:
+def _has_id(image_id: str) -> ColumnElement[bool]:
     writer, _, sequence = image_id.partition("-")
     return and_(_kept.writer == writer, _kept.sequence == int(sequence))
 
 
-def _stored(row: Row[Any]) -> StoredImage:
-    facts: dict[str, Any] = {name: getattr(row, name) for name in _FACTS}
-    said = {name: getattr(row, f"review_{name}") for name in _REVIEW}
-    review = Review(**said) if row.review_number is not None else None
-    return StoredImage(**facts, labels=tuple(json.loads(row.labels)), review=review)
+def _image(row: Row[Any]) -> StoredImage:
+    values: dict[str, Any] = {name: getattr(row, name) for name in _IMAGE_FIELDS}
+    review_values = {name: getattr(row, f"review_{name}") for name in _REVIEW_FIELDS}
+    review = Review(**review_values) if row.review_number is not None else None
+    return StoredImage(**values, labels=tuple(json.loads(row.labels)), review=review)

@@ -1,7 +1,7 @@
-"""Answers that somebody said something of: feedback joined with its exposure.
+"""Feedback joined with the exposure of its prediction, one row for each prediction.
 
-Whichever of the two comes first waits for the other. What counts is the last word that came within
-the window of the answer's rule; or the last one, if none came in time.
+Feedback and exposure may arrive in either order. The feedback that counts is the last one within
+the window of the prediction's rule; if none is, the last one.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.epochs import Timeline
 from serve_app.store.scope import Scope
 
-UNSAID = -1  # neither yes nor no
+NOT_REPORTED = -1  # `correct` or `complaint` is null
 
 _exposures = schema.exposures.c
-_judged = schema.labelled_feedback.c
+_labelled = schema.labelled_feedback.c
 _FIELDS = tuple(field.name for field in fields(Exposure))
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFeedback(Rows):
-    """Answers and the word on each that counts; columns of equal length.
+    """Predictions with the feedback that counts; columns of length n.
 
     Attributes:
         epoch: 0 for none.
-        unit: See `serve_app.store.units.of`.
-        answered, told: The label of the answer, and the one that the user gave; empty for none.
-        at_ms, told_at_ms: When it was answered, and when that word came; milliseconds since
-            1970 UTC.
-        correct, complaint: 1, 0, or -1 if it was not said. Who gives a label says whether the
-            answer was correct.
-        rating: 1 to 5, or 0 if none was given.
+        unit: See `serve_app.store.units.unit_id_of`.
+        predicted_label, reported_label: The label of the prediction, and the label that the user
+            reported; empty for none.
+        at_ms, reported_at_ms: Time of the prediction and of the feedback, milliseconds since 1970
+            UTC.
+        correct, complaint: 1, 0, or -1 if not reported. A reported label implies `correct`.
+        rating: 1 to 5, or 0 if not reported.
     """
 
     epoch: NDArray[np.int64]
@@ -46,10 +46,10 @@ class LabelledFeedback(Rows):
     assigned: Categorical
     reason: Categorical
     region: Categorical
-    answered: Categorical
-    told: Categorical
+    predicted_label: Categorical
+    reported_label: Categorical
     at_ms: NDArray[np.int64]
-    told_at_ms: NDArray[np.int64]
+    reported_at_ms: NDArray[np.int64]
     correct: NDArray[np.int8]
     complaint: NDArray[np.int8]
     rating: NDArray[np.int8]
@@ -58,51 +58,51 @@ class LabelledFeedback(Rows):
 def update(
     connection: Connection,
     added: Sequence[tuple[Exposure, int | None]],
-    told: Sequence[Feedback],
+    received: Sequence[Feedback],
 ) -> None:
-    """Join exposures that were just stored, and those that feedback was just told of."""
-    answers = _stored(connection, told)
-    answers |= {(e.writer, e.sequence): (e, epoch) for e, epoch in added}
-    said = feedback.feedback_on(connection, [answer for answer, _ in answers.values()])
-    if said:
-        timeline = Timeline(connection, {answers[key][0].rule_id for key in said})
-        rows = [_row(*answers[key], said[key], timeline) for key in sorted(said)]
+    """Join new exposures, each with its epoch, and the exposures of the received feedback."""
+    predictions = _stored_exposures(connection, received)
+    predictions |= {(e.writer, e.sequence): (e, epoch) for e, epoch in added}
+    found = feedback.feedback_on(connection, [exposure for exposure, _ in predictions.values()])
+    if found:
+        timeline = Timeline(connection, {predictions[key][0].rule_id for key in found})
+        rows = [_row(*predictions[key], found[key], timeline) for key in sorted(found)]
         bulk.merge(connection, schema.labelled_feedback, rows, "replace")
 
 
 def read(connection: Connection, scope: Scope) -> LabelledFeedback:
-    """The answers in scope, by their own times."""
-    texts = ("assigned", "reason", "region", "answered", "told")
+    """The predictions in a scope, by the time of the prediction."""
+    texts = ("assigned", "reason", "region", "predicted_label", "reported_label")
     query = select(
-        *(_judged[name] for name in ("unit", "at_ms", "told_at_ms", "epoch", *texts)),
-        func.coalesce(cast(_judged.correct, Integer), UNSAID).label("correct"),
-        func.coalesce(cast(_judged.complaint, Integer), UNSAID).label("complaint"),
-        func.coalesce(_judged.rating, 0).label("rating"),
+        *(_labelled[name] for name in ("unit", "at_ms", "reported_at_ms", "epoch", *texts)),
+        func.coalesce(cast(_labelled.correct, Integer), NOT_REPORTED).label("correct"),
+        func.coalesce(cast(_labelled.complaint, Integer), NOT_REPORTED).label("complaint"),
+        func.coalesce(_labelled.rating, 0).label("rating"),
     ).where(*scope.conditions(schema.labelled_feedback, "at_ms"))
-    few = ("epoch", *texts, "correct", "complaint", "rating")
-    columns = Columns(connection, query, few)
+    categorical = ("epoch", *texts, "correct", "complaint", "rating")
+    columns = Columns(connection, query, categorical)
     return LabelledFeedback(
         epoch=columns.numbers("epoch", np.int64),
         unit=columns.numbers("unit", np.int64),
-        assigned=columns.coded("assigned"),
-        reason=columns.coded("reason"),
-        region=columns.coded("region"),
-        answered=columns.coded("answered"),
-        told=columns.coded("told"),
+        assigned=columns.categorical("assigned"),
+        reason=columns.categorical("reason"),
+        region=columns.categorical("region"),
+        predicted_label=columns.categorical("predicted_label"),
+        reported_label=columns.categorical("reported_label"),
         at_ms=columns.numbers("at_ms", np.int64),
-        told_at_ms=columns.numbers("told_at_ms", np.int64),
+        reported_at_ms=columns.numbers("reported_at_ms", np.int64),
         correct=columns.numbers("correct", np.int8),
         complaint=columns.numbers("complaint", np.int8),
         rating=columns.numbers("rating", np.int8),
     )
 
 
-def _stored(
-    connection: Connection, told: Iterable[Feedback]
+def _stored_exposures(
+    connection: Connection, received: Iterable[Feedback]
 ) -> dict[tuple[str, int], tuple[Exposure, int | None]]:
-    """The exposures that feedback is about, as far as they are stored, each with its epoch."""
+    """The stored exposures that feedback is about, each with its epoch; by writer and sequence."""
     stored = {}
-    for writer, sequences in feedback.by_writer(told).items():
+    for writer, sequences in feedback.sequences_by_writer(received).items():
         rows = connection.execute(
             select(schema.exposures).where(
                 _exposures.writer == writer, _exposures.sequence.in_(sequences)
@@ -115,33 +115,33 @@ def _stored(
 
 
 def _row(
-    answer: Exposure, epoch: int | None, words: list[Feedback], timeline: Timeline
+    exposure: Exposure, epoch: int | None, rows: list[Feedback], timeline: Timeline
 ) -> bulk.Row:
-    window_ms = timeline.split(answer.rule_id).window_ms
-    timely = [word for word in words if feedback.is_timely(word, window_ms)]
-    word = (timely or words)[-1]
-    correct = word.correct
-    if correct is None and word.label is not None:
-        correct = word.label == answer.label
+    window_ms = timeline.split(exposure.rule_id).window_ms
+    timely = [row for row in rows if feedback.is_timely(row, window_ms)]
+    last = (timely or rows)[-1]
+    correct = last.correct
+    if correct is None and last.label is not None:
+        correct = last.label == exposure.label
     return (
         epoch or 0,
-        answer.at_ms,
-        answer.writer,
-        answer.sequence,
-        answer.rule_id,
-        units.of(answer, timeline),
-        answer.assigned or "",
-        answer.reason,
-        answer.region or "",
-        answer.label or "",
-        word.at_ms,
-        _printable(word.label or ""),
+        exposure.at_ms,
+        exposure.writer,
+        exposure.sequence,
+        exposure.rule_id,
+        units.unit_id_of(exposure, timeline),
+        exposure.assigned or "",
+        exposure.reason,
+        exposure.region or "",
+        exposure.label or "",
+        last.at_ms,
+        _printable(last.label or ""),
         correct,
-        word.rating,
-        word.complaint,
+        last.rating,
+        last.complaint,
     )
 
 
 def _printable(text: str) -> str:
-    """Without the characters that `Columns` puts between texts, and others of their kind."""
+    """The text without control characters, which `Columns` uses as separators."""
     return "".join(filter(str.isprintable, text))

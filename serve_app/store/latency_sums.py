@@ -1,4 +1,4 @@
-"""Latencies by the minute, in the buckets of `serve_app.evidence.latency`."""
+"""Latency histograms by the minute, in the buckets of `serve_app.evidence.latency`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serve_app.domain import Exposure
 from serve_app.evidence.latency import bucket_of
 from serve_app.store import schema, sums
 from serve_app.store.scope import Scope
-from serve_app.store.sums import Sums
+from serve_app.store.sums import SumAccumulator
 
 Kind = Literal["latency", "model"]
 
@@ -26,12 +26,12 @@ _KEYS = ("epoch", "rule_id", "assigned", "reason")
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many exposures of one key took how long; a key that was summed over is None.
+    """The latencies of the exposures of one group; a key that is not grouped by is None.
 
     Attributes:
-        at_ms: When its slot begins, milliseconds since 1970 UTC.
-        buckets: Those in which there is any, from the fastest.
-        counts: How many are in each.
+        at_ms: Start of the time slot, milliseconds since 1970 UTC.
+        buckets: int64 [k], the buckets that are not empty, ascending.
+        counts: int64 [k], exposures in each bucket.
     """
 
     at_ms: int | None
@@ -43,9 +43,9 @@ class Histogram:
     counts: NDArray[np.int64]
 
 
-def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) -> None:
-    """Add exposures that were just stored, each with its epoch."""
-    batch = Sums(schema.latency_sums)
+def add_exposures(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) -> None:
+    """Add new exposures, each with its epoch."""
+    batch = SumAccumulator(schema.latency_sums)
     for exposure, epoch in added:
         key = (
             epoch or 0,
@@ -63,14 +63,14 @@ def add(connection: Connection, added: Iterable[tuple[Exposure, int | None]]) ->
 def read(
     connection: Connection, scope: Scope, kind: Kind, by: Collection[str], slot_ms: int | None
 ) -> list[Histogram]:
-    """The histograms of what is in scope, ordered by their keys; see `serve_app.store.sums.read`.
+    """The histograms in a scope, ordered by their keys; see `serve_app.store.sums.read_sums`.
 
     Raises:
-        ValueError: No such key; or the scope has regions, which are not kept.
+        ValueError: As `read_sums`; or the scope has regions, which histograms do not keep.
     """
     if scope.regions is not None or not set(by) <= set(_KEYS):
-        raise ValueError(f"latencies are kept by {', '.join(_KEYS)}, and by nothing else")
-    rows = sums.read(
+        raise ValueError(f"latencies can only be grouped by {', '.join(_KEYS)}, not by region")
+    rows = sums.read_sums(
         connection,
         schema.latency_sums,
         scope,

@@ -1,4 +1,4 @@
-"""Shadow pairs by the minute: who said what, and how long it took both."""
+"""Sums of shadow pairs by the minute: both labels, outcomes, and latencies of both versions."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from serve_app.domain import ShadowPair
 from serve_app.store import schema, sums
 from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.scope import Scope
-from serve_app.store.sums import Sums
+from serve_app.store.sums import SumAccumulator
 
 
 @dataclass(frozen=True, slots=True)
 class PairSum:
-    """The pairs of one key; a key that was summed over is None.
+    """Sums over the pairs of one group; a key that is not grouped by is None.
 
     Attributes:
-        at_ms: When its slot begins, milliseconds since 1970 UTC.
+        at_ms: Start of the time slot, milliseconds since 1970 UTC.
         epoch: 0 for none.
         live_version, region, live_label, label, error: Empty for none.
-        timed: Those with a latency of the candidate, of which its sum is.
-        lived: Those whose live latency is known, of which its sum is.
+        latency_ms_count: Pairs with a latency of the candidate; `latency_ms_sum` is their sum.
+        live_latency_ms_count: Pairs with a live latency; `live_latency_ms_sum` is their sum.
     """
 
     at_ms: int | None
@@ -40,19 +40,18 @@ class PairSum:
     outcome: str | None
     error: str | None
     pairs: int
-    timed: int
-    latency_sum: float
-    lived: int
-    live_latency_sum: float
+    latency_ms_count: int
+    latency_ms_sum: float
+    live_latency_ms_count: int
+    live_latency_ms_sum: float
 
 
 @dataclass(frozen=True, slots=True)
 class PairCounts(Rows):
-    """How many pairs each minute had of each region, live label, label and outcome; columns of
-    equal length.
+    """Pairs by minute, region, both labels and outcome, oldest first; columns of length n.
 
     Attributes:
-        minute: Counted from 1970 UTC.
+        minute: Minutes since 1970 UTC.
         region, live_label, label: Empty for none.
     """
 
@@ -64,9 +63,9 @@ class PairCounts(Rows):
     pairs: NDArray[np.int64]
 
 
-def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) -> None:
-    """Add pairs that were just stored, each with its epoch."""
-    batch = Sums(schema.pair_sums)
+def add_pairs(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) -> None:
+    """Add new pairs, each with its epoch."""
+    batch = SumAccumulator(schema.pair_sums)
     for pair, epoch in added:
         batch.add(
             (
@@ -95,27 +94,27 @@ def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) 
 def read(
     connection: Connection, scope: Scope, by: Collection[str], slot_ms: int | None
 ) -> list[PairSum]:
-    """See `serve_app.store.sums.read`."""
-    rows = sums.read(connection, schema.pair_sums, scope, by, slot_ms)
+    """The sums in a scope; arguments and errors as in `serve_app.store.sums.read_sums`."""
+    rows = sums.read_sums(connection, schema.pair_sums, scope, by, slot_ms)
     return [PairSum(**row) for row in rows]
 
 
-def counts(connection: Connection, scope: Scope) -> PairCounts:
-    """The pairs in scope, the oldest first."""
-    few = ("region", "live_label", "label", "outcome")
-    minute, *texts = (schema.pair_sums.c[name] for name in ("minute", *few))
+def read_counts(connection: Connection, scope: Scope) -> PairCounts:
+    """The pairs in a scope, counted; oldest first."""
+    categorical = ("region", "live_label", "label", "outcome")
+    minute, *texts = (schema.pair_sums.c[name] for name in ("minute", *categorical))
     query = (
         select(minute, *texts, func.sum(schema.pair_sums.c.pairs).label("pairs"))
         .where(*scope.conditions(schema.pair_sums, "minute", MINUTE_MS))
         .group_by(minute, *texts)
     )
-    columns = Columns(connection, query, few)
+    columns = Columns(connection, query, categorical)
     found = PairCounts(
         minute=columns.numbers("minute", np.int64),
-        region=columns.coded("region"),
-        live_label=columns.coded("live_label"),
-        label=columns.coded("label"),
-        outcome=columns.coded("outcome"),
+        region=columns.categorical("region"),
+        live_label=columns.categorical("live_label"),
+        label=columns.categorical("label"),
+        outcome=columns.categorical("outcome"),
         pairs=columns.numbers("pairs", np.int64),
     )
-    return found.only(np.argsort(found.minute, kind="stable"))
+    return found.select(np.argsort(found.minute, kind="stable"))

@@ -1,9 +1,9 @@
-"""How long what is recorded is kept.
+"""Removal of old rows and sums.
 
-Rows are known by their writers and numbers, so a batch may come twice; but not those that were
-removed. Hence the store remembers a horizon, the time before which it has removed rows, and
-rejects and counts what is older: what is as old as the horizon or younger is there, if it ever
-came. Feedback goes with the answer that it is about, and its words stay together.
+A batch may be delivered twice; a stored row is recognized by writer and sequence, a removed row is
+not. The store therefore keeps a cutoff, the time before which it has removed rows, and rejects and
+counts older rows on arrival. Feedback is as old as its prediction, so that all feedback on a
+prediction is kept or removed together.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sqlalchemy import (
 )
 
 from serve_app.clock import DAY_MS, MINUTE_MS
-from serve_app.domain import ROWS_KEPT_DAYS
+from serve_app.domain import RETENTION_DAYS
 from serve_app.recording.batch import Batch
 from serve_app.store import bulk, schema
 
-SLICE = 2_000  # rows that are removed at once: some ten milliseconds
+PRUNE_ROWS = 2_000  # rows that one transaction removes, in some ten milliseconds
 
-_horizon = schema.horizon.c
+_cutoff = schema.retention_cutoff.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,66 +35,70 @@ class Retention:
     """How many days rows and sums are kept.
 
     Attributes:
-        rows_days: Exposures, shadow pairs, feedback.
-        sums_days: Sums, and what was said of answers; at least as many.
+        rows_days: Exposures, shadow pairs, feedback; at least 1.
+        sums_days: Sums, labelled feedback, reviews; at least `rows_days`.
     """
 
-    rows_days: int = ROWS_KEPT_DAYS
+    rows_days: int = RETENTION_DAYS
     sums_days: int = 400
 
     def __post_init__(self) -> None:
         if not 1 <= self.rows_days <= self.sums_days:
             raise ValueError(
                 f"rows are kept for {self.rows_days} days and sums for {self.sums_days}:"
-                " expected at least 1, and no fewer for the sums"
+                " expected at least 1 day for rows, and no fewer days for sums than for rows"
             )
 
 
 def prune(connection: Connection, now_ms: int, retention: Retention) -> int:
-    """Remove a slice of what is too old; how many rows, 0 if none is left."""
-    rows_ms = now_ms - retention.rows_days * DAY_MS
-    sums_ms = now_ms - retention.sums_days * DAY_MS
-    _advance(connection, rows_ms)
-    left = SLICE
-    for table, condition in _too_old(rows_ms, sums_ms):
+    """Remove up to `PRUNE_ROWS` old rows; return their number, 0 if none is left."""
+    rows_cutoff_ms = now_ms - retention.rows_days * DAY_MS
+    sums_cutoff_ms = now_ms - retention.sums_days * DAY_MS
+    _advance_cutoff(connection, rows_cutoff_ms)
+    left = PRUNE_ROWS
+    for table, condition in _old_rows(rows_cutoff_ms, sums_cutoff_ms):
         left -= _remove(connection, table, condition, left)
         if not left:
             break
-    return SLICE - left
+    return PRUNE_ROWS - left
 
 
-def admit(connection: Connection, batch: Batch) -> Batch:
-    """What of a batch is not older than the horizon; the rest is counted."""
-    rows_ms = connection.scalar(select(_horizon.rows_ms))
-    if rows_ms is None:
+def reject_old(connection: Connection, batch: Batch) -> Batch:
+    """The batch without the rows older than the cutoff, which are counted."""
+    cutoff_ms = connection.scalar(select(_cutoff.cutoff_ms))
+    if cutoff_ms is None:
         return batch
-    admitted = replace(
+    accepted = replace(
         batch,
-        exposures=tuple(e for e in batch.exposures if e.at_ms >= rows_ms),
-        pairs=tuple(p for p in batch.pairs if p.at_ms >= rows_ms),
-        feedback=tuple(f for f in batch.feedback if f.answered_at_ms >= rows_ms),
+        exposures=tuple(e for e in batch.exposures if e.at_ms >= cutoff_ms),
+        pairs=tuple(p for p in batch.pairs if p.at_ms >= cutoff_ms),
+        feedback=tuple(f for f in batch.feedback if f.answered_at_ms >= cutoff_ms),
     )
-    rejected = _entries(batch) - _entries(admitted)
+    rejected = _row_count(batch) - _row_count(accepted)
     if rejected:
-        connection.execute(update(schema.horizon).values(rejected=_horizon.rejected + rejected))
-    return admitted
+        connection.execute(
+            update(schema.retention_cutoff).values(rejected=_cutoff.rejected + rejected)
+        )
+    return accepted
 
 
-def rejected(connection: Connection) -> int:
-    """How many entries came too late to be taken."""
-    return connection.scalar(select(_horizon.rejected)) or 0
+def rejected_count(connection: Connection) -> int:
+    """The number of rows that were rejected because they were older than the cutoff."""
+    return connection.scalar(select(_cutoff.rejected)) or 0
 
 
-def _advance(connection: Connection, rows_ms: int) -> None:
-    """It never goes back: what was removed does not return."""
-    before = connection.scalar(select(_horizon.rows_ms))
+def _advance_cutoff(connection: Connection, cutoff_ms: int) -> None:
+    """Set the cutoff unless that would lower it: removed rows do not return."""
+    before = connection.scalar(select(_cutoff.cutoff_ms))
     if before is None:
-        connection.execute(insert(schema.horizon).values(id=1, rows_ms=rows_ms, rejected=0))
-    elif before < rows_ms:
-        connection.execute(update(schema.horizon).values(rows_ms=rows_ms))
+        connection.execute(
+            insert(schema.retention_cutoff).values(id=1, cutoff_ms=cutoff_ms, rejected=0)
+        )
+    elif before < cutoff_ms:
+        connection.execute(update(schema.retention_cutoff).values(cutoff_ms=cutoff_ms))
 
 
-def _too_old(rows_ms: int, sums_ms: int) -> list[tuple[Table, ColumnElement[bool]]]:
+def _old_rows(rows_cutoff_ms: int, sums_cutoff_ms: int) -> list[tuple[Table, ColumnElement[bool]]]:
     every_epoch = select(schema.epochs.c.number).union_all(select(literal(0)))
 
     def by_epoch(table: Table, time: str, before: int) -> tuple[Table, ColumnElement[bool]]:
@@ -102,26 +106,28 @@ def _too_old(rows_ms: int, sums_ms: int) -> list[tuple[Table, ColumnElement[bool
 
     firsts = schema.first_assignments
     return [
-        (schema.exposures, schema.exposures.c.at_ms < rows_ms),
-        (schema.shadow_pairs, schema.shadow_pairs.c.at_ms < rows_ms),
-        (schema.feedback, schema.feedback.c.answered_at_ms < rows_ms),
-        by_epoch(schema.labelled_feedback, "at_ms", sums_ms),
-        by_epoch(schema.exposure_sums, "minute", sums_ms // MINUTE_MS),
-        by_epoch(schema.latency_sums, "minute", sums_ms // MINUTE_MS),
-        by_epoch(schema.pair_sums, "minute", sums_ms // MINUTE_MS),
-        by_epoch(schema.unit_sums, "day", sums_ms // DAY_MS),
-        by_epoch(schema.unit_pair_sums, "day", sums_ms // DAY_MS),
-        (firsts, firsts.c.at_ms < sums_ms),
-        (schema.kept_images, schema.kept_images.c.at_ms < sums_ms),
-        (schema.reviews, schema.reviews.c.at_ms < sums_ms),
+        (schema.exposures, schema.exposures.c.at_ms < rows_cutoff_ms),
+        (schema.shadow_pairs, schema.shadow_pairs.c.at_ms < rows_cutoff_ms),
+        (schema.feedback, schema.feedback.c.answered_at_ms < rows_cutoff_ms),
+        by_epoch(schema.labelled_feedback, "at_ms", sums_cutoff_ms),
+        by_epoch(schema.exposure_sums, "minute", sums_cutoff_ms // MINUTE_MS),
+        by_epoch(schema.latency_sums, "minute", sums_cutoff_ms // MINUTE_MS),
+        by_epoch(schema.pair_sums, "minute", sums_cutoff_ms // MINUTE_MS),
+        by_epoch(schema.unit_sums, "day", sums_cutoff_ms // DAY_MS),
+        by_epoch(schema.unit_pair_sums, "day", sums_cutoff_ms // DAY_MS),
+        (firsts, firsts.c.at_ms < sums_cutoff_ms),
+        (schema.kept_images, schema.kept_images.c.at_ms < sums_cutoff_ms),
+        (schema.reviews, schema.reviews.c.at_ms < sums_cutoff_ms),
     ]
 
 
-def _remove(connection: Connection, table: Table, condition: ColumnElement[bool], most: int) -> int:
-    keys = connection.execute(select(*table.primary_key).where(condition).limit(most)).all()
+def _remove(
+    connection: Connection, table: Table, condition: ColumnElement[bool], limit: int
+) -> int:
+    keys = connection.execute(select(*table.primary_key).where(condition).limit(limit)).all()
     bulk.remove(connection, table, [tuple(key) for key in keys])
     return len(keys)
 
 
-def _entries(batch: Batch) -> int:
+def _row_count(batch: Batch) -> int:
     return len(batch.exposures) + len(batch.pairs) + len(batch.feedback)

@@ -1,6 +1,6 @@
-"""Reviews: what people said that images show, one an image.
+"""Reviews: the label that a person gives to an image, one review an image.
 
-The first one stays: whoever has answered is shown what the versions said, and a later answer would
+A review cannot be changed: after it the reviewer sees the predictions, so a second review would
 not be blind.
 """
 
@@ -17,11 +17,11 @@ _reviews = schema.reviews.c
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What somebody said.
+    """A person's label for one image.
 
     Attributes:
-        number: From 1, in the order in which they came.
-        answer: A label, or `other`, or `cannot_tell`.
+        number: From 1, in the order of arrival.
+        answer: A label, `other`, or `cannot_tell`.
         at_ms: Milliseconds since 1970 UTC.
     """
 
@@ -32,9 +32,10 @@ class Review:
     reason: str
 
 
-def add(
+def add_review(
     connection: Connection, digest: str, answer: str, actor: str, reason: str, at_ms: int
 ) -> int:
+    """Add a review of an image that has none; return its number."""
     number: int = (connection.scalar(select(func.max(_reviews.number))) or 0) + 1
     connection.execute(
         insert(schema.reviews).values(

@@ -1,4 +1,4 @@
-"""Revisions: what was deployed, one after the other."""
+"""Revisions: the deployed configurations, in order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _revisions = schema.revisions.c
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A document that was put in force.
+    """A deployed configuration.
 
     Attributes:
         number: From 1.
         at_ms: Milliseconds since 1970 UTC.
+        document: The configuration, JSON values.
         digest: SHA-256 of the canonical JSON of the document, hex.
     """
 
@@ -32,18 +33,18 @@ class Revision:
     digest: str
 
 
-def add(
+def add_revision(
     connection: Connection, document: dict[str, Any], actor: str, reason: str, at_ms: int
 ) -> int:
-    """Its number; the latest one's if that has the same document, and then nothing is added."""
+    """Add a revision unless the latest one has the same document; return the latest number."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()
-    before = connection.execute(
+    last = connection.execute(
         select(_revisions.number, _revisions.digest).order_by(_revisions.number.desc())
     ).first()
-    if before and before.digest == digest:
-        return int(before.number)
-    number = before.number + 1 if before else 1
+    if last and last.digest == digest:
+        return int(last.number)
+    number = last.number + 1 if last else 1
     connection.execute(
         insert(schema.revisions).values(
             number=number, at_ms=at_ms, actor=actor, reason=reason, document=text, digest=digest
@@ -53,7 +54,7 @@ def add(
 
 
 def latest(connection: Connection, limit: int) -> list[Revision]:
-    """The newest first."""
+    """The latest revisions, newest first."""
     rows = connection.execute(
         select(schema.revisions).order_by(_revisions.number.desc()).limit(limit)
     )
@@ -61,7 +62,7 @@ def latest(connection: Connection, limit: int) -> list[Revision]:
 
 
 def find(connection: Connection, number: int) -> Revision | None:
-    """None if there is no such number."""
+    """The revision with a number; None if there is none."""
     rows = connection.execute(select(schema.revisions).where(_revisions.number == number))
     row = rows.mappings().one_or_none()
     return _revision(row) if row else None

@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them. Times are milliseconds since 1970 UTC."""
+"""The tables after the last migration. Times are milliseconds since 1970 UTC."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ epochs = Table(
     Index("epochs_started_at_ms", "started_at_ms"),
 )
 
-# What the epochs were made from; it tells an adoption that comes again from a new one.
+# The adoptions that made the epochs; they show whether an adoption was recorded before.
 adoptions = Table(
     "adoptions",
     metadata,
@@ -40,7 +40,7 @@ adoptions = Table(
     Column("rule_id", String, primary_key=True),
 )
 
-# The fields of `serve_app.domain.Exposure`, and the epoch.
+# The fields of `serve_app.domain.Exposure` plus the epoch.
 exposures = Table(
     "exposures",
     metadata,
@@ -65,7 +65,7 @@ exposures = Table(
     Index("exposures_at_ms", "at_ms"),
 )
 
-# The fields of `serve_app.domain.ShadowPair`, and the epoch.
+# The fields of `serve_app.domain.ShadowPair` plus the epoch.
 shadow_pairs = Table(
     "shadow_pairs",
     metadata,
@@ -110,8 +110,8 @@ feedback = Table(
     Index("feedback_answered_at_ms", "answered_at_ms"),
 )
 
-# Answers that have feedback and an exposure: what their exposure says, and the word that counts.
-# `epoch`, texts and `unit` as in the sums.
+# One row for each prediction that has an exposure and feedback: columns of the exposure, and the
+# feedback that counts. `epoch`, `unit` and absent texts are encoded as in the sums.
 labelled_feedback = Table(
     "labelled_feedback",
     metadata,
@@ -124,17 +124,17 @@ labelled_feedback = Table(
     Column("assigned", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("region", String, nullable=False),
-    Column("answered", String, nullable=False),
-    Column("told_at_ms", BigInteger, nullable=False),
-    Column("told", String, nullable=False),
+    Column("predicted_label", String, nullable=False),
+    Column("reported_at_ms", BigInteger, nullable=False),
+    Column("reported_label", String, nullable=False),
     Column("correct", Boolean),
     Column("rating", Integer),
     Column("complaint", Boolean),
     sqlite_with_rowid=False,
 )
 
-# The fields of `serve_app.domain.KeptImage` but its room, and the epoch, 0 for none; `labels`
-# are JSON. Of what was reviewed, all but the image itself stays.
+# The fields of `serve_app.domain.KeptImage` without `room`, plus the epoch (0: none). `labels` is
+# a JSON list. When a reviewed image expires, `encrypted` becomes null and the row stays.
 kept_images = Table(
     "kept_images",
     metadata,
@@ -156,7 +156,7 @@ kept_images = Table(
     Index("kept_images_digest", "digest", "stable", "candidate", unique=True),
 )
 
-# One for each image, whichever versions were asked about it. `number` counts from 1.
+# One review an image, whatever versions classified it. `number` counts from 1.
 reviews = Table(
     "reviews",
     metadata,
@@ -168,8 +168,8 @@ reviews = Table(
     Column("reason", String, nullable=False),
 )
 
-# Sums of what the rows say; their primary keys are what it is summed by. A key is never null: no
-# epoch is 0, no text is empty. `minute` and `day` count from 1970 UTC.
+# Sums over rows. The primary key of a table is the list of columns that it is summed by. These are
+# never null: 0 is no epoch, an empty text is no value. `minute` and `day` count from 1970 UTC.
 exposure_sums = Table(
     "exposure_sums",
     metadata,
@@ -177,16 +177,16 @@ exposure_sums = Table(
     Column("minute", Integer, primary_key=True, autoincrement=False),
     Column("rule_id", String, primary_key=True),
     Column("assigned", String, primary_key=True),
-    Column("as_assigned", Boolean, primary_key=True),  # the assigned version answered itself
+    Column("served_as_assigned", Boolean, primary_key=True),
     Column("region", String, primary_key=True),
     Column("reason", String, primary_key=True),
     Column("label", String, primary_key=True),
     Column("exposures", BigInteger, nullable=False),
     Column("errors", BigInteger, nullable=False),
     Column("fallbacks", BigInteger, nullable=False),
-    Column("latency_sum", Float, nullable=False),
-    Column("modelled", BigInteger, nullable=False),
-    Column("model_sum", Float, nullable=False),
+    Column("latency_ms_sum", Float, nullable=False),
+    Column("model_ms_count", BigInteger, nullable=False),
+    Column("model_ms_sum", Float, nullable=False),
     Column("confidence_sum", Float, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -205,7 +205,7 @@ latency_sums = Table(
     sqlite_with_rowid=False,
 )
 
-# `unit`: see `serve_app.store.units.number`.
+# `unit`: see `serve_app.store.units.hash64`.
 unit_sums = Table(
     "unit_sums",
     metadata,
@@ -216,9 +216,9 @@ unit_sums = Table(
     Column("exposures", BigInteger, nullable=False),
     Column("errors", BigInteger, nullable=False),
     Column("fallbacks", BigInteger, nullable=False),
-    Column("latency_sum", Float, nullable=False),
-    Column("modelled", BigInteger, nullable=False),
-    Column("model_sum", Float, nullable=False),
+    Column("latency_ms_sum", Float, nullable=False),
+    Column("model_ms_count", BigInteger, nullable=False),
+    Column("model_ms_sum", Float, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -249,14 +249,14 @@ pair_sums = Table(
     Column("outcome", String, primary_key=True),
     Column("error", String, primary_key=True),
     Column("pairs", BigInteger, nullable=False),
-    Column("timed", BigInteger, nullable=False),
-    Column("latency_sum", Float, nullable=False),
-    Column("lived", BigInteger, nullable=False),
-    Column("live_latency_sum", Float, nullable=False),
+    Column("latency_ms_count", BigInteger, nullable=False),
+    Column("latency_ms_sum", Float, nullable=False),
+    Column("live_latency_ms_count", BigInteger, nullable=False),
+    Column("live_latency_ms_sum", Float, nullable=False),
     sqlite_with_rowid=False,
 )
 
-# What was copied; the label is the candidate's.
+# Shadow pairs with outcome `copied`. `label` is the candidate's.
 unit_pair_sums = Table(
     "unit_pair_sums",
     metadata,
@@ -266,26 +266,27 @@ unit_pair_sums = Table(
     Column("region", String, primary_key=True),
     Column("label", String, primary_key=True),
     Column("pairs", BigInteger, nullable=False),
-    Column("asked", BigInteger, nullable=False),  # the live version answered as well
-    Column("same", BigInteger, nullable=False),
-    Column("paired", BigInteger, nullable=False),
-    Column("model_sum", Float, nullable=False),
-    Column("live_model_sum", Float, nullable=False),
-    Column("difference_squares", Float, nullable=False),
+    Column("compared", BigInteger, nullable=False),  # pairs with a live label
+    Column("agreed", BigInteger, nullable=False),
+    Column("model_ms_count", BigInteger, nullable=False),  # pairs with both model times
+    Column("model_ms_sum", Float, nullable=False),
+    Column("live_model_ms_sum", Float, nullable=False),
+    Column("squared_difference_sum", Float, nullable=False),
     sqlite_with_rowid=False,
 )
 
-# One row, once anything was removed: entries of before `rows_ms` are neither there nor taken.
-horizon = Table(
-    "horizon",
+# No row before the first removal, then one. Rows older than `cutoff_ms` are removed, and rejected
+# when they arrive; `rejected` counts the latter.
+retention_cutoff = Table(
+    "retention_cutoff",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("rows_ms", BigInteger, nullable=False),
+    Column("cutoff_ms", BigInteger, nullable=False),
     Column("rejected", BigInteger, nullable=False),
 )
 
-writers = Table(
-    "writers",
+ingress_writers = Table(
+    "ingress_writers",
     metadata,
     Column("writer", String, primary_key=True),
     Column("first_seen_ms", BigInteger, nullable=False),
@@ -294,10 +295,10 @@ writers = Table(
     Column("stored", BigInteger, nullable=False),
     Column("dropped", BigInteger, nullable=False),
     Column("without_epoch", BigInteger, nullable=False),
-    Column("pairs", BigInteger, nullable=False, server_default="0"),
-    Column("dropped_pairs", BigInteger, nullable=False, server_default="0"),
-    Column("copied_pairs", BigInteger, nullable=False, server_default="0"),
-    Column("failed_pairs", BigInteger, nullable=False, server_default="0"),
+    Column("pairs", BigInteger, nullable=False),
+    Column("dropped_pairs", BigInteger, nullable=False),
+    Column("copied_pairs", BigInteger, nullable=False),
+    Column("failed_pairs", BigInteger, nullable=False),
 )
 
 revisions = Table(
@@ -322,12 +323,12 @@ audit = Table(
     Column("details", Text, nullable=False),
 )
 
-# The changes that were asked for under a key, in the last day; `revision` is the answer.
-idempotency = Table(
-    "idempotency",
+# Keys of the last 24 hours. `revision` is the result, null while the request is in progress.
+idempotency_keys = Table(
+    "idempotency_keys",
     metadata,
     Column("key", String, primary_key=True),
-    Column("request", String, nullable=False),
+    Column("request_digest", String, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("revision", Integer),
 )

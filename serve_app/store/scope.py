@@ -1,4 +1,4 @@
-"""Which entries a report is about."""
+"""The selection of rows or sums that a report reads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from serve_app.store import schema
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """All entries, but for what is told.
+    """A filter; a field that is None does not filter.
 
     Attributes:
-        since_ms, until_ms: From when, and before when; milliseconds since 1970 UTC. Sums know
-            minutes, those of units know days: there, both times are rounded down.
-        epochs: Their numbers; 0 has what belongs to none.
-        regions: Countries; the empty one has what came from nobody knows where.
+        since_ms, until_ms: The start, inclusive, and the end, exclusive; milliseconds since 1970
+            UTC. Rounded down to the minute for sums, to the day for sums by unit.
+        epochs: Epoch numbers; 0 selects the rows without an epoch.
+        regions: Countries; the empty text selects the rows without a region.
     """
 
     since_ms: int | None = None
@@ -28,17 +28,17 @@ class Scope:
     regions: Collection[str] | None = None
 
     def conditions(self, table: Table, time: str, unit_ms: int = 1) -> list[ColumnElement[bool]]:
-        """What the rows of a table must fulfil; the regions, if it has a column for them.
+        """The conditions of a WHERE clause. `regions` applies if the table has that column.
 
         Args:
-            time: The column that says when, in units of `unit_ms` milliseconds.
+            time: The time column, in units of `unit_ms` milliseconds.
         """
         column = table.c[time]
         conditions: list[ColumnElement[bool]] = []
         if self.epochs is not None:
             conditions.append(table.c.epoch.in_(self.epochs))
         elif self.since_ms is not None or self.until_ms is not None:
-            # Every epoch: the keys begin with it, so that the times can be looked up in each.
+            # Primary keys begin with the epoch: listing all epochs lets the index find the times.
             every = select(schema.epochs.c.number).union_all(select(literal(0)))
             conditions.append(table.c.epoch.in_(every))
         if self.since_ms is not None:
@@ -46,7 +46,7 @@ class Scope:
         if self.until_ms is not None:
             conditions.append(column < self.until_ms // unit_ms)
         if self.rule_ids is not None:
-            conditions.append(_of_rules(table, self.rule_ids))
+            conditions.append(_has_rule(table, self.rule_ids))
         if self.regions is not None and "region" in table.c:
             conditions.append(table.c.region.in_(self.regions))
         return conditions
@@ -55,7 +55,7 @@ class Scope:
 EVERYTHING = Scope()
 
 
-def _of_rules(table: Table, rule_ids: Collection[str]) -> ColumnElement[bool]:
+def _has_rule(table: Table, rule_ids: Collection[str]) -> ColumnElement[bool]:
     if "rule_id" in table.c:
         return table.c.rule_id.in_(rule_ids)
     epochs = schema.epochs.c

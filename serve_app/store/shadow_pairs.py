@@ -1,4 +1,4 @@
-"""Shadow pairs: what the candidate said of images that stable answered."""
+"""Shadow pairs: an exposure of stable and the candidate's copy of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _pairs = schema.shadow_pairs.c
 _FIELDS = tuple(field.name for field in fields(ShadowPair))
 
 
-def since(connection: Connection, since_ms: int, limit: int) -> list[ShadowPair]:
-    """Those of what was answered at `since_ms` or later, the newest first."""
+def list_since(connection: Connection, since_ms: int, limit: int) -> list[ShadowPair]:
+    """The pairs with `at_ms` >= `since_ms`, newest first."""
     rows = connection.execute(
         select(*(_pairs[name] for name in _FIELDS))
         .where(_pairs.at_ms >= since_ms)

@@ -1,4 +1,4 @@
-"""The store, as the rest of the program sees it."""
+"""The interface of the store to the rest of the program."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ from serve_app.store.retention import Retention
 from serve_app.store.revisions import Revision
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.unit_pairs import UnitPairs
-from serve_app.store.units import Assignments, FirstAssignments, UnitExposureSums
+from serve_app.store.units import FirstAssignmentCount, FirstAssignments, UnitExposureSums
 
 
 def open_store(url: str) -> Store:
-    """The store in a database, which is created or brought up to date.
+    """Open a database; create the schema or apply the missing migrations.
 
     Args:
-        url: SQLAlchemy's, of a SQLite file or a PostgreSQL database.
+        url: SQLAlchemy URL of a SQLite file or a PostgreSQL database.
 
     Raises:
         StoreError: The database cannot be used.
     """
     database = Database(url)
     try:
-        with database.writing() as connection:
+        with database.write_transaction() as connection:
             migrate(connection)
     except BaseException:
         database.close()
@@ -69,7 +69,7 @@ def open_store(url: str) -> Store:
 
 
 def read_store(url: str) -> Store:
-    """The store in a database that another process keeps up to date.
+    """Open a database that another process migrates and writes.
 
     Raises:
         StoreError: The database cannot be used.
@@ -78,225 +78,225 @@ def read_store(url: str) -> Store:
 
 
 class Store:
-    """Every method is one transaction, and raises `StoreError` if the database fails.
+    """The store. Each method is one transaction, and raises `StoreError` if the database fails.
 
-    Safe to use from several threads. Times are milliseconds since 1970 UTC; what is listed
-    begins with the newest.
+    Safe to use from several threads. Times are milliseconds since 1970 UTC. Lists are ordered
+    newest first unless stated otherwise.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def record(self, batch: Batch) -> None:
-        """Store what a writer tells, and add it to the sums.
+        """Store a batch and add its rows to the sums. Idempotent.
 
-        A batch that comes again changes nothing; what is older than what `prune` removed is
-        rejected and counted.
+        Rows older than the retention cutoff are rejected and counted.
         """
-        with self._database.writing() as connection:
+        with self._database.write_transaction() as connection:
             for adoption in batch.adoptions:
-                epochs.adopt(connection, batch.writer, adoption)
-            batch = retention.admit(connection, batch)
+                epochs.record_adoption(connection, batch.writer, adoption)
+            batch = retention.reject_old(connection, batch)
             timeline = Timeline(connection, batch.rule_ids)
-            added = idempotent_insert.add(connection, schema.exposures, batch.exposures, timeline)
-            pairs = idempotent_insert.add(connection, schema.shadow_pairs, batch.pairs, timeline)
-            feedback.add(connection, batch, timeline)
-            kept_images.add(connection, batch.kept, timeline)
-            exposure_sums.add(connection, added)
-            latency_sums.add(connection, added)
-            units.add(connection, added, timeline)
-            pair_sums.add(connection, pairs)
-            unit_pairs.add(connection, pairs)
+            added = idempotent_insert.insert_new(
+                connection, schema.exposures, batch.exposures, timeline
+            )
+            pairs = idempotent_insert.insert_new(
+                connection, schema.shadow_pairs, batch.pairs, timeline
+            )
+            feedback.add_feedback(connection, batch, timeline)
+            kept_images.add_images(connection, batch.kept, timeline)
+            exposure_sums.add_exposures(connection, added)
+            latency_sums.add_exposures(connection, added)
+            units.add_exposures(connection, added, timeline)
+            pair_sums.add_pairs(connection, pairs)
+            unit_pairs.add_pairs(connection, pairs)
             labelled_feedback.update(connection, added, batch.feedback)
             without_epoch = sum(epoch is None for _, epoch in added)
             outcomes = [pair.outcome for pair, _ in pairs]
-            ingress_writers.note(connection, batch, len(added), without_epoch, outcomes)
+            ingress_writers.update_counters(connection, batch, len(added), without_epoch, outcomes)
 
     def prune(self, now_ms: int, kept: Retention = Retention()) -> int:  # noqa: B008 frozen
-        """Remove a slice of what has been kept for long enough; call it until it says 0.
+        """Remove a bounded number of old rows and sums; call it until it returns 0.
 
         Returns:
-            How many rows were removed.
+            The number of rows that were removed.
         """
-        with self._database.writing() as connection:
+        with self._database.write_transaction() as connection:
             return retention.prune(connection, now_ms, kept)
 
     def recording(self) -> Recording:
-        """How complete the exposures and the shadow pairs are."""
-        with self._database.reading() as connection:
-            return ingress_writers.recording(connection)
+        """The completeness of the exposures and the shadow pairs."""
+        with self._database.read_transaction() as connection:
+            return ingress_writers.read_recording(connection)
 
     def exposures(self, since_ms: int, limit: int) -> list[StoredExposure]:
-        """Those answered at `since_ms` or later."""
-        with self._database.reading() as connection:
-            return exposures.since(connection, since_ms, limit)
+        """The exposures with `at_ms` >= `since_ms`."""
+        with self._database.read_transaction() as connection:
+            return exposures.list_since(connection, since_ms, limit)
 
     def shadow_pairs(self, since_ms: int, limit: int) -> list[ShadowPair]:
-        """Those of what was answered at `since_ms` or later."""
-        with self._database.reading() as connection:
-            return shadow_pairs.since(connection, since_ms, limit)
+        """The shadow pairs with `at_ms` >= `since_ms`."""
+        with self._database.read_transaction() as connection:
+            return shadow_pairs.list_since(connection, since_ms, limit)
 
     def feedback(self, since_ms: int, limit: int) -> list[Feedback]:
-        """What came at `since_ms` or later; the first of an answer is the one that counts."""
-        with self._database.reading() as connection:
-            return feedback.since(connection, since_ms, limit)
+        """The feedback with `at_ms` >= `since_ms`."""
+        with self._database.read_transaction() as connection:
+            return feedback.list_since(connection, since_ms, limit)
 
     def epochs(self, limit: int) -> list[Epoch]:
-        """By the time at which they started."""
-        with self._database.reading() as connection:
+        """The latest epochs, by their start."""
+        with self._database.read_transaction() as connection:
             return epochs.latest(connection, limit)
 
-    def epochs_within(
+    def epochs_between(
         self, since_ms: int | None = None, until_ms: int | None = None
     ) -> list[Epoch]:
-        """Those that lasted at any time of a period, the oldest first."""
-        with self._database.reading() as connection:
-            return epochs.within(connection, since_ms, until_ms)
+        """The epochs that overlap a period, oldest first."""
+        with self._database.read_transaction() as connection:
+            return epochs.epochs_between(connection, since_ms, until_ms)
 
     def exposure_sums(
         self, scope: Scope, by: Collection[str] = (), slot_ms: int | None = None
     ) -> list[ExposureSum]:
-        """Sums of exposures; see `serve_app.store.sums.read`."""
-        with self._database.reading() as connection:
+        """Sums of exposures; see `serve_app.store.sums.read_sums`."""
+        with self._database.read_transaction() as connection:
             return exposure_sums.read(connection, scope, by, slot_ms)
 
-    def latencies(
+    def latency_histograms(
         self, scope: Scope, kind: Kind, by: Collection[str] = (), slot_ms: int | None = None
     ) -> list[Histogram]:
         """Histograms of latencies or model times; see `serve_app.store.latency_sums.read`."""
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return latency_sums.read(connection, scope, kind, by, slot_ms)
 
     def pair_sums(
         self, scope: Scope, by: Collection[str] = (), slot_ms: int | None = None
     ) -> list[PairSum]:
-        """Sums of shadow pairs; see `serve_app.store.sums.read`."""
-        with self._database.reading() as connection:
+        """Sums of shadow pairs; see `serve_app.store.sums.read_sums`."""
+        with self._database.read_transaction() as connection:
             return pair_sums.read(connection, scope, by, slot_ms)
 
     def pair_counts(self, scope: Scope = EVERYTHING) -> PairCounts:
-        """How many shadow pairs each minute had of what."""
-        with self._database.reading() as connection:
-            return pair_sums.counts(connection, scope)
+        """Shadow pairs by minute, region, both labels and outcome, oldest first."""
+        with self._database.read_transaction() as connection:
+            return pair_sums.read_counts(connection, scope)
 
     def unit_pairs(self, scope: Scope, shared: Collection[str]) -> UnitPairs:
-        """What was copied of each unit, beside the labels that both versions know."""
-        with self._database.reading() as connection:
+        """Sums of copied pairs by unit; `shared` are the labels that both versions know."""
+        with self._database.read_transaction() as connection:
             return unit_pairs.read(connection, scope, shared)
 
     def unit_sums(self, experiment: str, scope: Scope = EVERYTHING) -> UnitExposureSums:
-        """What each unit of an experiment met, by epoch, day and version."""
-        with self._database.reading() as connection:
-            return units.read(connection, experiment, scope)
+        """Sums of an experiment's exposures by unit, epoch, day and version."""
+        with self._database.read_transaction() as connection:
+            return units.read_unit_sums(connection, experiment, scope)
 
-    def assignments(self, experiment: str, scope: Scope = EVERYTHING) -> Assignments:
+    def first_assignments(self, experiment: str, scope: Scope = EVERYTHING) -> FirstAssignments:
         """The first assignment of each unit of an experiment."""
-        with self._database.reading() as connection:
-            return units.assignments(connection, experiment, scope)
+        with self._database.read_transaction() as connection:
+            return units.read_first_assignments(connection, experiment, scope)
 
-    def first_assignments(
+    def first_assignment_counts(
         self, experiment: str, scope: Scope = EVERYTHING
-    ) -> list[FirstAssignments]:
-        """How many units met an experiment first, by epoch, version and region."""
-        with self._database.reading() as connection:
-            return units.first_assignments(connection, experiment, scope)
+    ) -> list[FirstAssignmentCount]:
+        """The first assignments of an experiment, counted by epoch, version and region."""
+        with self._database.read_transaction() as connection:
+            return units.count_first_assignments(connection, experiment, scope)
 
     def labelled_feedback(self, scope: Scope = EVERYTHING) -> LabelledFeedback:
-        """Answers with the word on each that counts."""
-        with self._database.reading() as connection:
+        """Predictions with the feedback that counts."""
+        with self._database.read_transaction() as connection:
             return labelled_feedback.read(connection, scope)
 
     def kept_images(self, scope: Scope = EVERYTHING) -> list[StoredImage]:
-        """Every one of which anything is known, in the order of `to_review`."""
-        with self._database.reading() as connection:
+        """Images for review, reviewed or not, in the order of `unreviewed_images`."""
+        with self._database.read_transaction() as connection:
             return kept_images.read(connection, scope)
 
-    def to_review(self, now_ms: int, limit: int) -> list[StoredImage]:
-        """Images without a review, at random, and always in the same order."""
-        with self._database.reading() as connection:
-            return kept_images.to_review(connection, now_ms, limit)
+    def unreviewed_images(self, now_ms: int, limit: int) -> list[StoredImage]:
+        """Images without a review, in an order that is random and does not change."""
+        with self._database.read_transaction() as connection:
+            return kept_images.unreviewed(connection, now_ms, limit)
 
-    def reviewed(self, limit: int) -> list[StoredImage]:
-        """Images with a review."""
-        with self._database.reading() as connection:
+    def reviewed_images(self, limit: int) -> list[StoredImage]:
+        """Images with a review, latest review first."""
+        with self._database.read_transaction() as connection:
             return kept_images.reviewed(connection, limit)
 
-    def waiting_for_review(self, now_ms: int) -> int:
-        """How many images have no review."""
-        with self._database.reading() as connection:
-            return kept_images.waiting(connection, now_ms)
+    def count_unreviewed_images(self, now_ms: int) -> int:
+        """The number of images without a review."""
+        with self._database.read_transaction() as connection:
+            return kept_images.count_unreviewed(connection, now_ms)
 
     def kept_image(self, image_id: str, now_ms: int) -> StoredImage | None:
-        """None if there is none, or it has expired without a review."""
-        with self._database.reading() as connection:
+        """The image with an id; None if it is unknown, or expired without a review."""
+        with self._database.read_transaction() as connection:
             return kept_images.find(connection, image_id, now_ms)
 
     def encrypted_image(self, image_id: str, now_ms: int) -> bytes | None:
-        """None if it is not kept, or not any more."""
-        with self._database.reading() as connection:
+        """The encrypted content of an image; None if it is unknown or expired."""
+        with self._database.read_transaction() as connection:
             return kept_images.encrypted(connection, image_id, now_ms)
 
     def add_review(self, digest: str, answer: str, actor: str, reason: str, at_ms: int) -> int:
-        """Keep what somebody said of an image that nobody has reviewed; the review's number."""
-        with self._database.writing() as connection:
-            return reviews.add(connection, digest, answer, actor, reason, at_ms)
+        """Add the review of an image that has none; return its number."""
+        with self._database.write_transaction() as connection:
+            return reviews.add_review(connection, digest, answer, actor, reason, at_ms)
 
     def remove_expired(self, now_ms: int) -> int:
-        """Remove images whose time has come; how many."""
-        with self._database.writing() as connection:
+        """Remove expired images; return their number."""
+        with self._database.write_transaction() as connection:
             return kept_images.remove_expired(connection, now_ms)
 
     def export(
         self, name: str, path: Path, since_ms: int | None = None, until_ms: int | None = None
     ) -> int:
         """Write a table to a file; see `serve_app.store.export.export`."""
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return export.export(connection, name, path, since_ms, until_ms)
 
     def add_revision(self, document: dict[str, Any], actor: str, reason: str, at_ms: int) -> int:
-        """The number of a revision with this document.
-
-        It is the latest one's if that has the same document; then nothing is added.
-        """
-        with self._database.writing() as connection:
-            return revisions.add(connection, document, actor, reason, at_ms)
+        """Add a revision unless the latest one has the same document; return the latest number."""
+        with self._database.write_transaction() as connection:
+            return revisions.add_revision(connection, document, actor, reason, at_ms)
 
     def revisions(self, limit: int) -> list[Revision]:
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return revisions.latest(connection, limit)
 
     def revision(self, number: int) -> Revision | None:
-        """None if there is no such number."""
-        with self._database.reading() as connection:
+        """The revision with a number; None if there is none."""
+        with self._database.read_transaction() as connection:
             return revisions.find(connection, number)
 
     def add_audit(
         self, action: str, actor: str, reason: str, details: dict[str, Any], at_ms: int
     ) -> None:
-        """Remember a change, and who made it."""
-        with self._database.writing() as connection:
-            audit.add(connection, action, actor, reason, details, at_ms)
+        """Add an entry to the audit log."""
+        with self._database.write_transaction() as connection:
+            audit.add_entry(connection, action, actor, reason, details, at_ms)
 
     def audit(self, limit: int) -> list[AuditEntry]:
-        with self._database.reading() as connection:
+        with self._database.read_transaction() as connection:
             return audit.latest(connection, limit)
 
-    def claim_key(self, key: str, request: str, at_ms: int) -> Claim | None:
-        """None if an idempotency key is this request's from now on; else what it stands for.
+    def claim_key(self, key: str, request_digest: str, at_ms: int) -> Claim | None:
+        """Claim an idempotency key. Returns the present claim, or None if the key was free.
 
-        A key is forgotten after `idempotency.KEPT_MS`.
+        A claim expires after `idempotency.KEPT_MS`.
         """
-        with self._database.writing() as connection:
-            return idempotency.claim(connection, key, request, at_ms)
+        with self._database.write_transaction() as connection:
+            return idempotency.claim(connection, key, request_digest, at_ms)
 
     def settle_key(self, key: str, revision: int) -> None:
-        """Keep what was answered under a key."""
-        with self._database.writing() as connection:
+        """Store the result of the request that claimed a key."""
+        with self._database.write_transaction() as connection:
             idempotency.settle(connection, key, revision)
 
     def release_key(self, key: str) -> None:
-        """Forget a key under which nothing was done."""
-        with self._database.writing() as connection:
+        """Free a key after a request that changed nothing."""
+        with self._database.write_transaction() as connection:
             idempotency.release(connection, key)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Sums by a key: built for a batch, added to a table, summed again for a report.
+"""Tables of sums: accumulated for a batch, merged into a table, aggregated for a report.
 
-A table of sums has its keys as its primary key, the epoch and the minute first; all its other
-columns are numbers that add up.
+The primary key of such a table is the list of columns that it is summed by, the epoch and the
+minute or day first. All other columns are additive numbers.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ Key = tuple[Any, ...]
 Numbers = tuple[float, ...]
 
 
-class Sums:
-    """The sums of a batch."""
+class SumAccumulator:
+    """The sums of a batch, before they are merged into their table."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._totals: dict[Key, Numbers] = {}
 
     def add(self, key: Key, numbers: Numbers) -> None:
-        """Add what one entry says; both in the order of the table's columns."""
+        """Add the numbers of one entry; `key` and `numbers` in the order of the table's columns."""
         total = self._totals.get(key)
         self._totals[key] = tuple(map(add, total, numbers)) if total else numbers
 
     def write(self, connection: Connection) -> None:
-        """Add them to the table."""
+        """Add the sums to the table."""
         rows = [key + self._totals[key] for key in sorted(self._totals)]
         bulk.merge(connection, self._table, rows, "add")
 
 
-def read(
+def read_sums(
     connection: Connection,
     table: Table,
     scope: Scope,
@@ -56,15 +56,15 @@ def read(
     slot_ms: int | None = None,
     where: Sequence[ColumnElement[bool]] = (),
 ) -> list[dict[str, Any]]:
-    """The sums of what is in scope, ordered by their keys; a key that is summed over is None.
+    """The sums in a scope, grouped and ordered by keys; all other keys are None in the result.
 
     Args:
-        by: The keys to sum by.
-        slot_ms: To sum by slots of this length as well, whole minutes; `at_ms` says when each
-            begins.
+        by: The key columns to group by.
+        slot_ms: Group by time slots of this length as well, whole minutes; `at_ms` is the start
+            of each slot, a multiple of the length.
 
     Raises:
-        ValueError: No such key, or no such length.
+        ValueError: Unknown key, or `slot_ms` is not a positive number of whole minutes.
     """
     known = [column.name for column in table.primary_key if column.name != "minute"]
     if unknown := set(by) - set(known):
@@ -81,21 +81,21 @@ def read(
         .having(func.count() > 0)
         .order_by(*(key.name for key in keys))
     )
-    over: dict[str, Any] = dict.fromkeys(["at_ms", *known])
-    return [{**over, **row} for row in rows.mappings()]
+    no_keys: dict[str, Any] = dict.fromkeys(["at_ms", *known])
+    return [{**no_keys, **row} for row in rows.mappings()]
 
 
 def _slot(table: Table, slot_ms: int) -> ColumnElement[Any]:
     minutes, rest = divmod(slot_ms, MINUTE_MS)
     if minutes < 1 or rest:
-        raise ValueError(f"a slot of {slot_ms} ms is not of whole minutes")
-    # Of two whole numbers, `/` is one on both databases; SQLAlchemy's `//` becomes a float.
+        raise ValueError(f"a slot of {slot_ms} ms: expected a positive number of whole minutes")
+    # `/` of two integers is an integer on both databases; SQLAlchemy's `//` becomes a float.
     slot = cast(table.c.minute, BigInteger).op("/")(literal_column(str(minutes)))
     return (slot * literal_column(str(slot_ms), BigInteger)).label("at_ms")
 
 
 def _total(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """PostgreSQL sums whole numbers to decimals."""
+    """The sum, in the type of the column: PostgreSQL sums integers to decimals."""
     total = func.sum(column)
     return (total if isinstance(column.type, Float) else cast(total, column.type)).label(
         column.name

@@ -1,4 +1,4 @@
-"""Shadow pairs by unit: what was copied of each user or session."""
+"""Sums of shadow pairs by unit, for intervals that are clustered by user or session."""
 
 from __future__ import annotations
 
@@ -14,52 +14,53 @@ from serve_app.domain import CopyOutcome, ShadowPair
 from serve_app.store import schema
 from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.scope import Scope
-from serve_app.store.sums import Sums
-from serve_app.store.units import number
+from serve_app.store.sums import SumAccumulator
+from serve_app.store.units import hash64
 
 _sums = schema.unit_pair_sums.c
 
 
 @dataclass(frozen=True, slots=True)
 class UnitPairs(Rows):
-    """The copied images of each unit, by region; columns of equal length.
+    """Sums over the copied pairs of each unit and region; columns of length n.
 
     Attributes:
-        unit: See `serve_app.store.units.number`; 0 has all those of which nobody told the unit.
+        unit: See `serve_app.store.units.hash64`; 0 for pairs without a unit.
         region: Empty for none.
-        pairs: How many.
-        new: Those that the candidate called something that the live version does not know.
-        asked: The others, if the live version answered them as well; `same` of them alike.
-        paired: Those with a model time of both, of which the remaining sums are, in ms.
-        difference_squares: Of the candidate's model time less the live one's.
+        pairs: Their number.
+        new: Pairs to which the candidate gave a label that the live version does not know.
+        compared: Pairs with a shared label and a live label; `agreed` of them have equal labels.
+        model_ms_count: Pairs with model times of both versions; the remaining sums are over them.
+        model_ms_sum, live_model_ms_sum: Milliseconds.
+        squared_difference_sum: Of the candidate's model time less the live one, ms squared.
     """
 
     unit: NDArray[np.int64]
     region: Categorical
     pairs: NDArray[np.float64]
     new: NDArray[np.float64]
-    asked: NDArray[np.float64]
-    same: NDArray[np.float64]
-    paired: NDArray[np.float64]
-    model_sum: NDArray[np.float64]
-    live_model_sum: NDArray[np.float64]
-    difference_squares: NDArray[np.float64]
+    compared: NDArray[np.float64]
+    agreed: NDArray[np.float64]
+    model_ms_count: NDArray[np.float64]
+    model_ms_sum: NDArray[np.float64]
+    live_model_ms_sum: NDArray[np.float64]
+    squared_difference_sum: NDArray[np.float64]
 
 
-def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) -> None:
-    """Add pairs that were just stored, each with its epoch."""
-    batch = Sums(schema.unit_pair_sums)
+def add_pairs(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) -> None:
+    """Add new pairs, each with its epoch; only outcome `copied` is summed."""
+    batch = SumAccumulator(schema.unit_pair_sums)
     for pair, epoch in added:
         if pair.outcome != CopyOutcome.COPIED:
             continue
-        model_ms, live_model_ms, paired = 0.0, 0.0, 0
+        model_ms, live_model_ms, model_ms_count = 0.0, 0.0, 0
         if pair.model_ms is not None and pair.live_model_ms is not None:
-            model_ms, live_model_ms, paired = pair.model_ms, pair.live_model_ms, 1
+            model_ms, live_model_ms, model_ms_count = pair.model_ms, pair.live_model_ms, 1
         batch.add(
             (
                 epoch or 0,
                 pair.at_ms // DAY_MS,
-                number(pair.unit),
+                hash64(pair.unit),
                 pair.region or "",
                 pair.label or "",
             ),
@@ -67,7 +68,7 @@ def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) 
                 1,
                 int(pair.live_label is not None),
                 int(pair.live_label is not None and pair.live_label == pair.label),
-                paired,
+                model_ms_count,
                 model_ms,
                 live_model_ms,
                 (model_ms - live_model_ms) ** 2,
@@ -77,7 +78,7 @@ def add(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) 
 
 
 def read(connection: Connection, scope: Scope, shared: Collection[str]) -> UnitPairs:
-    """The sums of what is in scope.
+    """The sums in a scope.
 
     Args:
         shared: The labels that both versions know.
@@ -86,11 +87,11 @@ def read(connection: Connection, scope: Scope, shared: Collection[str]) -> UnitP
     counts = {
         "pairs": _sums.pairs,
         "new": case((is_shared, 0), else_=_sums.pairs),
-        "asked": case((is_shared, _sums.asked), else_=0),
-        "same": case((is_shared, _sums.same), else_=0),
-        "paired": _sums.paired,
+        "compared": case((is_shared, _sums.compared), else_=0),
+        "agreed": case((is_shared, _sums.agreed), else_=0),
+        "model_ms_count": _sums.model_ms_count,
     }
-    times = ("model_sum", "live_model_sum", "difference_squares")
+    times = ("model_ms_sum", "live_model_ms_sum", "squared_difference_sum")
     query = (
         select(
             _sums.unit,
@@ -101,9 +102,9 @@ def read(connection: Connection, scope: Scope, shared: Collection[str]) -> UnitP
         .where(*scope.conditions(schema.unit_pair_sums, "day", DAY_MS))
         .group_by(_sums.unit, _sums.region)
     )
-    columns = Columns(connection, query, few=("region", *counts))
+    columns = Columns(connection, query, categorical=("region", *counts))
     return UnitPairs(
         unit=columns.numbers("unit", np.int64),
-        region=columns.coded("region"),
+        region=columns.categorical("region"),
         **{name: columns.numbers(name, np.float64) for name in (*counts, *times)},
     )

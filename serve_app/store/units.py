@@ -1,7 +1,7 @@
-"""Units: what each user or session met that a rule assigned, and which version it met first.
+"""Units: sums of the exposures of each user or session, and its first assignment.
 
-Only what the split itself decided counts: neither tags nor pins, and nobody who was not targeted.
-A rule whose unit is the request has none: there, each exposure is a unit.
+Only exposures that the split assigned count, not tagged, pinned or untargeted requests. Nothing is
+summed for a rule whose unit is the request: there each exposure is a unit.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from serve_app.store import bulk, epochs, schema
 from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.epochs import Timeline
 from serve_app.store.scope import EVERYTHING, Scope
-from serve_app.store.sums import Sums
+from serve_app.store.sums import SumAccumulator
 
 _sums = schema.unit_sums.c
 _firsts = schema.first_assignments.c
 
 
 @dataclass(frozen=True, slots=True)
-class Assignments(Rows):
-    """The first assignment of each unit in an experiment; ordered by unit.
+class FirstAssignments(Rows):
+    """The first assignment of each unit in an experiment, ordered by unit; columns of length n.
 
     Attributes:
-        unit: See `number`; each once.
+        unit: See `hash64`; unique.
         region: Empty for none.
         at_ms: Milliseconds since 1970 UTC.
     """
@@ -44,15 +44,16 @@ class Assignments(Rows):
 
 @dataclass(frozen=True, slots=True)
 class UnitExposureSums(Rows):
-    """The exposures of each unit, by epoch, day and version.
+    """Sums of exposures by unit, epoch, day and assigned version; columns of length n.
 
     Attributes:
-        unit: See `number`.
-        day: Counted from 1970 UTC.
-        region: Of the unit's first assignment in the experiment, also where that is out of scope;
-            empty if it was removed since.
-        exposures, errors, fallbacks, modelled: See `serve_app.store.exposure_sums.ExposureSum`.
-        latency_sum, model_sum: Milliseconds.
+        unit: See `hash64`.
+        day: Days since 1970 UTC.
+        region: The region of the unit's first assignment in the experiment, even if that lies
+            outside the scope; empty if the first assignment was removed.
+        exposures, errors, fallbacks, model_ms_count: See
+            `serve_app.store.exposure_sums.ExposureSum`.
+        latency_ms_sum, model_ms_sum: Milliseconds.
     """
 
     unit: NDArray[np.int64]
@@ -63,14 +64,14 @@ class UnitExposureSums(Rows):
     exposures: NDArray[np.int64]
     errors: NDArray[np.int64]
     fallbacks: NDArray[np.int64]
-    latency_sum: NDArray[np.float64]
-    modelled: NDArray[np.int64]
-    model_sum: NDArray[np.float64]
+    latency_ms_sum: NDArray[np.float64]
+    model_ms_count: NDArray[np.int64]
+    model_ms_sum: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class FirstAssignments:
-    """How many units met the experiment first in an epoch, from a region, with a version."""
+class FirstAssignmentCount:
+    """The number of units whose first assignment has this epoch, version and region."""
 
     epoch: int
     version: str
@@ -78,16 +79,17 @@ class FirstAssignments:
     units: int
 
 
-def number(unit: str | None) -> int:
-    """The first 64 bits of a unit's keyed hash, as a signed number; 0 of nobody.
+def hash64(unit: str | None) -> int:
+    """The first 64 bits of a unit's keyed hash, as a signed integer; 0 for None.
 
-    Of a million units, two share it with a probability of 3 in 100 million.
+    Among a million units, two collide with a probability of 3e-8.
     """
     return int(unit[:16], 16) - (1 << 63) if unit else 0
 
 
-def of(exposure: Exposure, timeline: Timeline) -> int:
-    """The number of the unit that was assigned; 0 if its rule assigns none, or it named none."""
+def unit_id_of(exposure: Exposure, timeline: Timeline) -> int:
+    """The `hash64` of the unit that the rule assigned; 0 if the rule assigns no user or session,
+    or the request named none."""
     match timeline.split(exposure.rule_id).unit:
         case "user":
             unit = exposure.user
@@ -95,17 +97,18 @@ def of(exposure: Exposure, timeline: Timeline) -> int:
             unit = exposure.session
         case _:
             unit = None
-    return number(unit)
+    return hash64(unit)
 
 
-def add(
+def add_exposures(
     connection: Connection, added: Iterable[tuple[Exposure, int | None]], timeline: Timeline
 ) -> None:
-    """Add exposures that were just stored, each with its epoch."""
-    batch = Sums(schema.unit_sums)
+    """Add new exposures, each with its epoch, to the sums and the first assignments."""
+    batch = SumAccumulator(schema.unit_sums)
     firsts: dict[tuple[str | None, int], tuple[int, int, str, str]] = {}
     for exposure, epoch in added:
-        unit = of(exposure, timeline) if epoch and exposure.reason == Reason.SPLIT else 0
+        is_split = epoch and exposure.reason == Reason.SPLIT
+        unit = unit_id_of(exposure, timeline) if is_split else 0
         if not epoch or not unit:
             continue
         version, at_ms = exposure.assigned or "", exposure.at_ms
@@ -126,72 +129,68 @@ def add(
         firsts[key] = min(first, firsts.get(key, first))
     batch.write(connection)
     rows = [key + firsts[key] for key in sorted(firsts)]
-    bulk.merge(connection, schema.first_assignments, rows, "keep the earlier")
+    bulk.merge(connection, schema.first_assignments, rows, "keep_earlier")
 
 
-def read(connection: Connection, experiment: str, scope: Scope) -> UnitExposureSums:
-    """The sums of an experiment's units, of what is in scope; its regions are those of the units'
-    first assignments."""
-    few = ("epoch", "day", "assigned", "exposures", "errors", "fallbacks", "modelled")
-    query = select(_sums.unit, _sums.latency_sum, _sums.model_sum, *(_sums[n] for n in few)).where(
-        _sums.epoch.in_(epochs.of(connection, experiment)),
+def read_unit_sums(connection: Connection, experiment: str, scope: Scope) -> UnitExposureSums:
+    """The unit sums of an experiment in a scope. The scope's regions are matched against the
+    region of each unit's first assignment."""
+    categorical = (
+        *("epoch", "day", "assigned", "exposures", "errors", "fallbacks"),
+        "model_ms_count",
+    )
+    query = select(
+        _sums.unit, _sums.latency_ms_sum, _sums.model_ms_sum, *(_sums[n] for n in categorical)
+    ).where(
+        _sums.epoch.in_(epochs.epochs_of_experiment(connection, experiment)),
         *scope.conditions(schema.unit_sums, "day", DAY_MS),
     )
-    columns = Columns(connection, query, few)
+    columns = Columns(connection, query, categorical)
     unit = columns.numbers("unit", np.int64)
-    region = _regions(unit, assignments(connection, experiment, EVERYTHING))
+    region = _first_regions(unit, read_first_assignments(connection, experiment, EVERYTHING))
     found = UnitExposureSums(
         unit=unit,
         epoch=columns.numbers("epoch", np.int64),
         day=columns.numbers("day", np.int64),
-        assigned=columns.coded("assigned"),
+        assigned=columns.categorical("assigned"),
         region=region,
         exposures=columns.numbers("exposures", np.int64),
         errors=columns.numbers("errors", np.int64),
         fallbacks=columns.numbers("fallbacks", np.int64),
-        latency_sum=columns.numbers("latency_sum", np.float64),
-        modelled=columns.numbers("modelled", np.int64),
-        model_sum=columns.numbers("model_sum", np.float64),
+        latency_ms_sum=columns.numbers("latency_ms_sum", np.float64),
+        model_ms_count=columns.numbers("model_ms_count", np.int64),
+        model_ms_sum=columns.numbers("model_ms_sum", np.float64),
     )
     if scope.regions is None:
         return found
-    wanted = np.array([name in scope.regions for name in region.names], np.bool_)
-    return found.only(wanted[region.codes])
+    is_wanted = np.array([name in scope.regions for name in region.categories], np.bool_)
+    return found.select(is_wanted[region.codes])
 
 
-def assignments(connection: Connection, experiment: str, scope: Scope) -> Assignments:
-    """The first assignments in an experiment that are in scope."""
-    few = ("epoch", "version", "region")
-    query = select(_firsts.unit, _firsts.at_ms, *(_firsts[name] for name in few)).where(
+def read_first_assignments(
+    connection: Connection, experiment: str, scope: Scope
+) -> FirstAssignments:
+    """The first assignments of an experiment in a scope."""
+    categorical = ("epoch", "version", "region")
+    query = select(_firsts.unit, _firsts.at_ms, *(_firsts[name] for name in categorical)).where(
         _firsts.experiment == experiment, *scope.conditions(schema.first_assignments, "at_ms")
     )
-    columns = Columns(connection, query, few)
+    columns = Columns(connection, query, categorical)
     unit = columns.numbers("unit", np.int64)
-    order = np.argsort(unit)  # the database need not keep its own
-    return Assignments(
+    order = np.argsort(unit)  # `aggregate_strings` has no defined order
+    return FirstAssignments(
         unit=unit,
         epoch=columns.numbers("epoch", np.int64),
-        version=columns.coded("version"),
-        region=columns.coded("region"),
+        version=columns.categorical("version"),
+        region=columns.categorical("region"),
         at_ms=columns.numbers("at_ms", np.int64),
-    ).only(order)
+    ).select(order)
 
 
-def _regions(unit: NDArray[np.int64], firsts: Assignments) -> Categorical:
-    """The region of the first assignment of each unit; empty without one."""
-    known = np.isin(unit, firsts.unit)
-    place = np.searchsorted(firsts.unit, unit[known])
-    if known.all():
-        return firsts.region[place]
-    codes = np.full(len(unit), len(firsts.region.names), np.int32)
-    codes[known] = firsts.region.codes[place]
-    return Categorical(codes, (*firsts.region.names, ""))
-
-
-def first_assignments(
+def count_first_assignments(
     connection: Connection, experiment: str, scope: Scope
-) -> list[FirstAssignments]:
-    """How many of an experiment's units met it first, ordered by epoch, version and region."""
+) -> list[FirstAssignmentCount]:
+    """The first assignments in a scope, counted and ordered by epoch, version and region."""
     keys = (_firsts.epoch, _firsts.version, _firsts.region)
     rows = connection.execute(
         select(*keys, func.count().label("units"))
@@ -202,4 +201,15 @@ def first_assignments(
         .group_by(*keys)
         .order_by(*keys)
     )
-    return [FirstAssignments(**row) for row in rows.mappings()]
+    return [FirstAssignmentCount(**row) for row in rows.mappings()]
+
+
+def _first_regions(unit: NDArray[np.int64], firsts: FirstAssignments) -> Categorical:
+    """[n], the region of each unit's first assignment; empty where that is missing."""
+    is_known = np.isin(unit, firsts.unit)
+    place = np.searchsorted(firsts.unit, unit[is_known])
+    if is_known.all():
+        return firsts.region[place]
+    codes = np.full(len(unit), len(firsts.region.categories), np.int32)
+    codes[is_known] = firsts.region.codes[place]
+    return Categorical(codes, (*firsts.region.categories, ""))

@@ -1,5 +1,5 @@
-"""Invented users: what a scenario says that they do, drawn at random and sent to the service.
+"""Generated traffic: a scenario is read, its users and requests are drawn, and sent over HTTP.
 
-scenario    what the files say            population    who asks what, and what they say of answers
-images    what they photograph          player   all of it, over HTTP
+scenario    the scenario files            population    the random users, requests and feedback
+images      the images that are sent      runner        the HTTP clients
 """

@@ -1,4 +1,4 @@
-"""What invented users photograph."""
+"""The images that generated traffic sends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 from models.samples import class_folders
-from models.synthetic import LABELS, draw
+from models.synthetic import LABELS, synthesize
 from serve_app.client import media_type
 
 IMAGES_PER_LABEL = 20
@@ -15,29 +15,29 @@ IMAGES_PER_LABEL = 20
 
 @dataclass(frozen=True, slots=True)
 class TrafficImage:
-    """An encoded image and what it shows."""
+    """An encoded image and its true label."""
 
     data: bytes
     media_type: str
-    truth: str
+    true_label: str
 
 
 def synthetic_images(seed: int) -> list[TrafficImage]:
-    """Some of each label."""
+    """`IMAGES_PER_LABEL` synthetic images of each label."""
     images = []
     for label in LABELS:
         for number in range(IMAGES_PER_LABEL):
             content = BytesIO()
-            draw(label, seed * IMAGES_PER_LABEL + number).save(content, "PNG")
+            synthesize(label, seed * IMAGES_PER_LABEL + number).save(content, "PNG")
             images.append(TrafficImage(content.getvalue(), "image/png", label))
     return images
 
 
-def photographs(folder: Path) -> list[TrafficImage]:
-    """Every photograph of a folder per class.
+def read_images(folder: Path) -> list[TrafficImage]:
+    """Read every image of a folder that has one subfolder per class.
 
     Raises:
-        BadData: It is not such a folder.
+        BadData: The folder does not exist or has no class folders.
     """
     return [
         TrafficImage(path.read_bytes(), media_type(path), label)

@@ -1,8 +1,7 @@
-"""The population of a scenario: invented users, their requests and their feedback."""
+"""The population of a scenario: its random users, their requests and their feedback."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,108 +17,123 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Users and their n requests, in the order of time.
+    """Users and their n requests, in order of time.
+
+    The draws are uniform in [0, 1).
 
     Attributes:
-        regions, labels: What `region` and `truth` count.
-        region: int64 [users], where each lives.
-        loss: float64 [users], uniform in [0, 1): a user of a version of which more are lost than
-            this never arrives.
-        user: int64 [n], who asks.
-        at: float64 [n], when, as a share of the day, from 0 to below 1.
-        truth: int64 [n], what the image shows.
-        image, says, complains: float64 [n], uniform in [0, 1): which image of that, whether
-            something is said of the answer, whether it is a complaint.
+        regions: Country codes; `region` holds indices into them.
+        labels: Labels; `true_label` holds indices into them.
+        region: int64 [users], the country of each user.
+        loss_draw: float64 [users], compared with the share of lost users of a version.
+        user: int64 [n], the index of the user who sends each request.
+        day_fraction: float64 [n] in [0, 1), the time of each request as a fraction of the day.
+        true_label: int64 [n], the true label of each image.
+        image_draw: float64 [n], selects one of the images of the true label.
+        feedback_draw: float64 [n], compared with the feedback coverage.
+        complaint_draw: float64 [n], compared with the probability of a complaint.
     """
 
     regions: tuple[str, ...]
     labels: tuple[str, ...]
     region: Ints
-    loss: Floats
+    loss_draw: Floats
     user: Ints
-    at: Floats
-    truth: Ints
-    image: Floats
-    says: Floats
-    complains: Floats
+    day_fraction: Floats
+    true_label: Ints
+    image_draw: Floats
+    feedback_draw: Floats
+    complaint_draw: Floats
 
     @property
     def hour(self) -> Ints:
-        """int64 [n], of the day."""
-        return (self.at * HOURS).astype(np.int64)
+        """int64 [n] in [0, 24), the hour of each request, UTC."""
+        return (self.day_fraction * HOURS).astype(np.int64)
 
 
 def draw_population(scenario: Scenario, seed: int) -> Population:
-    """The population of a scenario, the same for the same seed.
+    """Draw the population of a scenario; the same seed gives the same population.
 
-    Scenarios that differ in nothing but `feedback`, `lost` or `simulated` have the same population.
+    The keys `feedback`, `lost` and `simulated` do not change the population.
     """
     rng = np.random.default_rng(seed)
     users, requests = scenario.users, scenario.requests
     activity = np.exp(scenario.activity_sigma * rng.standard_normal(users))
     regions = tuple(scenario.regions)
-    region = _pick(np.array(list(scenario.regions.values())), rng.random(users))
-    loss = rng.random(users)
-    user = _pick(activity, rng.random(requests))
-    at = np.sort(rng.random(requests))
-    edges = np.cumsum(photograph_shares(scenario), axis=2)[region[user], (at * HOURS).astype(int)]
-    shown = rng.random(users)[user] if scenario.one_pet else rng.random(requests)
-    drawn = shown * edges[:, -1]  # which rounding leaves beside 1
+    region = _choose(np.array(list(scenario.regions.values())), rng.random(users))
+    loss_draw = rng.random(users)
+    user = _choose(activity, rng.random(requests))
+    day_fraction = np.sort(rng.random(requests))
+    hour = (day_fraction * HOURS).astype(int)
+    edges = np.cumsum(label_shares(scenario), axis=2)[region[user], hour]
+    label_draw = rng.random(users)[user] if scenario.one_pet else rng.random(requests)
+    scaled_draw = label_draw * edges[:, -1]  # rounding may leave the last edge next to 1
     return Population(
         regions=regions,
         labels=scenario.labels,
         region=region,
-        loss=loss,
+        loss_draw=loss_draw,
         user=user,
-        at=at,
-        truth=np.minimum((drawn[:, None] >= edges).sum(axis=1), edges.shape[1] - 1),
-        image=rng.random(requests),
-        says=rng.random(requests),
-        complains=rng.random(requests),
+        day_fraction=day_fraction,
+        true_label=np.minimum((scaled_draw[:, None] >= edges).sum(axis=1), edges.shape[1] - 1),
+        image_draw=rng.random(requests),
+        feedback_draw=rng.random(requests),
+        complaint_draw=rng.random(requests),
     )
 
 
-def photograph_shares(scenario: Scenario) -> Floats:
-    """[regions, 24, labels]: how often each is photographed, by the hour; UTC."""
+def label_shares(scenario: Scenario) -> Floats:
+    """float64 [regions, 24, labels]: the share of each label by country and hour (UTC)."""
     shares = np.zeros((len(scenario.regions), HOURS, len(scenario.labels)))
     for part in scenario.photographs:
         row = [part.shares.get(label, 0.0) for label in scenario.labels]
-        inside = set[str]().union(*(members(name) or () for name in part.regions or ()))
-        here = [i for i, code in enumerate(scenario.regions) if not part.regions or code in inside]
-        shares[np.ix_(here, part.hours or range(HOURS))] = row
+        countries = set[str]().union(*(members(name) or () for name in part.regions or ()))
+        rows = [
+            index
+            for index, code in enumerate(scenario.regions)
+            if not part.regions or code in countries
+        ]
+        shares[np.ix_(rows, part.hours or range(HOURS))] = row
     return shares
 
 
 def draw_feedback(
     habits: FeedbackHabits,
-    truth: str,
-    label: str,
+    true_label: str,
+    predicted_label: str,
     version: str | None,
-    says: float,
-    complains: float,
+    feedback_draw: float,
+    complaint_draw: float,
 ) -> dict[str, Any] | None:
-    """What a user says of an answer, by the keys of `POST /v1/feedback`; None for nothing.
+    """The feedback of a user on one prediction, with the keys of `POST /v1/feedback`.
 
     Args:
-        truth, label: What the image shows, and what was answered.
-        version: The one whose users they are, if that matters.
-        says, complains: See `Population`.
+        version: The version that `complaint_extra` applies to; None ignores `complaint_extra`.
+        feedback_draw, complaint_draw: See `Population`.
+
+    Returns:
+        None if the user sends no feedback.
     """
-    if says >= habits.coverage:
+    if feedback_draw >= habits.coverage:
         return None
-    base = habits.complaint.right if label == truth else habits.complaint.wrong
+    is_right = predicted_label == true_label
+    base = habits.complaint.right if is_right else habits.complaint.wrong
     extra = habits.complaint_extra.get(version, 0.0) if version else 0.0
-    said: dict[str, Any] = {"complaint": bool(complains < base + extra)}
-    return said | {"label": truth} if habits.tells_truth else said
+    feedback: dict[str, Any] = {"complaint": bool(complaint_draw < base + extra)}
+    return feedback | {"label": true_label} if habits.tells_truth else feedback
 
 
-def is_lost(scenario: Scenario, population: Population) -> Callable[[int, str], bool]:
-    """Tells whether a user who was assigned a version never arrives."""
-    return lambda user, version: bool(population.loss[user] < scenario.lost.get(version, 0.0))
+def is_lost(scenario: Scenario, population: Population, user: int, version: str) -> bool:
+    """Whether a user who is assigned a version never sends a request."""
+    return bool(population.loss_draw[user] < scenario.lost.get(version, 0.0))
 
 
-def _pick(weights: Floats, drawn: Floats) -> Ints:
-    """Numbers from 0, each as often as its weight says; `drawn` is uniform in [0, 1)."""
+def _choose(weights: Floats, draws: Floats) -> Ints:
+    """Indices of `weights`, each with a probability proportional to its weight.
+
+    Args:
+        draws: Uniform in [0, 1), one per index to return.
+    """
     edges = np.cumsum(weights)
-    found = np.searchsorted(edges, drawn * edges[-1], side="right")
+    found = np.searchsorted(edges, draws * edges[-1], side="right")
     return np.asarray(np.minimum(found, len(weights) - 1), np.int64)

@@ -1,4 +1,4 @@
-"""Scenarios: what the traffic of a day does, as files say."""
+"""Scenarios: YAML files that describe one day of generated traffic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from serve_app.errors import BadConfig
 from serve_app.regions import country
-from serve_app.rules.parse import parsed
+from serve_app.rules.parse import validate
 from serve_app.rules.rule import VersionName
 from serve_app.rules.split import Region
 from serve_app.yaml_file import read_mapping
@@ -19,25 +19,25 @@ from serve_app.yaml_file import read_mapping
 MAX_REQUESTS = 1_000_000
 MAX_USERS = 1_000_000
 HOURS = 24
-_ROUNDING = 1e-6  # by which shares may miss 1
+_SUM_TOLERANCE = 1e-6  # of shares, which sum to 1
 
 
-def _sum_to_one(shares: dict[str, float]) -> dict[str, float]:
-    if abs(sum(shares.values()) - 1) > _ROUNDING:
-        raise ValueError(f"sums to {sum(shares.values()):g}: expected shares of a whole, 1")
+def _check_sum(shares: dict[str, float]) -> dict[str, float]:
+    if abs(sum(shares.values()) - 1) > _SUM_TOLERANCE:
+        raise ValueError(f"sums to {sum(shares.values()):g}: expected shares that sum to 1")
     return shares
 
 
-def _country_code(code: object) -> object:
+def _check_country(code: object) -> object:
     if code is False:
-        raise ValueError('is false: YAML reads NO, for Norway, as that; write "NO"')
+        raise ValueError('is false: YAML reads NO (Norway) as false; write "NO"')
     if not isinstance(code, str) or country(code) != code:
         raise ValueError(f"is '{str(code)[:50]}': expected ISO 3166-1 alpha-2, such as AU")
     return code
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Country = Annotated[str, BeforeValidator(_country_code)]
+Country = Annotated[str, BeforeValidator(_check_country)]
 Label = Annotated[str, Field(min_length=1)]
 ByVersion = dict[VersionName, Share]
 Hour = Annotated[int, Field(ge=0, lt=HOURS)]
@@ -48,24 +48,25 @@ class _Part(BaseModel):
 
 
 class Photographs(_Part):
-    """What is photographed, where and when.
+    """The labels of the images that users send from some regions at some hours.
 
     Attributes:
-        shares: Of each label; they sum to 1.
-        regions: Countries or groups that it is about; everywhere, if it has none.
-        hours: Of the day, UTC; always, if it has none.
+        shares: The share of each label; they sum to 1.
+        regions: Country codes or group names; None is all.
+        hours: Hours of the day, UTC; None is all.
     """
 
-    shares: Annotated[dict[Label, Share], AfterValidator(_sum_to_one)]
+    shares: Annotated[dict[Label, Share], AfterValidator(_check_sum)]
     regions: Annotated[list[Region], Field(min_length=1)] | None = None
     hours: Annotated[list[Hour], Field(min_length=1)] | None = None
 
 
 class Complaint(_Part):
-    """The probability that a user who says something complains.
+    """The probability that feedback is a complaint.
 
     Attributes:
-        wrong, right: Of a wrong answer, and of a right one.
+        wrong: For a wrong prediction.
+        right: For a right prediction.
     """
 
     wrong: Share
@@ -73,12 +74,12 @@ class Complaint(_Part):
 
 
 class FeedbackHabits(_Part):
-    """What users say of the answers.
+    """The feedback that users send.
 
     Attributes:
-        coverage: The share of answers on which something is said.
-        complaint_extra: By version, what is added to the probability of a complaint.
-        tells_truth: What the image shows is said as well.
+        coverage: The share of predictions with feedback.
+        complaint_extra: Added to the probability of a complaint, by version.
+        tells_truth: Whether feedback carries the true label.
     """
 
     coverage: Share
@@ -88,11 +89,11 @@ class FeedbackHabits(_Part):
 
 
 class Latency(_Part):
-    """A lognormal distribution.
+    """A lognormal distribution of latencies.
 
     Attributes:
         median: Milliseconds.
-        sigma: Of the logarithm; 0 is always the median.
+        sigma: Of the logarithm; with 0 every latency is the median.
     """
 
     median: Annotated[float, Field(gt=0)]
@@ -100,12 +101,12 @@ class Latency(_Part):
 
 
 class Simulated(_Part):
-    """What only a simulation into a store can do: no client makes a server slow or wrong.
+    """Properties of the versions that only a simulation can set, not an HTTP client.
 
     Attributes:
-        latency_ms: Of each version's answers.
-        errors: The share of requests that a version fails to answer.
-        accuracy: How often a version is right, of the labels that it knows.
+        latency_ms: The latency of each version.
+        errors: The share of requests that fail, by version.
+        accuracy: The accuracy of each version on the labels that it knows.
     """
 
     latency_ms: dict[VersionName, Latency] = {}
@@ -114,20 +115,19 @@ class Simulated(_Part):
 
 
 class Scenario(_Part):
-    """What the traffic of a day does.
+    """One day of traffic.
 
     Attributes:
-        requests: How many, spread over the 24 hours of the day.
-        users: How many there are to draw from; each lives in one country.
-        activity_sigma: How unequally active users are: their activity is lognormal, with this
-            sigma of its logarithm. 0 is all alike; with 1, a tenth of them asks two
-            fifths of the requests.
-        one_pet: Each user has one animal, as far as the hour lets it: all of its images are of
-            that one. Otherwise each image is drawn by itself.
-        regions: The share of users that lives in each country.
-        photographs: Of those that fit a request, the last counts; the first fits all.
-        feedback: Nothing is said without it.
-        lost: By version, the share of its users who never arrive.
+        requests: The number of requests of the day.
+        users: The number of users to draw from; each lives in one country.
+        activity_sigma: The sigma of the logarithm of the users' lognormal activity. With 0 all
+            users are equally active; with 1 a tenth of them sends two fifths of the requests.
+        one_pet: Whether all images of a user have the same label, as far as the shares of the
+            hour allow. Otherwise the label of each image is drawn independently.
+        regions: The share of the users in each country.
+        photographs: The last entry that matches a request applies; the first matches all.
+        feedback: None is no feedback.
+        lost: The share of the assigned users who never send a request, by version.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -135,7 +135,7 @@ class Scenario(_Part):
     users: Annotated[int, Field(ge=1, le=MAX_USERS)]
     activity_sigma: Annotated[float, Field(ge=0, le=3)] = 0.0
     one_pet: bool = False
-    regions: Annotated[dict[Country, Share], AfterValidator(_sum_to_one)]
+    regions: Annotated[dict[Country, Share], AfterValidator(_check_sum)]
     photographs: Annotated[list[Photographs], Field(min_length=1)]
     feedback: FeedbackHabits | None = None
     lost: ByVersion = {}
@@ -143,70 +143,72 @@ class Scenario(_Part):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What is photographed at all, in alphabetical order."""
+        """All labels with a share above 0, in alphabetical order."""
         return tuple(
             sorted({label for part in self.photographs for label, s in part.shares.items() if s})
         )
 
-    def scaled(self, requests: int) -> Scenario:
-        """With so many requests, and as many for each user as before."""
+    def scale(self, requests: int) -> Scenario:
+        """The scenario with another number of requests, and as many per user as before."""
         users = min(max(round(self.users * requests / self.requests), 1), MAX_USERS)
         return self.model_copy(update={"requests": requests, "users": users})
 
 
 def read_scenario(path: Path) -> Scenario:
-    """The scenario of a YAML file.
+    """Read a scenario from a YAML file.
 
     Raises:
-        BadConfig: It cannot be read, or is no sound scenario; the path leads to the key.
+        BadConfig: The file cannot be read or is not a valid scenario; `path` is the key.
     """
     return parse_scenario(read_mapping(path, "a scenario"))
 
 
 def parse_scenario(content: Mapping[str, Any]) -> Scenario:
-    """A scenario, as in the YAML.
+    """Parse the content of a scenario file.
 
     Raises:
-        BadConfig: See `read_scenario`.
+        BadConfig: The scenario is not valid; `path` is the key.
     """
-    scenario = parsed(Scenario, content, "")
-    for path, message in _unsound(scenario):
+    scenario = validate(Scenario, content, "")
+    for path, message in _find_conflicts(scenario):
         raise BadConfig(path, message)
     return scenario
 
 
-def plain(requests: int, users: int, regions: Sequence[str], labels: Sequence[str]) -> Scenario:
-    """Users who are all alike and say nothing.
+def uniform_scenario(
+    requests: int, users: int, regions: Sequence[str], labels: Sequence[str]
+) -> Scenario:
+    """A scenario without feedback in which all users are equally active.
 
     Args:
-        regions: Each as often as it is to count.
-        labels: What the images show, one an image: all are equally likely.
+        regions: Country codes; the share of a country is its share of this list.
+        labels: The label of each image; the share of a label is its share of this list.
     """
     return Scenario(
         name="plain",
         requests=requests,
         users=users,
-        regions=_shares(regions),
-        photographs=[Photographs(shares=_shares(labels))],
+        regions=_count_shares(regions),
+        photographs=[Photographs(shares=_count_shares(labels))],
     )
 
 
-def _shares(names: Sequence[str]) -> dict[str, float]:
+def _count_shares(names: Sequence[str]) -> dict[str, float]:
     return {name: count / len(names) for name, count in Counter(names).items()}
 
 
-def _unsound(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    """What no single key can tell."""
+def _find_conflicts(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Errors that involve several keys: the path of a key and a message."""
     first, habits = scenario.photographs[0], scenario.feedback
     for key in ("regions", "hours"):
         if getattr(first, key) is not None:
-            yield f"photographs.0.{key}", "is given: the first must fit all requests"
+            yield f"photographs.0.{key}", "is set: the first entry must match all requests"
     if habits is None:
         return
     for version, extra in habits.complaint_extra.items():
-        for answer, base in (("wrong", habits.complaint.wrong), ("right", habits.complaint.right)):
+        for outcome, base in (("wrong", habits.complaint.wrong), ("right", habits.complaint.right)):
             if not 0 <= base + extra <= 1:
                 yield (
                     f"feedback.complaint_extra.{version}",
-                    f"is {extra:g}: with complaint.{answer} {base:g} that is no probability",
+                    f"is {extra:g}: with complaint.{outcome} {base:g} the sum is no probability",
                 )

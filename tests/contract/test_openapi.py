@@ -1,4 +1,4 @@
-"""The OpenAPI document of the data plane is sound, and whatever is sent is answered as it says."""
+"""The OpenAPI document of the data plane is valid, and responses conform to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from serve_app.privacy.prediction_ids import PredictionId
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service, image
 
 SERVICE = Service(Path(tempfile.mkdtemp()))
-GENUINE = SERVICE.id_codec.encode(PredictionId("ab" * 6, 1, now_ms(), "9f31c0aa", "v1", "cat"))
+PREDICTION_ID = SERVICE.id_codec.encode(
+    PredictionId("ab" * 6, 1, now_ms(), "9f31c0aa", "v1", "cat")
+)
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -49,58 +51,60 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", SERVICE.app)
 def map_path_parameters(
     _: schemathesis.HookContext, path_parameters: dict[str, str]
 ) -> dict[str, str]:
-    """Among all the versions that could be, now and then one that is."""
-    named = dict(path_parameters or {})
-    if re.search(r"[02468]$", named.get("version", "")):
-        named["version"] = "v2"
-    return named
+    """Replace some of the generated versions by one that exists."""
+    parameters = dict(path_parameters or {})
+    if re.search(r"[02468]$", parameters.get("version", "")):
+        parameters["version"] = "v2"
+    return parameters
 
 
 def apply_rule(rule: dict[str, Any]) -> None:
-    """Put a rule in force that allows pins, its candidate ready."""
+    """Put a rule in force, with pins allowed and the candidate ready."""
     SERVICE.apply_rule(**rule, allow_pin=True)
     SERVICE.pools.assigned[Pool.CANDIDATE] = "v2"
     SERVICE.plane.breaker.ready = SERVICE.plane.breaker.is_closed = True
 
 
-EVERYWHERE = settings(
+HYPOTHESIS_SETTINGS = settings(
     deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=15
 )
 
 
 @schema.parametrize()
-@EVERYWHERE
-def test_whatever_is_sent_is_answered_as_documented(case: schemathesis.Case[Any]) -> None:
+@HYPOTHESIS_SETTINGS
+def test_responses_conform_under_single(case: schemathesis.Case[Any]) -> None:
     apply_rule(SINGLE)
     case.call_and_validate(checks=CHECKS)
 
 
-# The routes that a rule has a say in.
+# The routes whose responses depend on the rule.
 @pytest.mark.parametrize("rule", [PARALLEL, ROLLING, AB, SHADOW], ids=lambda rule: rule["kind"])
 @schema.include(path_regex="classify|explain|rule|animals/infer|ready").parametrize()
-@settings(EVERYWHERE, max_examples=5)
-def test_so_it_is_under_every_rule(case: schemathesis.Case[Any], rule: dict[str, Any]) -> None:
+@settings(HYPOTHESIS_SETTINGS, max_examples=5)
+def test_responses_conform_under_every_rule(
+    case: schemathesis.Case[Any], rule: dict[str, Any]
+) -> None:
     apply_rule(rule)
     case.call_and_validate(checks=CHECKS)
 
 
-def test_feedback_on_an_answer_that_was_given_is_answered_as_documented() -> None:
-    """Among all the ids that could be sent, none would ever be genuine."""
+def test_feedback_on_a_valid_prediction_id_conforms() -> None:
+    """A generated prediction id is never valid."""
     statuses = set()
 
     @given(case=schema["/v1/feedback"]["POST"].as_strategy())
-    @settings(EVERYWHERE, max_examples=40)
-    def tell(case: schemathesis.Case[Any]) -> None:
+    @settings(HYPOTHESIS_SETTINGS, max_examples=40)
+    def send_feedback(case: schemathesis.Case[Any]) -> None:
         if isinstance(case.body, dict):
-            case.body["prediction_id"] = GENUINE
+            case.body["prediction_id"] = PREDICTION_ID
         statuses.add(case.call_and_validate(checks=CHECKS).status_code)
 
-    tell()
+    send_feedback()
     assert statuses == {200, 422}
 
 
 def schemas(node: Any) -> list[dict[str, Any]]:
-    """Every JSON Schema of the document."""
+    """All JSON Schemas of the document."""
     found: list[dict[str, Any]] = []
     if isinstance(node, dict):
         found += [node["schema"]] if "schema" in node else []
@@ -112,37 +116,37 @@ def schemas(node: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_it_says_which_openapi_it_is() -> None:
+def test_version_and_title_of_the_document() -> None:
     assert DOCUMENT["openapi"].startswith("3.1.")
     assert DOCUMENT["info"]["title"] == "serve-app"
 
 
-def test_every_schema_is_json_schema() -> None:
+def test_every_schema_is_valid() -> None:
     found = schemas(DOCUMENT)
     assert len(found) > 50
     for each in found:
         jsonschema_rs.Draft202012Validator(each | {"components": DOCUMENT.get("components", {})})
 
 
-def test_operations_are_told_apart() -> None:
+def test_operation_ids_are_unique() -> None:
     ids = [operation["operationId"] for operation in OPERATIONS.values()]
     assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 class TestOperations:
-    def test_it_says_what_it_is_for(self, name: str) -> None:
+    def test_it_has_a_summary_and_tags(self, name: str) -> None:
         assert OPERATIONS[name]["summary"]
         assert OPERATIONS[name]["tags"]
 
-    def test_it_describes_every_part_of_its_path(self, name: str) -> None:
+    def test_it_describes_its_path_parameters(self, name: str) -> None:
         described = [p["name"] for p in OPERATIONS[name].get("parameters", []) if p["in"] == "path"]
         assert sorted(described) == sorted(re.findall(r"{(\w+)}", name))
 
     def test_its_errors_are_problems(self, name: str) -> None:
         responses = OPERATIONS[name]["responses"]
-        errors = {status: answer for status, answer in responses.items() if int(status) >= 400}
+        errors = {status: response for status, response in responses.items() if int(status) >= 400}
         assert {"400", str(Problem.status)} <= errors.keys()
-        assert {media for answer in errors.values() for media in answer["content"]} == {
+        assert {media for response in errors.values() for media in response["content"]} == {
             PROBLEM_TYPE
         }

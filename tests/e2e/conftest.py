@@ -1,4 +1,4 @@
-"""What the tests of a real service share."""
+"""Fixtures of the tests with a real service."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import ROOT, Service, starting
+from tests.e2e.service import ROOT, Service, service_starter
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Service]]:
-    """Starts a service from a deployment file; it ends with the module."""
-    with starting(tmp_path_factory.mktemp("home")) as begin:
-        yield begin
+    """Starts a service from a deployment file; stopped after the module."""
+    with service_starter(tmp_path_factory.mktemp("home")) as start_service:
+        yield start_service
 
 
 @pytest.fixture(scope="session")
 def examples() -> dict[str, bytes]:
-    """The example synthetic images of the repository, by name."""
+    """The example images of the repository, by name."""
     return {path.stem: path.read_bytes() for path in sorted((ROOT / "docs/examples").glob("*.png"))}

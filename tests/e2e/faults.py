@@ -1,4 +1,4 @@
-"""What is wrong with the candidates of a home: a file of it that the tests write."""
+"""Faults of the candidate, which tests inject through a file in the home directory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SLOWER_MS = 30.0
 
 
 def read(home: Path) -> str:
-    """One of the above."""
+    """The current fault; `NONE` by default."""
     path = home / FILE
     return path.read_text() if path.exists() else NONE
 
 
 def write(home: Path, fault: str) -> None:
-    """Have it take effect with the next call."""
+    """Set the fault of the next calls."""
     (home / FILE).write_text(fault)

@@ -1,4 +1,4 @@
-"""A data plane whose candidates apply_rule `faults`."""
+"""A data plane whose candidates have the faults of `tests.e2e.faults`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from serve_app.serving.classifier import Classifier
 from tests.e2e import faults
 
 
-class Faulty(Classifier):
-    """Its candidates read what is wrong with them before each answer."""
+class FaultyClassifier(Classifier):
+    """Candidate replicas apply the current fault before each prediction."""
 
     async def classify(self, pixels: Pixels) -> PoolResponse:
         if self._context.deployment == Pool.CANDIDATE:
@@ -27,20 +27,20 @@ class Faulty(Classifier):
                 case faults.SLOW:
                     await asyncio.sleep(faults.SLOW_S)
                 case faults.SLOWER:
-                    return await self._slower(pixels)
+                    return await self._classify_slower(pixels)
                 case faults.BROKEN:
                     raise RuntimeError("the candidate is broken")
         return await super().classify(pixels)
 
-    async def _slower(self, pixels: Pixels) -> PoolResponse:
-        """As if its network took longer, by the same time for each call."""
-        reply = await super().classify(pixels)
-        if not isinstance(reply, Prediction):
-            return reply
+    async def _classify_slower(self, pixels: Pixels) -> PoolResponse:
+        """Simulate a slower network by a fixed delay per call."""
+        result = await super().classify(pixels)
+        if not isinstance(result, Prediction):
+            return result
         await asyncio.sleep(faults.SLOWER_MS / 1000)
-        return replace(reply, model_ms=reply.model_ms + faults.SLOWER_MS)
+        return replace(result, model_ms=result.model_ms + faults.SLOWER_MS)
 
 
 def animals(args: dict[str, Any]) -> Application:
-    """What the deployment file of the tests imports."""
-    return data_plane(AnimalsArgs.model_validate(args), Faulty)
+    """The application that the deployment file of the tests imports."""
+    return data_plane(AnimalsArgs.model_validate(args), FaultyClassifier)

@@ -1,4 +1,4 @@
-"""A Prometheus of the tests' own, on the shipped configuration."""
+"""A Prometheus server for tests, with the shipped configuration."""
 
 from __future__ import annotations
 
@@ -18,48 +18,51 @@ import yaml
 from tests import queries
 
 INTERVAL = "2s"
-START_S = 30.0
+START_TIMEOUT_S = 30.0
 STEP_S = 2
 
 
 class Prometheus:
-    """One that runs.
+    """A client of a running Prometheus.
 
     Attributes:
-        began: When, in seconds since 1970 UTC.
+        started_at: Seconds since 1970, UTC.
     """
 
     def __init__(self, url: str) -> None:
-        self.began = time.time()
+        self.started_at = time.time()
         self._http = httpx.Client(base_url=url, timeout=30)
 
     def get(self, path: str, **parameters: Any) -> Any:
-        """The data of an answer of its API."""
-        answer = self._http.get(f"/api/v1/{path}", params=parameters)
-        assert answer.status_code == 200, f"{parameters}: {answer.text}"
-        return answer.json()["data"]
+        """The data of a response of the API."""
+        response = self._http.get(f"/api/v1/{path}", params=parameters)
+        assert response.status_code == 200, f"{parameters}: {response.text}"
+        return response.json()["data"]
 
     def values(self, query: str) -> list[float]:
-        """Every value of a query since it began; one that is no number is none."""
-        found = self.get("query_range", query=query, start=self.began, end=time.time(), step=STEP_S)
+        """All values of a query since the start, without NaN."""
+        found = self.get(
+            "query_range", query=query, start=self.started_at, end=time.time(), step=STEP_S
+        )
         values = [float(value) for entry in found["result"] for _, value in entry["values"]]
         return [value for value in values if value == value]
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._http.close()
 
 
 @contextmanager
-def running(folder: Path, targets: Path | None = None) -> Iterator[Prometheus]:
-    """One on a free port of this machine, which keeps what it has in a folder.
+def run_prometheus(folder: Path, targets: Path | None = None) -> Iterator[Prometheus]:
+    """Run Prometheus on a free port.
 
     Args:
-        targets: The discovery file, where it is another than the shipped one.
+        folder: For its configuration, data and log.
+        targets: A discovery file that replaces the shipped one.
     """
     program = shutil.which("prometheus")
     if not program:
-        pytest.skip("no Prometheus: install it to test the board and the alerts")
+        pytest.skip("Prometheus is not installed: the dashboard and the alerts are not tested")
     config = yaml.safe_load((queries.FOLDER / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
     config["rule_files"] = [str(queries.ALERTS)]
@@ -80,7 +83,7 @@ def running(folder: Path, targets: Path | None = None) -> Iterator[Prometheus]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        _wait(process, f"http://{address}/-/ready", log)
+        _wait_until_ready(process, f"http://{address}/-/ready", log)
         prometheus = Prometheus(f"http://{address}")
         yield prometheus
         prometheus.close()
@@ -93,8 +96,8 @@ def running(folder: Path, targets: Path | None = None) -> Iterator[Prometheus]:
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_S
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
             if httpx.get(url).status_code == 200:

@@ -1,4 +1,4 @@
-"""A real service: its own home, its own Ray, real HTTP."""
+"""A real service with its own home directory and Ray, over HTTP."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ import httpx
 
 ROOT = Path(__file__).parents[2]
 URL = "http://127.0.0.1:8000"
-PATIENCE_S = 300.0
-METRICS_S = 2.0  # how often Ray's processes tell theirs; by default, every ten seconds
+COMMAND_TIMEOUT_S = 300.0
+METRICS_S = 2.0  # report interval of Ray's processes; the default is 10 s
 
 
 @dataclass
 class Service:
-    """A running service and the commands of its home."""
+    """A running service and the commands of its home directory."""
 
     home: Path
     http: httpx.Client
 
     def command(self, *arguments: str, fails: bool = False) -> str:
-        """What a command printed; `fails` expects exit 1 and gives stderr instead."""
-        done = subprocess.run(
+        """Run a command; returns stdout, or stderr if exit code 1 is expected (`fails`)."""
+        result = subprocess.run(
             [sys.executable, "-m", "serve_app", *arguments],
             cwd=ROOT,
             env=self.environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
-        assert done.returncode == int(fails), f"{arguments}: {done.stdout}\n{done.stderr}"
-        return done.stderr if fails else done.stdout
+        assert result.returncode == int(fails), f"{arguments}: {result.stdout}\n{result.stderr}"
+        return result.stderr if fails else result.stdout
 
     def serve_deploy(self, file: Path) -> None:
-        """Deploy by Ray's own command, which checks nothing of ours."""
-        done = subprocess.run(
+        """Deploy with Ray's own command, without the checks of serve-app."""
+        result = subprocess.run(
             [Path(sys.executable).with_name("serve"), "deploy", file],
             cwd=ROOT,
             env=self.environ | {"RAY_AUTH_MODE": "token"},
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
 
     @contextlib.contextmanager
     def in_background(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A command that runs while something else is looked at; gone when that ends or fails."""
+        """Run a command in the background; it is killed when the context ends."""
         with subprocess.Popen(
             [sys.executable, "-m", "serve_app", *arguments],
             cwd=ROOT,
@@ -70,22 +70,22 @@ class Service:
                 command.kill()
 
     def json(self, *arguments: str) -> Any:
-        """What a command prints with --json."""
+        """The output of a command with --json."""
         return json.loads(self.command(*arguments, "--json"))
 
     def classify(self, image: bytes, **headers: str) -> httpx.Response:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        renamed = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.http.post(
-            "/v1/classify", content=image, headers={"Content-Type": "image/png", **named}
+            "/v1/classify", content=image, headers={"Content-Type": "image/png", **renamed}
         )
 
-    def control(self, path: str) -> Any:
-        """A GET of the control plane."""
-        answer = self.http.get(
+    def get_control(self, path: str) -> Any:
+        """The response of a GET request to the control plane."""
+        response = self.http.get(
             f"/control/{path}", headers={"Authorization": f"Bearer {self.token}"}
         )
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        assert response.status_code == 200, response.text
+        return response.json()
 
     @property
     def token(self) -> str:
@@ -101,17 +101,17 @@ class Service:
 
 
 @contextlib.contextmanager
-def starting(home: Path) -> Iterator[Callable[[Path], Service]]:
-    """Starts a service from a deployment file; it ends with this."""
+def service_starter(home: Path) -> Iterator[Callable[[Path], Service]]:
+    """A function that starts a service from a deployment file; stopped when the context ends."""
     home.chmod(0o700)
     with httpx.Client(base_url=URL, timeout=30) as http:
         service = Service(home, http)
 
-        def begin(file: Path) -> Service:
+        def start(file: Path) -> Service:
             service.command("up", str(file), "--detach")
             return service
 
         try:
-            yield begin
+            yield start
         finally:
             service.command("down")

@@ -1,4 +1,4 @@
-"""`serve-app up` and `down` with real processes: what is started, and that nothing of it stays."""
+"""`serve-app up` and `down` with real processes: what starts, and that nothing is left over."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from serve_app.lifecycle.up import BASE
 
 ROOT = Path(__file__).parents[2]
 SERVE_APP = [sys.executable, "-m", "serve_app"]
-READY_S = 240.0
-STOPPED_S = 60.0
+READY_TIMEOUT_S = 240.0
+STOP_TIMEOUT_S = 60.0
 
 SMALL = """
 from ray import serve
@@ -46,16 +46,16 @@ class Broken:
 def app(args): return Broken.bind()
 """
 
-Running = set[ProcessId]
+ProcessIds = set[ProcessId]
 
 
 @dataclass
 class Machine:
-    """A home of the test's own on this machine, and the commands in it.
+    """A home directory on this machine, and the commands that use it.
 
     Attributes:
-        file: The deployment file of the smallest service there is: what is started and ended around
-            it are the same processes.
+        file: The deployment file of a minimal service, with the same processes as a full one.
+        starters: The `serve-app up` processes.
     """
 
     home: Home
@@ -70,41 +70,43 @@ class Machine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=READY_S,
+            timeout=READY_TIMEOUT_S,
             check=False,
         )
 
     def up(self, *before: str) -> psutil.Process:
-        """A starter in the foreground of nobody; `before` is what runs it, such as a shell."""
+        """Start `serve-app up` without a terminal; `before` is a command that runs it."""
         command = [*before, shlex.join([*SERVE_APP, "up", str(self.file)])] if before else None
-        with open(self.printed, "w") as printed:
-            started = psutil.Popen(
+        with open(self.output_path, "w") as output:
+            starter = psutil.Popen(
                 command or [*SERVE_APP, "up", str(self.file)],
                 cwd=ROOT,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
-                stdout=printed,
+                stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        self.starters.append(started)
-        wait_for(lambda: "Ctrl-C ends it." in self.said or not lives(started), READY_S)
-        assert "Ctrl-C ends it." in self.said, self.said
-        return started
+        self.starters.append(starter)
+        wait_for(
+            lambda: "Press Ctrl-C to stop." in self.output or not is_alive(starter), READY_TIMEOUT_S
+        )
+        assert "Press Ctrl-C to stop." in self.output, self.output
+        return starter
 
     @property
     def environ(self) -> dict[str, str]:
         return os.environ | {"SERVE_APP_HOME": str(self.home.path), "COLUMNS": "300"}
 
     @property
-    def printed(self) -> Path:
-        return self.home.path / "printed"
+    def output_path(self) -> Path:
+        return self.home.path / "output"
 
     @property
-    def said(self) -> str:
-        return self.printed.read_text()
+    def output(self) -> str:
+        return self.output_path.read_text()
 
-    def started(self) -> Running:
-        """What runs because of the starter, found by parents alone."""
+    def service_processes(self) -> ProcessIds:
+        """The processes of the service, found by their parents."""
         run = current_run(self.home)
         assert run is not None
         assert run.service is not None
@@ -114,21 +116,21 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """Fails, and names the owner, when somebody else has our ports; leaves nothing behind."""
-    needed = ports.needed(serve_file.read(BASE), os.environ)
-    assert [str(taken) for taken in ports.taken(needed)] == []
+    """A machine with free ports; stops all its processes at the end."""
+    required = ports.required_ports(serve_file.read(BASE), os.environ)
+    assert [str(taken) for taken in ports.find_taken_ports(required)] == []
     (tmp_path / "home").mkdir(mode=0o700)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     machine = Machine(Home(tmp_path / "home"), write(tmp_path, "small", SMALL))
     yield machine
     run = load(machine.home)
     machine.command("down")
-    kill(*filter(lives, machine.starters))  # those that a failing test left
+    kill(*filter(is_alive, machine.starters))  # left over by a failed test
     assert run is None or run.processes() == []
 
 
 def write(folder: Path, name: str, application: str) -> Path:
-    """An application, and the deployment file that imports it from this folder."""
+    """Write an application and a deployment file that imports it."""
     (folder / f"{name}.py").write_text(application)
     file = folder / f"{name}.yaml"
     file.write_text(
@@ -138,27 +140,27 @@ def write(folder: Path, name: str, application: str) -> Path:
     return file
 
 
-def wait_for(condition: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], object], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def lives(process: psutil.Process) -> bool:
-    return identify(process).living() is not None
+def is_alive(process: psutil.Process) -> bool:
+    return identify(process).find() is not None
 
 
 def kill(*processes: psutil.Process) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    wait_for(lambda: not any(map(lives, processes)), 5)
+    wait_for(lambda: not any(map(is_alive, processes)), 5)
     for process in processes:
         if isinstance(process, psutil.Popen):
             process.wait()
 
 
-def service_of(machine: Machine) -> psutil.Process:
+def service_process(machine: Machine) -> psutil.Process:
     run = load(machine.home)
     assert run is not None
     assert run.service is not None
@@ -169,18 +171,18 @@ def assert_serving() -> None:
     assert httpx.get("http://127.0.0.1:8000/readyz", trust_env=False).status_code == 200
 
 
-def assert_gone(running: Running, machine: Machine) -> None:
-    """No process, no port, no file but the log."""
-    assert len(running) > 10  # Ray, Serve and HAProxy were seen at all
-    assert [identity for identity in running if identity.living()] == []
+def assert_stopped(running: ProcessIds, machine: Machine) -> None:
+    """No process is alive, no port is taken, and no file but the log is left."""
+    assert len(running) > 10  # Ray, Serve and HAProxy
+    assert [identity for identity in running if identity.find()] == []
     pids = {identity.pid for identity in running}
     assert [c for c in psutil.net_connections("tcp") if c.pid in pids] == []
-    assert ports.taken(ports.needed(serve_file.read(BASE), os.environ)) == []
+    assert ports.find_taken_ports(ports.required_ports(serve_file.read(BASE), os.environ)) == []
     assert [path.name for path in machine.home.folder("run").iterdir()] == ["serve.log"]
-    assert not marked(machine)
+    assert not processes_of_home(machine)
 
 
-def marked(machine: Machine) -> list[psutil.Process]:
+def processes_of_home(machine: Machine) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -190,82 +192,82 @@ def marked(machine: Machine) -> list[psutil.Process]:
     return found
 
 
-def test_ctrl_c_ends_everything_and_the_next_start_works_at_once(machine: Machine) -> None:
-    """Also of a starter in the background of a script, which has SIGINT ignored."""
-    before = listening()
+def test_a_signal_stops_all_processes_and_the_next_start_succeeds(machine: Machine) -> None:
+    """Also for a background process of a script, which ignores SIGINT."""
+    before = listening_addresses()
     starter = machine.up()
     assert_serving()
-    assert f"cat {machine.home.path}/token" in machine.said
+    assert f"cat {machine.home.path}/token" in machine.output
     assert (machine.home.path / "run" / "serve.log").stat().st_mode & 0o077 == 0
-    running = machine.started()
+    running = machine.service_processes()
     starter.send_signal(signal.SIGTERM)
-    assert starter.wait(STOPPED_S) == 0, machine.said
-    assert "are free again" in machine.said
-    assert_gone(running, machine)
+    assert starter.wait(STOP_TIMEOUT_S) == 0, machine.output
+    assert "are free again" in machine.output
+    assert_stopped(running, machine)
 
-    shell = machine.up("bash", "-c", "$0 & wait")  # it waits and passes nothing on
+    shell = machine.up("bash", "-c", "$0 & wait")  # the shell does not forward signals
     assert_serving()
     [starter] = shell.children()
-    running = machine.started()
+    running = machine.service_processes()
     starter.send_signal(signal.SIGINT)
-    assert shell.wait(STOPPED_S) == 0, machine.said
-    assert_gone(running, machine)
-    assert listening() <= before
+    assert shell.wait(STOP_TIMEOUT_S) == 0, machine.output
+    assert_stopped(running, machine)
+    assert listening_addresses() <= before
 
 
-def listening() -> set[Any]:
+def listening_addresses() -> set[Any]:
     return {c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
 
 
-def test_a_killed_starter_is_in_the_way_until_down(machine: Machine) -> None:
-    """The service goes on; the next start names it; down ends it."""
+def test_a_killed_starter_blocks_the_next_start_until_down(machine: Machine) -> None:
+    """The service stays alive, the next start fails with its processes, `down` stops it."""
     kill(machine.up())
     assert_serving()
-    running = machine.started()
+    running = machine.service_processes()
 
     rejected = machine.command("up", str(machine.file))
     assert rejected.returncode == 1
     assert re.search(r"port 8000 \(service\) is taken by pid \d+ \(haproxy\)", rejected.stderr)
-    assert re.search(r"was killed and left processes .*: .* down ends them", rejected.stderr)
+    assert re.search(r"was killed and left processes .*: stop them with .* down", rejected.stderr)
     assert_serving()
 
     ended = machine.command("down")
     assert ended.returncode == 0, ended.stderr
-    assert_gone(running, machine)
-    assert machine.command("down").stdout == "Nothing is running.\n"
+    assert_stopped(running, machine)
+    assert machine.command("down").stdout == "No service is running.\n"
 
 
-def test_down_ends_what_is_left_of_two_kills(machine: Machine) -> None:
-    """HAProxy may outlive both with its ports, and Ray's agents, which show no mark any more.
+def test_down_stops_what_is_left_after_two_kills(machine: Machine) -> None:
+    """HAProxy and Ray's agents, which have no run id, may outlive both.
 
-    Which of them do is a race of Ray's processes; whatever is left, down ends it.
+    The test does not depend on which processes are left.
     """
     starter = machine.up()
-    running = machine.started()
-    kill(starter, service_of(machine))
-    kill(*marked(machine))
+    running = machine.service_processes()
+    kill(starter, service_process(machine))
+    kill(*processes_of_home(machine))
     assert machine.command("down").returncode == 0
-    assert_gone(running, machine)
+    assert_stopped(running, machine)
 
 
-def test_a_service_that_dies_is_told_and_cleared(machine: Machine) -> None:
+def test_a_service_that_dies_ends_the_starter(machine: Machine) -> None:
     starter = machine.up()
-    running = machine.started()
-    kill(service_of(machine))
-    assert starter.wait(STOPPED_S) == 1
-    assert "the service ended by itself; the end of" in machine.said
-    assert_gone(running, machine)
+    running = machine.service_processes()
+    kill(service_process(machine))
+    assert starter.wait(STOP_TIMEOUT_S) == 1
+    assert "the service ended unexpectedly; last lines of" in machine.output
+    assert_stopped(running, machine)
 
 
-def test_a_detached_start_returns_when_ready_and_down_ends_it(machine: Machine) -> None:
+def test_a_detached_start_returns_when_ready_and_down_stops_it(machine: Machine) -> None:
     detached = machine.command("up", str(BASE), "--detach")
     assert detached.returncode == 0, detached.stderr
-    assert "It runs in the background" in detached.stdout
+    assert "Running in the background" in detached.stdout
     assert_serving()
-    running = machine.started()
+    running = machine.service_processes()
     run = current_run(machine.home)
     assert run is not None
-    assert run.is_attended
+    assert run.is_supervised
 
     again = machine.command("up", str(BASE))
     assert again.returncode == 1
@@ -274,21 +276,23 @@ def test_a_detached_start_returns_when_ready_and_down_ends_it(machine: Machine) 
     ended = machine.command("down")
     assert ended.returncode == 0, ended.stderr
     assert "ports 8000, 8265, 8404, 9101, 8500 are free again" in ended.stdout
-    assert not run.is_attended
-    assert_gone(running, machine)
+    assert not run.is_supervised
+    assert_stopped(running, machine)
 
 
-def test_a_start_that_fails_says_why_and_leaves_nothing(machine: Machine, tmp_path: Path) -> None:
+def test_a_failed_start_prints_the_reason_and_leaves_no_process(
+    machine: Machine, tmp_path: Path
+) -> None:
     file = write(tmp_path, "broken", BROKEN)
     failed = machine.command("up", str(file))
     assert failed.returncode == 1
     assert "the weights of v9 are missing" in failed.stderr
     assert "are free again" in failed.stdout
-    assert marked(machine) == []
+    assert processes_of_home(machine) == []
     assert load(machine.home) is None
 
 
-def test_a_taken_port_is_rejected_with_its_owner(machine: Machine) -> None:
+def test_a_taken_port_blocks_the_start(machine: Machine) -> None:
     with socket.create_server(("", 9101)):
         rejected = machine.command("up", str(machine.file))
     assert rejected.returncode == 1

@@ -1,4 +1,4 @@
-"""A database in trouble under a live service: users notice nothing, and what is taken is kept."""
+"""Database failures under a running service: requests succeed and records are not lost."""
 
 from __future__ import annotations
 
@@ -17,59 +17,66 @@ import psutil
 import pytest
 
 from serve_app.home import DATABASE_VARIABLE
-from tests.e2e.ledger import Feedback, Ledger
-from tests.e2e.load import Load
+from tests.e2e.load import FeedbackSender, Load
+from tests.e2e.store_counts import StoreCounts
 from tests.e2e.waiting import eventually
-from tests.postgres import Server, server
+from tests.postgres import PostgresServer, run_server
 
 ROOT = Path(__file__).parents[2]
-TROUBLE_S = 7.0  # longer than one delivery is waited for
+TROUBLE_S = 7.0  # longer than the timeout of one delivery
 Trouble = Callable[[Any], AbstractContextManager[None]]
 
 
 @dataclass
-class Served:
-    """A service, and what can befall its database.
+class ServiceWithTroubles:
+    """A service, and the failures that a test can inject into its database.
 
     Attributes:
-        keeps_words: In which troubles feedback can be kept, on disk.
+        troubles: By name.
+        feedback_troubles: The troubles during which feedback is accepted, in a spool on disk.
     """
 
     service: Any
     troubles: dict[str, Trouble]
-    keeps_words: set[str]
+    feedback_troubles: set[str]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def served(request: pytest.FixtureRequest, start: Any) -> Iterator[Served]:
+def service_with_troubles(
+    request: pytest.FixtureRequest, start: Any
+) -> Iterator[ServiceWithTroubles]:
     base = ROOT / "deploy_configs/base.yaml"
     if request.param == "sqlite":
         service = start(base)
-        yield Served(service, {"slow": locked, "down": full}, keeps_words={"slow"})
+        yield ServiceWithTroubles(
+            service, {"slow": lock_database, "down": fill_disk}, feedback_troubles={"slow"}
+        )
         service.command("down")
         return
-    with server() as postgres, pytest.MonkeyPatch.context() as environ:
+    with run_server() as postgres, pytest.MonkeyPatch.context() as environ:
         environ.setenv(DATABASE_VARIABLE, postgres.url)
         service = start(base)
-        troubles = {"slow": hung(postgres), "down": gone(postgres)}
-        yield Served(service, troubles, keeps_words={"slow", "down"})
+        troubles = {"slow": hang_server(postgres), "down": crash_server(postgres)}
+        yield ServiceWithTroubles(service, troubles, feedback_troubles={"slow", "down"})
         service.command("down")
 
 
 @contextmanager
-def locked(service: Any) -> Iterator[None]:
-    """Another process writes, and does not end."""
-    with closing(sqlite3.connect(service.home / "serve-app.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+def lock_database(service: Any) -> Iterator[None]:
+    """Hold a write lock in another process."""
+    with closing(
+        sqlite3.connect(service.home / "serve-app.db", isolation_level=None)
+    ) as connection:
+        connection.execute("BEGIN IMMEDIATE")
         yield
 
 
 @contextmanager
-def full(service: Any) -> Iterator[None]:
-    """No replica can write to a file, as on a full disk: no store, no spool, no log."""
+def fill_disk(service: Any) -> Iterator[None]:
+    """Prevent all writes of the replicas to files: store, spool and log."""
     replicas = [
         psutil.Process(replica["pid"])
-        for application in service.control("status")["applications"].values()
+        for application in service.get_control("status")["applications"].values()
         for deployment in application["deployments"].values()
         for replica in deployment["replicas"]
         if replica["state"] == "RUNNING"
@@ -84,8 +91,8 @@ def full(service: Any) -> Iterator[None]:
             replica.rlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def hung(postgres: Server) -> Trouble:
-    """The server accepts what it is sent, and answers nothing."""
+def hang_server(postgres: PostgresServer) -> Trouble:
+    """The server accepts connections and does not respond."""
 
     @contextmanager
     def trouble(_: Any) -> Iterator[None]:
@@ -101,8 +108,8 @@ def hung(postgres: Server) -> Trouble:
     return trouble
 
 
-def gone(postgres: Server) -> Trouble:
-    """The server has crashed, and is started again."""
+def crash_server(postgres: PostgresServer) -> Trouble:
+    """The server crashes; it is started again at the end."""
 
     @contextmanager
     def trouble(_: Any) -> Iterator[None]:
@@ -116,26 +123,29 @@ def gone(postgres: Server) -> Trouble:
 
 
 @pytest.mark.parametrize("trouble", ["slow", "down"])
-def test_users_notice_nothing_and_what_was_taken_is_kept(
-    served: Served, examples: Any, trouble: str
+def test_requests_succeed_and_records_are_kept(
+    service_with_troubles: ServiceWithTroubles, examples: Any, trouble: str
 ) -> None:
-    service = served.service
-    ledger = Ledger(service)
-    with Load(examples) as load, Feedback(service.http.base_url, load.asked) as said:
+    target = service_with_troubles
+    service = target.service
+    counts = StoreCounts(service)
+    with Load(examples) as load, FeedbackSender(service.http.base_url, load.requests) as feedback:
         load.wait_for(100)
-        with served.troubles[trouble](service):
-            load.wait_for(50)  # what was under way when it began has ended
-            asked, thanked = len(load.asked), len(said.acknowledged)
+        with target.troubles[trouble](service):
+            load.wait_for(50)  # requests from before the trouble have ended
+            requests, acknowledged = len(load.requests), len(feedback.acknowledged)
             time.sleep(TROUBLE_S)
-            assert len(load.asked) - asked > 100
-            assert (len(said.acknowledged) > thanked) == (trouble in served.keeps_words)
+            assert len(load.requests) - requests > 100
+            assert (len(feedback.acknowledged) > acknowledged) == (
+                trouble in target.feedback_troubles
+            )
         load.wait_for(100)
     assert load.failed == []
-    assert {request.given for request in load.asked} == {("v1", "static")}
-    eventually(lambda: ledger.exposures() == len(load.asked))
-    eventually(lambda: ledger.missing() == 0)
-    assert ledger.dropped() == 0
-    eventually(lambda: ledger.words() >= len(said.acknowledged))
-    assert ledger.words() <= said.sent
-    if trouble in served.keeps_words:
-        assert len(said.acknowledged) == said.sent
+    assert {request.version_and_reason for request in load.requests} == {("v1", "static")}
+    eventually(lambda: counts.exposures() == len(load.requests))
+    eventually(lambda: counts.missing() == 0)
+    assert counts.dropped() == 0
+    eventually(lambda: counts.feedback() >= len(feedback.acknowledged))
+    assert counts.feedback() <= feedback.sent
+    if trouble in target.feedback_troubles:
+        assert len(feedback.acknowledged) == feedback.sent

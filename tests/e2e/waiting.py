@@ -1,4 +1,4 @@
-"""Waiting for what takes its time, without a fixed sleep."""
+"""Polling for a condition instead of a fixed sleep."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SETTLE_S = 90.0
+TIMEOUT_S = 90.0
 
 
-def eventually(condition: Callable[[], Any], timeout_s: float = SETTLE_S) -> Any:
-    """The first true value of a condition, which must come in time."""
+def eventually(condition: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> Any:
+    """Wait for a condition and return its first true value."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"never came: {condition}"
+        assert time.monotonic() < deadline, f"not met in {timeout_s:g} s: {condition}"
         time.sleep(0.25)
     return value

@@ -1,4 +1,4 @@
-"""The page of the blind review in a browser, over the real routes and a real store; no Ray."""
+"""The blind review page in a browser, over the real routes and a real store, without Ray."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from models.synthetic import draw
+from models.synthetic import synthesize
 from serve_app.errors import NotReady, TooSlow
 from serve_app.http.control_plane import application
 from serve_app.http.session import Authenticator
 from serve_app.privacy.image_cipher import ImageCipher
-from tests.unit.http.test_control_plane import TOKEN, nothing_beside
-from tests.unit.http.test_reviews import Plane
+from tests.unit.http.test_control_plane import TOKEN, empty_lifespan
+from tests.unit.http.test_reviews import ReviewControlPlane
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[Plane]:
-    plane = Plane(tmp_path)
+def plane(tmp_path: Path) -> Iterator[ReviewControlPlane]:
+    plane = ReviewControlPlane(tmp_path)
     yield plane
     plane.close()
 
 
 @pytest.fixture
-def url(plane: Plane) -> Iterator[str]:
-    control = application(plane, Authenticator(TOKEN), lambda _: None, nothing_beside)
+def url(plane: ReviewControlPlane) -> Iterator[str]:
+    control = application(plane, Authenticator(TOKEN), lambda _: None, empty_lifespan)
     app = Starlette(routes=[Mount("/control", control)])
     server = uvicorn.Server(
         uvicorn.Config(
@@ -52,191 +52,193 @@ def url(plane: Plane) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    """Signed in; whatever the page complains of is a failure."""
+    """A page of a signed-in browser; a JavaScript error fails the test."""
     context = browser.new_context(base_url=url)
     page = context.new_page()
     assert page.request.post("/control/session", data={"token": TOKEN}).ok
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page_errors: list[str] = []
+    page.on("pageerror", lambda error: page_errors.append(str(error)))
     yield page
     context.close()
-    assert complaints == []
+    assert page_errors == []
 
 
 def jpeg(label: str) -> bytes:
     content = BytesIO()
-    draw(label, 1).convert("RGB").save(content, "JPEG")
+    synthesize(label, 1).convert("RGB").save(content, "JPEG")
     return content.getvalue()
 
 
-def keep(plane: Plane, *numbers: int) -> None:
+def keep_images(plane: ReviewControlPlane, *numbers: int) -> None:
     for number in numbers:
-        plane.keep(number, encrypted=plane.image_cipher.encrypt(jpeg("koala")))
+        plane.keep_images(number, encrypted=plane.image_cipher.encrypt(jpeg("koala")))
 
 
-def answer_first_of_two(plane: Plane, page: Page) -> None:
-    """The page knows of the second image then, and has not asked for it."""
-    keep(plane, 1, 2)
+def review_first_of_two(plane: ReviewControlPlane, page: Page) -> None:
+    """The page then has the second image in its queue, and has not loaded it."""
+    keep_images(plane, 1, 2)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
-    is_shown(page)
+    expect_image(page)
     page.get_by_role("button", name="koala").click()
     expect(page.get_by_role("button", name="Next image")).to_be_focused()
 
 
-def is_shown(page: Page) -> None:
-    """The image itself is there, and may be answered."""
+def expect_image(page: Page) -> None:
+    """The image is loaded, and the answer buttons are enabled."""
     expect(page.get_by_role("button", name="Cannot tell")).to_be_enabled()
     width = page.get_by_alt_text("The image to review").evaluate("image => image.naturalWidth")
     assert width > 0
 
 
-def test_the_image_comes_first_and_what_was_said_of_it_afterwards(plane: Plane, page: Page) -> None:
-    keep(plane, 1, 2)
+def test_predictions_are_shown_only_after_the_review(plane: ReviewControlPlane, page: Page) -> None:
+    keep_images(plane, 1, 2)
     page.goto("/control/review")
-    expect(page.get_by_text("2 images wait")).to_be_visible()
+    expect(page.get_by_text("2 images wait for review")).to_be_visible()
     page.get_by_label("Your name").fill("anna")
-    is_shown(page)
-    for word in ("v1", "v2", "disagree", "AU"):
-        expect(page.locator("main")).not_to_contain_text(word)
+    expect_image(page)
+    for text in ("v1", "v2", "disagree", "AU"):
+        expect(page.locator("main")).not_to_contain_text(text)
     page.get_by_role("button", name="koala").click()
-    told = page.get_by_role("status")
-    expect(told).to_contain_text("They disagreed")
-    expect(told).to_contain_text("anna saidkoala")
-    expect(told).to_contain_text("v2 saidkoala, right")
-    expect(told).to_contain_text(", wrong")
+    result = page.get_by_role("status")
+    expect(result).to_contain_text("The versions disagree")
+    expect(result).to_contain_text("anna answeredkoala")
+    expect(result).to_contain_text("v2 predictedkoala, right")
+    expect(result).to_contain_text(", wrong")
     expect(page.get_by_role("figure")).to_contain_text("from AU")
     expect(page.get_by_role("button", name="koala")).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("button", name="koala")).to_be_disabled()
-    expect(page.get_by_text("1 image waits")).to_be_visible()
-    (one,) = plane.store.reviewed(10)
+    expect(page.get_by_text("1 image waits for review")).to_be_visible()
+    (one,) = plane.store.reviewed_images(10)
     assert one.review
     assert (one.review.answer, one.review.actor) == ("koala", "anna")
 
 
-def test_a_keyboard_is_enough(plane: Plane, page: Page) -> None:
-    keep(plane, 1, 2, 3)
+def test_images_can_be_reviewed_by_keyboard(plane: ReviewControlPlane, page: Page) -> None:
+    keep_images(plane, 1, 2, 3)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
     page.keyboard.press("Enter")
     for key in "354":
-        is_shown(page)
+        expect_image(page)
         page.keyboard.press(key)
         expect(page.get_by_role("button", name="Next image")).to_be_focused()
         page.keyboard.press("Enter")
-    expect(page.get_by_text("No image waits.")).to_be_visible()
-    said = {one.review.answer for one in plane.store.reviewed(10) if one.review}
-    assert said == {"koala", "cannot_tell", "other"}
+    expect(page.get_by_text("No image waits for review.")).to_be_visible()
+    answers = {one.review.answer for one in plane.store.reviewed_images(10) if one.review}
+    assert answers == {"koala", "cannot_tell", "other"}
 
 
-def test_a_digit_in_a_name_is_no_answer(plane: Plane, page: Page) -> None:
-    keep(plane, 1)
+def test_a_digit_in_the_name_is_not_an_answer(plane: ReviewControlPlane, page: Page) -> None:
+    keep_images(plane, 1)
     page.goto("/control/review")
-    is_shown(page)
+    expect_image(page)
     page.get_by_label("Your name").press_sequentially("anna 1")
     expect(page.get_by_role("status")).to_be_empty()
-    assert plane.store.reviewed(10) == []
+    assert plane.store.reviewed_images(10) == []
 
 
-def test_nobody_answers_without_a_name_and_it_is_remembered(plane: Plane, page: Page) -> None:
-    keep(plane, 1)
+def test_a_review_needs_a_name_which_the_browser_remembers(
+    plane: ReviewControlPlane, page: Page
+) -> None:
+    keep_images(plane, 1)
     page.goto("/control/review")
-    is_shown(page)
+    expect_image(page)
     page.get_by_role("button", name="cat").click()
-    expect(page.get_by_role("alert")).to_have_text("Say who you are first.")
+    expect(page.get_by_role("alert")).to_have_text("Enter your name first.")
     expect(page.get_by_label("Your name")).to_be_focused()
-    assert plane.store.reviewed(10) == []
+    assert plane.store.reviewed_images(10) == []
     page.keyboard.type("anna")
     page.get_by_role("button", name="cat").click()
-    expect(page.get_by_role("status")).to_contain_text("anna said")
+    expect(page.get_by_role("status")).to_contain_text("anna answered")
     page.reload()
     expect(page.get_by_label("Your name")).to_have_value("anna")
 
 
-def test_where_somebody_was_faster_his_answer_is_shown(plane: Plane, page: Page) -> None:
-    keep(plane, 1)
+def test_an_earlier_review_by_another_reviewer_is_shown(
+    plane: ReviewControlPlane, page: Page
+) -> None:
+    keep_images(plane, 1)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
-    is_shown(page)
-    plane.store.add_review(plane.store.to_review(0, 1)[0].digest, "dog", "ada", "", at_ms=1)
+    expect_image(page)
+    plane.store.add_review(plane.store.unreviewed_images(0, 1)[0].digest, "dog", "ada", "", at_ms=1)
     page.get_by_role("button", name="koala").click()
-    expect(page.get_by_role("status")).to_contain_text("ada saiddog")
+    expect(page.get_by_role("status")).to_contain_text("ada answereddog")
 
 
-def test_an_image_whose_time_is_over_is_passed_by(plane: Plane, page: Page) -> None:
-    keep(plane, 1)
+def test_an_expired_image_is_skipped(plane: ReviewControlPlane, page: Page) -> None:
+    keep_images(plane, 1)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
-    is_shown(page)
+    expect_image(page)
     plane.store.remove_expired(2**60)
     page.get_by_role("button", name="koala").click()
-    expect(page.get_by_role("alert")).to_contain_text("is not kept, or not any more")
+    expect(page.get_by_role("alert")).to_contain_text("is not kept, or has been deleted")
     page.get_by_role("button", name="Next image").click()
-    expect(page.get_by_text("No image waits.")).to_be_visible()
+    expect(page.get_by_text("No image waits for review.")).to_be_visible()
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("failure", "error"),
     [
-        ("expired", "is not kept, or not any more"),
+        ("expired", "is not kept, or has been deleted"),
         ("another key", "another image.key"),
-        ("away", "the database cannot be used"),
-        ("late", "the store did not answer"),
-        ("broken", "The image cannot be shown."),
+        ("store down", "the database cannot be used"),
+        ("store slow", "the store did not answer"),
+        ("broken", "The browser cannot show the image."),
     ],
 )
-def test_where_the_image_does_not_come_the_reason_is_told(
-    plane: Plane, page: Page, monkeypatch: pytest.MonkeyPatch, what: str, told: str
+def test_a_missing_image_is_explained(
+    plane: ReviewControlPlane, page: Page, monkeypatch: pytest.MonkeyPatch, failure: str, error: str
 ) -> None:
-    failures = {"away": NotReady(told), "late": TooSlow(told)}
+    store_errors = {"store down": NotReady(error), "store slow": TooSlow(error)}
 
     async def fail(image_id: str) -> bytes:
-        if what == "broken":
-            return b"no JPEG"
-        raise failures[what]
+        if failure == "broken":
+            return b"not a JPEG"
+        raise store_errors[failure]
 
-    answer_first_of_two(plane, page)
-    if what == "expired":
+    review_first_of_two(plane, page)
+    if failure == "expired":
         plane.store.remove_expired(2**60)
-    elif what == "another key":
-        monkeypatch.setattr(plane._desk, "_cipher", ImageCipher(bytes(32)))
+    elif failure == "another key":
+        monkeypatch.setattr(plane._service, "_cipher", ImageCipher(bytes(32)))
     else:
-        monkeypatch.setattr(plane, "image", fail)
+        monkeypatch.setattr(plane, "image_content", fail)
     page.get_by_role("button", name="Next image").click()
-    expect(page.get_by_role("alert")).to_contain_text(told)
+    expect(page.get_by_role("alert")).to_contain_text(error)
     expect(page.get_by_role("button", name="koala")).to_be_disabled()
     monkeypatch.undo()
     page.get_by_role("button", name="Next image").click()
-    if what == "expired":
-        expect(page.get_by_text("No image waits.")).to_be_visible()
+    if failure == "expired":
+        expect(page.get_by_text("No image waits for review.")).to_be_visible()
     else:
-        is_shown(page)
+        expect_image(page)
         expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_where_the_session_ends_before_the_image_comes_the_way_in_is_shown(
-    plane: Plane, page: Page
-) -> None:
-    answer_first_of_two(plane, page)
+def test_an_expired_session_shows_the_sign_in_link(plane: ReviewControlPlane, page: Page) -> None:
+    review_first_of_two(plane, page)
     page.context.clear_cookies()
     page.get_by_role("button", name="Next image").click()
     expect(page.get_by_role("link", name="Sign in on the console")).to_be_visible()
     expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_whoever_is_not_signed_in_sees_no_image(plane: Plane, page: Page) -> None:
-    keep(plane, 1)
+def test_without_a_session_no_image_is_shown(plane: ReviewControlPlane, page: Page) -> None:
+    keep_images(plane, 1)
     page.context.clear_cookies()
     page.goto("/control/review")
     expect(page.get_by_role("link", name="Sign in on the console")).to_be_visible()
     expect(page.get_by_alt_text("The image to review")).to_be_hidden()
-    assert page.request.get("/control/disagreements").status == 401
+    assert page.request.get("/control/reviews").status == 401
 
 
 @pytest.mark.parametrize("width", [1200, 360])
-def test_it_fits_the_window(plane: Plane, page: Page, width: int) -> None:
-    keep(plane, 1)
+def test_the_page_fits_the_window(plane: ReviewControlPlane, page: Page, width: int) -> None:
+    keep_images(plane, 1)
     page.set_viewport_size({"width": width, "height": 800})
     page.goto("/control/review")
-    is_shown(page)
+    expect_image(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,9 +1,9 @@
-"""What the scenarios plant, the reports find: through the store, inside the stated intervals.
+"""Reports find the effects of the shipped scenarios, and their intervals cover the true values.
 
-Each is played with several seeds: SERVE_APP_SEEDS says how many, and from 20 on in full size. The
-intervals are always valid and reach three standard errors and more at any one look, so that one
-misses the truth with a probability of 0.003 at most; two of 20 do so with 0.2 %. Hence 19 of 20
-must cover it, and of fewer all.
+SERVE_APP_SEEDS is the number of seeds for each scenario; from 20 on, scenarios run in full size.
+The intervals are always valid and at least three standard errors wide on each side, so that one
+misses the true value with a probability of at most 0.003, and two of 20 with 0.2 %. Hence 19 of 20
+intervals must cover the true value, and all of fewer.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from serve_app.reports import ab_test, canary, shadow
 from serve_app.reports.period import Period
 from serve_app.rules.parse import parse_rule
 from serve_app.store.store import Store, open_store
-from serve_app.traffic.population import draw_population, photograph_shares
+from serve_app.traffic.population import draw_population, label_shares
 from serve_app.traffic.scenario import Latency, Photographs, Scenario, read_scenario
-from tests.simulated import ACCURACY, KNOWS, MODEL_SHARE, START_MS, complaint_rate, simulate
+from tests.simulated import ACCURACY, LABELS, MODEL_SHARE, START_MS, complaint_rate, simulate
 
 FOLDER = Path(__file__).parents[2] / "docs/scenarios"
 SEEDS = range(1, 1 + int(os.environ.get("SERVE_APP_SEEDS", "2")))
 FULL_SIZE = 20
-# In the suite; the loss of a quarter of one arm takes many users to be seen for sure, and so do
-# regions that are told apart.
+# Requests in the suite, below full size. The SRM and the intervals by region need many users.
 REQUESTS = {"lost-users": 20_000, "koalas-in-australia": 20_000}
-FEWER = 8_000
+DEFAULT_REQUESTS = 8_000
 DAY = Period(START_MS, START_MS + DAY_MS)
 LOOKS = 30
 NEXT_WRITER = "51a1a7e00002"
@@ -55,11 +54,11 @@ CANARY = {
     "experiment": "scenario",
     "weight": 0.3,
 }
-Play = Callable[[str | Scenario, dict[str, Any], int], Store]
+Simulate = Callable[[str | Scenario, dict[str, Any], int], Store]
 
 
 def labels(version: str) -> tuple[str, ...]:
-    return KNOWS[version]
+    return LABELS[version]
 
 
 @cache
@@ -67,188 +66,188 @@ def scenario(name: str) -> Scenario:
     shipped = read_scenario(FOLDER / f"{name}.yaml")
     if len(SEEDS) >= FULL_SIZE:
         return shipped
-    return shipped.scaled(REQUESTS.get(name, FEWER))
+    return shipped.scale(REQUESTS.get(name, DEFAULT_REQUESTS))
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Play:
-    """Plays a scenario into a store; the one before is gone."""
+def simulate_day(tmp_path: Path) -> Simulate:
+    """Simulates a day into a new store, and removes the store of the call before."""
     stores: list[Store] = []
 
-    def played(what: str | Scenario, rule: dict[str, Any], seed: int) -> Store:
+    def simulate_into_store(what: str | Scenario, rule: dict[str, Any], seed: int) -> Store:
         if stores:
             stores.pop().close()
         path = tmp_path / "store.db"
         path.unlink(missing_ok=True)
         stores.append(open_store(f"sqlite:///{path}"))
         day = scenario(what) if isinstance(what, str) else what
-        for batch in simulate(day, parse_rule(rule, tuple(KNOWS)), seed):
+        for batch in simulate(day, parse_rule(rule, tuple(LABELS)), seed):
             stores[0].record(batch)
         return stores[0]
 
-    return played
+    return simulate_into_store
 
 
-def assert_covered(held: list[bool]) -> None:
-    assert sum(not one for one in held) <= len(held) // FULL_SIZE, held
+def assert_covered(covered: list[bool]) -> None:
+    assert covered.count(False) <= len(covered) // FULL_SIZE, covered
 
 
-def covers(measured: dict[str, Any], truth: float) -> bool:
-    low, high = measured["interval"]
+def covers(estimate: dict[str, Any], truth: float) -> bool:
+    low, high = estimate["interval"]
     return bool(low <= truth <= high)
 
 
 def assert_unbiased(errors: list[float]) -> None:
-    """The intervals are wide; the mean of many estimates tells whether they lie in the middle."""
+    """The mean error of many estimates is 0 within four standard errors."""
     if len(errors) >= FULL_SIZE:
         assert abs(np.mean(errors)) < 4 * np.std(errors) / math.sqrt(len(errors)), errors
 
 
-def preferred(name: str, seed: int) -> float:
-    """How many more of the crowd's users complain at least once of v2 than would of v1."""
-    played = scenario(name)
-    assert played.feedback
-    requests = np.unique(draw_population(played, seed).user, return_counts=True)[1]
-    complain = {
-        version: 1 - (1 - played.feedback.coverage * complaint_rate(played, version)) ** requests
-        for version in KNOWS
+def complaint_difference(name: str, seed: int) -> float:
+    """The expected share of users with a complaint under v2, less that under v1."""
+    day = scenario(name)
+    assert day.feedback
+    requests = np.unique(draw_population(day, seed).user, return_counts=True)[1]
+    share = {
+        version: 1 - (1 - day.feedback.coverage * complaint_rate(day, version)) ** requests
+        for version in LABELS
     }
-    return float((complain["v2"] - complain["v1"]).mean())
+    return float((share["v2"] - share["v1"]).mean())
 
 
 @pytest.mark.parametrize(
-    ("name", "planted", "opposite"),
+    ("name", "finding", "opposite"),
     [("users-prefer-v2", "better", "worse"), ("users-dislike-v2", "worse", "better")],
 )
-def test_what_users_prefer_is_found(name: str, planted: str, opposite: str, play: Play) -> None:
-    held, errors, findings = [], [], []
+def test_the_preferred_version_is_found(
+    name: str, finding: str, opposite: str, simulate_day: Simulate
+) -> None:
+    covered, errors, findings = [], [], []
     for seed in SEEDS:
-        found = ab_test.report(play(name, BY_USER, seed), DAY, labels, None)
-        truth = preferred(name, seed)
+        report = ab_test.report(simulate_day(name, BY_USER, seed), DAY, labels, None)
+        truth = complaint_difference(name, seed)
         assert abs(truth) > 0.04
-        held.append(covers(found["overall"], truth))
-        errors.append(found["overall"]["difference"] - truth)
-        findings.append(found["finding"])
-        assert not found["srm"]["invalid"]
-    assert_covered(held)
+        covered.append(covers(report["overall"], truth))
+        errors.append(report["overall"]["difference"] - truth)
+        findings.append(report["finding"])
+        assert not report["srm"]["invalid"]
+    assert_covered(covered)
     assert_unbiased(errors)
     assert opposite not in findings
     if len(SEEDS) >= FULL_SIZE:
-        assert findings.count(planted) > len(findings) / 2
+        assert findings.count(finding) > len(findings) / 2
 
 
-def test_of_requests_it_is_found_too(play: Play) -> None:
+def test_the_preferred_version_is_found_by_request(simulate_day: Simulate) -> None:
     name = "users-prefer-v2"
-    played = scenario(name)
-    assert played.feedback
-    truth = played.feedback.coverage * (complaint_rate(played, "v2") - complaint_rate(played, "v1"))
-    held, errors = [], []
+    day = scenario(name)
+    assert day.feedback
+    truth = day.feedback.coverage * (complaint_rate(day, "v2") - complaint_rate(day, "v1"))
+    covered, errors = [], []
     for seed in SEEDS:
-        found = ab_test.report(play(name, BY_REQUEST, seed), DAY, labels, None)
-        held.append(covers(found["overall"], truth))
-        errors.append(found["overall"]["difference"] - truth)
-        assert found["finding"] != "worse"
-    assert_covered(held)
+        report = ab_test.report(simulate_day(name, BY_REQUEST, seed), DAY, labels, None)
+        covered.append(covers(report["overall"], truth))
+        errors.append(report["overall"]["difference"] - truth)
+        assert report["finding"] != "worse"
+    assert_covered(covered)
     assert_unbiased(errors)
 
 
-def test_koalas_are_found_where_they_live(play: Play) -> None:
-    """AU and NZ stand out, and in each region and hour the rate is the planted one."""
+def test_koalas_are_found_by_region_and_hour(simulate_day: Simulate) -> None:
+    """AU and NZ have the highest rates, and all intervals cover the expected rates."""
     name = "koalas-in-australia"
-    held = []
+    covered = []
     for seed in SEEDS:
-        new = shadow.report(play(name, SHADOW, seed), DAY, labels)["new_labels"]
-        rates = {one["region"]: one for one in new["by_region"]}
+        new = shadow.report(simulate_day(name, SHADOW, seed), DAY, labels)["new_labels"]
+        rates = {row["region"]: row for row in new["by_region"]}
         by_region, by_hour = koala_rates(scenario(name), seed)
         assert rates.keys() == by_region.keys()
-        here, elsewhere = {"AU", "NZ"}, rates.keys() - {"AU", "NZ"}
-        assert min(rates[r]["interval"][0] for r in here) > max(
-            rates[r]["interval"][1] for r in elsewhere
+        with_koalas = {"AU", "NZ"}
+        assert min(rates[r]["interval"][0] for r in with_koalas) > max(
+            rates[r]["interval"][1] for r in rates.keys() - with_koalas
         )
-        hours = {(one["at_ms"] - START_MS) // 3_600_000: one for one in new["by_hour"]}
-        held.append(
+        hours = {(row["at_ms"] - START_MS) // 3_600_000: row for row in new["by_hour"]}
+        covered.append(
             all(covers(rates[region], rate) for region, rate in by_region.items())
             and all(covers(hours[hour], rate) for hour, rate in by_hour.items())
         )
-    assert_covered(held)
+    assert_covered(covered)
 
 
-def koala_rates(played: Scenario, seed: int) -> tuple[dict[str, float], dict[int, float]]:
-    """How often v2 is expected to say koala of the crowd's requests, by region and by hour."""
-    crowd = draw_population(played, seed)
-    says = np.array(
-        [
-            ACCURACY["v2"] if truth == "koala" else (1 - ACCURACY["v2"]) / 2
-            for truth in played.labels
-        ]
+def koala_rates(day: Scenario, seed: int) -> tuple[dict[str, float], dict[int, float]]:
+    """The expected share of koala predictions of v2, by region and by hour."""
+    population = draw_population(day, seed)
+    koala_share = np.array(
+        [ACCURACY["v2"] if truth == "koala" else (1 - ACCURACY["v2"]) / 2 for truth in day.labels]
     )
-    region = crowd.region[crowd.user]
-    expected = (photograph_shares(played) @ says)[region, crowd.hour]
+    region = population.region[population.user]
+    expected = (label_shares(day) @ koala_share)[region, population.hour]
     by_region = {
-        code: float(expected[region == number].mean()) for number, code in enumerate(crowd.regions)
+        code: float(expected[region == number].mean())
+        for number, code in enumerate(population.regions)
     }
-    return by_region, {h: float(expected[crowd.hour == h].mean()) for h in range(24)}
+    return by_region, {h: float(expected[population.hour == h].mean()) for h in range(24)}
 
 
-def test_lost_users_make_a_test_invalid(play: Play) -> None:
+def test_lost_users_are_an_srm(simulate_day: Simulate) -> None:
     name = "lost-users"
     for seed in SEEDS:
-        found = ab_test.report(play(name, BY_USER, seed), DAY, labels, None)
-        assert (found["finding"], found["srm"]["invalid"]) == ("invalid: SRM", True)
-        assert found["sentence"].startswith("Invalid, sample ratio mismatch")
+        report = ab_test.report(simulate_day(name, BY_USER, seed), DAY, labels, None)
+        assert (report["finding"], report["srm"]["invalid"]) == ("invalid: SRM", True)
+        assert report["sentence"].startswith("Invalid, sample ratio mismatch")
 
 
-def test_a_slower_candidate_is_found(play: Play) -> None:
-    """It fails one request in a hundred, which stable answers after it has failed."""
+def test_a_slower_candidate_is_found(simulate_day: Simulate) -> None:
+    """The candidate fails 1 % of its requests, and stable serves them."""
     name = "slower-v2"
     simulated = scenario(name).simulated
     stable, candidate = (mean_ms(simulated.latency_ms[version]) for version in ("v1", "v2"))
-    fails = simulated.errors["v2"]
+    error_rate = simulated.errors["v2"]
     truths = (
-        fails,
-        candidate + fails * stable - stable,
+        error_rate,
+        candidate + error_rate * stable - stable,
         MODEL_SHARE * (candidate - stable),
     )
-    held, errors = [], []
+    covered, errors = [], []
     for seed in SEEDS:
-        found = canary.report(play(name, CANARY, seed), DAY, labels, None)
-        held.append(all(map(covers, found["measures"], truths)))
-        errors.append(found["measures"][1]["difference"] - truths[1])
-        assert [measure["finding"] for measure in found["measures"][1:]] == ["worse", "worse"]
-        assert found["measures"][0]["finding"] in ("worse", "keep going")
-        assert found["finding"] == "worse"
-        assert not found["srm"]["invalid"]
-    assert_covered(held)
+        report = canary.report(simulate_day(name, CANARY, seed), DAY, labels, None)
+        covered.append(all(map(covers, report["measures"], truths)))
+        errors.append(report["measures"][1]["difference"] - truths[1])
+        assert [measure["finding"] for measure in report["measures"][1:]] == ["worse", "worse"]
+        assert report["measures"][0]["finding"] in ("worse", "keep going")
+        assert report["finding"] == "worse"
+        assert not report["srm"]["invalid"]
+    assert_covered(covered)
     assert_unbiased(errors)
 
 
 def mean_ms(latency: Latency) -> float:
-    """Of a lognormal distribution."""
+    """The mean of a lognormal distribution."""
     return latency.median * math.exp(latency.sigma**2 / 2)
 
 
 @pytest.mark.parametrize("rule", [BY_USER, BY_REQUEST, CANARY], ids=["user", "request", "canary"])
-def test_where_nothing_is_nothing_is_found(rule: dict[str, Any], play: Play) -> None:
-    held = []
+def test_equal_versions_have_no_finding(rule: dict[str, Any], simulate_day: Simulate) -> None:
+    covered = []
     for seed in SEEDS:
-        store = play("nothing", rule, seed)
+        store = simulate_day("nothing", rule, seed)
         if rule is CANARY:
-            found = canary.report(store, DAY, labels, None)
-            held.append(all(covers(measure, 0) for measure in found["measures"]))
+            report = canary.report(store, DAY, labels, None)
+            covered.append(all(covers(measure, 0) for measure in report["measures"]))
         else:
-            found = ab_test.report(store, DAY, labels, None)
-            held.append(covers(found["overall"], 0))
-            assert not found["feedback_srm"]["invalid"]
-        assert found["finding"] not in ("better", "worse")
-        assert not found["srm"]["invalid"]
-    assert_covered(held)
+            report = ab_test.report(store, DAY, labels, None)
+            covered.append(covers(report["overall"], 0))
+            assert not report["feedback_srm"]["invalid"]
+        assert report["finding"] not in ("better", "worse")
+        assert not report["srm"]["invalid"]
+    assert_covered(covered)
 
 
-def test_whoever_looks_all_day_finds_nothing_either(play: Play) -> None:
-    """Half-hourly, the report up to then. A test at 95 % for one look would be wrong in a quarter
-    of the days; this one in less than one of 20, whatever the number of looks."""
+def test_repeated_looks_at_equal_versions_have_no_finding(simulate_day: Simulate) -> None:
+    """30 looks a day. A fixed-horizon test at 95 % would err on a quarter of the days; an
+    always-valid one errs on less than 5 %, for any number of looks."""
     for seed in SEEDS:
-        store = play("nothing", BY_USER, seed)
+        store = simulate_day("nothing", BY_USER, seed)
         looks = [
             ab_test.report(store, Period(START_MS, START_MS + look * DAY_MS // LOOKS), labels, None)
             for look in range(1, LOOKS + 1)
@@ -259,42 +258,42 @@ def test_whoever_looks_all_day_finds_nothing_either(play: Play) -> None:
         assert counts[0] < counts[-1]
 
 
-def test_users_with_one_pet_each_are_no_difference(play: Play) -> None:
-    """Nor is a weight that grows from a tenth to a half after the first day."""
+def test_correlated_images_of_users_have_no_finding(simulate_day: Simulate) -> None:
+    """Each user has one pet, and the weight increases from 0.1 to 0.5 after the first day."""
     name = "one-pet-a-user"
-    held = []
+    covered = []
     for seed in SEEDS:
-        store = play(name, CANARY | {"weight": 0.1}, seed)
-        play_on(store, name, CANARY | {"weight": 0.5}, seed)
-        found = canary.report(store, Period(START_MS, START_MS + 2 * DAY_MS), labels, None)
-        held.append(all(covers(measure, 0) for measure in found["measures"]))
-        assert found["finding"] not in ("better", "worse")
-        assert not found["srm"]["invalid"]
-        assert found["classes"]["drift"] is False
-    assert_covered(held)
+        store = simulate_day(name, CANARY | {"weight": 0.1}, seed)
+        record_next_day(store, name, CANARY | {"weight": 0.5}, seed)
+        report = canary.report(store, Period(START_MS, START_MS + 2 * DAY_MS), labels, None)
+        covered.append(all(covers(measure, 0) for measure in report["measures"]))
+        assert report["finding"] not in ("better", "worse")
+        assert not report["srm"]["invalid"]
+        assert report["classes"]["drift"] is False
+    assert_covered(covered)
 
 
-def play_on(store: Store, name: str, rule: dict[str, Any], seed: int) -> None:
-    """The next day of the same users, told by another writer."""
-    rules = parse_rule(rule, tuple(KNOWS))
+def record_next_day(store: Store, name: str, rule: dict[str, Any], seed: int) -> None:
+    """Record the next day of the same users, from another writer."""
+    rules = parse_rule(rule, tuple(LABELS))
     for batch in simulate(scenario(name), rules, seed, start_ms=START_MS + DAY_MS):
-        told = replace(
+        renamed = replace(
             batch,
             writer=NEXT_WRITER,
             exposures=tuple(replace(e, writer=NEXT_WRITER) for e in batch.exposures),
         )
-        store.record(told)
+        store.record(renamed)
 
 
-def test_a_shadow_is_as_sure_of_koalas_as_its_users_are_many(play: Play) -> None:
-    """A fifth of the users has a koala, and nothing else. Were their images independent, the
-    share of this crowd's would be taken for that of all."""
+def test_shadow_intervals_are_clustered_by_user(simulate_day: Simulate) -> None:
+    """20 % of the users have one koala each and send only images of it. Intervals for independent
+    images would not cover 0.2."""
     pets = scenario("one-pet-a-user").model_copy(
         update={"photographs": [Photographs(shares={"cat": 0.4, "dog": 0.4, "koala": 0.2})]}
     )
-    held = []
+    covered = []
     for seed in SEEDS:
-        new = shadow.report(play(pets, SHADOW, seed), DAY, labels)["new_labels"]
-        held.append(covers(new["rate"], 0.2))
-        held.append(all(covers(one, 0.2) for one in new["by_region"] + new["by_hour"]))
-    assert_covered(held)
+        new = shadow.report(simulate_day(pets, SHADOW, seed), DAY, labels)["new_labels"]
+        covered.append(covers(new["rate"], 0.2))
+        covered.append(all(covers(row, 0.2) for row in new["by_region"] + new["by_hour"]))
+    assert_covered(covered)

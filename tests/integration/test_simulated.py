@@ -1,4 +1,4 @@
-"""The store takes what is simulated."""
+"""Simulated batches are recorded in a store."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ RULES = {
 
 
 @pytest.mark.parametrize("kind", RULES)
-def test_a_store_takes_a_simulated_day(kind: str, tmp_path: Path) -> None:
-    scenario = read_scenario(FOLDER / "koalas-in-australia.yaml").scaled(2_000)
+def test_a_store_records_a_simulated_day(kind: str, tmp_path: Path) -> None:
+    scenario = read_scenario(FOLDER / "koalas-in-australia.yaml").scale(2_000)
     rule = parse_rule(RULES[kind], ("v1", "v2"))
     store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
-    said = 0
+    feedback_count = 0
     for batch in simulate(scenario, rule, seed=1, batch_size=700):
         store.record(batch)
-        store.record(batch)  # it changes nothing
-        said += len(batch.feedback)
+        store.record(batch)  # idempotent
+        feedback_count += len(batch.feedback)
     recording = store.recording()
     assert (recording.stored, recording.dropped, recording.missing) == (2_000, 0, 0)
     assert recording.outcomes["copied"] == (2_000 if kind == "shadow" else 0)
-    assert len(store.feedback(START_MS, 10_000)) == said > 500
+    assert len(store.feedback(START_MS, 10_000)) == feedback_count > 500
     assert [epoch.rule_id for epoch in store.epochs(10)] == [rule.rule_id]
     store.close()

@@ -1,6 +1,6 @@
 """`python -m training` from configuration to registry, on a few small images.
 
-The photographs of these tests are synthetic images in a folder per class.
+The tests use synthetic images as photographs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from models import registry as registries
 from models.card import Parent
 from models.classifier import load as load_classifier
 from models.evaluation import evaluate
-from models.samples import from_folder, from_synthetic
+from models.samples import read_folder, synthesize_sample
 from models.synthetic import write_folder
-from models.torch_backend import weights
+from models.torch_backend import load_weights
 from training import augment, checkpoint, cli, publish, run
-from training.checkpoint import FILE, finished
+from training.checkpoint import FILE, load_finished
 from training.config import load as load_config
 from training.export import TOLERANCE
 
@@ -47,7 +47,7 @@ PHOTOGRAPHS = SMALL | {
     "synthetic_per_class": 0,
 }
 PARTS = ("train", "val", "test")
-GROWN = SMALL | {
+CHILD = SMALL | {
     "version": "v2",
     "parent": "v1",
     "labels": ["cat", "dog", "koala"],
@@ -58,8 +58,8 @@ FEWER_SEEDS = {"VALIDATION_SEEDS": range(2_000_000, 2_000_008), "TEST_SEEDS": ra
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _torch_as_before() -> Iterator[None]:
-    """One thread, so that sums are the same in every process; training also sets a switch."""
+def _restore_torch_state() -> Iterator[None]:
+    """Use one thread, for reproducible sums, and restore the settings that training changes."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     with torch.random.fork_rng():
@@ -68,13 +68,13 @@ def _torch_as_before() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def written(path: Path, **changes: Any) -> Path:
-    """The tiny configuration with changes, as a file."""
+def write_config(path: Path, **changes: Any) -> Path:
+    """Write the tiny configuration, with changes, to a file."""
     path.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | changes))
     return path
 
 
-def training(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_training(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "training", *map(str, arguments)],
         cwd=ROOT,
@@ -86,15 +86,15 @@ def training(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What `fit` and `publish` left, each run as a process of its own."""
+class TrainedVersion:
+    """Results of `fit` and `publish`, each run in a separate process."""
 
     config: Path
     data: Path
     runs: Path
     registry: Path
-    fitted: subprocess.CompletedProcess[str]
-    published: subprocess.CompletedProcess[str]
+    fit_result: subprocess.CompletedProcess[str]
+    publish_result: subprocess.CompletedProcess[str]
 
     @property
     def options(self) -> tuple[str | Path, ...]:
@@ -103,7 +103,7 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Cats and dogs to learn from; koalas among the test images alone."""
+    """Cats and dogs; koalas only in the test images."""
     folder = tmp_path_factory.mktemp("data")
     write_folder(folder / "train", 24, first_seed=100, labels=["cat", "dog"], size=64)
     write_folder(folder / "val", 8, first_seed=200, labels=["cat", "dog"], size=64)
@@ -112,17 +112,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Trained:
+def v1(tmp_path_factory: pytest.TempPathFactory, data: Path) -> TrainedVersion:
     """v1, trained and published from the command line."""
-    folder = tmp_path_factory.mktemp("first")
-    config = written(folder / "small.yaml", **PHOTOGRAPHS)
+    folder = tmp_path_factory.mktemp("v1")
+    config = write_config(folder / "small.yaml", **PHOTOGRAPHS)
     registry, runs = folder / "registry", folder / "runs"
     options = ("--data", data, "--runs", runs, "--registry", registry)
-    fitted = training("fit", config, *options, "--threads", "1")
+    fit_result = run_training("fit", config, *options, "--threads", "1")
     notice = folder / "notice.md"
-    notice.write_text("Drawn by\nthe project itself.\n")
-    published = training("publish", config, *options, "--notice", notice)
-    return Trained(config, data, runs, registry, fitted, published)
+    notice.write_text("Synthetic images\nof this project.\n")
+    publish_result = run_training("publish", config, *options, "--notice", notice)
+    return TrainedVersion(config, data, runs, registry, fit_result, publish_result)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -130,135 +130,139 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class TestCommandLine:
-    def test_fit_tells_every_epoch_and_how_to_go_on(self, first: Trained) -> None:
-        assert first.fitted.returncode == 0, first.fitted.stderr
-        *epochs, last = first.fitted.stdout.splitlines()
+    def test_fit_prints_each_epoch_and_the_next_command(self, v1: TrainedVersion) -> None:
+        assert v1.fit_result.returncode == 0, v1.fit_result.stderr
+        *epochs, last = v1.fit_result.stdout.splitlines()
         assert [line.split("  loss")[0] for line in epochs] == [
             "epoch   1/3  32 px",
             "epoch   2/3  32 px",
             "epoch   3/3  48 px",
         ]
         assert last == (
-            f"v1 is trained. Next: python -m training publish {first.config}"
-            f" --runs {first.runs} --registry {first.registry} --data {first.data}"
+            f"v1 is trained. Next: python -m training publish {v1.config}"
+            f" --runs {v1.runs} --registry {v1.registry} --data {v1.data}"
         )
 
-    def test_publish_tells_size_digest_and_accuracy(self, first: Trained) -> None:
-        assert first.published.returncode == 0, first.published.stderr
-        version = registries.load("v1", first.registry)
+    def test_publish_prints_size_digest_and_accuracy(self, v1: TrainedVersion) -> None:
+        assert v1.publish_result.returncode == 0, v1.publish_result.stderr
+        version = registries.load("v1", v1.registry)
         (metrics,) = version.card.metrics
-        assert first.published.stdout.splitlines()[-2:] == [
+        assert v1.publish_result.stdout.splitlines()[-2:] == [
             f"{version.folder}: {version.size_bytes / 2**20:.1f} MiB, {version.card.digest}",
             f"  photographs, test: {metrics.accuracy:.4f} of 12",
         ]
 
-    def test_nothing_but_the_version_is_left_in_the_registry(self, first: Trained) -> None:
-        assert [path.name for path in first.registry.iterdir()] == ["v1"]
-        assert {path.name for path in (first.registry / "v1").iterdir()} == {
+    def test_the_registry_contains_only_the_version(self, v1: TrainedVersion) -> None:
+        assert [path.name for path in v1.registry.iterdir()] == ["v1"]
+        assert {path.name for path in (v1.registry / "v1").iterdir()} == {
             cards.FILE,
             *registries.REQUIRED_FILES,
             "curves.png",
             "confusion.png",
         }
 
-    def test_no_published_file_tells_of_the_machine(self, first: Trained) -> None:
-        """The exporter notes source files and lines; they must be gone."""
-        places = (ROOT, Path(sys.prefix), first.registry, first.data)
-        for name, data in contents(first.registry / "v1").items():
-            told = [place for place in places if str(place).encode() + b"/" in data]
-            assert told == [], name
+    def test_no_published_file_contains_paths_of_the_machine(self, v1: TrainedVersion) -> None:
+        """The exporter writes source files and lines, which must be removed."""
+        paths = (ROOT, Path(sys.prefix), v1.registry, v1.data)
+        for name, data in contents(v1.registry / "v1").items():
+            found = [path for path in paths if str(path).encode() + b"/" in data]
+            assert found == [], name
             assert b"site-packages" not in data, name
 
-    def test_the_card_tells_what_was_done(self, first: Trained) -> None:
-        card = registries.load("v1", first.registry).card
+    def test_the_card_describes_the_run(self, v1: TrainedVersion) -> None:
+        card = registries.load("v1", v1.registry).card
         assert (card.labels, card.parent, card.input.side) == (("cat", "dog"), None, 48)
         assert (card.architecture.widths, card.architecture.depths) == ((8, 16), (1, 1))
         assert card.calibration.data == "photographs, val"
         assert (card.training.epochs, card.training.seed) == (3, 7)
         assert card.training.images == {"cat": 24, "dog": 24}
         assert card.training.synthetic_share == 0
-        assert card.training.notice == "Drawn by the project itself."
+        assert card.training.notice == "Synthetic images of this project."
         assert card.training.command == (
             "python -m training fit training/configs/small.yaml --data DIR"
         )
         (metrics,) = card.metrics
         assert (metrics.images, metrics.foreign["koala"].images) == (12, 6)
 
-    def test_the_cards_metrics_are_those_of_the_published_network(self, first: Trained) -> None:
-        classifier = load_classifier("v1", folder=first.registry)
-        sample = from_folder(first.data / "test", ["cat", "dog", "koala"], 48)
+    def test_the_metrics_in_the_card_are_those_of_the_published_network(
+        self, v1: TrainedVersion
+    ) -> None:
+        classifier = load_classifier("v1", folder=v1.registry)
+        sample = read_folder(v1.data / "test", ["cat", "dog", "koala"], 48)
         (metrics,) = classifier.card.metrics
         assert evaluate(classifier, sample, "photographs, test") == metrics
 
-    def test_fit_of_a_finished_run_changes_nothing(
-        self, first: Trained, capsys: pytest.CaptureFixture[str]
+    def test_fit_of_a_finished_run_does_not_change_the_checkpoint(
+        self, v1: TrainedVersion, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        before = (first.runs / "v1" / FILE).read_bytes()
-        arguments = ["fit", str(first.config), *map(str, first.options)]
+        before = (v1.runs / "v1" / FILE).read_bytes()
+        arguments = ["fit", str(v1.config), *map(str, v1.options)]
         cli.app(arguments, standalone_mode=False)
         assert capsys.readouterr().out.startswith("v1 is trained. Next: ")
-        assert (first.runs / "v1" / FILE).read_bytes() == before
+        assert (v1.runs / "v1" / FILE).read_bytes() == before
 
-    def test_draw_fills_a_folder_per_class(self, tmp_path: Path) -> None:
-        done = training("draw", tmp_path / "new", "--per-class", "2", "--size", "32")
+    def test_synthesize_writes_a_folder_per_class(self, tmp_path: Path) -> None:
+        done = run_training("synthesize", tmp_path / "new", "--per-class", "2", "--size", "32")
         assert (done.returncode, done.stdout) == (0, f"6 synthetic images in {tmp_path / 'new'}\n")
         assert len(list((tmp_path / "new").glob("*/*.png"))) == 6
 
 
 class TestRepeatability:
-    def test_trained_again_every_published_byte_is_the_same(
-        self, first: Trained, tmp_path: Path
+    def test_training_again_publishes_identical_files(
+        self, v1: TrainedVersion, tmp_path: Path
     ) -> None:
-        """By another process; only what was told of the run is taken from the first card."""
-        config = load_config(first.config)
-        run.train(config, first.data, tmp_path / "run", None)
-        told = registries.load("v1", first.registry).card.training
+        """In another process; command, notice and date come from the first card."""
+        config = load_config(v1.config)
+        run.train(config, v1.data, tmp_path / "run", None)
+        record = registries.load("v1", v1.registry).card.training
         again = publish.publish(
-            tmp_path / "run", first.data, tmp_path / "registry",
-            told.command, told.notice, told.date,
+            tmp_path / "run", v1.data, tmp_path / "registry",
+            record.command, record.notice, record.date,
         )  # fmt: skip
-        one, other = contents(first.registry / "v1"), contents(again.folder)
+        one, other = contents(v1.registry / "v1"), contents(again.folder)
         assert one.keys() == other.keys()
         assert [name for name in one if one[name] != other[name]] == []
 
     @pytest.mark.parametrize(
         ("module", "function", "calls"),
         [(checkpoint, "save", 1), (checkpoint, "save", 2), (augment, "mix", 5)],
-        ids=["after epoch 1", "after epoch 2", "amid epoch 2"],
+        ids=["after epoch 1", "after epoch 2", "during epoch 2"],
     )
-    def test_interrupted_and_resumed_the_weights_are_the_same(
+    def test_a_resumed_run_has_the_same_weights_as_an_uninterrupted_one(
         self,
-        first: Trained,
+        v1: TrainedVersion,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
         module: Any,
         function: str,
         calls: int,
     ) -> None:
-        config = load_config(first.config)
+        config = load_config(v1.config)
         with monkeypatch.context() as patched:
-            patched.setattr(module, function, interrupting(getattr(module, function), calls))
+            patched.setattr(module, function, interrupt_after(getattr(module, function), calls))
             with pytest.raises(KeyboardInterrupt):
-                run.train(config, first.data, tmp_path, None)
-        history = run.train(config, first.data, tmp_path, None)
+                run.train(config, v1.data, tmp_path, None)
+        history = run.train(config, v1.data, tmp_path, None)
         assert [record.epoch for record in history] == [1, 2, 3]
 
-        _, whole = finished(first.runs / "v1")
-        _, resumed = finished(tmp_path)
-        assert whole.keys() == resumed.keys()
-        assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+        _, uninterrupted = load_finished(v1.runs / "v1")
+        _, resumed = load_finished(tmp_path)
+        assert uninterrupted.keys() == resumed.keys()
+        assert [
+            name for name in uninterrupted if not torch.equal(uninterrupted[name], resumed[name])
+        ] == []
 
-    def test_another_seed_leads_to_other_weights(self, first: Trained, tmp_path: Path) -> None:
-        """Or the tests above would prove nothing."""
-        config = load_config(first.config).model_copy(update={"seed": 8})
-        run.train(config, first.data, tmp_path, None)
-        _, one = finished(first.runs / "v1")
-        _, other = finished(tmp_path)
+    def test_another_seed_gives_other_weights(self, v1: TrainedVersion, tmp_path: Path) -> None:
+        """Checks that the tests above can fail."""
+        config = load_config(v1.config).model_copy(update={"seed": 8})
+        run.train(config, v1.data, tmp_path, None)
+        _, one = load_finished(v1.runs / "v1")
+        _, other = load_finished(tmp_path)
         assert not torch.equal(one["head.weight"], other["head.weight"])
 
 
-def interrupting(function: Callable[..., Any], calls: int) -> Callable[..., Any]:
-    """The function, and Ctrl-C right after so many calls of it."""
+def interrupt_after(function: Callable[..., Any], calls: int) -> Callable[..., Any]:
+    """Wrap `function` to raise KeyboardInterrupt after its `calls`-th call."""
     left = calls
 
     def wrapped(*args: Any, **options: Any) -> Any:
@@ -273,23 +277,25 @@ def interrupting(function: Callable[..., Any], calls: int) -> Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def grown(first: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The registry of v1 with a v2 that grew from it, on synthetic images alone."""
-    folder = tmp_path_factory.mktemp("grown")
-    config = written(folder / "grown.yaml", **GROWN)
-    options = ["--runs", str(folder / "runs"), "--registry", str(first.registry)]
+def registry_with_v2(v1: TrainedVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The registry of v1 with its child v2, trained on synthetic images only."""
+    folder = tmp_path_factory.mktemp("v2")
+    config = write_config(folder / "v2.yaml", **CHILD)
+    options = ["--runs", str(folder / "runs"), "--registry", str(v1.registry)]
     with pytest.MonkeyPatch.context() as patched:
         for name, seeds in FEWER_SEEDS.items():
             patched.setattr(run, name, seeds)
             patched.setattr(publish, name, seeds)
         cli.app(["fit", str(config), *options], standalone_mode=False)
         cli.app(["publish", str(config), *options], standalone_mode=False)
-    return first.registry
+    return v1.registry
 
 
 class TestLineage:
-    def test_the_card_names_the_parent_with_its_digest_and_all_labels(self, grown: Path) -> None:
-        parent, card = (registries.load(version, grown).card for version in ("v1", "v2"))
+    def test_the_card_has_the_parent_with_its_digest_and_all_labels(
+        self, registry_with_v2: Path
+    ) -> None:
+        parent, card = (registries.load(version, registry_with_v2).card for version in ("v1", "v2"))
         assert card.parent == Parent(version="v1", digest=parent.digest)
         assert card.labels == ("cat", "dog", "koala")
         assert card.calibration.data == "synthetic, val"
@@ -297,15 +303,17 @@ class TestLineage:
         assert card.metrics[0].labels["koala"].images == 8
         assert card.training.images == {}
         assert card.training.synthetic_share == 1
-        assert card.training.notice == cli.UNSAID
+        assert card.training.notice == cli.NO_NOTICE
 
-    def test_the_parent_is_left_as_it_was(self, first: Trained, grown: Path) -> None:
-        assert registries.names(grown) == ("v1", "v2")
-        assert registries.load("v1", grown).card.digest in first.published.stdout
+    def test_the_parent_is_not_modified(self, v1: TrainedVersion, registry_with_v2: Path) -> None:
+        assert registries.names(registry_with_v2) == ("v1", "v2")
+        assert registries.load("v1", registry_with_v2).card.digest in v1.publish_result.stdout
 
-    def test_the_child_starts_from_its_parents_weights(self, grown: Path) -> None:
-        """At so low a rate they hardly move; random ones would share nothing."""
-        parent, child = (weights(registries.load(name, grown)) for name in ("v1", "v2"))
+    def test_the_child_starts_from_its_parents_weights(self, registry_with_v2: Path) -> None:
+        """The learning rate is so low that the weights hardly change."""
+        parent, child = (
+            load_weights(registries.load(name, registry_with_v2)) for name in ("v1", "v2")
+        )
         assert child["head.weight"].shape[0] == parent["head.weight"].shape[0] + 1
         for name in ("features.0.0.weight", "head.weight"):
             old, new = parent[name], child[name][: len(parent[name])]
@@ -313,9 +321,11 @@ class TestLineage:
             assert not torch.equal(new, old)
 
     @pytest.mark.parametrize("version", ["v1", "v2"])
-    def test_both_backends_answer_alike(self, grown: Path, version: str) -> None:
-        onnx, torch_ = (load_classifier(version, b, grown) for b in ("onnx", "torch"))
-        pixels = from_synthetic(["cat", "dog", "koala"], range(7), 48).pixels
+    def test_both_backends_give_equal_probabilities(
+        self, registry_with_v2: Path, version: str
+    ) -> None:
+        onnx, torch_ = (load_classifier(version, b, registry_with_v2) for b in ("onnx", "torch"))
+        pixels = synthesize_sample(["cat", "dog", "koala"], range(7), 48).pixels
         difference = np.abs(onnx.probabilities(pixels) - torch_.probabilities(pixels)).max()
         assert difference <= TOLERANCE
 
@@ -324,8 +334,8 @@ class TestErrors:
     """One line on stderr, exit 1, and nothing published."""
 
     @pytest.fixture
-    def copied(self, data: Path, tmp_path: Path) -> Path:
-        """The images, to spoil."""
+    def data_copy(self, data: Path, tmp_path: Path) -> Path:
+        """A copy of the images, for tests that damage it."""
         folder = tmp_path / "data"
         for part in PARTS:
             for path in (data / part).glob("*/*1.png"):
@@ -338,10 +348,10 @@ class TestErrors:
     def error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> Callable[..., str]:
-        """Runs a command with a configuration in this process, and gives its error's text."""
+        """Run a command with a changed configuration in this process; return its error text."""
 
-        def told(command: str, *options: str | Path, **changes: Any) -> str:
-            config = written(tmp_path / "config.yaml", **(PHOTOGRAPHS | changes))
+        def run_command(command: str, *options: str | Path, **changes: Any) -> str:
+            config = write_config(tmp_path / "config.yaml", **(PHOTOGRAPHS | changes))
             folders = ("--runs", tmp_path / "runs", "--registry", tmp_path / "registry")
             arguments = ["training", command, config, *folders, *options]
             monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
@@ -349,103 +359,109 @@ class TestErrors:
                 cli.main()
             assert not list(tmp_path.glob("registry/v*"))
             assert capsys.readouterr().out == ""
-            return the_error(
+            return error_text(
                 f"{caught.value.code}\n"
             )  # Python writes it to stderr and exits with 1
 
-        return told
+        return run_command
 
     @pytest.mark.parametrize("part", PARTS)
-    def test_an_unknown_class(self, error: Callable[..., str], copied: Path, part: str) -> None:
-        (copied / part / "wombat").mkdir()
-        assert error("fit", "--data", copied).startswith(
-            f"unknown class 'wombat' in {copied / part}; known are cat, dog, koala: remove the"
+    def test_an_unknown_class(self, error: Callable[..., str], data_copy: Path, part: str) -> None:
+        (data_copy / part / "wombat").mkdir()
+        assert error("fit", "--data", data_copy).startswith(
+            f"unknown class 'wombat' in {data_copy / part}; known are cat, dog, koala: remove the"
         )
 
     @pytest.mark.parametrize("part", ["train", "val"])
-    def test_an_empty_class(self, error: Callable[..., str], copied: Path, part: str) -> None:
-        for path in (copied / part / "dog").iterdir():
+    def test_an_empty_class(self, error: Callable[..., str], data_copy: Path, part: str) -> None:
+        for path in (data_copy / part / "dog").iterdir():
             path.unlink()
-        expected = f"class 'dog' is empty: expected images in {copied / part / 'dog'}"
-        assert error("fit", "--data", copied) == expected
+        expected = f"class 'dog' is empty: expected images in {data_copy / part / 'dog'}"
+        assert error("fit", "--data", data_copy) == expected
 
     @pytest.mark.parametrize("part", PARTS)
-    def test_a_missing_part(self, error: Callable[..., str], copied: Path, part: str) -> None:
-        (copied / part).rename(copied / "elsewhere")
-        assert error("fit", "--data", copied).startswith(f"{copied / part} is not a folder")
+    def test_a_missing_part(self, error: Callable[..., str], data_copy: Path, part: str) -> None:
+        (data_copy / part).rename(data_copy / "elsewhere")
+        assert error("fit", "--data", data_copy).startswith(f"{data_copy / part} is not a folder")
 
     @pytest.mark.parametrize("part", ["train", "val"])
-    def test_an_unreadable_file(self, error: Callable[..., str], copied: Path, part: str) -> None:
-        path = copied / part / "cat" / "notes.txt"
+    def test_an_unreadable_file(
+        self, error: Callable[..., str], data_copy: Path, part: str
+    ) -> None:
+        path = data_copy / part / "cat" / "notes.txt"
         path.write_text("a note, not an image")
-        text = error("fit", "--data", copied)
-        assert text.startswith(f"{path} is no image that we read: ")
+        text = error("fit", "--data", data_copy)
+        assert text.startswith(f"{path} cannot be read as an image: ")
 
-    def test_photographs_that_are_not_named(self, error: Callable[..., str]) -> None:
-        expected = "v1 learns from photographs: name their folder with --data"
+    def test_a_missing_data_option(self, error: Callable[..., str]) -> None:
+        expected = "v1 is trained on photographs: pass their folder with --data"
         assert error("fit") == expected
 
-    def test_a_label_that_nobody_can_draw(self, error: Callable[..., str]) -> None:
+    def test_a_label_that_cannot_be_synthesized(self, error: Callable[..., str]) -> None:
         changes = {"labels": ["cat", "wombat"], "photographs": False, "synthetic_per_class": 5}
-        assert error("fit", **changes).startswith("nobody can draw wombat: ")
+        assert error("fit", **changes).startswith("cannot synthesize wombat: ")
 
-    def test_a_parent_that_is_not_there(self, error: Callable[..., str], tmp_path: Path) -> None:
+    def test_a_missing_parent(self, error: Callable[..., str], tmp_path: Path) -> None:
         (tmp_path / "registry").mkdir()
         assert error("fit", version="v2", parent="v1").startswith("unknown version 'v1'; ")
 
-    def test_labels_that_do_not_begin_with_the_parents(
-        self, error: Callable[..., str], first: Trained
+    def test_labels_that_do_not_start_with_the_parents(
+        self, error: Callable[..., str], v1: TrainedVersion
     ) -> None:
         changes: dict[str, Any] = {"version": "v2", "parent": "v1", "ignored_labels": []}
         changes["labels"] = ["dog", "cat", "koala"]
         changes |= {"photographs": False, "synthetic_per_class": 8}
-        expected = "labels are dog, cat, koala; they must begin with the parent's, cat, dog"
-        assert error("fit", "--registry", first.registry, **changes) == expected
+        expected = "labels are dog, cat, koala; they must start with the parent's, cat, dog"
+        assert error("fit", "--registry", v1.registry, **changes) == expected
 
-    def test_a_run_that_has_not_begun(self, error: Callable[..., str], data: Path) -> None:
+    def test_publish_before_fit(self, error: Callable[..., str], data: Path) -> None:
         assert error("publish", "--data", data).endswith("run `python -m training fit` first")
 
     @pytest.mark.parametrize("changes", [{}, {"seed": 99}])
-    def test_a_run_of_other_photographs_or_another_configuration(
-        self, error: Callable[..., str], first: Trained, copied: Path, changes: dict[str, int]
+    def test_a_checkpoint_of_other_photographs_or_another_configuration(
+        self,
+        error: Callable[..., str],
+        v1: TrainedVersion,
+        data_copy: Path,
+        changes: dict[str, int],
     ) -> None:
-        text = error("fit", "--runs", first.runs, "--data", copied, **changes)
+        text = error("fit", "--runs", v1.runs, "--data", data_copy, **changes)
         what = "configuration" if changes else "photographs"
-        path = first.runs / "v1" / FILE
+        path = v1.runs / "v1" / FILE
         assert text.startswith(f"{path} belongs to a run with another {what}: remove it")
 
-    def test_a_finished_run_published_without_its_photographs(
-        self, error: Callable[..., str], first: Trained
+    def test_publish_without_the_photographs(
+        self, error: Callable[..., str], v1: TrainedVersion
     ) -> None:
-        expected = "v1 learns from photographs: name their folder with --data"
-        assert error("publish", "--runs", first.runs) == expected
+        expected = "v1 is trained on photographs: pass their folder with --data"
+        assert error("publish", "--runs", v1.runs) == expected
 
-    def test_too_few_images_for_a_batch(self, error: Callable[..., str], copied: Path) -> None:
+    def test_too_few_images_for_a_batch(self, error: Callable[..., str], data_copy: Path) -> None:
         expected = "6 images do not fill a batch of 16: lower `batch`"
-        assert error("fit", "--data", copied) == expected
+        assert error("fit", "--data", data_copy) == expected
 
-    def test_a_network_unlike_the_parents(
-        self, error: Callable[..., str], first: Trained, data: Path
+    def test_a_network_that_differs_from_the_parents(
+        self, error: Callable[..., str], v1: TrainedVersion, data: Path
     ) -> None:
         changes = {"version": "v2", "parent": "v1", "labels": ["cat", "dog"], "widths": [8, 12]}
-        options = ("--registry", first.registry, "--data", data)
-        assert error("fit", *options, **changes).endswith("a child has its parent's network")
+        options = ("--registry", v1.registry, "--data", data)
+        assert error("fit", *options, **changes).endswith("a child must have its parent's network")
 
-    def test_a_configuration_that_says_too_much(self, error: Callable[..., str]) -> None:
+    def test_an_unknown_key_in_the_configuration(self, error: Callable[..., str]) -> None:
         text = error("fit", colour="grey")
         assert text.endswith("config.yaml: colour: Extra inputs are not permitted")
 
     def test_a_missing_configuration(self, tmp_path: Path) -> None:
-        """As a process, for its exit code and its streams."""
-        done = training("fit", tmp_path / "none.yaml")
+        """In a separate process, to check exit code and streams."""
+        done = run_training("fit", tmp_path / "none.yaml")
         assert (done.returncode, done.stdout) == (1, "")
         path = tmp_path / "none.yaml"
         expected = f"cannot read the configuration {path}: No such file or directory"
-        assert the_error(done.stderr) == expected
+        assert error_text(done.stderr) == expected
 
 
-def the_error(stderr: str) -> str:
-    """The one line that is left when progress bars have been wiped out."""
+def error_text(stderr: str) -> str:
+    """The error line on stderr, after the progress bars."""
     line = stderr.rsplit("\r", 1)[-1]
     assert line.startswith("Error: ")
     assert line.endswith("\n")

@@ -1,6 +1,6 @@
-"""What the shipped versions can do: on synthetic images, and on photographs where there are some.
+"""Metrics of the shipped versions, on synthetic images and, if available, on photographs.
 
-The environment variable SERVE_APP_PHOTOS names a folder with `test/`, a folder per class in it.
+The environment variable SERVE_APP_PHOTOS is a folder with `test/`, which has a folder per class.
 """
 
 from __future__ import annotations
@@ -18,43 +18,41 @@ import torch
 from models import registry
 from models.card import Metrics
 from models.classifier import Classifier, load
-from models.evaluation import answers, evaluate
-from models.samples import Sample, class_folders, from_folder, from_synthetic
+from models.evaluation import evaluate, predict
+from models.samples import Sample, class_folders, read_folder, synthesize_sample
 from training.export import TOLERANCE
 from training.run import TEST_SEEDS
 
 PHOTOS = os.environ.get("SERVE_APP_PHOTOS", "")
-needs_photographs = pytest.mark.skipif(
-    not PHOTOS, reason="SERVE_APP_PHOTOS names no folder of photographs"
-)
+needs_photographs = pytest.mark.skipif(not PHOTOS, reason="SERVE_APP_PHOTOS is not set")
 
 
 @dataclass(frozen=True)
 class Floors:
-    """The least that a version must reach, of the labels that it knows."""
+    """Minimum metrics of a version on the labels that it knows."""
 
     accuracy: float
     recall: float = 0.0  # of every label
     precision: dict[str, float] = field(default_factory=dict)  # by label
-    calibration_error: float = 1.0  # at most
+    calibration_error: float = 1.0  # maximum
 
 
 ON_PHOTOGRAPHS = {
     "v1": Floors(accuracy=0.90, calibration_error=0.05),
     "v2": Floors(accuracy=0.89, recall=0.85, precision={"koala": 0.85}, calibration_error=0.05),
 }
-ON_DRAWINGS = {"v1": Floors(accuracy=0.97), "v2": Floors(accuracy=0.97)}
+ON_SYNTHETIC_IMAGES = {"v1": Floors(accuracy=0.97), "v2": Floors(accuracy=0.97)}
 VERSIONS = registry.names()
 
 
-def floors_of(table: dict[str, Floors], version: str) -> Floors:
-    """A version that the table does not name must do as well as the last that it names."""
+def floors_for(table: dict[str, Floors], version: str) -> Floors:
+    """The floors of a version; those of the last one in the table if it is not listed."""
     return table.get(version, list(table.values())[-1])
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    """The torch backend sets them for the whole process."""
+def _restore_threads() -> Iterator[None]:
+    """The torch backend sets the number of threads of the whole process."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -62,24 +60,24 @@ def _threads_as_before() -> Iterator[None]:
 
 @cache
 def synthetic_images(labels: tuple[str, ...], seeds: range, side: int) -> Sample:
-    return from_synthetic(labels, seeds, side)
+    return synthesize_sample(labels, seeds, side)
 
 
 @cache
 def photographs(side: int) -> Sample:
-    """All test photographs, of the labels that a version does not know too."""
+    """All test photographs, including labels that a version does not know."""
     folder = Path(PHOTOS) / "test"
-    return from_folder(folder, class_folders(folder), side)
+    return read_folder(folder, class_folders(folder), side)
 
 
 @cache
-def on_photographs(version: str) -> Metrics:
+def photograph_metrics(version: str) -> Metrics:
     classifier = load(version)
     return evaluate(classifier, photographs(classifier.card.input.side), "photographs, test")
 
 
-def some_of(sample: Sample, count: int) -> Sample:
-    """Some of a sample, evenly from all of it."""
+def subsample(sample: Sample, count: int) -> Sample:
+    """`count` evenly spaced images of a sample."""
     rows = np.linspace(0, len(sample.truths) - 1, count).round().astype(int)
     return Sample(
         sample.pixels[rows],
@@ -89,9 +87,9 @@ def some_of(sample: Sample, count: int) -> Sample:
 
 
 def card_metrics(classifier: Classifier, data: str) -> Metrics:
-    told = {metrics.data: metrics for metrics in classifier.card.metrics}
-    assert data in told, f"the card of {classifier.card.version} tells of {', '.join(told)} alone"
-    return told[data]
+    expected = {metrics.data: metrics for metrics in classifier.card.metrics}
+    assert data in expected, f"the card of {classifier.card.version} has only {', '.join(expected)}"
+    return expected[data]
 
 
 def assert_reaches(metrics: Metrics, floors: Floors) -> None:
@@ -103,17 +101,17 @@ def assert_reaches(metrics: Metrics, floors: Floors) -> None:
             assert (score.precision or 0) >= floors.precision[label], label
 
 
-def assert_equal(one: object, other: object, path: str = "metrics") -> None:
-    """The same keys, texts and counts; shares within 0.002, for another processor's rounding may
-    move an image across the edge of a bin."""
+def assert_similar(one: object, other: object, path: str = "metrics") -> None:
+    """Check for equal keys, texts and counts, and for shares within 0.002: rounding on another
+    processor may move an image to another bin."""
     if isinstance(one, dict) and isinstance(other, dict):
         assert one.keys() == other.keys(), path
         for key in one:
-            assert_equal(one[key], other[key], f"{path}.{key}")
+            assert_similar(one[key], other[key], f"{path}.{key}")
     elif isinstance(one, list) and isinstance(other, list):
         assert len(one) == len(other), path
         for number, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_equal(a, b, f"{path}.{number}")
+            assert_similar(a, b, f"{path}.{number}")
     elif isinstance(one, float) and isinstance(other, float):
         assert one == pytest.approx(other, abs=0.002), path
     else:
@@ -121,60 +119,59 @@ def assert_equal(one: object, other: object, path: str = "metrics") -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-class TestDrawings:
-    def test_both_backends_answer_alike(self, version: str) -> None:
+class TestSyntheticImages:
+    def test_both_backends_give_equal_probabilities(self, version: str) -> None:
         onnx, torch_ = (load(version, backend) for backend in ("onnx", "torch"))
-        sample = some_of(
+        sample = subsample(
             synthetic_images(("cat", "dog", "koala"), range(14), onnx.card.input.side), 40
         )
-        assert np.abs(answers(onnx, sample) - answers(torch_, sample)).max() <= TOLERANCE
+        assert np.abs(predict(onnx, sample) - predict(torch_, sample)).max() <= TOLERANCE
 
-    def test_it_reaches_its_floors(self, version: str) -> None:
+    def test_a_version_reaches_its_floors(self, version: str) -> None:
         classifier = load(version)
         card = classifier.card
         sample = synthetic_images(card.labels, TEST_SEEDS[:100], card.input.side)
         metrics = evaluate(classifier, sample, "synthetic, test")
-        assert_reaches(metrics, floors_of(ON_DRAWINGS, version))
+        assert_reaches(metrics, floors_for(ON_SYNTHETIC_IMAGES, version))
 
-    def test_its_card_tells_what_it_does(self, version: str) -> None:
+    def test_the_metrics_in_the_card_are_reproduced(self, version: str) -> None:
         classifier = load(version)
-        told = card_metrics(classifier, "synthetic, test")
-        drawn = (*classifier.card.labels, *told.foreign)
-        sample = synthetic_images(drawn, TEST_SEEDS, classifier.card.input.side)
+        expected = card_metrics(classifier, "synthetic, test")
+        labels = (*classifier.card.labels, *expected.foreign)
+        sample = synthetic_images(labels, TEST_SEEDS, classifier.card.input.side)
         found = evaluate(classifier, sample, "synthetic, test")
-        assert_equal(found.model_dump(mode="json"), told.model_dump(mode="json"))
+        assert_similar(found.model_dump(mode="json"), expected.model_dump(mode="json"))
 
 
 @needs_photographs
 @pytest.mark.parametrize("version", VERSIONS)
 class TestPhotographs:
-    def test_both_backends_answer_alike(self, version: str) -> None:
+    def test_both_backends_give_equal_probabilities(self, version: str) -> None:
         onnx, torch_ = (load(version, backend) for backend in ("onnx", "torch"))
-        sample = some_of(photographs(onnx.card.input.side), 60)
-        assert np.abs(answers(onnx, sample) - answers(torch_, sample)).max() <= TOLERANCE
+        sample = subsample(photographs(onnx.card.input.side), 60)
+        assert np.abs(predict(onnx, sample) - predict(torch_, sample)).max() <= TOLERANCE
 
-    def test_it_reaches_its_floors(self, version: str) -> None:
-        assert_reaches(on_photographs(version), floors_of(ON_PHOTOGRAPHS, version))
+    def test_a_version_reaches_its_floors(self, version: str) -> None:
+        assert_reaches(photograph_metrics(version), floors_for(ON_PHOTOGRAPHS, version))
 
-    def test_it_is_never_right_on_a_label_that_it_does_not_know(self, version: str) -> None:
-        """Such as v1 on koalas: it answers one of its own labels, and the figures leave it out."""
+    def test_unknown_labels_are_reported_separately(self, version: str) -> None:
+        """For example v1 predicts cat or dog for a koala, and its other metrics exclude koalas."""
         labels = load(version).card.labels
-        metrics = on_photographs(version)
-        shown = set(photographs(load(version).card.input.side).truths)
-        assert set(metrics.foreign) == shown - set(labels)
-        for answered in metrics.foreign.values():
-            assert tuple(answered.answers) == labels
-            assert sum(answered.answers.values()) == answered.images > 0
+        metrics = photograph_metrics(version)
+        present = set(photographs(load(version).card.input.side).truths)
+        assert set(metrics.foreign) == present - set(labels)
+        for foreign in metrics.foreign.values():
+            assert tuple(foreign.answers) == labels
+            assert sum(foreign.answers.values()) == foreign.images > 0
 
-    def test_its_card_tells_what_it_does(self, version: str) -> None:
-        told = card_metrics(load(version), "photographs, test")
-        found = on_photographs(version)
-        assert_equal(found.model_dump(mode="json"), told.model_dump(mode="json"))
+    def test_the_metrics_in_the_card_are_reproduced(self, version: str) -> None:
+        expected = card_metrics(load(version), "photographs, test")
+        found = photograph_metrics(version)
+        assert_similar(found.model_dump(mode="json"), expected.model_dump(mode="json"))
 
 
 @needs_photographs
-def test_v1_does_not_know_koalas_and_v2_does() -> None:
-    """What the change of versions is about."""
-    assert "koala" in on_photographs("v1").foreign
-    assert "koala" in on_photographs("v2").labels
-    assert on_photographs("v2").foreign == {}
+def test_v2_knows_koalas_and_v1_does_not() -> None:
+    assert "koala" in photograph_metrics("v1").foreign
+    assert "koala" in photograph_metrics("v2").labels
+    assert photograph_metrics("v2").foreign == {}

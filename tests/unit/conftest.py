@@ -1,4 +1,4 @@
-"""Unit tests are pure: none may start Ray."""
+"""Settings of the unit tests, which must not start Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data plane in this process: the real thing, over pools that are not Ray's."""
+"""The real data plane and its HTTP application in this process, with fake pools instead of Ray."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models import classifier as classifiers
 from models import registry
 from models.network import Floats
 from models.preprocess import Pixels, to_pixels
-from models.synthetic import draw
+from models.synthetic import synthesize
 from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import (
@@ -75,34 +75,34 @@ SHADOW: dict[str, Any] = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
 
 
 @cache
-def loaded(version: str) -> classifiers.Classifier:
-    """A shipped version, ready to answer."""
+def load_classifier(version: str) -> classifiers.Classifier:
+    """The classifier of a shipped version."""
     return classifiers.load(version)
 
 
-def expected(version: str, *images: bytes) -> Floats:
-    """What a version says of encoded images, without any service; float32 [n, labels]."""
-    side = loaded(version).card.input.side
-    return loaded(version).probabilities(np.stack([to_pixels(p, side) for p in images]))
+def expected_probabilities(version: str, *images: bytes) -> Floats:
+    """The probabilities of a version for encoded images; float32 [n, labels]."""
+    side = load_classifier(version).card.input.side
+    return load_classifier(version).probabilities(np.stack([to_pixels(p, side) for p in images]))
 
 
 @cache
 def image(label: str = "cat", seed: int = 1, kind: str = "PNG") -> bytes:
     """An encoded synthetic image."""
     content = BytesIO()
-    draw(label, seed).convert("RGB").save(content, kind)
+    synthesize(label, seed).convert("RGB").save(content, kind)
     return content.getvalue()
 
 
 @lru_cache(maxsize=1000)
 def _probabilities(version: str, pixels: bytes, side: int) -> Floats:
     values = np.frombuffer(pixels, np.uint8).reshape(-1, side, side, 3)
-    return loaded(version).probabilities(values)
+    return load_classifier(version).probabilities(values)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a pool; `shape` is that of its pixels."""
+    """A call of a pool; `shape` is that of the pixels."""
 
     pool: Pool
     version: str | None
@@ -110,69 +110,67 @@ class Call:
 
 
 class FakePools:
-    """Pools of one replica each. Every answer is that of a real version.
+    """Pools of one replica each, with the predictions of real versions.
 
     Attributes:
-        assigned: The version of each pool's replica; a pool without one has no replica.
-        patched: The version of a second replica of the stable pool, if there is one.
-        calls: Oldest first.
-        script: What the next calls meet instead of their answer: a reply, or an error.
-        fates: What every call meets that a version should answer: a reply, an error, or an
-            event that it waits for before it is answered.
-        sides: The size that a version takes, where it is not the one of its card but its half.
-        hidden: The versions whose replicas do not tell of themselves.
-        looks: How often somebody asked for the replicas.
-        rejected: What each replica says that it rejected.
+        assigned: The version of each pool's replica; a pool that is missing here has no replica.
+        patched_version: The version of a second replica of the stable pool, if there is one.
+        calls: Calls of `classify`, oldest first.
+        next_results: Responses or errors of the next calls, instead of predictions.
+        overrides: By version, the result of every call: a response, an error, or an event to wait
+            for before the prediction.
+        input_sides: By version, the input size if it is not that of the card; a divisor of it.
+        unreported_versions: Versions whose replicas are missing in `replicas`.
+        replica_queries: The number of calls of `replicas`.
+        rejected: The rejected configuration that each replica reports.
     """
 
     def __init__(self) -> None:
         self.assigned: dict[Pool, str | None] = {Pool.STABLE: "v1"}
-        self.patched: str | None = None
+        self.patched_version: str | None = None
         self.calls: list[Call] = []
-        self.script: deque[PoolResponse | Exception] = deque()
-        self.fates: dict[str, PoolResponse | Exception | asyncio.Event] = {}
-        self.sides: dict[str, int] = {}
-        self.hidden: set[str | None] = set()
-        self.looks = 0
+        self.next_results: deque[PoolResponse | Exception] = deque()
+        self.overrides: dict[str, PoolResponse | Exception | asyncio.Event] = {}
+        self.input_sides: dict[str, int] = {}
+        self.unreported_versions: set[str | None] = set()
+        self.replica_queries = 0
         self.rejected: dict[str, str] | None = None
 
     async def classify(self, pool: Pool, version: str | None, pixels: Pixels) -> PoolResponse:
-        """See `Pools.classify`."""
         self.calls.append(Call(pool, version, pixels.shape))
-        if self.script:
-            scripted = self.script.popleft()
-            if isinstance(scripted, Exception):
-                raise scripted
-            return scripted
+        if self.next_results:
+            result = self.next_results.popleft()
+            if isinstance(result, Exception):
+                raise result
+            return result
         name = version or self.assigned.get(pool)
         if name is None:
-            return Unavailable(f"{pool.value} holds no version")
-        fate = self.fates.get(name)
-        if isinstance(fate, Exception):
-            raise fate
-        if isinstance(fate, asyncio.Event):
-            await fate.wait()
-        elif fate:
-            return fate
-        card = loaded(name).card
-        side = self.sides.get(name, card.input.side)
+            return Unavailable(f"{pool.value} has no version")
+        override = self.overrides.get(name)
+        if isinstance(override, Exception):
+            raise override
+        if isinstance(override, asyncio.Event):
+            await override.wait()
+        elif override:
+            return override
+        card = load_classifier(name).card
+        side = self.input_sides.get(name, card.input.side)
         if pixels.shape[1] != side:
             return WrongInputSize(name, side)
-        times = card.input.side // side
-        whole = pixels.repeat(times, axis=1).repeat(times, axis=2)
-        probabilities = _probabilities(name, whole.tobytes(), card.input.side)
+        factor = card.input.side // side
+        resized = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+        probabilities = _probabilities(name, resized.tobytes(), card.input.side)
         return Prediction(name, tuple(card.labels), probabilities, 1.5)
 
     async def replicas(self, pool: Pool | None = None) -> list[Replica]:
-        """See `Pools.replicas`."""
-        self.looks += 1
-        held = [(one, 1, version) for one, version in self.assigned.items()]
-        if self.patched:
-            held.append((Pool.STABLE, 2, self.patched))
+        self.replica_queries += 1
+        replicas = [(name, 1, version) for name, version in self.assigned.items()]
+        if self.patched_version:
+            replicas.append((Pool.STABLE, 2, self.patched_version))
         return [
             Replica(
-                pool=one,
-                replica=f"{one.value}-{number}",
+                pool=name,
+                replica=f"{name.value}-{number}",
                 version=version,
                 warm=(version,) if version else (),
                 rejected=self.rejected,
@@ -180,17 +178,17 @@ class FakePools:
                 libraries={"onnxruntime": "1.22.0"},
                 answered={},
             )
-            for one, number, version in held
-            if version not in self.hidden and pool in (None, one)
+            for name, number, version in replicas
+            if version not in self.unreported_versions and pool in (None, name)
         ]
 
 
 class Service:
-    """The data plane's application, its memory, and a client that reads its OpenAPI document.
+    """The data plane's application and a client that checks responses against its OpenAPI document.
 
     Attributes:
-        traces: One for each request that was answered.
-        store_is_down: Whether it takes nothing.
+        traces: One per request, oldest first.
+        store_is_down: Whether deliveries to the store fail.
     """
 
     def __init__(
@@ -199,18 +197,18 @@ class Service:
         registry_folder: Path = registry.SHIPPED,
         loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
-        """Under the rule `single` with v1; to be closed.
+        """The rule is `single` with v1. To be used as a context manager.
 
         Args:
             folder: Of the spool.
-            loop: Makes the event loop that everything here runs in.
+            loop: Creates the event loop of the service.
         """
         self.pools = FakePools()
         self.pseudonymizer = Pseudonymizer(KEY)
         self.id_codec = PredictionIdCodec(KEY)
         spool = Spool(folder)
-        self.recorder = Recorder(self._take, spool)
-        self.desk = FeedbackSink(self._take, spool)
+        self.recorder = Recorder(self._store, spool)
+        self.feedback_sink = FeedbackSink(self._store, spool)
         self.image_cipher = ImageCipher(KEY)
         self.plane = DataPlane(
             self.pools,
@@ -222,10 +220,12 @@ class Service:
         )
         self.traces: list[Trace] = []
         self.store_is_down = False
-        self.app = application(self.plane, self.desk, MODEL, self.traces.append, self._beside)
+        self.app = application(
+            self.plane, self.feedback_sink, MODEL, self.traces.append, self._lifespan
+        )
         self._batches: list[Batch] = []
         self._runner = asyncio.Runner(loop_factory=loop)
-        self._watching: asyncio.Task[None] | None = None
+        self._breaker_task: asyncio.Task[None] | None = None
         self.apply_rule()
 
     def __enter__(self) -> Self:
@@ -235,51 +235,51 @@ class Service:
         self._runner.close()
 
     def run(self, scenario: Coroutine[Any, Any, T]) -> T:
-        """What a scenario returns. What it leaves under way stands still until the next one."""
+        """Run a scenario and return its result. Its unfinished tasks pause until the next `run`."""
         return self._runner.run(scenario)
 
     def apply_rule(self, **rule: Any) -> Rule:
-        """Put a rule in force; without a kind it is `single`, by default with v1."""
+        """Put a rule in force; the defaults are the kind `single` and the stable version v1."""
         content = rule if "kind" in rule else SINGLE | rule
         self.plane.apply_rule(ingress_config({"rule": content}, self.plane.versions.names()))
         return self.plane.rule
 
-    def try_out(self, **rule: Any) -> Rule:
-        """Put a rule in force whose candidate has a replica, and is known to have it."""
+    def apply_rule_with_candidate(self, **rule: Any) -> Rule:
+        """Put a rule in force, start a replica of its candidate and wait for a closed breaker."""
         candidate = self.apply_rule(**rule).candidate_replicas
         assert candidate
         if candidate.pool is Pool.STABLE:
-            self.pools.patched = candidate.version
+            self.pools.patched_version = candidate.version
         else:
             self.pools.assigned[candidate.pool] = candidate.version
-        self.run(self.look())
+        self.run(self.wait_for_candidate())
         return self.plane.rule
 
-    def take_down(self) -> None:
-        """The candidate's replica is gone, and the data plane has noticed."""
+    def stop_candidate(self) -> None:
+        """Stop the candidate's replica and open the circuit breaker."""
         candidate = self.plane.rule.candidate_replicas
         assert candidate
-        self.pools.hidden = {candidate.version}
+        self.pools.unreported_versions = {candidate.version}
         self.plane.breaker.record_unreachable(candidate)
 
-    async def look(self) -> None:
-        """Let the data plane watch until it has found the candidate."""
-        if self._watching is None:
-            self._watching = asyncio.create_task(self.plane.breaker.run())
-        await until(lambda: self.plane.breaker.is_closed)
+    async def wait_for_candidate(self) -> None:
+        """Run the circuit breaker until it is closed."""
+        if self._breaker_task is None:
+            self._breaker_task = asyncio.create_task(self.plane.breaker.run())
+        await wait_until(lambda: self.plane.breaker.is_closed)
 
-    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request; what comes back must be as the OpenAPI document says."""
-        asked = len(self.traces)
-        response = self.run(ask(self.app, method, path, **options))
-        assert len(self.traces) == asked + 1, "a request leaves exactly one trace"
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send one request and check the response against the OpenAPI document."""
+        before = len(self.traces)
+        response = self.run(send_request(self.app, method, path, **options))
+        assert len(self.traces) == before + 1, "a request leaves exactly one trace"
         assert self.traces[-1].status == response.status_code
         check_documented(self.app, self.traces[-1].route, response)
         return response
 
     def classify(self, content: Any = None, media_type: str = "image/png", **headers: str) -> Any:
         """`POST /v1/classify`; `x_user_id="anna"` is the header X-User-Id."""
-        return self.ask(
+        return self.request(
             "POST",
             "/v1/classify",
             content=image() if content is None else content,
@@ -288,63 +288,63 @@ class Service:
         )
 
     def batches(self) -> list[Batch]:
-        """Everything that was recorded; nothing can be recorded afterwards."""
+        """All delivered batches. Closes the recorder."""
         self.run(self.recorder.close(timeout_s=5))
         return self._batches
 
-    def recorded(self) -> tuple[list[Adoption], list[Exposure]]:
-        """See `batches`."""
+    def adoptions_and_exposures(self) -> tuple[list[Adoption], list[Exposure]]:
+        """The delivered adoptions and exposures. Closes the recorder."""
         batches = self.batches()
         adoptions = [adoption for batch in batches for adoption in batch.adoptions]
         return adoptions, [exposure for batch in batches for exposure in batch.exposures]
 
     def exposures(self) -> list[Exposure]:
-        """See `batches`."""
-        return self.recorded()[1]
+        """The delivered exposures. Closes the recorder."""
+        return self.adoptions_and_exposures()[1]
 
     def pairs(self) -> list[ShadowPair]:
-        """See `batches`."""
+        """The delivered shadow pairs. Closes the recorder."""
         return [pair for batch in self.batches() for pair in batch.pairs]
 
-    def kept(self) -> list[KeptImage]:
-        """See `batches`."""
+    def kept_images(self) -> list[KeptImage]:
+        """The delivered kept images. Closes the recorder."""
         return [image for batch in self.batches() for image in batch.kept]
 
     def feedback(self) -> list[Feedback]:
-        """What the store has taken of it."""
+        """The feedback in the store."""
         return [feedback for batch in self._batches for feedback in batch.feedback]
 
-    async def _take(self, batch: Batch) -> None:
+    async def _store(self, batch: Batch) -> None:
         if self.store_is_down:
-            raise ConnectionError("the store is away")
+            raise ConnectionError("the store is down")
         self._batches.append(batch)
 
     @contextlib.asynccontextmanager
-    async def _beside(self, _: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         self.recorder.start()
         yield
         await self.recorder.close(timeout_s=5)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Let everything else go on until something holds."""
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Yield to the event loop until a condition holds."""
     async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 
 
-async def ask(app: Any, method: str, path: str, **options: Any) -> httpx.Response:
-    """One request to an application in this process."""
+async def send_request(app: Any, method: str, path: str, **options: Any) -> httpx.Response:
+    """Send one request to an application in this process."""
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://animals") as client:
         return await client.request(method, path, **options)
 
 
 def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None:
-    """Status, media type and JSON are as the application's OpenAPI document says.
+    """Check the status, media type and JSON against the application's OpenAPI document.
 
     Args:
-        route: The path's template; empty if the application has no such path.
+        route: The template of the path; empty if the application has no such path.
     """
     document = _document(app)
     item = document["paths"].get(route, {})
@@ -357,7 +357,7 @@ def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None
         assert content["type"] == f"urn:serve-app:problem:{content['code']}"
         assert content["detail"]
     if operation is None:
-        # Either there is no such path, or a middleware rejected the request before it was known.
+        # There is no such path, or a middleware rejected the request before routing.
         assert response.status_code in ((405,) if item else (400, 404, 413))
         return
     where = f"{response.request.method} {route}"
@@ -375,7 +375,7 @@ def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, made once for all applications of one title: it takes a while."""
+    """The OpenAPI document, cached by the title of the application, because it is slow."""
     if app.title not in _documents:
         _documents[app.title] = app.openapi()
     return _documents[app.title]

@@ -19,16 +19,16 @@ def mode(path: Path) -> int:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("SERVE_APP_HOME", str(tmp_path / "deep" / "home"))
+    monkeypatch.setenv("SERVE_APP_HOME", str(tmp_path / "parent" / "home"))
     return open_home()
 
 
-def test_a_home_is_created_for_its_owner_alone(home: Home) -> None:
+def test_a_home_is_created_with_mode_0700(home: Home) -> None:
     assert home.path.is_dir()
     assert mode(home.path) == 0o700
 
 
-def test_without_a_variable_the_home_lies_in_the_users(
+def test_the_default_home_is_in_the_users_home_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SERVE_APP_HOME", raising=False)
@@ -36,20 +36,20 @@ def test_without_a_variable_the_home_lies_in_the_users(
     assert open_home().path == tmp_path / ".serve-app"
 
 
-def test_a_home_that_others_may_enter_is_rejected(home: Home) -> None:
+def test_a_home_accessible_to_other_users_is_rejected(home: Home) -> None:
     home.path.chmod(0o750)
     with pytest.raises(BadHome, match=f"chmod 700 {home.path}"):
         open_home()
 
 
-def test_a_file_is_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_as_home_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SERVE_APP_HOME", str(tmp_path / "file"))
     with pytest.raises(BadHome, match=r"cannot be created \(File exists\): set SERVE_APP_HOME"):
         open_home()
 
 
-def test_secrets_are_drawn_once_and_kept(home: Home) -> None:
+def test_secrets_are_created_once(home: Home) -> None:
     again = open_home()
     assert (home.token, home.hash_key, home.image_key) == (
         again.token,
@@ -69,7 +69,7 @@ def test_two_homes_have_different_secrets(tmp_path: Path) -> None:
     assert homes[0].token != homes[1].token
 
 
-def test_a_secret_can_be_read_by_its_owner_alone(home: Home) -> None:
+def test_secrets_have_mode_0600(home: Home) -> None:
     assert home.token
     assert home.hash_key
     assert home.image_key
@@ -80,7 +80,7 @@ def test_a_secret_can_be_read_by_its_owner_alone(home: Home) -> None:
     }
 
 
-def test_a_secret_that_others_may_read_is_rejected(home: Home) -> None:
+def test_a_secret_readable_by_other_users_is_rejected(home: Home) -> None:
     assert home.token
     home.token_path.chmod(0o640)
     with pytest.raises(BadHome, match=f"chmod 600 {home.token_path}"):
@@ -89,7 +89,7 @@ def test_a_secret_that_others_may_read_is_rejected(home: Home) -> None:
 
 @pytest.mark.parametrize("content", ["", "secret", "0" * 63, "0" * 65, "G" * 64])
 def test_a_damaged_secret_is_rejected_and_not_replaced(home: Home, content: str) -> None:
-    """A new key would silently make every user another one."""
+    """A new key would change the pseudonym of every user."""
     home.token_path.touch(mode=0o600)
     home.token_path.write_text(content)
     with pytest.raises(BadHome, match="does not hold 64 hex digits"):
@@ -97,36 +97,37 @@ def test_a_damaged_secret_is_rejected_and_not_replaced(home: Home, content: str)
     assert home.token_path.read_text() == content
 
 
-def _draw(path: Path, start: object, drawn: object) -> None:
+def _put_secrets(path: Path, start: object, secrets: object) -> None:
     start.wait()  # type: ignore[attr-defined]
     home = Home(path)
-    drawn.put((home.token, home.hash_key))  # type: ignore[attr-defined]
+    secrets.put((home.token, home.hash_key))  # type: ignore[attr-defined]
 
 
-def test_processes_that_start_at_once_agree_on_one_secret(home: Home) -> None:
-    """Ingress, console and controller come up together on a fresh machine."""
+def test_concurrent_processes_get_the_same_secrets(home: Home) -> None:
+    """The ingress and the control plane start at the same time on a new machine."""
     processes = multiprocessing.get_context("fork")
-    start, drawn = processes.Barrier(PROCESSES), processes.Queue()
+    start, secrets = processes.Barrier(PROCESSES), processes.Queue()
     workers = [
-        processes.Process(target=_draw, args=(home.path, start, drawn)) for _ in range(PROCESSES)
+        processes.Process(target=_put_secrets, args=(home.path, start, secrets))
+        for _ in range(PROCESSES)
     ]
     for worker in workers:
         worker.start()
-    found = {drawn.get(timeout=20) for _ in workers}
+    found = {secrets.get(timeout=20) for _ in workers}
     for worker in workers:
         worker.join(20)
     assert found == {(home.token, home.hash_key)}
     assert sorted(os.listdir(home.path)) == ["hash.key", "token"]
 
 
-def test_a_folder_of_the_home_is_private_too(home: Home) -> None:
+def test_a_folder_of_the_home_has_mode_0700(home: Home) -> None:
     folder = home.folder("spool")
     assert folder == home.path / "spool"
     assert mode(folder) == 0o700
     assert home.folder("spool") == folder
 
 
-def test_the_store_lies_in_the_home_unless_a_variable_names_another(
+def test_the_store_is_in_the_home_unless_the_variable_is_set(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SERVE_APP_DATABASE_URL", raising=False)

@@ -1,4 +1,4 @@
-"""A change is made once for each key, whoever waits for it and however often it is asked for."""
+"""Tests of idempotency keys: a change is made once per key."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ from typing import Any
 import pytest
 
 from serve_app.errors import KeyInUse, KeyMismatch
-from serve_app.idempotency import Once
+from serve_app.idempotency import IdempotentChanges
 from serve_app.store.idempotency import Claim
 
-ASKED = ["update", "v2", "rolling", None, "anna", "a test"]
+REQUEST = ["update", "v2", "rolling", None, "anna", "a test"]
 
 
 class FakeKeys:
-    """The store's keys, which outlive a Controller."""
+    """In-memory keys, which outlive a controller."""
 
     def __init__(self) -> None:
         self.claims: dict[str, Claim] = {}
 
-    def claim_key(self, key: str, request: str, at_ms: int) -> Claim | None:
+    def claim_key(self, key: str, request_digest: str, at_ms: int) -> Claim | None:
         assert at_ms > 1_700_000_000_000
         if key in self.claims:
             return self.claims[key]
-        self.claims[key] = Claim(request, None)
+        self.claims[key] = Claim(request_digest, None)
         return None
 
     def settle_key(self, key: str, revision: int) -> None:
-        self.claims[key] = Claim(self.claims[key].request, revision)
+        self.claims[key] = Claim(self.claims[key].request_digest, revision)
 
     def release_key(self, key: str) -> None:
         del self.claims[key]
 
 
-class Controller:
-    """Makes revisions, when it may.
+class FakeController:
+    """Makes revisions.
 
     Attributes:
-        made: How many.
-        may: Whether changes go on.
-        failure: What they meet.
+        made: The number of revisions.
+        can_change: Set while changes can finish.
+        failure: The error of every change.
     """
 
     def __init__(self, keys: FakeKeys) -> None:
         self.made = 0
-        self.may = asyncio.Event()
-        self.may.set()
+        self.can_change = asyncio.Event()
+        self.can_change.set()
         self.failure: Exception | None = None
-        self._once = Once(keys, self._in_writer)
+        self._idempotent_changes = IdempotentChanges(keys, self._in_writer)
 
-    def ask(self, key: str = "k", asked: Any = ASKED) -> Coroutine[Any, Any, int]:
-        return self._once.make(key, asked, self._change)
+    def request_change(self, key: str = "k", request: Any = REQUEST) -> Coroutine[Any, Any, int]:
+        return self._idempotent_changes.make(key, request, self._change)
 
     async def _change(self) -> int:
-        await self.may.wait()
+        await self.can_change.wait()
         if self.failure:
             raise self.failure
         self.made += 1
@@ -67,31 +67,33 @@ class Controller:
         return act(*args)
 
 
-def run(scenario: Callable[[Controller], Awaitable[None]], keys: FakeKeys | None = None) -> None:
+def run(
+    scenario: Callable[[FakeController], Awaitable[None]], keys: FakeKeys | None = None
+) -> None:
     async def play() -> None:
-        await scenario(Controller(keys or FakeKeys()))
+        await scenario(FakeController(keys or FakeKeys()))
 
     asyncio.run(play())
 
 
-async def a_while() -> None:
+async def settle() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-def test_the_same_again_is_the_same_answer() -> None:
-    async def scenario(controller: Controller) -> None:
-        assert [await controller.ask() for _ in range(3)] == [1, 1, 1]
-        assert await controller.ask("another") == 2
+def test_a_repeated_request_gets_the_same_revision() -> None:
+    async def scenario(controller: FakeController) -> None:
+        assert [await controller.request_change() for _ in range(3)] == [1, 1, 1]
+        assert await controller.request_change("another") == 2
         assert controller.made == 2
 
     run(scenario)
 
 
-def test_a_later_controller_knows_as_well() -> None:
-    async def scenario(controller: Controller) -> None:
-        assert await controller.ask() == 1
-        controller.failure = RuntimeError("it was made already")
+def test_keys_outlive_a_controller() -> None:
+    async def scenario(controller: FakeController) -> None:
+        assert await controller.request_change() == 1
+        controller.failure = RuntimeError("it has been made")
 
     keys = FakeKeys()
     run(scenario, keys)
@@ -99,73 +101,73 @@ def test_a_later_controller_knows_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [["restore", 3, "anna", "a test"], [*ASKED[:-1], "another test"], []]
+    "other", [["restore", 3, "anna", "a test"], [*REQUEST[:-1], "another test"], []]
 )
 def test_another_request_under_a_key_is_rejected(other: list[Any]) -> None:
-    async def scenario(controller: Controller) -> None:
-        await controller.ask()
-        with pytest.raises(KeyMismatch, match="Idempotency-Key k came with another request"):
-            await controller.ask(asked=other)
+    async def scenario(controller: FakeController) -> None:
+        await controller.request_change()
+        with pytest.raises(KeyMismatch, match="Idempotency-Key k was used for another request"):
+            await controller.request_change(request=other)
         assert controller.made == 1
 
     run(scenario)
 
 
-def test_what_is_asked_again_too_soon_is_told_so() -> None:
-    async def scenario(controller: Controller) -> None:
-        controller.may.clear()
-        first = asyncio.create_task(controller.ask())
-        await a_while()
-        with pytest.raises(KeyInUse, match="is under way: ask again in a second"):
-            await controller.ask()
+def test_a_repeated_request_during_the_change_is_rejected() -> None:
+    async def scenario(controller: FakeController) -> None:
+        controller.can_change.clear()
+        first = asyncio.create_task(controller.request_change())
+        await settle()
+        with pytest.raises(KeyInUse, match="is in progress: try again in a second"):
+            await controller.request_change()
         with pytest.raises(KeyMismatch):
-            await controller.ask(asked=[])
-        controller.may.set()
-        assert [await first, await controller.ask(), controller.made] == [1, 1, 1]
+            await controller.request_change(request=[])
+        controller.can_change.set()
+        assert [await first, await controller.request_change(), controller.made] == [1, 1, 1]
 
     run(scenario)
 
 
-def test_a_change_goes_on_when_nobody_waits_for_it_any_more() -> None:
-    async def scenario(controller: Controller) -> None:
-        controller.may.clear()
-        first = asyncio.create_task(controller.ask())
-        await a_while()
+def test_a_change_continues_after_its_caller_is_cancelled() -> None:
+    async def scenario(controller: FakeController) -> None:
+        controller.can_change.clear()
+        first = asyncio.create_task(controller.request_change())
+        await settle()
         first.cancel()
         with suppress(asyncio.CancelledError):
             await first
-        controller.may.set()
-        await a_while()
-        assert [await controller.ask(), controller.made] == [1, 1]
+        controller.can_change.set()
+        await settle()
+        assert [await controller.request_change(), controller.made] == [1, 1]
 
     run(scenario)
 
 
-def test_what_failed_may_be_tried_again() -> None:
-    async def scenario(controller: Controller) -> None:
+def test_a_failed_change_can_be_retried() -> None:
+    async def scenario(controller: FakeController) -> None:
         controller.failure = RuntimeError("not now")
         for _ in range(2):
             with pytest.raises(RuntimeError, match="not now"):
-                await controller.ask()
+                await controller.request_change()
         controller.failure = None
-        assert await controller.ask(asked=["something else"]) == 1
+        assert await controller.request_change(request=["something else"]) == 1
 
     run(scenario)
 
 
-def test_what_a_controller_left_undone_is_told_and_not_done_again() -> None:
-    """Nobody knows how far it came."""
+def test_an_interrupted_change_is_reported_and_not_repeated() -> None:
+    """It is unknown how much of the change was made."""
 
-    async def interrupted(controller: Controller) -> None:
-        controller.may.clear()
+    async def interrupt(controller: FakeController) -> None:
+        controller.can_change.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(controller.ask(), 0.01)
+            await asyncio.wait_for(controller.request_change(), 0.01)
 
-    async def scenario(controller: Controller) -> None:
-        with pytest.raises(KeyInUse, match="was interrupted: see whether"):
-            await controller.ask()
+    async def scenario(controller: FakeController) -> None:
+        with pytest.raises(KeyInUse, match="was interrupted: check whether"):
+            await controller.request_change()
         assert controller.made == 0
 
     keys = FakeKeys()
-    run(interrupted, keys)
+    run(interrupt, keys)
     run(scenario, keys)

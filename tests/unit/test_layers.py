@@ -1,4 +1,4 @@
-"""The layers of the code: who may import whom. Imports inside functions count as well."""
+"""Tests of the layers of the code: which module may import which. Imports in functions count."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import ray
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("serve_app", "models", "training")
 
-# folder or file -> what it must not import, anywhere below it
+# folder or file to the packages that it must not import
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "models": ("serve_app", "training", "ray"),
     "training": ("serve_app", "ray"),
     "serve_app": ("training",),
 }
-# package -> what of serve_app it must not import: imports lead downwards only
+# package to the packages of serve_app above it, which it must not import
 ABOVE: dict[str, tuple[str, ...]] = {
     "serve_app/rules": ("cli", "client", "data_plane", "home", "http", "lifecycle", "recording",
                         "serving", "store"),
@@ -37,7 +37,7 @@ ABOVE: dict[str, tuple[str, ...]] = {
                           "store"),
     "serve_app/cli": ("data_plane", "http", "serving", "store"),
 }  # fmt: skip
-# library -> the only places that may import it
+# library to the places that may import it
 CONFINED: dict[str, tuple[str, ...]] = {
     "ray": ("serve_app/serving",),
     "torch": ("models/cnn.py", "models/torch_backend.py", "training"),
@@ -59,7 +59,7 @@ PICKLERS = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
 
 
 def imports(source: str) -> Iterator[str]:
-    """Every module that a source text imports, by its full name."""
+    """The full names of the modules that a source text imports."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -68,24 +68,24 @@ def imports(source: str) -> Iterator[str]:
 
 
 def violations(path: str, source: str) -> list[str]:
-    """What a file at `path`, relative to the root, imports and must not."""
+    """The forbidden imports of a file; `path` is relative to the root."""
     found = []
     for module in imports(source):
         library = module.split(".")[0]
         for place, banned in FORBIDDEN.items():
-            if _lies_in(path, place) and library in banned:
+            if _is_in(path, place) and library in banned:
                 found.append(f"{path} imports {module}: {place} must not")
         for place, above in ABOVE.items():
-            if _lies_in(path, place) and module.startswith(tuple(f"serve_app.{a}" for a in above)):
-                found.append(f"{path} imports {module}: {place} lies below it")
-        if library in CONFINED and not any(_lies_in(path, p) for p in CONFINED[library]):
+            if _is_in(path, place) and module.startswith(tuple(f"serve_app.{a}" for a in above)):
+                found.append(f"{path} imports {module}: {place} is below it")
+        if library in CONFINED and not any(_is_in(path, p) for p in CONFINED[library]):
             found.append(f"{path} imports {module}: only {', '.join(CONFINED[library])} may")
         if library in PICKLERS:
-            found.append(f"{path} imports {module}: no pickle is read or written")
+            found.append(f"{path} imports {module}: pickling is not allowed")
     return found
 
 
-def _lies_in(path: str, place: str) -> bool:
+def _is_in(path: str, place: str) -> bool:
     return path == place or path.startswith(f"{place}/")
 
 
@@ -112,7 +112,7 @@ def test_a_module_imports_only_what_its_layer_allows(path: Path) -> None:
     ],
 )
 def test_a_violation_is_found(path: str, source: str) -> None:
-    """The check itself can fail."""
+    """The check can fail."""
     assert len(violations(path, source)) >= 1
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from serve_app.regions import GROUPS, country, members
 
-EVERY_COUNTRY = frozenset(found.alpha_2 for found in pycountry.countries)
-# M49's tree, written down once more: a continent's subregions, a subregion's intermediate regions
+ALL_COUNTRIES = frozenset(found.alpha_2 for found in pycountry.countries)
+# The M49 tree: the subregions of a continent, the intermediate regions of a subregion
 TREE = {
     "africa": {"northern-africa", "sub-saharan-africa"},
     "sub-saharan-africa": {
@@ -30,14 +30,14 @@ TREE = {
     "oceania": {"australia-new-zealand", "melanesia", "micronesia", "polynesia"},
 }
 CONTINENTS = ("africa", "americas", "asia", "europe", "oceania")
-FINEST = frozenset().union(*TREE.values()) - TREE.keys()
+SMALLEST_GROUPS = frozenset().union(*TREE.values()) - TREE.keys()
 
 
 @pytest.mark.parametrize(
     ("given_code", "found"),
     [("AU", "AU"), ("au", "AU"), (" nZ ", "NZ"), ("DE", "DE"), ("GB", "GB")],
 )
-def test_a_country_is_known_by_its_code(given_code: str, found: str) -> None:
+def test_a_country_is_found_by_its_code(given_code: str, found: str) -> None:
     assert country(given_code) == found
 
 
@@ -63,31 +63,30 @@ def test_a_country_is_known_by_its_code(given_code: str, found: str) -> None:
         "\xa0AU",
     ],
 )
-def test_anything_else_is_no_country(text: str) -> None:
-    """`XX` and `T1` are what Cloudflare sends for unknown and for Tor; the upper case of `ß` is SS,
-    which is South Sudan."""
+def test_other_texts_are_not_countries(text: str) -> None:
+    """Cloudflare sends `XX` for unknown and `T1` for Tor. The upper case of `ß` is `SS`."""
     assert country(text) is None
 
 
 @given(st.text(max_size=12))
-def test_what_is_found_is_two_capital_letters(text: str) -> None:
+def test_a_country_code_is_two_capital_letters(text: str) -> None:
     found = country(text)
     assert found is None or (len(found) == 2 and found.isalpha() and found.isupper())
 
 
-def test_these_are_the_groups() -> None:
-    assert GROUPS.keys() == TREE.keys() | FINEST | {"australia-pacific"}
+def test_the_groups_are_those_of_m49_and_the_synonym() -> None:
+    assert GROUPS.keys() == TREE.keys() | SMALLEST_GROUPS | {"australia-pacific"}
 
 
 @pytest.mark.parametrize("name", sorted(GROUPS))
-def test_a_group_has_countries_only(name: str) -> None:
+def test_a_group_has_only_countries(name: str) -> None:
     assert GROUPS[name]
-    assert GROUPS[name] <= EVERY_COUNTRY
+    assert GROUPS[name] <= ALL_COUNTRIES
 
 
-@pytest.mark.parametrize("code", sorted(EVERY_COUNTRY - {"AQ"}))
-def test_a_country_is_in_exactly_one_finest_group(code: str) -> None:
-    assert len([name for name in FINEST if code in GROUPS[name]]) == 1
+@pytest.mark.parametrize("code", sorted(ALL_COUNTRIES - {"AQ"}))
+def test_a_country_is_in_exactly_one_smallest_group(code: str) -> None:
+    assert len([name for name in SMALLEST_GROUPS if code in GROUPS[name]]) == 1
 
 
 def test_antarctica_is_in_no_group() -> None:
@@ -96,16 +95,16 @@ def test_antarctica_is_in_no_group() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TREE))
-def test_the_parts_of_a_group_make_it_up_without_overlap(name: str) -> None:
+def test_the_parts_of_a_group_are_a_partition(name: str) -> None:
     parts = [GROUPS[part] for part in TREE[name]]
     assert frozenset().union(*parts) == GROUPS[name]
     assert sum(map(len, parts)) == len(GROUPS[name])
 
 
-def test_the_continents_share_the_world_out() -> None:
+def test_the_continents_are_a_partition_of_the_countries() -> None:
     continents = [GROUPS[name] for name in CONTINENTS]
-    assert frozenset().union(*continents) == EVERY_COUNTRY - {"AQ"}
-    assert sum(map(len, continents)) == len(EVERY_COUNTRY) - 1
+    assert frozenset().union(*continents) == ALL_COUNTRIES - {"AQ"}
+    assert sum(map(len, continents)) == len(ALL_COUNTRIES) - 1
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def test_the_continents_share_the_world_out() -> None:
         ("eastern-africa", "SS ZW RE TF", "SD EG"),
     ],
 )
-def test_who_is_where(name: str, inside: str, outside: str) -> None:
+def test_groups_include_and_exclude_countries(name: str, inside: str, outside: str) -> None:
     assert set(inside.split()) <= GROUPS[name]
     assert GROUPS[name].isdisjoint(outside.split())
 
@@ -140,27 +139,27 @@ def test_australia_pacific_is_oceania() -> None:
     "name",
     ["australia-pacific", "Australia-Pacific", "AUSTRALIA_PACIFIC", " australia pacific "],
 )
-def test_a_group_is_known_by_its_name_however_written(name: str) -> None:
+def test_group_names_ignore_case_and_separators(name: str) -> None:
     assert members(name) == GROUPS["australia-pacific"]
 
 
 @pytest.mark.parametrize("name", ["AU", "au", " aU "])
-def test_a_country_is_a_group_of_one(name: str) -> None:
+def test_a_country_code_has_one_member(name: str) -> None:
     assert members(name) == frozenset({"AU"})
 
 
 @pytest.mark.parametrize(
     "name", ["", " ", "-", "XX", "XK", "009", "AUS", "australia", "australiapacific", "world"]
 )
-def test_anything_else_has_no_members(name: str) -> None:
+def test_other_names_have_no_members(name: str) -> None:
     assert members(name) is None
 
 
 @given(st.text(max_size=12))
 def test_members_are_countries(name: str) -> None:
-    assert (members(name) or frozenset()) <= EVERY_COUNTRY
+    assert (members(name) or frozenset()) <= ALL_COUNTRIES
 
 
-def test_nobody_can_change_the_groups() -> None:
+def test_the_groups_are_read_only() -> None:
     with pytest.raises(TypeError):
         GROUPS["europe"] = frozenset()  # type: ignore[index]

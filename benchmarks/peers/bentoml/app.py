@@ -1,8 +1,7 @@
 """BentoML with ONNX Runtime and adaptive batching, two workers.
 
-A batchable API takes a list, so that an image comes as a file of a form: the client sends that.
-The latency that BentoML aims for is far above what a batch takes: near it, BentoML cancels
-requests (503).
+A batchable API takes a list, so the client sends the image as a file of a form. The target latency
+is far above the time of a batch, because BentoML cancels requests near it (503).
 """
 
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import bentoml  # type: ignore[import-not-found]
 import numpy as np
 
-from benchmarks.peers import VERSION, answer
+from benchmarks.peers import VERSION, format_prediction
 from models import classifier
 from models.preprocess import to_pixels
 
@@ -30,4 +29,4 @@ class Animals:
     def classify(self, images: list[Path]) -> list[dict[str, object]]:
         card = self.model.card
         pixels = np.stack([to_pixels(image.read_bytes(), card.input.side) for image in images])
-        return [answer(card.labels, row) for row in self.model.probabilities(pixels)]
+        return [format_prediction(card.labels, row) for row in self.model.probabilities(pixels)]

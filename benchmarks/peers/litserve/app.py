@@ -1,18 +1,17 @@
-"""LitServe with ONNX Runtime: two workers that decode and predict in batches, ZeroMQ between
-them and the two API servers, as LitServe advises above 100 requests a second.
+"""LitServe with ONNX Runtime: two workers that decode and predict in batches, connected by ZeroMQ
+to two API servers, as LitServe recommends above 100 requests per second.
 
-LitServe parses bodies as JSON or forms; the dependency hands it the raw bytes instead, which
-spares base64 or a form.
+LitServe parses bodies as JSON or forms; the dependency passes the raw bytes instead.
 """
 
-# No postponed annotations: LitServe reads the one of `request` as it stands.
+# No postponed annotations: LitServe evaluates the annotation of `request`.
 from typing import Annotated
 
 import litserve  # type: ignore[import-not-found]
 import numpy as np
 from fastapi import Depends, Request
 
-from benchmarks.peers import VERSION, answer
+from benchmarks.peers import VERSION, format_prediction
 from models import classifier
 from models.network import Floats
 from models.preprocess import Pixels, to_pixels
@@ -41,11 +40,11 @@ class Api(litserve.LitAPI):  # type: ignore[misc]
         return list(output)
 
     def encode_response(self, output: Floats) -> dict[str, object]:
-        return answer(self.model.card.labels, output)
+        return format_prediction(self.model.card.labels, output)
 
 
 if __name__ == "__main__":
-    # A batch waits for its whole timeout even for a lone request, and without one the workers spin.
+    # A batch always waits for the whole timeout; without a timeout the workers busy-wait.
     api = Api(api_path="/v1/classify", max_batch_size=16, batch_timeout=0.001)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=2, fast_queue=True)
     server.run(

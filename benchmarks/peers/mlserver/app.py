@@ -1,7 +1,7 @@
 """MLServer, the Python server of the Open Inference Protocol, with ONNX Runtime and two workers.
 
-Over REST it reads JSON alone, so that an image travels as base64. Adaptive batching waits for
-company at most 1 ms.
+Its REST API accepts only JSON, so the image is sent as base64. Adaptive batching waits for at most
+1 ms.
 """
 
 from __future__ import annotations
@@ -29,5 +29,5 @@ class Animals(MLModel):  # type: ignore[misc]
         images = Base64Codec.decode_input(payload.inputs[0])
         pixels = np.stack([to_pixels(image, card.input.side) for image in images])
         best = self.model.probabilities(pixels).argmax(axis=1)
-        labels = StringCodec.encode_output("label", [card.labels[place] for place in best])
+        labels = StringCodec.encode_output("label", [card.labels[index] for index in best])
         return InferenceResponse(model_name=self.name, outputs=[labels])

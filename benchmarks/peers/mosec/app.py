@@ -1,7 +1,7 @@
-"""Mosec with ONNX Runtime: an HTTP server in Rust in front of two Python processes that decode and
-predict batches of up to 16.
+"""Mosec with ONNX Runtime: an HTTP server in Rust and two Python processes that decode and predict
+batches of up to 16 images.
 
-A batch that is not full waits 1 ms for more: the shortest that Mosec takes, and the fastest tried.
+An incomplete batch waits for 1 ms, the minimum in Mosec and the fastest value tried.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 from mosec import Server, Worker  # type: ignore[import-not-found]
 from mosec.runtime import Runtime  # type: ignore[import-not-found]
 
-from benchmarks.peers import VERSION, answer
+from benchmarks.peers import VERSION, format_prediction
 from models import classifier
 from models.preprocess import to_pixels
 
-Answers = list[dict[str, object]]
+Predictions = list[dict[str, object]]
 
 
 class Animals(Worker):  # type: ignore[misc]
@@ -30,10 +30,10 @@ class Animals(Worker):  # type: ignore[misc]
     def serialize(self, data: dict[str, object]) -> bytes:
         return json.dumps(data).encode()
 
-    def forward(self, data: list[bytes]) -> Answers:
+    def forward(self, data: list[bytes]) -> Predictions:
         card = self.model.card
         pixels = np.stack([to_pixels(image, card.input.side) for image in data])
-        return [answer(card.labels, row) for row in self.model.probabilities(pixels)]
+        return [format_prediction(card.labels, row) for row in self.model.probabilities(pixels)]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Bare Ray Serve with what makes it fast: serve-app's graph without serve-app.
+"""Bare Ray Serve with a fast configuration: the same deployment graph as serve-app.
 
-A FastAPI ingress decodes in a thread and makes one handle call a request; the model runs in a
-thread of its replica.  Two replicas of each, which is what serve-app scales to under load.  HAProxy
-and gRPC come from the environment that starts it.
+A FastAPI ingress decodes in a thread and makes one handle call per request; the model runs in a
+thread of its replica. Each deployment has two replicas, as serve-app under load. HAProxy and gRPC
+are enabled by environment variables.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
-from benchmarks.peers import VERSION, answer
+from benchmarks.peers import VERSION, format_prediction
 from models import classifier
 from models.network import Floats
 from models.preprocess import Pixels, to_pixels
@@ -49,7 +49,7 @@ class Ingress:
     async def classify(self, request: Request) -> dict[str, object]:
         data = await request.body()
         pixels = await asyncio.to_thread(to_pixels, data, self.card.input.side)
-        return answer(self.card.labels, await self.model.probabilities.remote(pixels))
+        return format_prediction(self.card.labels, await self.model.probabilities.remote(pixels))
 
 
 app = Ingress.bind(Model.bind())  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""`serve-app report`: what happened, how the versions differ, which one is better."""
+"""The commands `serve-app report`: traffic, canary, A/B test and shadow."""
 
 from __future__ import annotations
 
@@ -17,61 +17,68 @@ app = typer.Typer(
     name="report",
     add_completion=False,
     no_args_is_help=True,
-    help="What happened, and which version is better.",
+    help="Reports on traffic, canaries, A/B tests and shadows.",
 )
 
 Since = Annotated[
-    str, typer.Option(help="From when: such as 30m, 24h, 7d before now, or an ISO 8601 time.")
+    str,
+    typer.Option(help="Start of the period: such as 30m, 24h, 7d before now; or an ISO 8601 time."),
 ]
 SinceOrAll = Annotated[
-    str | None, typer.Option("--since", help="Likewise; without it, from the beginning on.")
+    str | None,
+    typer.Option(
+        "--since",
+        help="Start of the period: such as 30m, 24h, 7d before now; or an ISO 8601 time."
+        " Default: all data.",
+    ),
 ]
-Where = Annotated[
+Region = Annotated[
     str | None, typer.Option("--region", help="A country, or a group such as australia-pacific.")
 ]
 Experiment = Annotated[
-    str | None, typer.Option(help="Its name in the rule; else the newest of its kind.")
+    str | None,
+    typer.Option(help="The rule's experiment. Default: the newest of this kind."),
 ]
 WEEK = "7d"
 
 
 @app.command("traffic")
 def report_traffic(
-    since: Since = WEEK, region: Where = None, url: Url = None, as_json: AsJson = False
+    since: Since = WEEK, region: Region = None, url: Url = None, as_json: AsJson = False
 ) -> None:
-    """Who was answered by what: planned and actual shares, checked for SRM."""
+    """Exposures by rule, version and reason, planned and actual shares, and SRM checks."""
     _report("traffic", traffic.show, url, as_json, since=since, region=region)
 
 
 @app.command("canary")
 def report_canary(
     since: SinceOrAll = None,
-    region: Where = None,
+    region: Region = None,
     experiment: Experiment = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Does the candidate work? Errors, latency, classes, beside stable on the same days."""
+    """Does the candidate work? Errors, latency and labels, compared with stable."""
     _report("canary", canary.show, url, as_json, since=since, region=region, experiment=experiment)
 
 
 @app.command("ab")
 def report_ab(
     since: SinceOrAll = None,
-    region: Where = None,
+    region: Region = None,
     experiment: Experiment = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which version do users prefer? By what the assigned units said."""
+    """Which version do users prefer? Verdict by the feedback of the assigned units."""
     _report("ab", ab_test.show, url, as_json, since=since, region=region, experiment=experiment)
 
 
 @app.command("shadow")
 def report_shadow(
-    since: SinceOrAll = None, region: Where = None, url: Url = None, as_json: AsJson = False
+    since: SinceOrAll = None, region: Region = None, url: Url = None, as_json: AsJson = False
 ) -> None:
-    """What would the candidate do with the traffic of now? Its copies, beside stable's answers."""
+    """What would the candidate predict? Its copies of live traffic, compared with stable."""
     _report("shadow", shadow.show, url, as_json, since=since, region=region)
 
 
@@ -80,10 +87,11 @@ def _report(
     show: Callable[[Console, dict[str, Any]], None],
     url: str | None,
     as_json: bool,
-    **question: str | None,
+    **options: str | None,
 ) -> None:
+    params = {name: value for name, value in options.items() if value is not None}
     with Client(url or service_url(), open_home().token) as client:
-        report = client.report(name, {k: v for k, v in question.items() if v is not None})
+        report = client.report(name, params)
     if as_json:
         print_json(report)
     else:

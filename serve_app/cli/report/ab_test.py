@@ -1,4 +1,4 @@
-"""`report ab`, for the eye."""
+"""`report ab` as text."""
 
 from __future__ import annotations
 
@@ -10,56 +10,65 @@ from serve_app.cli.report import text
 
 
 def show(out: Console, report: dict[str, Any]) -> None:
-    """Print it."""
-    text.head(out, report, "A/B test")
-    text.verdict(out, report)
-    text.experiment(out, report)
-    text.mismatch(out, report["srm"])
-    text.mismatch(
-        out, report["feedback_srm"], "units that spoke", otherwise="one arm speaks more often"
-    )
+    """Print the report."""
+    text.print_header(out, report, "A/B test")
+    text.print_verdict(out, report)
+    text.print_experiment(out, report)
+    text.print_srm(out, report["srm"], "units")
+    text.print_srm(out, report["feedback_srm"], "feedback", mismatch="response rates differ")
     feedback, overall = report["feedback"], report["overall"]
     out.print(
-        f"feedback on {feedback['words']:,} answers, {feedback['too_late']:,} of it after the"
-        f" window of {report['outcome']['window']}\n"
+        f"feedback on {feedback['eligible']:,} predictions, {feedback['late']:,} of it late"
+        f" (window {report['outcome']['window']})\n"
     )
     unit = overall["unit"]
     rows = [(overall["measure"], overall)]
     for key, name in (
-        ("shared_labels", f"of {', '.join(report['labels']['shared'])}"),
-        ("new_labels", f"of {', '.join(report['labels']['new'])}"),
-        ("truth_not_told", "truth not told"),
+        ("shared_labels", f"true label {_names(report['labels']['shared'])}"),
+        ("new_labels", f"true label {_names(report['labels']['new'])}"),
+        ("unknown_truth", "true label unknown"),
     ):
         if report[key]:
             rows.append((f"  {name}", report[key]))
     responders = report["responders"]
-    rows.append((responders["measure"], responders["among"]))
-    out.print(text.comparisons(rows, unit))
+    rows.append((responders["measure"], responders["mean"]))
+    out.print(text.comparison_table(rows, unit))
     coverage = responders["coverage"]
     out.print(
-        f"\nspoke: {text.percent(coverage['control'])} of control,"
-        f" {text.percent(coverage['treatment'])} of treatment; whatever the silent would have said,"
-        f" the difference is {text.interval(responders['worst_case'], unit)}"
+        f"\nfeedback coverage: {text.percent(coverage['control'])} of control units,"
+        f" {text.percent(coverage['treatment'])} of treatment units"
     )
-    if overall["detectable"] is not None:
+    out.print(
+        "worst-case difference over units without feedback:"
+        f" {text.interval(responders['worst_case_interval'], unit)}"
+    )
+    if overall["detectable_effect"] is not None:
         out.print(
-            f"by now a difference of {text.difference(overall['detectable'], unit)} would"
-            f" show with a chance of 80 %; {text.difference(overall['min_effect'], unit)}"
-            f" takes {_units(overall['units_needed'])} units"
+            f"detectable difference at 80 % power:"
+            f" {text.difference(overall['detectable_effect'], unit)} now;"
+            f" {text.difference(overall['min_effect'], unit)} needs"
+            f" {_units(overall['units_needed'])} units"
         )
     if report["labels"]["new"]:
         out.print(
-            f"hijack rate, of answers {', '.join(report['labels']['new'])} whose truth was told:"
-            f" {_hijack_rate(report['hijack_rate'])}"
+            f"hijack rate (predicted {_names(report['labels']['new'])}, true label"
+            f" {_names(report['labels']['shared'])}): {_hijack_rate(report['hijack_rate'])}"
         )
-    text.slices(out, report, overall["measure"], unit)
+    text.print_slices(out, report, overall["measure"], unit)
 
 
-def _hijack_rate(found: dict[str, Any]) -> str:
-    if found["estimate"] is None:
+def _names(labels: list[str]) -> str:
+    return " or ".join(labels)
+
+
+def _hijack_rate(rate: dict[str, Any]) -> str:
+    if rate["estimate"] is None:
         return "not known"
-    return f"{text.percent(found['estimate'])} of {found['answers']:,}; those who complain say more"
+    return (
+        f"{text.percent(rate['estimate'])} of {rate['predictions']:,} with feedback"
+        " (complaints are over-represented)"
+    )
 
 
 def _units(count: int | None) -> str:
-    return "more than can be had" if count is None else f"{count:,}"
+    return "more than 10^12" if count is None else f"{count:,}"

@@ -1,4 +1,4 @@
-"""`report canary`, for the eye."""
+"""`report canary` as text."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from serve_app.cli.report import text
 
 
 def show(out: Console, report: dict[str, Any]) -> None:
-    """Print it."""
-    text.head(out, report, "Canary")
-    text.verdict(out, report)
-    text.experiment(out, report)
-    text.mismatch(out, report["srm"])
+    """Print the report."""
+    text.print_header(out, report, "Canary")
+    text.print_verdict(out, report)
+    text.print_experiment(out, report)
+    text.print_srm(out, report["srm"], "units")
     for version in (report["control"], report["treatment"]):
-        out.print(f"{version}  {text.timeline(report['series'], 'exposures', version=version)}")
+        exposures = text.timeline(report["series"], "exposures", version=version)
+        out.print(f"exposures of {version}  {exposures}")
     out.print()
-    out.print(text.comparisons([(m["measure"], m) for m in report["measures"]]))
-    out.print(f"by unit, on whole days, from {text.when(report['measured']['since_ms'])} UTC on\n")
-    out.print(_versions(report))
-    _classes(out, report["classes"])
+    out.print(text.comparison_table([(m["measure"], m) for m in report["measures"]]))
+    since_ms = report["measured_period"]["since_ms"]
+    out.print(f"measured by unit over whole UTC days, from {text.time(since_ms)}\n")
+    out.print(_latency_table(report))
+    _print_classes(out, report["classes"])
     out.print()
     reasons = Table("version", "reason", "exposures", "errors", "fallbacks", box=None)
     for row in report["reasons"]:
         counts = (f"{row[name]:,}" for name in ("exposures", "errors", "fallbacks"))
         reasons.add_row(row["version"] or "-", row["reason"], *counts)
     out.print(reasons)
-    text.slices(out, report, "answers that failed")
+    text.print_slices(out, report, "error rate")
 
 
-def _versions(report: dict[str, Any]) -> Table:
-    """Latencies and confidence; descriptive."""
-    table = Table("version", "latency p50", "p95", "p99", "model p50", "p95", "p99", box=None)
-    table.add_column("confidence")
+def _latency_table(report: dict[str, Any]) -> Table:
+    """Latency quantiles and mean confidence of both versions; descriptive."""
+    table = Table("version", "latency p50", "p95", "p99", "model time p50", "p95", "p99", box=None)
+    table.add_column("mean confidence")
     for version in (report["control"], report["treatment"]):
         quantiles = [
             text.ms((report[kind][version] or {}).get(q))
@@ -46,16 +48,17 @@ def _versions(report: dict[str, Any]) -> Table:
     return table
 
 
-def _classes(out: Console, classes: dict[str, Any]) -> None:
-    labels = sorted({label for mix in classes["shares"].values() for label in mix})
-    table = Table("answers, in the same hours", *labels, box=None)
-    for version, mix in classes["shares"].items():
-        table.add_row(version, *(text.percent(mix[label]) for label in labels))
+def _print_classes(out: Console, classes: dict[str, Any]) -> None:
+    labels = sorted({label for shares in classes["shares"].values() for label in shares})
+    table = Table("predicted labels, same hours", *labels, box=None)
+    for version, shares in classes["shares"].items():
+        table.add_row(version, *(text.percent(shares[label]) for label in labels))
     out.print()
     out.print(table)
     if classes["divergence_bits"] is not None:
-        word = "more than chance explains" if classes["drift"] else "no more than chance explains"
+        finding = "drift" if classes["drift"] else "no drift"
         out.print(
-            f"on {', '.join(classes['shared'])} they differ by {classes['divergence_bits']:.4f}"
-            f" bits (Jensen-Shannon), {word} ({classes['noise_bits']:.4f}, one look)"
+            f"Jensen-Shannon divergence on {', '.join(classes['shared'])}:"
+            f" {classes['divergence_bits']:.4f} bits, {finding} (threshold"
+            f" {classes['noise_bits']:.4f}, single look)"
         )

@@ -1,4 +1,4 @@
-"""What reviews tell, for the eye."""
+"""The review section of `report shadow` as text."""
 
 from __future__ import annotations
 
@@ -10,43 +10,49 @@ from serve_app.cli.report import text
 
 
 def show(out: Console, report: dict[str, Any]) -> None:
-    """Print the `reviews` of a shadow's report."""
+    """Print the `reviews` of a shadow report."""
     stable, candidate = report["stable"], report["candidate"]
     reviews = report["reviews"]
-    differing, agreeing = reviews["disagreements"], reviews["agreements"]
-    head = f"\nreviews: {reviews['reviewed']:,} images, {reviews['waiting']:,} wait"
+    disagreements, agreements = reviews["disagreements"], reviews["agreements"]
+    header = f"\nreviews: {reviews['reviewed']:,} images reviewed, {reviews['waiting']:,} waiting"
     if not reviews["reviewed"]:
-        out.print(f"{head}; which version is right is not known")
+        out.print(f"{header}; which version is right is not known")
         return
-    out.print(head)
+    out.print(header)
     out.print(
-        f"where they disagree: {differing['only_stable']:,} only {stable} right,"
-        f" {differing['only_candidate']:,} only {candidate}, {differing['both_wrong']:,} neither,"
-        f" {_asides(differing)}"
+        f"disagreements: {disagreements['only_stable']:,} only {stable} right,"
+        f" {disagreements['only_candidate']:,} only {candidate} right,"
+        f" {disagreements['both_wrong']:,} both wrong, {_not_counted(disagreements)}"
     )
-    out.print(f"of those on which one was right, {candidate}: {_paired(differing, report)}")
-    names = ", ".join(report["labels"]["new"]) or "a new label"
+    out.print(
+        f"{candidate} right where exactly one version is right:"
+        f" {_paired_test(disagreements, report)}"
+    )
+    new = ", ".join(report["labels"]["new"]) or "a new label"
     shared = " or ".join(report["labels"]["shared"])
     out.print(
-        f"hijack rate, {shared} shown where {candidate} says {names}:"
-        f" {text.share(reviews['hijack_rate'])}"
+        f"hijack rate ({candidate} predicts {new}, true label {shared}):"
+        f" {text.rate(reviews['hijack_rate'])}"
     )
     out.print(
-        f"where they agree, both wrong: {text.share(agreeing['both_wrong'])}, {_asides(agreeing)}"
+        f"agreements: both wrong in {text.rate(agreements['both_wrong'])},"
+        f" {_not_counted(agreements)}"
     )
 
 
-def _paired(differing: dict[str, Any], report: dict[str, Any]) -> str:
-    if differing["candidate_right"] is None:
+def _paired_test(disagreements: dict[str, Any], report: dict[str, Any]) -> str:
+    if disagreements["candidate_right"] is None:
         return "not known"
-    better = differing["better"]
-    verdict = f"{report[better]} is better" if better else "no difference is shown"
+    better = disagreements["better"]
+    verdict = f"{report[better]} is better" if better else "no difference shown"
     return (
-        f"{text.share(differing['candidate_right'])}, {verdict} (p {differing['p']:.2g}, always"
-        " valid)"
+        f"{text.rate(disagreements['candidate_right'])}, {verdict}"
+        f" (p = {disagreements['p']:.2g}, always valid)"
     )
 
 
-def _asides(found: dict[str, Any]) -> str:
-    left_out = f", {found['left_out']:,} drawn otherwise left out" if found["left_out"] else ""
-    return f"{found['cannot_tell']:,} cannot be told{left_out}"
+def _not_counted(counts: dict[str, Any]) -> str:
+    excluded = (
+        f", {counts['excluded']:,} excluded (other keep probability)" if counts["excluded"] else ""
+    )
+    return f"{counts['cannot_tell']:,} undecidable{excluded}"

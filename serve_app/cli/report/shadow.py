@@ -1,4 +1,4 @@
-"""`report shadow`, for the eye."""
+"""`report shadow` as text."""
 
 from __future__ import annotations
 
@@ -12,58 +12,59 @@ from serve_app.clock import HOUR_MS
 
 
 def show(out: Console, report: dict[str, Any]) -> None:
-    """Print it."""
+    """Print the report."""
     stable, candidate = report["stable"], report["candidate"]
-    text.head(out, report, f"Shadow of {candidate} beside {stable}")
+    text.print_header(out, report, f"Shadow, {candidate} compared with {stable}")
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report["outcomes"].items())
-    codes = ", ".join(f"{count:,} {code}" for code, count in report["errors"].items() if code)
-    out.print(f"copies: {outcomes}" + (f" ({codes})" if codes else ""))
-    new = report["new_labels"]
-    names = ", ".join(report["labels"]["new"]) or "a new label"
+    errors = ", ".join(f"{count:,} {code}" for code, count in report["errors"].items() if code)
+    out.print(f"copies: {outcomes}" + (f" ({errors})" if errors else ""))
+    new_labels = report["new_labels"]
+    new = ", ".join(report["labels"]["new"]) or "a new label"
+    shared = " or ".join(report["labels"]["shared"])
+    out.print(f"agreement where {candidate} predicts {shared}: {text.rate(report['agreement'])}")
     out.print(
-        f"agreement, where {candidate} says {' or '.join(report['labels']['shared'])}:"
-        f" {text.share(report['agreement'])}"
+        f"{candidate} predicts {new}: {text.rate(new_labels['rate'])}; right or wrong is not"
+        " measured here"
     )
-    out.print(f"{candidate} says {names}: {text.share(new['rate'])}; whether rightly is not asked")
-    model = report["model_ms"]
+    model_ms = report["model_ms"]
     out.print(
-        f"model time on the same images: {text.ms(model['stable'])} {stable},"
-        f" {text.ms(model['candidate'])} {candidate}, difference"
-        f" {text.interval(model['interval'], 'ms')}"
+        f"mean model time on the same images: {stable} {text.ms(model_ms['stable'])},"
+        f" {candidate} {text.ms(model_ms['candidate'])}, difference"
+        f" {text.interval(model_ms['interval'], 'ms')}"
     )
     out.print(f"load: {report['load']['sentence']}\n")
-    out.print(_transitions(report))
+    out.print(_transition_table(report))
     out.print()
-    regions = Table(f"{names} by region", "share (all hold together, 95 %)", "images", box=None)
-    for found in sorted(new["by_region"], key=lambda found: -(found["estimate"] or 0)):
-        regions.add_row(found["region"] or "unknown", text.share(found), f"{found['images']:,.0f}")
+    regions = Table(f"{new} by region", "rate (95 %, simultaneous)", "images", box=None)
+    for row in sorted(new_labels["by_region"], key=lambda row: -(row["estimate"] or 0)):
+        regions.add_row(row["region"] or "unknown", text.rate(row), f"{row['images']:,.0f}")
     out.print(regions)
-    _by_hour(out, names, new["by_hour"])
-    for version, key in ((stable, "stable"), (candidate, "candidate")):
-        drift = report["drift"][key]
+    _print_by_hour(out, new, new_labels["by_hour"])
+    for version, role in ((stable, "stable"), (candidate, "candidate")):
+        drift = report["drift"][role]
         if drift["drift"]:
             out.print(
-                f"what {version} answers differs by {drift['divergence_bits']:.4f} bits between"
-                f" the first half and the second; {drift['noise_bits']:.4f} would be chance"
+                f"label drift of {version} from the first to the second half:"
+                f" {drift['divergence_bits']:.4f} bits (threshold {drift['noise_bits']:.4f})"
             )
     reviews.show(out, report)
 
 
-def _by_hour(out: Console, names: str, found: list[dict[str, Any]]) -> None:
-    """How the share went, and when it was highest; an hour without a copy is a blank."""
-    if len(found) < 2:
+def _print_by_hour(out: Console, new: str, rows: list[dict[str, Any]]) -> None:
+    """The rate of new labels over time, and its peak. An hour without copies is blank."""
+    if len(rows) < 2:
         return
-    points = [{"at_ms": hour["at_ms"], "share": hour["estimate"] or 0.0} for hour in found]
-    bars = text.timeline({"slot_ms": HOUR_MS, "points": points}, "share")
+    points = [{"at_ms": row["at_ms"], "rate": row["estimate"] or 0.0} for row in rows]
+    bars = text.timeline({"slot_ms": HOUR_MS, "points": points}, "rate")
     first, last = points[0]["at_ms"], points[-1]["at_ms"]
-    peak = max(points, key=lambda point: point["share"])
+    peak = max(points, key=lambda point: point["rate"])
     out.print(
-        f"\n{names} by hour  {bars}  {text.when(first)} to {text.when(last)} UTC, most at"
-        f" {text.when(peak['at_ms'])}: {text.percent(peak['share'])}"
+        f"\n{new} by hour  {bars}  {text.time(first)} to {text.time(last)} UTC\n"
+        f"peak at {text.time(peak['at_ms'])} UTC: {text.percent(peak['rate'])}"
     )
 
 
-def _transitions(report: dict[str, Any]) -> Table:
+def _transition_table(report: dict[str, Any]) -> Table:
     matrix = report["transitions"]
     table = Table(f"{report['stable']} ↓ {report['candidate']} →", *matrix["candidate"], box=None)
     for label, shares in zip(matrix["stable"], matrix["shares"], strict=True):

@@ -1,4 +1,4 @@
-"""`report traffic`, for the eye."""
+"""`report traffic` as text."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ from serve_app.cli.report import text
 
 
 def show(out: Console, report: dict[str, Any]) -> None:
-    """Print it."""
-    text.head(out, report, "Traffic")
+    """Print the report."""
+    text.print_header(out, report, "Traffic")
+    recording = report["recording"]
     out.print(
-        f"{report['exposures']:,} exposures, {report['errors']:,} errors, of which"
-        f" {report['fallbacks']:,} fallbacks; recorded: {report['recording']['stored']:,} stored,"
-        f" {report['recording']['dropped']:,} dropped, {report['recording']['missing']:,} missing"
+        f"{report['exposures']:,} exposures, {report['errors']:,} errors"
+        f" ({report['fallbacks']:,} fallbacks); recording: {recording['stored']:,} stored,"
+        f" {recording['dropped']:,} dropped, {recording['missing']:,} missing"
     )
     out.print(f"{text.timeline(report['series'], 'exposures')}\n")
-    table = Table("epoch", "rule", "from", "version", "reason", "exposures", box=None)
-    for column in ("share", "errors", "fallbacks", "latency", "planned", "actual"):
-        table.add_column(column)
+    epochs = Table("epoch", "rule", "from", "planned share", "actual share", box=None)
+    groups = Table("epoch", "version", "reason", "exposures", "share", box=None)
+    for column in ("errors", "fallbacks", "mean latency"):
+        groups.add_column(column)
     for epoch in report["epochs"]:
-        for number, group in enumerate(epoch["groups"]):
-            first = number == 0
-            table.add_row(
-                str(epoch["epoch"]) if first else "",
-                _rule(epoch) if first else "",
-                text.when(epoch["from_ms"]) if first else "",
+        epochs.add_row(
+            str(epoch["epoch"]),
+            _rule(epoch),
+            text.time(epoch["from_ms"]),
+            text.percent(epoch["planned_share"]),
+            text.percent(epoch["actual_share"]),
+        )
+        for group in epoch["groups"]:
+            groups.add_row(
+                str(epoch["epoch"]),
                 group["version"] or "-",
                 group["reason"],
                 f"{group['exposures']:,}",
@@ -37,26 +43,26 @@ def show(out: Console, report: dict[str, Any]) -> None:
                 f"{group['errors']:,}",
                 f"{group['fallbacks']:,}",
                 text.ms(group["mean_latency_ms"]),
-                text.percent(epoch["planned_share"]) if first else "",
-                text.percent(epoch["actual_share"]) if first else "",
             )
-    out.print(table)
+    out.print(epochs)
+    out.print()
+    out.print(groups)
     for experiment in report["experiments"]:
         out.print()
-        text.experiment(out, experiment)
-        text.mismatch(out, experiment["srm"])
+        text.print_experiment(out, experiment)
+        text.print_srm(out, experiment["srm"], "units")
     out.print()
     regions = Table("region", "exposures", "errors", "fallbacks", box=None)
-    for region in report["regions"]:
+    for row in report["regions"]:
         regions.add_row(
-            region["region"] or "unknown",
-            f"{region['exposures']:,}",
-            f"{region['errors']:,}",
-            f"{region['fallbacks']:,}",
+            row["region"] or "unknown",
+            f"{row['exposures']:,}",
+            f"{row['errors']:,}",
+            f"{row['fallbacks']:,}",
         )
     out.print(regions)
 
 
 def _rule(epoch: dict[str, Any]) -> str:
-    name = f" {epoch['experiment']}" if epoch["experiment"] else ""
-    return escape(f"{epoch['kind']}{name}")
+    experiment = f" {epoch['experiment']}" if epoch["experiment"] else ""
+    return escape(f"{epoch['kind']}{experiment}")

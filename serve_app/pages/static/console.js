@@ -1,9 +1,9 @@
-// The console: signs in, then shows what the service says of itself every two seconds.
+// The console: signs in, then shows the status of the service and refreshes it every two seconds.
 
 const REFRESH_MS = 2000;
 const find = (id) => document.getElementById(id);
 
-function cell(tag, text) {
+function createElement(tag, text) {
   const element = document.createElement(tag);
   element.textContent = text;
   return element;
@@ -13,14 +13,17 @@ function showRows(body, rows) {
   body.replaceChildren(
     ...rows.map((values) => {
       const row = document.createElement("tr");
-      row.append(...values.map((value) => cell("td", value)));
+      row.append(...values.map((value) => createElement("td", value)));
       return row;
     }),
   );
 }
 
 function showFacts(list, facts) {
-  list.replaceChildren(...facts.flatMap(([name, value]) => [cell("dt", name), cell("dd", value)]));
+  const elements = facts.flatMap(([name, value]) => [
+    createElement("dt", name), createElement("dd", value),
+  ]);
+  list.replaceChildren(...elements);
 }
 
 function showSignIn() {
@@ -65,42 +68,42 @@ function showRule({ rule, rule_id, pools, rejected }) {
 }
 
 async function refresh() {
-  const answer = await fetch("status");
-  if (answer.status === 401) return showSignIn();
+  const response = await fetch("status");
+  if (response.status === 401) return showSignIn();
   find("sign-in").hidden = true;
   find("status").hidden = find("sign-out").hidden = false;
-  const trouble = [];
-  if (answer.ok) showStatus(await answer.json());
-  else trouble.push((await answer.json()).detail);
+  const errors = [];
+  if (response.ok) showStatus(await response.json());
+  else errors.push((await response.json()).detail);
   const rule = await fetch("/v1/rule");
   if (rule.ok) {
     const rejected = showRule(await rule.json());
-    if (rejected) trouble.push(`A rule was rejected: ${rejected.path} ${rejected.message}`);
+    if (rejected) errors.push(`A rule was rejected: ${rejected.path} ${rejected.message}`);
   } else {
-    trouble.push("The data plane does not answer.");
+    errors.push("The data plane does not respond.");
   }
-  find("trouble").textContent = trouble.join(" ");
+  find("error").textContent = errors.join(" ");
 }
 
-async function keepFresh() {
+async function refreshForever() {
   try {
     await refresh();
   } catch (error) {
-    find("trouble").textContent = `The service does not answer (${error.message}).`;
+    find("error").textContent = `The service does not respond (${error.message}).`;
   }
-  setTimeout(keepFresh, find("sign-in").hidden ? REFRESH_MS : 3600_000);
+  setTimeout(refreshForever, find("sign-in").hidden ? REFRESH_MS : 3600_000);
 }
 
 find("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const answer = await fetch("session", {
+  const response = await fetch("session", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ token: find("token").value }),
   });
   find("token").value = "";
-  if (answer.ok) location.reload();
-  else find("sign-in-error").textContent = (await answer.json()).detail;
+  if (response.ok) location.reload();
+  else find("sign-in-error").textContent = (await response.json()).detail;
 });
 
 find("sign-out").addEventListener("click", async () => {
@@ -108,4 +111,4 @@ find("sign-out").addEventListener("click", async () => {
   location.reload();
 });
 
-keepFresh();
+refreshForever();

@@ -1,174 +1,177 @@
-// Blind review: an image, an answer, and only then what the versions had said of it.
+// Blind review: shows an image, records what it shows, and only then shows the predictions.
 
-const IMAGES_AT_ONCE = 20;
-const WORDS = { other: "Something else", cannot_tell: "Cannot tell" };
-const REVIEWER = "serve-app reviewer";
+const PAGE_SIZE = 20; // images per request
+const ANSWER_TEXTS = { other: "Something else", cannot_tell: "Cannot tell" };
+const ACTOR_KEY = "serve-app reviewer"; // in localStorage
 const find = (id) => document.getElementById(id);
 
 let queue = [];
 let waiting = 0;
-let shown = null; // the image that waits for its answer
+let current = null; // the image on the page, until its review
 
-class Rejected extends Error {
+class HttpError extends Error {
   constructor(status, detail) {
     super(detail);
     this.status = status;
   }
 }
 
-async function fetched(path, options) {
-  const answer = await fetch(path, options);
-  if (!answer.ok) throw new Rejected(answer.status, (await answer.json()).detail);
-  return answer;
+async function request(path, options) {
+  const response = await fetch(path, options);
+  if (!response.ok) throw new HttpError(response.status, (await response.json()).detail);
+  return response;
 }
 
-async function ask(path, body) {
+async function requestJson(path, body) {
   const options = body && {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   };
-  return (await fetched(path, options)).json();
+  return (await request(path, options)).json();
 }
 
-function element(tag, text, name = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.className = name;
-  return made;
+function createElement(tag, text, className = "") {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  element.className = className;
+  return element;
 }
 
 function show(part) {
-  for (const id of ["signed-out", "nothing", "card"]) find(id).hidden = id !== part;
-  find("about").hidden = part === "signed-out";
+  for (const id of ["signed-out", "no-images", "card"]) find(id).hidden = id !== part;
+  find("reviewer").hidden = part === "signed-out";
 }
 
 function showWaiting() {
-  find("waiting").textContent = waiting === 1 ? "1 image waits" : `${waiting} images wait`;
+  const images = waiting === 1 ? "1 image waits" : `${waiting} images wait`;
+  find("waiting").textContent = `${images} for review`;
 }
 
-function button(answer, number) {
-  const made = element("button", WORDS[answer] ?? answer);
-  made.type = "button";
-  made.disabled = true; // until the image is there
-  made.dataset.answer = answer;
-  made.setAttribute("aria-pressed", "false");
+function answerButton(answer, number) {
+  const button = createElement("button", ANSWER_TEXTS[answer] ?? answer);
+  button.type = "button";
+  button.disabled = true; // until the image is loaded
+  button.dataset.answer = answer;
+  button.setAttribute("aria-pressed", "false");
   if (number < 10) {
-    made.setAttribute("aria-keyshortcuts", number);
-    const key = element("kbd", number);
+    button.setAttribute("aria-keyshortcuts", number);
+    const key = createElement("kbd", number);
     key.setAttribute("aria-hidden", "true");
-    made.append(key);
+    button.append(key);
   }
-  made.addEventListener("click", () => guarded(() => review(answer)));
-  return made;
+  button.addEventListener("click", () => showErrors(() => submit(answer)));
+  return button;
 }
 
-const buttons = () => [...find("answers").children];
+const answerButtons = () => [...find("answers").children];
 
-function enable(enabled) {
-  for (const each of buttons()) each.disabled = !enabled;
+function setEnabled(enabled) {
+  for (const button of answerButtons()) button.disabled = !enabled;
 }
 
-async function next() {
-  find("trouble").textContent = "";
+async function showNext() {
+  find("error").textContent = "";
   if (!queue.length) {
-    const found = await ask(`disagreements?limit=${IMAGES_AT_ONCE}`);
-    queue = found.disagreements;
-    waiting = found.waiting;
+    const page = await requestJson(`reviews?limit=${PAGE_SIZE}`);
+    queue = page.images;
+    waiting = page.waiting;
   }
-  shown = queue.shift() ?? null;
+  current = queue.shift() ?? null;
   showWaiting();
-  if (!shown) return show("nothing");
+  if (!current) return show("no-images");
   find("next").hidden = true;
   find("hint").hidden = false;
-  find("told").replaceChildren();
-  find("answers").replaceChildren(...shown.answers.map((answer, place) => button(answer, place + 1)));
-  find("origin").textContent = ""; // where it comes from is a hint as well
-  find("image").src = `disagreements/${shown.id}/image`;
+  find("result").replaceChildren();
+  const buttons = current.answers.map((answer, index) => answerButton(answer, index + 1));
+  find("answers").replaceChildren(...buttons);
+  find("origin").textContent = ""; // time and region could hint at the label
+  find("image").src = `reviews/${current.id}/image`;
   show("card");
   find(find("actor").value ? "card" : "actor").focus();
 }
 
-async function review(answer) {
+async function submit(answer) {
   const actor = find("actor").value.trim();
   if (!actor) {
-    find("trouble").textContent = "Say who you are first.";
+    find("error").textContent = "Enter your name first.";
     return find("actor").focus();
   }
-  localStorage.setItem(REVIEWER, actor);
-  find("trouble").textContent = "";
-  enable(false);
+  localStorage.setItem(ACTOR_KEY, actor);
+  find("error").textContent = "";
+  setEnabled(false);
   try {
-    tell(await ask(`disagreements/${shown.id}/review`, { answer, actor }));
+    showResult(await requestJson(`reviews/${current.id}`, { answer, actor }));
   } catch (error) {
     if (error.status !== 409) {
-      enable(error.status !== 404);
-      find("next").hidden = error.status !== 404; // it has expired
+      setEnabled(error.status !== 404);
+      find("next").hidden = error.status !== 404; // the image has expired
       throw error;
     }
-    tell(await ask(`disagreements/${shown.id}`)); // somebody was faster
+    showResult(await requestJson(`reviews/${current.id}`)); // another reviewer was faster
   }
 }
 
-function verdict(said, truth) {
-  if (truth === "cannot_tell") return element("span", "");
-  return said === truth ? element("span", ", right", "right") : element("span", ", wrong", "wrong");
+function verdict(label, truth) {
+  if (truth === "cannot_tell") return createElement("span", "");
+  const isRight = label === truth;
+  return createElement("span", isRight ? ", right" : ", wrong", isRight ? "right" : "wrong");
 }
 
-function tell({ at_ms, region, review, stable, candidate, kind }) {
+function showResult({ at_ms, region, review, stable, candidate, kind }) {
   const when = new Date(at_ms).toLocaleString();
   find("origin").textContent = region ? `${when}, from ${region}` : when;
-  for (const each of buttons()) {
-    each.setAttribute("aria-pressed", String(each.dataset.answer === review.answer));
+  for (const button of answerButtons()) {
+    button.setAttribute("aria-pressed", String(button.dataset.answer === review.answer));
   }
-  const facts = element("dl", "");
-  const answered = element("dd", WORDS[review.answer] ?? review.answer);
-  facts.append(element("dt", `${review.actor} said`), answered);
+  const facts = createElement("dl", "");
+  const shows = createElement("dd", ANSWER_TEXTS[review.answer] ?? review.answer);
+  facts.append(createElement("dt", `${review.actor} answered`), shows);
   for (const { version, label } of [stable, candidate]) {
-    const said = element("dd", label);
-    said.append(verdict(label, review.answer));
-    facts.append(element("dt", `${version} said`), said);
+    const prediction = createElement("dd", label);
+    prediction.append(verdict(label, review.answer));
+    facts.append(createElement("dt", `${version} predicted`), prediction);
   }
-  const heading = element("h2", kind === "agreement" ? "They agreed" : "They disagreed");
-  find("told").replaceChildren(heading, facts);
+  const heading = kind === "agreement" ? "The versions agree" : "The versions disagree";
+  find("result").replaceChildren(createElement("h2", heading), facts);
   find("hint").hidden = true;
   find("next").hidden = false;
   find("next").focus();
-  shown = null;
+  current = null;
   waiting = Math.max(0, waiting - 1);
   showWaiting();
 }
 
-async function tellWhatIsMissing() {
+async function explainMissingImage() {
   try {
-    await fetched(find("image").src);
-    find("trouble").textContent = "The image cannot be shown.";
+    await request(find("image").src);
+    find("error").textContent = "The browser cannot show the image.";
   } finally {
     find("next").hidden = false;
   }
 }
 
-async function guarded(act) {
+async function showErrors(action) {
   try {
-    await act();
+    await action();
   } catch (error) {
     if (error.status === 401) return show("signed-out");
-    find("trouble").textContent =
-      error instanceof Rejected ? error.message : `The service does not answer (${error.message}).`;
+    find("error").textContent =
+      error instanceof HttpError ? error.message : `The service does not respond (${error.message}).`;
   }
 }
 
-find("image").addEventListener("load", () => enable(Boolean(shown)));
-find("image").addEventListener("error", () => guarded(tellWhatIsMissing));
-find("next").addEventListener("click", () => guarded(next));
+find("image").addEventListener("load", () => setEnabled(Boolean(current)));
+find("image").addEventListener("error", () => showErrors(explainMissingImage));
+find("next").addEventListener("click", () => showErrors(showNext));
 find("card").addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;
-  buttons()[Number(event.key) - 1]?.click();
+  answerButtons()[Number(event.key) - 1]?.click();
 });
 
 find("actor").addEventListener("keydown", (event) => {
   if (event.key === "Enter") find("card").focus();
 });
 
-find("actor").value = localStorage.getItem(REVIEWER) ?? "";
-guarded(next);
+find("actor").value = localStorage.getItem(ACTOR_KEY) ?? "";
+showErrors(showNext);

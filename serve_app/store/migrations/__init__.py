@@ -1,22 +1,25 @@
-"""From any older state of the database to the newest."""
+"""Schema migrations, applied when the store is opened."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from serve_app.store.database import shown
+from serve_app.home import DATABASE_VARIABLE
+from serve_app.store.database import redact_url
 from serve_app.store.errors import StoreError
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the database up to date, within the transaction of `connection`.
+    """Apply the missing migrations, within the transaction of `connection`.
 
     Raises:
-        StoreError: A newer version of this program made it.
+        StoreError: The database has a schema revision that is not among the migrations.
     """
-    # Of the processes that import the store, only the one that opens it needs this: 0.2 s.
+    # Imported here because it takes 0.2 s, and only the process that opens the store needs it.
     from alembic import command
     from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
     config = Config()
@@ -25,7 +28,10 @@ def migrate(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as exc:
+        found = MigrationContext.configure(connection).get_current_revision()
+        expected = ScriptDirectory.from_config(config).get_current_head()
         raise StoreError(
-            f"{shown(connection.engine.url)} is from a newer serve-app ({exc}): install that one,"
-            " or name another database"
+            f"the database {redact_url(connection.engine.url)} has the schema revision '{found}',"
+            f" which this version of serve-app does not know (expected '{expected}'): use the"
+            f" version that created the database, or set {DATABASE_VARIABLE} to another database"
         ) from exc

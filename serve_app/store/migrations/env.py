@@ -1,4 +1,4 @@
-"""What Alembic runs around the migrations; see `serve_app.store.migrations.migrate`."""
+"""Alembic's environment script; see `serve_app.store.migrations.migrate`."""
 
 from __future__ import annotations
 

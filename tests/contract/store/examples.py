@@ -1,4 +1,4 @@
-"""Batches, and what a database holds."""
+"""Example rows and batches, and the content of a database."""
 
 from __future__ import annotations
 
@@ -84,33 +84,33 @@ KEPT = KeptImage(
     candidate="v2",
     label="koala",
     labels=("cat", "dog", "koala"),
-    encrypted=b"gAAAAA-sealed",
+    encrypted=b"gAAAAA-encrypted",
 )
 
 
 def exposure(sequence: int, **changes: Any) -> Exposure:
-    """An exposure with a number."""
+    """An exposure with a sequence number."""
     return replace(EXPOSURE, sequence=sequence, **changes)
 
 
 def pair(sequence: int, **changes: Any) -> ShadowPair:
-    """A shadow pair with a number."""
+    """A shadow pair with a sequence number."""
     return replace(PAIR, sequence=sequence, **changes)
 
 
 def kept(sequence: int, **changes: Any) -> KeptImage:
-    """A kept image with a number, and a digest of its own; the digests fall as numbers rise."""
+    """A kept image with a sequence number; the digests are unique and descend with the numbers."""
     numbered: dict[str, Any] = {"sequence": sequence, "digest": f"{1000 - sequence:064x}"}
     return replace(KEPT, **numbered | changes)
 
 
 def feedback(at_ms: int, **changes: Any) -> Feedback:
-    """Feedback that came at a time."""
+    """Feedback received at a time."""
     return replace(FEEDBACK, at_ms=at_ms, **changes)
 
 
 def adoption(letter: str, at_ms: int) -> Adoption:
-    """Of a rule whose id is eight times a letter."""
+    """The adoption of a rule whose id is a letter, eight times."""
     return Adoption(at_ms, letter * 8, f'{{"kind":"single","name":"{letter}"}}')
 
 
@@ -120,10 +120,10 @@ def batch(
     last_sequence: int = 0,
     **dropped: int,
 ) -> Batch:
-    """A batch; unless told otherwise, the last number given out is the highest in it.
+    """A batch. By default its last sequence number is the highest of its exposures.
 
     Args:
-        dropped: `dropped` and `dropped_pairs`.
+        dropped: `dropped` and `dropped_pairs` of the batch.
     """
     exposures = tuple(replace(e, writer=writer) for e in entries if isinstance(e, Exposure))
     return Batch(
@@ -139,7 +139,7 @@ def batch(
 
 
 def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table."""
+    """All rows of all tables, by table."""
     engine = create_engine(url)
     with engine.connect() as connection:
         rows = {
@@ -150,8 +150,8 @@ def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     return rows
 
 
-def empty(url: str) -> None:
-    """Delete every row."""
+def delete_all(url: str) -> None:
+    """Delete all rows of all tables."""
     engine = create_engine(url)
     with engine.begin() as connection:
         for table in reversed(metadata.sorted_tables):

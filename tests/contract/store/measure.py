@@ -1,8 +1,8 @@
-"""What recording a day costs, and what a report of it reads.
+"""Measures recording a day of traffic, and the reads of a report on it.
 
-Run with `python -m tests.contract.store.measure`. It fills a database, unless it has something in
-it, and prints seconds in all, and of those the processor's in this process. Without --url: a new
-file of SQLite; with `--url postgres`, a server of the tests.
+Run with `python -m tests.contract.store.measure`. Fills the database if it is empty, then prints
+elapsed seconds and CPU seconds of this process. By default the database is a new SQLite file; with
+`--url postgres`, a PostgreSQL test server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store, open_store
 from tests.contract.store.population import DAY_MS, START_MS, Population
-from tests.postgres import server
+from tests.postgres import run_server
 
 DAY = Scope(since_ms=START_MS, until_ms=START_MS + DAY_MS)
 HOUR_MS = 3_600_000
@@ -46,8 +46,8 @@ def main() -> None:
 @contextmanager
 def _database(url: str) -> Iterator[str]:
     if url == "postgres":
-        with server() as one:
-            yield one.url
+        with run_server() as server:
+            yield server.url
     elif url == "sqlite":
         with tempfile.TemporaryDirectory() as folder:
             yield f"sqlite:///{folder}/store.db"
@@ -63,25 +63,25 @@ def _record(store: Store, population: Population) -> None:
         cpu_s += time.process_time() - cpu
         wall_s += time.perf_counter() - wall
     per = 1e6 / population.exposures
-    print(f"record: {cpu_s * per:.1f} us of CPU, {wall_s * per:.1f} us in all per exposure")
+    print(f"record: {cpu_s * per:.1f} us of CPU, {wall_s * per:.1f} us elapsed per exposure")
 
 
 def _reads(store: Store) -> dict[str, Callable[[], object]]:
     return {
         "exposures by version, reason, region, label": lambda: store.exposure_sums(
-            DAY, by=("assigned", "as_assigned", "reason", "region", "label")
+            DAY, by=("assigned", "served_as_assigned", "reason", "region", "label")
         ),
         "exposures by version and hour": lambda: store.exposure_sums(
             DAY, by=("assigned", "reason"), slot_ms=HOUR_MS
         ),
-        "latencies": lambda: store.latencies(DAY, "latency", by=("assigned", "reason")),
-        "model times": lambda: store.latencies(DAY, "model", by=("assigned", "reason")),
+        "latencies": lambda: store.latency_histograms(DAY, "latency", by=("assigned", "reason")),
+        "model times": lambda: store.latency_histograms(DAY, "model", by=("assigned", "reason")),
         "units": lambda: store.unit_sums("koala-test", DAY),
-        "first assignments, counted": lambda: store.first_assignments("koala-test"),
-        "first assignments": lambda: store.assignments("koala-test"),
-        "labelled_feedback": lambda: store.labelled_feedback(DAY),
+        "first assignment counts": lambda: store.first_assignment_counts("koala-test"),
+        "first assignments": lambda: store.first_assignments("koala-test"),
+        "labelled feedback": lambda: store.labelled_feedback(DAY),
         "pairs": lambda: store.pair_sums(DAY, by=("live_label", "label", "outcome", "region")),
-        "epochs": lambda: store.epochs_within(),
+        "epochs": lambda: store.epochs_between(),
         "without a scope": lambda: store.exposure_sums(EVERYTHING, by=("assigned", "region")),
     }
 

@@ -1,4 +1,4 @@
-"""Traffic as a day of it looks: batches of exposures, shadow pairs and feedback, seeded."""
+"""A day of synthetic traffic: seeded batches of exposures, shadow pairs and feedback."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Who asks, and how much.
+    """The size of the traffic.
 
     Attributes:
-        exposures: In all, spread evenly over the day.
-        users: Each has a region and half of them get v2.
-        feedback: The share of answers that somebody says something of.
-        pairs: The share of requests that are copied, as a shadow would.
+        exposures: Their number, spread evenly over the day.
+        users: Their number; each has a region, and half of them are assigned v2.
+        feedback: The share of exposures with feedback, 0 to 1.
+        pairs: The share of exposures with a shadow pair, 0 to 1.
     """
 
     exposures: int
@@ -38,21 +38,22 @@ class Population:
     batch_size: int = 500
 
     def batches(self) -> Iterator[Batch]:
-        """One writer's, in their order; the feedback comes with the exposures."""
+        """The batches of one writer, in order; feedback is in the batch of its exposure."""
         random = np.random.default_rng(7)
         names = [f"{n * 0x9E3779B97F4A7C15 % 2**64:016x}{n:016x}" for n in range(self.users)]
         adoptions = (Adoption(START_MS - 1_000, RULE_ID, json.dumps(RULE)),)
         for first in range(1, self.exposures + 1, self.batch_size):
             size = min(self.batch_size, self.exposures + 1 - first)
             exposures = tuple(self._exposures(random, names, first, size))
-            said, copied = random.random(size) < self.feedback, random.random(size) < self.pairs
+            has_feedback = random.random(size) < self.feedback
+            is_copied = random.random(size) < self.pairs
             yield Batch(
                 WRITER,
                 adoptions=adoptions if first == 1 else (),
                 exposures=exposures,
-                pairs=tuple(_pair(e, n) for n, e in enumerate(exposures) if copied[n]),
+                pairs=tuple(_pair(e, n) for n, e in enumerate(exposures) if is_copied[n]),
                 feedback=tuple(
-                    _feedback(e, n) for n, e in enumerate(exposures) if said[n] and e.label
+                    _feedback(e, n) for n, e in enumerate(exposures) if has_feedback[n] and e.label
                 ),
                 last_sequence=first + size - 1,
             )

@@ -1,4 +1,4 @@
-"""Which rule was in force when."""
+"""Epochs are derived from adoptions, and exposures belong to them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tests.contract.store.examples import OTHER_WRITER, adoption, batch, exposur
 
 
 def periods(store: Store) -> list[tuple[str, int, int | None]]:
-    """Letter, start and end of every epoch, the oldest first."""
+    """Letter, start and end of every epoch, oldest first."""
     return [(e.rule_id[0], e.started_at_ms, e.ended_at_ms) for e in store.epochs(100)[::-1]]
 
 
-def epoch_of(store: Store, one: Exposure) -> tuple[str, int] | None:
-    """Letter and start of the epoch that an exposure gets."""
+def record_and_find_epoch(store: Store, one: Exposure) -> tuple[str, int] | None:
+    """Letter and start of the epoch that an exposure is stored with."""
     store.record(batch(one))
     (number,) = {s.epoch for s in store.exposures(0, 100) if s.exposure.sequence == one.sequence}
     epochs = {e.number: (e.rule_id[0], e.started_at_ms) for e in store.epochs(100)}
     return None if number is None else epochs[number]
 
 
-def test_an_epoch_tells_its_rule(store: Store) -> None:
+def test_an_epoch_has_the_facts_of_its_rule(store: Store) -> None:
     store.record(batch(adoption("a", 5)))
     (epoch,) = store.epochs(limit=10)
     assert (epoch.number, epoch.kind) == (1, "single")
@@ -32,55 +32,56 @@ def test_an_epoch_tells_its_rule(store: Store) -> None:
     assert (epoch.started_at_ms, epoch.ended_at_ms) == (5, None)
 
 
-def test_a_rule_that_returns_begins_an_epoch_of_its_own(store: Store) -> None:
+def test_a_rule_that_is_adopted_again_starts_a_new_epoch(store: Store) -> None:
     store.record(batch(adoption("a", 0), adoption("b", 10)))
     store.record(batch(adoption("a", 20)))
     assert periods(store) == [("a", 0, 10), ("b", 10, 20), ("a", 20, None)]
     assert [epoch.number for epoch in store.epochs(limit=2)] == [3, 2]
 
 
-def test_the_writers_that_adopt_a_rule_share_its_epoch(store: Store) -> None:
-    """It starts with the first of them, also if the first is not heard first."""
+def test_writers_that_adopt_a_rule_share_its_epoch(store: Store) -> None:
+    """It starts at the earliest adoption, even if that is delivered later."""
     store.record(batch(adoption("a", 0), adoption("b", 100)))
     store.record(batch(adoption("a", 1), adoption("b", 98), writer=OTHER_WRITER))
     assert periods(store) == [("a", 0, 98), ("b", 98, None)]
 
 
 @pytest.mark.parametrize("order", list(permutations("abcd")), ids="".join)
-def test_adoptions_make_the_same_epochs_in_whatever_order_they_arrive(
+def test_the_order_of_delivery_does_not_change_the_epochs(
     store: Store, order: tuple[str, ...]
 ) -> None:
-    """A spool may hold what another writer's batches have long overtaken."""
+    """Batches of a spool are delivered after later batches of other writers."""
     start_ms = {"a": 0, "b": 10, "c": 20, "d": 30}
     for letter in order:
         store.record(batch(adoption(letter, start_ms[letter])))
     assert periods(store) == [("a", 0, 10), ("b", 10, 20), ("c", 20, 30), ("d", 30, None)]
 
 
-def test_an_exposure_belongs_to_the_epoch_in_which_it_was_answered(store: Store) -> None:
-    """Also when it arrives after the rule has returned."""
+def test_an_exposure_belongs_to_the_epoch_of_its_time(store: Store) -> None:
+    """Even when it arrives in a later epoch of its rule."""
     store.record(batch(adoption("a", 0), adoption("b", 10), adoption("a", 20)))
-    assert epoch_of(store, exposure(1, rule_id="aaaaaaaa", at_ms=9)) == ("a", 0)
-    assert epoch_of(store, exposure(2, rule_id="aaaaaaaa", at_ms=20)) == ("a", 20)
+    assert record_and_find_epoch(store, exposure(1, rule_id="aaaaaaaa", at_ms=9)) == ("a", 0)
+    assert record_and_find_epoch(store, exposure(2, rule_id="aaaaaaaa", at_ms=20)) == ("a", 20)
 
 
-def test_an_answer_that_took_longer_than_its_rule_belongs_to_that_rule(store: Store) -> None:
+def test_an_exposure_that_ends_after_its_epoch_belongs_to_it(store: Store) -> None:
     store.record(batch(adoption("a", 0), adoption("b", 10)))
-    assert epoch_of(store, exposure(1, rule_id="aaaaaaaa", at_ms=11)) == ("a", 0)
+    assert record_and_find_epoch(store, exposure(1, rule_id="aaaaaaaa", at_ms=11)) == ("a", 0)
 
 
-def test_a_clock_that_is_behind_costs_no_epoch(store: Store) -> None:
+def test_an_exposure_before_the_first_epoch_of_its_rule_belongs_to_it(store: Store) -> None:
+    """The clock of its writer is behind."""
     store.record(batch(adoption("a", 0), adoption("b", 10)))
-    assert epoch_of(store, exposure(1, rule_id="bbbbbbbb", at_ms=9)) == ("b", 10)
+    assert record_and_find_epoch(store, exposure(1, rule_id="bbbbbbbb", at_ms=9)) == ("b", 10)
 
 
-def test_a_rule_that_nobody_adopted_has_no_epoch_and_is_counted(store: Store) -> None:
+def test_an_exposure_of_a_rule_without_adoption_has_no_epoch_and_is_counted(store: Store) -> None:
     store.record(batch(adoption("a", 0)))
-    assert epoch_of(store, exposure(1, rule_id="bbbbbbbb")) is None
-    assert epoch_of(store, exposure(2, rule_id="aaaaaaaa")) == ("a", 0)
+    assert record_and_find_epoch(store, exposure(1, rule_id="bbbbbbbb")) is None
+    assert record_and_find_epoch(store, exposure(2, rule_id="aaaaaaaa")) == ("a", 0)
     assert store.recording().without_epoch == 1
 
 
-def test_an_adoption_counts_for_the_exposures_of_its_own_batch(store: Store) -> None:
+def test_an_adoption_applies_to_the_exposures_of_its_batch(store: Store) -> None:
     store.record(batch(adoption("a", 0), exposure(1, rule_id="aaaaaaaa", at_ms=1)))
     assert [s.epoch for s in store.exposures(0, 10)] == [1]

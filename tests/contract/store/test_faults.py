@@ -1,4 +1,4 @@
-"""Databases that are busy, full, read-only or away: what is told, and that it passes by itself."""
+"""Locked, full, read-only, damaged or unreachable databases: the error, and the recovery."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from serve_app.store.errors import StoreError
 from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, open_store
 from tests.contract.store.examples import adoption, batch, exposure
-from tests.postgres import NOBODY, NoServer, Server, server
+from tests.postgres import NOBODY, PostgresServer, PostgresUnavailable, run_server
 
 NO_LIMIT = 1_073_741_823  # pages, SQLite's own
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where an SQLite store may be."""
+    """Path of a SQLite file that does not exist."""
     return tmp_path / "store.db"
 
 
-def stored(store: Store) -> int:
+def exposure_count(store: Store) -> int:
     return sum(total.exposures for total in store.exposure_sums(EVERYTHING))
 
 
-def test_a_database_that_another_process_writes_to_is_told_to_be_locked_and_then_taken(
+def test_a_locked_sqlite_file_is_an_error_until_it_is_unlocked(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "WAIT_S", 0.1)
+    monkeypatch.setattr(database, "TIMEOUT_S", 0.1)
     store = open_store(f"sqlite:///{path}")
     other = create_engine(f"sqlite:///{path}")
     with other.connect() as connection:
@@ -50,22 +50,22 @@ def test_a_database_that_another_process_writes_to_is_told_to_be_locked_and_then
         with pytest.raises(StoreError, match="database is locked"):
             store.record(batch(exposure(1)))
     store.record(batch(exposure(1)))
-    assert stored(store) == 1
+    assert exposure_count(store) == 1
     other.dispose()
     store.close()
 
 
-def test_a_lock_whose_holder_is_cut_off_is_given_up(
+def test_a_postgresql_lock_that_is_not_released_is_an_error(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On PostgreSQL, which itself would wait without end."""
-    patience = database.PATIENCE["options"]
-    assert "lock_timeout=10s" in patience
-    monkeypatch.setitem(database.PATIENCE, "options", patience.replace("10s", "100ms"))
+    """By default PostgreSQL waits without limit."""
+    options = database.POSTGRES_TIMEOUTS["options"]
+    assert "lock_timeout=10s" in options
+    monkeypatch.setitem(database.POSTGRES_TIMEOUTS, "options", options.replace("10s", "100ms"))
     store = open_store(postgres)
     other = create_engine(postgres)
     with other.connect() as connection:
-        connection.exec_driver_sql(database.WRITE["postgresql"])
+        connection.exec_driver_sql(database.BEGIN_WRITE["postgresql"])
         with pytest.raises(StoreError, match="lock timeout"):
             store.add_audit("deploy", "anna", "a test", {}, at_ms=1)
     store.add_audit("deploy", "anna", "a test", {}, at_ms=1)
@@ -75,42 +75,42 @@ def test_a_lock_whose_holder_is_cut_off_is_given_up(
 
 
 @contextmanager
-def limited(pages: int) -> Iterator[list[sqlite3.Connection]]:
-    """Connections that are opened meanwhile may make no file of more pages."""
+def page_limit(pages: int) -> Iterator[list[sqlite3.Connection]]:
+    """Limits the file size of SQLite connections opened in the block; yields the connections."""
     opened: list[sqlite3.Connection] = []
 
-    def limit(connection: sqlite3.Connection, _: Any) -> None:
+    def set_limit(connection: sqlite3.Connection, _: Any) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
         opened.append(connection)
 
-    event.listen(Pool, "connect", limit)
+    event.listen(Pool, "connect", set_limit)
     try:
         yield opened
     finally:
-        event.remove(Pool, "connect", limit)
+        event.remove(Pool, "connect", set_limit)
 
 
-def test_a_full_disk_is_told_and_what_was_rejected_is_stored_once_there_is_room(path: Path) -> None:
-    """Nothing of a batch is left in the sums by an attempt that failed."""
+def test_a_batch_that_fails_on_a_full_disk_can_be_recorded_later(path: Path) -> None:
+    """The failed attempt leaves nothing in the sums."""
     open_store(f"sqlite:///{path}").close()
     pages = path.stat().st_size // 4096 + 8
-    with limited(pages) as connections:
+    with page_limit(pages) as connections:
         store = open_store(f"sqlite:///{path}")
         many = batch(adoption("a", 0), *(exposure(n) for n in range(1, 500)))
         for _ in range(2):
-            with pytest.raises(StoreError, match=r"full.*mend that"):
+            with pytest.raises(StoreError, match=r"full.*fix that"):
                 store.record(many)
-        assert stored(store) == 0
+        assert exposure_count(store) == 0
         store.record(batch(adoption("a", 0)))
     connections[-1].execute(f"PRAGMA max_page_count = {NO_LIMIT}")
     store.record(many)
-    assert stored(store) == 499
+    assert exposure_count(store) == 499
     store.close()
 
 
 @contextmanager
 def unprivileged(folder: Path) -> Iterator[None]:
-    """As a user to whom permissions apply."""
+    """Runs the block as a user to whom file permissions apply."""
     if os.geteuid() != 0:
         yield
         return
@@ -124,7 +124,7 @@ def unprivileged(folder: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_a_file_that_may_not_be_written_is_told_and_taken_once_it_may() -> None:
+def test_a_read_only_file_is_an_error_until_it_is_writable() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "store.db"
@@ -138,11 +138,11 @@ def test_a_file_that_may_not_be_written_is_told_and_taken_once_it_may() -> None:
             for file in folder.iterdir():
                 file.chmod(0o600)
             store.record(batch(exposure(2)))
-            assert stored(store) == 2
+            assert exposure_count(store) == 2
             store.close()
 
 
-def test_a_damaged_file_is_told(path: Path) -> None:
+def test_a_damaged_file_is_an_error(path: Path) -> None:
     store = open_store(f"sqlite:///{path}")
     store.close()
     path.write_bytes(b"SQLite format 3\0" + b"\xff" * 8_192)
@@ -151,36 +151,36 @@ def test_a_damaged_file_is_told(path: Path) -> None:
     store.close()
 
 
-def test_a_reader_that_gets_no_connection_in_time_is_told(
+def test_an_exhausted_connection_pool_is_an_error(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "WAIT_S", 0.1)
+    monkeypatch.setattr(database, "TIMEOUT_S", 0.1)
     one = Database(f"sqlite:///{path}")
     with ExitStack() as readers:
         for _ in range(15):
-            readers.enter_context(one.reading())
-        with pytest.raises(StoreError, match="every connection to it is in use"):
-            readers.enter_context(one.reading())
-    with one.reading() as connection:
+            readers.enter_context(one.read_transaction())
+        with pytest.raises(StoreError, match="all connections are in use"):
+            readers.enter_context(one.read_transaction())
+    with one.read_transaction() as connection:
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1
     one.close()
 
 
 @pytest.fixture
-def own_server() -> Iterator[Server]:
-    """A PostgreSQL server that a test may stop."""
+def own_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that the test may stop."""
     try:
-        with server() as one:
-            yield one
-    except NoServer as exc:
+        with run_server() as server:
+            yield server
+    except PostgresUnavailable as exc:
         pytest.skip(f"no PostgreSQL: {exc}")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
-def test_a_server_that_went_away_is_told_and_used_again_once_it_is_back(
-    own_server: Server, how: signal.Signals
+def test_a_server_that_is_down_is_an_error_until_it_is_back(
+    own_server: PostgresServer, how: signal.Signals
 ) -> None:
-    """Without being opened again; what was stored before is there."""
+    """The store reconnects without being reopened; earlier rows are kept."""
     store = open_store(own_server.url)
     store.record(batch(adoption("a", 0), exposure(1)))
     own_server.stop(how)
@@ -191,23 +191,23 @@ def test_a_server_that_went_away_is_told_and_used_again_once_it_is_back(
             store.recording()
     own_server.start()
     store.record(batch(exposure(2)))
-    assert stored(store) == 2
+    assert exposure_count(store) == 2
     store.close()
 
 
-def test_a_server_that_goes_away_within_a_transaction_leaves_nothing_of_it(
-    own_server: Server,
+def test_a_transaction_is_rolled_back_when_the_server_crashes(
+    own_server: PostgresServer,
 ) -> None:
     store = open_store(own_server.url)
     one = Database(own_server.url)
 
-    def interrupted() -> None:
-        with one.writing() as connection:
-            audit.add(connection, "deploy", "ada", "try it", {}, at_ms=1)
+    def crash_in_transaction() -> None:
+        with one.write_transaction() as connection:
+            audit.add_entry(connection, "deploy", "ada", "try it", {}, at_ms=1)
             own_server.stop(signal.SIGQUIT)
 
     with pytest.raises(StoreError, match="cannot be used"):
-        interrupted()
+        crash_in_transaction()
     own_server.start()
     assert store.audit(limit=10) == []
     one.close()
@@ -216,17 +216,17 @@ def test_a_server_that_goes_away_within_a_transaction_leaves_nothing_of_it(
 
 @contextmanager
 def silent_host() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
+    """A port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("by_url", [False, True], ids=["by default", "by the URL"])
-def test_a_server_that_says_nothing_is_given_up(
+def test_a_server_that_does_not_respond_is_an_error(
     by_url: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not by_url:
-        monkeypatch.setitem(database.PATIENCE, "connect_timeout", "2")
+        monkeypatch.setitem(database.POSTGRES_TIMEOUTS, "connect_timeout", "2")
     started = time.monotonic()
     with silent_host() as port, pytest.raises(StoreError, match="timeout expired"):
         open_store(

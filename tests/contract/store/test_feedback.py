@@ -1,4 +1,4 @@
-"""What becomes of feedback."""
+"""Which feedback rows are stored, in which order, and how many."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from serve_app.domain import Feedback
 from serve_app.recording.batch import Adoption
-from serve_app.store.feedback import MOST_WORDS
+from serve_app.store.feedback import MAX_ROWS_PER_PREDICTION
 from serve_app.store.store import Store
 from tests.contract.store.examples import (
     OTHER_WRITER,
     WRITER,
     batch,
     contents,
-    empty,
+    delete_all,
     exposure,
     feedback,
 )
@@ -31,25 +31,25 @@ ON_ONE_DATABASE = settings(
 )
 
 
-def words(store: Store) -> list[tuple[int, str | None]]:
-    """When each word came, and the label it gives; the newest first."""
+def stored_labels(store: Store) -> list[tuple[int, str | None]]:
+    """Time and label of every feedback row, newest first."""
     return [(f.at_ms, f.label) for f in store.feedback(since_ms=0, limit=100)]
 
 
 @pytest.mark.parametrize("changes", [{}, dict.fromkeys(OPTIONAL)], ids=["full", "empty"])
-def test_feedback_comes_back_as_it_was(store: Store, changes: dict[str, Any]) -> None:
+def test_feedback_is_read_as_recorded(store: Store, changes: dict[str, Any]) -> None:
     one = feedback(5, **changes)
     store.record(batch(one))
     assert store.feedback(since_ms=0, limit=10) == [one]
 
 
-def test_feedback_is_listed_from_the_newest_back_to_a_time(store: Store) -> None:
+def test_feedback_since_a_time_is_listed_newest_first(store: Store) -> None:
     store.record(batch(*(feedback(n, sequence=n) for n in (1, 2, 3, 4))))
     assert [f.at_ms for f in store.feedback(since_ms=2, limit=2)] == [4, 3]
     assert [f.at_ms for f in store.feedback(since_ms=2, limit=10)] == [4, 3, 2]
 
 
-def test_the_same_again_adds_nothing(store: Store) -> None:
+def test_repeated_feedback_adds_nothing(store: Store) -> None:
     store.record(batch(feedback(5)))
     store.record(batch(feedback(9)))
     assert store.feedback(since_ms=0, limit=10) == [feedback(5)]
@@ -58,40 +58,38 @@ def test_the_same_again_adds_nothing(store: Store) -> None:
 @pytest.mark.parametrize(
     "changes", [{"label": "cow"}, {"correct": None}, {"rating": 3}, {"complaint": False}]
 )
-def test_another_word_is_kept_beside_the_first_and_is_the_last(
-    store: Store, changes: dict[str, Any]
-) -> None:
+def test_different_feedback_is_added_to_the_first(store: Store, changes: dict[str, Any]) -> None:
     store.record(batch(feedback(5)))
     store.record(batch(feedback(9, **changes)))
     assert store.feedback(since_ms=0, limit=10) == [feedback(9, **changes), feedback(5)]
 
 
-def test_a_word_that_is_taken_back_is_the_last_again(store: Store) -> None:
+def test_feedback_that_is_changed_back_is_added(store: Store) -> None:
     store.record(batch(feedback(1, label="cat"), feedback(2, label="dog")))
     store.record(batch(feedback(3, label="cat")))
-    assert words(store) == [(3, "cat"), (2, "dog"), (1, "cat")]
+    assert stored_labels(store) == [(3, "cat"), (2, "dog"), (1, "cat")]
 
 
-def test_a_word_that_arrives_late_takes_its_place_in_time(store: Store) -> None:
-    """The spool may hold what the user has long corrected."""
+def test_feedback_that_is_delivered_late_is_ordered_by_its_time(store: Store) -> None:
+    """The spool may hold feedback that the user has corrected since."""
     store.record(batch(feedback(9, label="dog")))
     store.record(batch(feedback(5, label="cat")))
-    assert words(store) == [(9, "dog"), (5, "cat")]
+    assert stored_labels(store) == [(9, "dog"), (5, "cat")]
 
 
-def test_two_words_of_one_millisecond_are_both_kept(store: Store) -> None:
+def test_different_feedback_of_one_millisecond_is_kept(store: Store) -> None:
     store.record(batch(feedback(5, label="cat"), feedback(5, label="dog")))
     store.record(batch(feedback(5, label="cow")))
-    assert words(store) == [(7, "cow"), (6, "dog"), (5, "cat")]
+    assert stored_labels(store) == [(7, "cow"), (6, "dog"), (5, "cat")]
 
 
-def test_each_answer_has_feedback_of_its_own(store: Store) -> None:
-    same = [feedback(5), feedback(5, sequence=2), feedback(5, writer=OTHER_WRITER)]
-    store.record(batch(*same))
+def test_feedback_is_stored_per_prediction(store: Store) -> None:
+    same_values = [feedback(5), feedback(5, sequence=2), feedback(5, writer=OTHER_WRITER)]
+    store.record(batch(*same_values))
     assert len(store.feedback(since_ms=0, limit=10)) == 3
 
 
-def test_feedback_alone_tells_nothing_of_its_writer(store: Store) -> None:
+def test_feedback_does_not_change_the_counters_of_a_writer(store: Store) -> None:
     store.record(batch(feedback(5)))
     assert store.recording().writers == ()
     store.record(batch(exposure(1), last_sequence=3))
@@ -100,21 +98,21 @@ def test_feedback_alone_tells_nothing_of_its_writer(store: Store) -> None:
     assert store.recording() == before
 
 
-def test_feedback_may_come_with_exposures(store: Store) -> None:
+def test_a_batch_may_have_exposures_and_feedback(store: Store) -> None:
     store.record(batch(exposure(1), feedback(5)))
     assert (store.recording().stored, len(store.feedback(since_ms=0, limit=10))) == (1, 1)
 
 
-def test_threads_that_tell_the_same_at_once_store_it_once(store: Store) -> None:
-    """A delivery that was given up may still run when the spool is drained."""
-    told = [batch(feedback(n, sequence=n)) for n in range(1, 20)]
+def test_concurrent_records_store_feedback_once(store: Store) -> None:
+    """A delivery that timed out may still run when the spool is drained."""
+    batches = [batch(feedback(n, sequence=n)) for n in range(1, 20)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(store.record, told * 2))
+        list(pool.map(store.record, batches * 2))
     assert len(store.feedback(since_ms=0, limit=100)) == 19
 
 
-def said(times_ms: list[int]) -> list[Feedback]:
-    """Words that all differ, on two answers in turn."""
+def distinct_feedback(times_ms: list[int]) -> list[Feedback]:
+    """Feedback with distinct labels, on two predictions in turn."""
     return [
         feedback(at_ms, label=f"animal {n}", writer=(WRITER, OTHER_WRITER)[n % 2])
         for n, at_ms in enumerate(times_ms)
@@ -123,70 +121,76 @@ def said(times_ms: list[int]) -> list[Feedback]:
 
 @ON_ONE_DATABASE
 @given(
-    told=st.lists(st.integers(0, 30), unique=True, max_size=6).map(said),
+    rows=st.lists(st.integers(0, 30), unique=True, max_size=6).map(distinct_feedback),
     data=st.data(),
 )
-def test_words_may_arrive_in_any_order(
-    store: Store, url: str, told: list[Feedback], data: st.DataObject
+def test_the_order_of_delivery_does_not_matter(
+    store: Store, url: str, rows: list[Feedback], data: st.DataObject
 ) -> None:
-    empty(url)
-    for one in data.draw(st.permutations(told)):
+    delete_all(url)
+    for one in data.draw(st.permutations(rows)):
         store.record(batch(one))
     stored = store.feedback(since_ms=0, limit=100)
-    assert stored == sorted(told, key=lambda f: f.at_ms, reverse=True)
+    assert stored == sorted(rows, key=lambda f: f.at_ms, reverse=True)
 
 
 @ON_ONE_DATABASE
 @given(
-    told=st.lists(st.integers(0, 3), min_size=1, max_size=6).map(said),
+    rows=st.lists(st.integers(0, 3), min_size=1, max_size=6).map(distinct_feedback),
     data=st.data(),
 )
-def test_a_word_that_comes_again_changes_nothing(
-    store: Store, url: str, told: list[Feedback], data: st.DataObject
+def test_feedback_that_is_delivered_again_changes_nothing(
+    store: Store, url: str, rows: list[Feedback], data: st.DataObject
 ) -> None:
-    """However late it comes, and however many share its millisecond."""
-    empty(url)
-    for one in told:
+    """However late it is delivered, and however many rows share its millisecond."""
+    delete_all(url)
+    for one in rows:
         store.record(batch(one))
     before = contents(url)
-    assert len(before["feedback"]) == len(told)
-    store.record(batch(data.draw(st.sampled_from(told))))
+    assert len(before["feedback"]) == len(rows)
+    store.record(batch(data.draw(st.sampled_from(rows))))
     assert contents(url) == before
 
 
 @ON_ONE_DATABASE
 @given(labels=st.lists(st.sampled_from(["cat", "dog"]), min_size=1, max_size=8))
-def test_the_last_word_counts(store: Store, url: str, labels: list[str]) -> None:
-    """Of words in their order, those are stored that differ from the one before."""
-    empty(url)
+def test_feedback_is_stored_where_it_differs_from_the_row_before(
+    store: Store, url: str, labels: list[str]
+) -> None:
+    delete_all(url)
     for at_ms, label in enumerate(labels):
         store.record(batch(feedback(at_ms, label=label)))
     changed = [(n, label) for n, label in enumerate(labels) if n == 0 or label != labels[n - 1]]
-    assert words(store) == changed[::-1]
-    assert words(store)[0][1] == labels[-1]
+    assert stored_labels(store) == changed[::-1]
+    assert stored_labels(store)[0][1] == labels[-1]
 
 
-def test_of_many_words_on_an_answer_the_first_and_the_last_are_kept(store: Store) -> None:
-    """Whoever changes his mind a thousand times keeps nobody else waiting."""
-    for n in range(3 * MOST_WORDS):
+def test_the_first_rows_and_the_last_row_on_a_prediction_are_kept(store: Store) -> None:
+    """The number of rows on a prediction is bounded."""
+    for n in range(3 * MAX_ROWS_PER_PREDICTION):
         store.record(batch(feedback(n, label=f"label {n}")))
-    kept = [*range(MOST_WORDS - 1), 3 * MOST_WORDS - 1]
-    assert [at_ms for at_ms, _ in words(store)] == kept[::-1]
-    many = [feedback(1000 + n, label=f"more {n}") for n in range(3 * MOST_WORDS)]
+    kept = [*range(MAX_ROWS_PER_PREDICTION - 1), 3 * MAX_ROWS_PER_PREDICTION - 1]
+    assert [at_ms for at_ms, _ in stored_labels(store)] == kept[::-1]
+    many = [feedback(1000 + n, label=f"more {n}") for n in range(3 * MAX_ROWS_PER_PREDICTION)]
     store.record(batch(*many))
     store.record(batch(*many))
-    assert [at_ms for at_ms, _ in words(store)] == [many[-1].at_ms, *kept[-2::-1]]
+    assert [at_ms for at_ms, _ in stored_labels(store)] == [many[-1].at_ms, *kept[-2::-1]]
 
 
-def test_a_late_word_takes_the_place_of_none_that_came_in_time(store: Store) -> None:
-    """However many there were."""
+def test_late_feedback_does_not_replace_timely_feedback(store: Store) -> None:
+    """Not even when the number of rows is at its limit."""
     rule = {"kind": "ab_test", "experiment": "k", "unit": "user", "outcome": {"window": "1m"}}
     store.record(batch(Adoption(0, "aaaaaaaa", json.dumps(rule))))
-    answer = {"answered_at_ms": 0}
-    store.record(batch(*(feedback(n, label=f"{n}", **answer) for n in range(MOST_WORDS))))
-    late = [feedback(60_001 + n, label=f"late {n}", **answer) for n in range(3)]
+    prediction = {"answered_at_ms": 0}
+    store.record(
+        batch(*(feedback(n, label=f"{n}", **prediction) for n in range(MAX_ROWS_PER_PREDICTION)))
+    )
+    late = [feedback(60_001 + n, label=f"late {n}", **prediction) for n in range(3)]
     for one in late:
         store.record(batch(one))
-    assert [at_ms for at_ms, _ in words(store)] == [*range(MOST_WORDS)][::-1]
-    store.record(batch(feedback(60_000, label="just in time", **answer)))
-    assert words(store)[:2] == [(60_000, "just in time"), (MOST_WORDS - 2, f"{MOST_WORDS - 2}")]
+    assert [at_ms for at_ms, _ in stored_labels(store)] == [*range(MAX_ROWS_PER_PREDICTION)][::-1]
+    store.record(batch(feedback(60_000, label="just in time", **prediction)))
+    assert stored_labels(store)[:2] == [
+        (60_000, "just in time"),
+        (MAX_ROWS_PER_PREDICTION - 2, f"{MAX_ROWS_PER_PREDICTION - 2}"),
+    ]

@@ -1,4 +1,4 @@
-"""Images that are kept for review: few, for a while, once each; and what is said of them."""
+"""Images for review: kept once, in bounded number, for a limited time; and their reviews."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ BEFORE_MS, AFTER_MS = KEPT.expires_at_ms - 1, KEPT.expires_at_ms
 DAY_MS = 86_400_000
 
 
-def keep(store: Store, *numbers: int, **changes: Any) -> None:
-    """Images with these numbers, one a second."""
+def record_images(store: Store, *numbers: int, **changes: Any) -> None:
+    """Record images with these sequence numbers, one a second."""
     store.record(batch(*(kept(n, at_ms=KEPT.at_ms + 1000 * n, **changes) for n in numbers)))
 
 
-def review(store: Store, number: int, answer: str = "koala") -> int:
+def add_review(store: Store, number: int, answer: str = "koala") -> int:
     return store.add_review(kept(number).digest, answer, "ada", "it has ears", at_ms=7)
 
 
-def waiting(store: Store) -> list[int]:
-    """The numbers of those without a review."""
-    return [one.sequence for one in store.to_review(BEFORE_MS, limit=100)]
+def unreviewed(store: Store) -> list[int]:
+    """The sequence numbers of images without a review."""
+    return [one.sequence for one in store.unreviewed_images(BEFORE_MS, limit=100)]
 
 
-def with_images(url: str) -> list[int]:
-    """The numbers of those that are there themselves."""
+def with_content(url: str) -> list[int]:
+    """The sequence numbers of images whose content is stored."""
     return sorted(row[1] for row in contents(url)["kept_images"] if row[-1] is not None)
 
 
-def test_an_image_comes_back_as_it_was(store: Store) -> None:
+def test_an_image_is_read_as_recorded(store: Store) -> None:
     store.record(batch(KEPT))
-    (one,) = store.to_review(BEFORE_MS, limit=10)
+    (one,) = store.unreviewed_images(BEFORE_MS, limit=10)
     for name in ("writer", "sequence", "at_ms", "expires_at_ms", "region", "probability", "digest"):
         assert getattr(one, name) == getattr(KEPT, name)
     assert (one.stable, one.live_label, one.candidate, one.label) == ("v1", "dog", "v2", "koala")
@@ -49,27 +49,25 @@ def test_an_image_comes_back_as_it_was(store: Store) -> None:
     assert store.encrypted_image(one.id, BEFORE_MS) == KEPT.encrypted
 
 
-def test_what_is_not_there_is_none(store: Store) -> None:
-    keep(store, 1)
+def test_an_unknown_image_is_none(store: Store) -> None:
+    record_images(store, 1)
     for name in (f"{WRITER}-2", "ba9876543210-1"):
         assert store.kept_image(name, BEFORE_MS) is None
         assert store.encrypted_image(name, BEFORE_MS) is None
 
 
-def test_a_batch_that_comes_again_adds_nothing(store: Store, url: str) -> None:
+def test_a_repeated_batch_adds_no_images(store: Store, url: str) -> None:
     for _ in range(2):
         store.record(batch(kept(1), kept(2)))
-    assert with_images(url) == [1, 2]
+    assert with_content(url) == [1, 2]
 
 
-def test_an_image_that_was_sent_twice_is_kept_once_for_each_pair_of_versions(
-    store: Store, url: str
-) -> None:
-    """Else one user's favourite would count as many trials."""
+def test_an_image_is_kept_once_for_each_pair_of_versions(store: Store, url: str) -> None:
+    """Otherwise one user's favourite image would count many times."""
     digest = kept(1).digest
     store.record(batch(kept(1), kept(2, digest=digest)))
     store.record(batch(kept(3, digest=digest), kept(4, digest=digest, candidate="v3")))
-    assert with_images(url) == [1, 4]
+    assert with_content(url) == [1, 4]
 
 
 def test_an_image_belongs_to_the_epoch_of_its_rule(store: Store, url: str) -> None:
@@ -79,93 +77,92 @@ def test_an_image_belongs_to_the_epoch_of_its_rule(store: Store, url: str) -> No
     assert store.kept_images(Scope(epochs=[1])) == []
 
 
-def test_images_come_for_review_at_random_and_always_in_the_same_order(store: Store) -> None:
-    """By their digests, which nobody can choose: a few of them are a random sample."""
-    keep(store, 1, 2, 3)
-    assert waiting(store) == [3, 2, 1]
-    assert [one.sequence for one in store.to_review(BEFORE_MS, limit=2)] == [3, 2]
-    assert store.waiting_for_review(BEFORE_MS) == 3
+def test_images_for_review_are_ordered_by_digest(store: Store) -> None:
+    """The order is random, because clients cannot choose digests, and does not change."""
+    record_images(store, 1, 2, 3)
+    assert unreviewed(store) == [3, 2, 1]
+    assert [one.sequence for one in store.unreviewed_images(BEFORE_MS, limit=2)] == [3, 2]
+    assert store.count_unreviewed_images(BEFORE_MS) == 3
 
 
-def test_a_review_is_numbered_and_stays_with_its_image(store: Store) -> None:
-    keep(store, 1, 2, 3)
-    assert [review(store, 2), review(store, 1, "cannot_tell")] == [1, 2]
-    assert waiting(store) == [3]
-    assert store.waiting_for_review(BEFORE_MS) == 1
-    assert [one.sequence for one in store.reviewed(limit=10)] == [1, 2]
-    (newest,) = store.reviewed(limit=1)
+def test_a_review_is_numbered_and_listed_with_its_image(store: Store) -> None:
+    record_images(store, 1, 2, 3)
+    assert [add_review(store, 2), add_review(store, 1, "cannot_tell")] == [1, 2]
+    assert unreviewed(store) == [3]
+    assert store.count_unreviewed_images(BEFORE_MS) == 1
+    assert [one.sequence for one in store.reviewed_images(limit=10)] == [1, 2]
+    (newest,) = store.reviewed_images(limit=1)
     assert newest.review == Review(2, "cannot_tell", 7, "ada", "it has ears")
 
 
 def test_an_image_is_reviewed_once(store: Store) -> None:
-    """Whoever answered has seen what the versions said: no later answer is blind."""
-    keep(store, 1)
-    review(store, 1)
+    """The reviewer sees the predictions after the review, so a second one is not blind."""
+    record_images(store, 1)
+    add_review(store, 1)
     with pytest.raises(StoreError):
-        review(store, 1, "dog")
-    assert [one.review.answer for one in store.reviewed(10) if one.review] == ["koala"]
+        add_review(store, 1, "dog")
+    assert [one.review.answer for one in store.reviewed_images(10) if one.review] == ["koala"]
 
 
 def test_a_review_counts_for_every_pair_of_versions(store: Store) -> None:
-    """What an image shows does not depend on who was asked."""
-    keep(store, 1)
-    review(store, 1)
+    record_images(store, 1)
+    add_review(store, 1)
     store.record(batch(kept(9, digest=kept(1).digest, candidate="v3", label="cat")))
-    assert waiting(store) == []
-    found = [(one.candidate, one.review.number) for one in store.reviewed(10) if one.review]
+    assert unreviewed(store) == []
+    found = [(one.candidate, one.review.number) for one in store.reviewed_images(10) if one.review]
     assert found == [("v2", 1), ("v3", 1)]
 
 
-@pytest.mark.parametrize("removed", [False, True], ids=["not yet removed", "removed"])
-def test_after_its_time_nobody_sees_an_image(store: Store, url: str, removed: bool) -> None:
-    keep(store, 1, 2)
-    review(store, 2)
-    if removed:
+@pytest.mark.parametrize("is_removed", [False, True], ids=["not yet removed", "removed"])
+def test_an_expired_image_is_not_found(store: Store, url: str, is_removed: bool) -> None:
+    record_images(store, 1, 2)
+    add_review(store, 2)
+    if is_removed:
         assert store.remove_expired(BEFORE_MS) == 0
         assert store.remove_expired(AFTER_MS) == 2
         assert store.remove_expired(AFTER_MS) == 0
-        assert with_images(url) == []
+        assert with_content(url) == []
     for number in (1, 2):
         assert store.encrypted_image(f"{WRITER}-{number}", AFTER_MS) is None
-    assert store.to_review(AFTER_MS, limit=10) == []
-    assert store.waiting_for_review(AFTER_MS) == 0
+    assert store.unreviewed_images(AFTER_MS, limit=10) == []
+    assert store.count_unreviewed_images(AFTER_MS) == 0
     assert store.kept_image(f"{WRITER}-1", AFTER_MS) is None
 
 
 def test_a_review_outlives_its_image(store: Store) -> None:
-    keep(store, 1)
-    review(store, 1)
-    before = store.reviewed(limit=10)
+    record_images(store, 1)
+    add_review(store, 1)
+    before = store.reviewed_images(limit=10)
     store.remove_expired(AFTER_MS)
-    assert store.reviewed(limit=10) == before == store.kept_images()
+    assert store.reviewed_images(limit=10) == before == store.kept_images()
     assert store.kept_image(f"{WRITER}-1", AFTER_MS) == before[0]
 
 
-def test_what_exceeds_the_room_goes_the_reviewed_first_then_the_oldest(
+def test_images_beyond_the_room_are_removed_reviewed_ones_first_then_the_oldest(
     store: Store, url: str
 ) -> None:
-    keep(store, 1, 2, 3, 4, room=4)
-    review(store, 3)
-    keep(store, 5, room=4)
-    assert with_images(url) == [1, 2, 4, 5]
-    keep(store, 6, 7, room=4)
-    assert with_images(url) == [4, 5, 6, 7]
-    assert [one.sequence for one in store.reviewed(10)] == [3]
-    keep(store, 8, room=1)
-    assert with_images(url) == [8]
+    record_images(store, 1, 2, 3, 4, room=4)
+    add_review(store, 3)
+    record_images(store, 5, room=4)
+    assert with_content(url) == [1, 2, 4, 5]
+    record_images(store, 6, 7, room=4)
+    assert with_content(url) == [4, 5, 6, 7]
+    assert [one.sequence for one in store.reviewed_images(10)] == [3]
+    record_images(store, 8, room=1)
+    assert with_content(url) == [8]
     assert len(store.kept_images()) == 2
 
 
-def test_what_was_reviewed_is_not_kept_again_after_its_image_went(store: Store, url: str) -> None:
-    keep(store, 1)
-    review(store, 1)
+def test_a_reviewed_image_that_expired_is_not_kept_again(store: Store, url: str) -> None:
+    record_images(store, 1)
+    add_review(store, 1)
     store.remove_expired(AFTER_MS)
     store.record(batch(kept(9, digest=kept(1).digest)))
-    assert with_images(url) == []
-    assert len(store.reviewed(10)) == 1
+    assert with_content(url) == []
+    assert len(store.reviewed_images(10)) == 1
 
 
-def test_only_what_is_of_a_scope_is_read(store: Store) -> None:
+def test_a_scope_selects_images(store: Store) -> None:
     store.record(batch(kept(1), kept(2, region=None), kept(3, at_ms=KEPT.at_ms + 5)))
     scopes = {
         (2, 1): Scope(until_ms=KEPT.at_ms + 5),
@@ -177,9 +174,9 @@ def test_only_what_is_of_a_scope_is_read(store: Store) -> None:
         assert tuple(one.sequence for one in store.kept_images(scope)) == expected
 
 
-def test_reviews_go_with_the_sums(store: Store, url: str) -> None:
-    keep(store, 1)
-    review(store, 1)
+def test_reviews_are_removed_with_the_sums(store: Store, url: str) -> None:
+    record_images(store, 1)
+    add_review(store, 1)
     late = KEPT.at_ms + 3 * DAY_MS
     store.prune(late, Retention(rows_days=1, sums_days=4))
     assert len(contents(url)["kept_images"]) == 1

@@ -1,4 +1,4 @@
-"""What becomes of batches."""
+"""Batches are stored once and whole, and writers are counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.contract.store.examples import (
     adoption,
     batch,
     contents,
-    empty,
+    delete_all,
     exposure,
     pair,
 )
@@ -29,14 +29,14 @@ OPTIONAL = [field.name for field in fields(Exposure) if "None" in str(field.type
 
 
 @pytest.mark.parametrize("changes", [{}, dict.fromkeys(OPTIONAL)], ids=["full", "empty"])
-def test_an_exposure_comes_back_as_it_was(store: Store, changes: dict[str, Any]) -> None:
+def test_an_exposure_is_read_as_recorded(store: Store, changes: dict[str, Any]) -> None:
     one = exposure(7, **changes)
     store.record(batch(adoption("a", 0), one))
     (stored,) = store.exposures(since_ms=0, limit=10)
     assert stored.exposure == one
 
 
-def test_exposures_are_listed_from_the_newest_back_to_a_time(store: Store) -> None:
+def test_exposures_since_a_time_are_listed_newest_first(store: Store) -> None:
     store.record(batch(*(exposure(n, at_ms=1_000 + n) for n in (1, 2, 3, 4))))
     sequences = [s.exposure.sequence for s in store.exposures(since_ms=1_002, limit=2)]
     assert sequences == [4, 3]
@@ -44,8 +44,8 @@ def test_exposures_are_listed_from_the_newest_back_to_a_time(store: Store) -> No
     assert sequences == [4, 3, 2]
 
 
-def test_a_batch_that_overlaps_another_adds_only_what_is_new(store: Store) -> None:
-    """A number means one exposure: the first that came keeps it."""
+def test_an_overlapping_batch_adds_only_new_exposures(store: Store) -> None:
+    """The first exposure with a sequence number is kept."""
     store.record(batch(exposure(1), exposure(3)))
     store.record(batch(exposure(2), exposure(3, label="dog"), exposure(4)))
     stored = [s.exposure for s in store.exposures(since_ms=0, limit=10)]
@@ -54,13 +54,13 @@ def test_a_batch_that_overlaps_another_adds_only_what_is_new(store: Store) -> No
     assert store.recording().stored == 4
 
 
-def test_two_writers_may_use_the_same_numbers(store: Store) -> None:
+def test_sequence_numbers_are_per_writer(store: Store) -> None:
     store.record(batch(exposure(1)))
     store.record(batch(exposure(1), writer=OTHER_WRITER))
     assert store.recording().stored == 2
 
 
-def test_a_gap_in_the_numbers_is_missing_until_it_is_filled(store: Store) -> None:
+def test_a_gap_in_the_sequence_is_missing_until_it_is_filled(store: Store) -> None:
     store.record(batch(exposure(2, at_ms=20), exposure(5, at_ms=50), last_sequence=6, dropped=2))
     (writer,) = store.recording().writers
     assert (writer.stored, writer.dropped, writer.missing) == (2, 2, 4)
@@ -72,7 +72,7 @@ def test_a_gap_in_the_numbers_is_missing_until_it_is_filled(store: Store) -> Non
     assert (writer.stored, writer.missing) == (3, 3)
 
 
-def test_the_figures_of_all_writers_add_up(store: Store) -> None:
+def test_the_counters_of_all_writers_are_summed(store: Store) -> None:
     store.record(batch(exposure(1, at_ms=10), last_sequence=3, dropped=1))
     store.record(batch(exposure(4, at_ms=20), writer=OTHER_WRITER, dropped=2))
     recording = store.recording()
@@ -81,20 +81,20 @@ def test_the_figures_of_all_writers_add_up(store: Store) -> None:
     assert recording.without_epoch == 2
 
 
-def test_an_empty_store_has_lost_nothing(store: Store) -> None:
+def test_an_empty_store_has_nothing_missing(store: Store) -> None:
     recording = store.recording()
     assert (recording.writers, recording.stored, recording.missing) == ((), 0, 0)
 
 
-def test_a_batch_is_stored_as_a_whole_or_not_at_all(store: Store, url: str) -> None:
-    broken = exposure(2, latency_ms=None)
+def test_a_batch_with_an_invalid_exposure_is_not_stored(store: Store, url: str) -> None:
+    invalid = exposure(2, latency_ms=None)
     with pytest.raises(StoreError):
-        store.record(batch(adoption("a", 0), exposure(1), broken))
+        store.record(batch(adoption("a", 0), exposure(1), invalid))
     assert not any(contents(url).values())
 
 
-def test_threads_that_record_at_once_lose_nothing(store: Store) -> None:
-    """A delivery that was given up may still run when it is repeated."""
+def test_concurrent_records_store_every_batch_once(store: Store) -> None:
+    """A delivery that timed out may still run when it is retried."""
     once = [batch(adoption("a", n), exposure(n), exposure(n + 1)) for n in range(1, 40)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(store.record, once * 2))
@@ -140,11 +140,11 @@ batches = st.builds(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(sent=st.lists(batches, min_size=1, max_size=4), data=st.data())
-def test_a_batch_that_comes_again_changes_nothing(
+def test_a_repeated_batch_changes_nothing(
     store: Store, url: str, sent: list[Batch], data: st.DataObject
 ) -> None:
-    """However late it comes, and whatever came between."""
-    empty(url)
+    """However late it is delivered, and whatever is delivered in between."""
+    delete_all(url)
     for one in sent:
         store.record(one)
     before = contents(url)

@@ -1,4 +1,4 @@
-"""What becomes of shadow pairs."""
+"""Shadow pairs are stored once, with their epoch, and counted by writer."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tests.contract.store.examples import (
 OPTIONAL = [field.name for field in fields(ShadowPair) if "None" in str(field.type)]
 
 
-def epochs(url: str) -> dict[int, int | None]:
-    """Number of a pair -> number of its epoch."""
+def epoch_by_sequence(url: str) -> dict[int, int | None]:
+    """Sequence of a pair -> number of its epoch."""
     return {row[1]: row[3] for row in contents(url)["shadow_pairs"]}
 
 
 @pytest.mark.parametrize("changes", [{}, dict.fromkeys(OPTIONAL)], ids=["full", "empty"])
-def test_a_pair_comes_back_as_it_was(store: Store, changes: dict[str, Any]) -> None:
+def test_a_pair_is_read_as_recorded(store: Store, changes: dict[str, Any]) -> None:
     one = pair(7, **changes)
     store.record(batch(adoption("a", 0), one))
     assert store.shadow_pairs(since_ms=0, limit=10) == [one]
 
 
-def test_pairs_are_listed_from_the_newest_back_to_a_time(store: Store) -> None:
+def test_pairs_since_a_time_are_listed_newest_first(store: Store) -> None:
     store.record(batch(*(pair(n, at_ms=1_000 + n) for n in (1, 2, 3, 4))))
     assert [p.sequence for p in store.shadow_pairs(since_ms=1_002, limit=2)] == [4, 3]
     assert [p.sequence for p in store.shadow_pairs(since_ms=1_002, limit=10)] == [4, 3, 2]
@@ -48,8 +48,8 @@ def test_a_pair_may_arrive_before_or_without_its_exposure(store: Store) -> None:
     assert store.recording().stored == 1
 
 
-def test_a_batch_that_overlaps_another_adds_only_the_pairs_that_are_new(store: Store) -> None:
-    """A number means one pair: the first that came keeps it."""
+def test_an_overlapping_batch_adds_only_new_pairs(store: Store) -> None:
+    """The first pair with a sequence number is kept."""
     store.record(batch(pair(1), pair(3)))
     store.record(batch(pair(2), pair(3, label="cow"), pair(4)))
     stored = store.shadow_pairs(since_ms=0, limit=10)
@@ -58,26 +58,26 @@ def test_a_batch_that_overlaps_another_adds_only_the_pairs_that_are_new(store: S
     assert store.recording().pairs == 4
 
 
-def test_a_pair_belongs_to_the_epoch_in_which_it_had_its_outcome(store: Store, url: str) -> None:
+def test_a_pair_belongs_to_the_epoch_of_its_time(store: Store, url: str) -> None:
     store.record(batch(adoption("a", 0), adoption("b", 10), adoption("a", 20)))
     times_ms = {1: 9, 2: 19, 3: 20}
     store.record(batch(*(pair(n, at_ms=at_ms) for n, at_ms in times_ms.items())))
-    assert epochs(url) == {1: 1, 2: 1, 3: 3}
+    assert epoch_by_sequence(url) == {1: 1, 2: 1, 3: 3}
 
 
-def test_an_adoption_counts_for_the_pairs_of_its_own_batch(store: Store, url: str) -> None:
+def test_an_adoption_applies_to_the_pairs_of_its_batch(store: Store, url: str) -> None:
     store.record(batch(adoption("a", 0), pair(1)))
-    assert epochs(url) == {1: 1}
+    assert epoch_by_sequence(url) == {1: 1}
 
 
-def test_a_pair_of_a_rule_that_nobody_adopted_has_no_epoch(store: Store, url: str) -> None:
-    """It is not counted: `without_epoch` tells of exposures."""
+def test_a_pair_of_a_rule_without_adoption_has_no_epoch(store: Store, url: str) -> None:
+    """It is not counted: `without_epoch` counts exposures."""
     store.record(batch(adoption("a", 0), pair(1, rule_id="bbbbbbbb")))
-    assert epochs(url) == {1: None}
+    assert epoch_by_sequence(url) == {1: None}
     assert store.recording().without_epoch == 0
 
 
-def test_the_figures_of_a_writer_tell_of_its_pairs(store: Store) -> None:
+def test_a_writer_has_counters_of_pairs(store: Store) -> None:
     store.record(batch(pair(2, at_ms=20), pair(5, at_ms=50), dropped_pairs=3))
     store.record(batch(pair(1, at_ms=10), dropped_pairs=2))
     (writer,) = store.recording().writers
@@ -86,19 +86,19 @@ def test_the_figures_of_a_writer_tell_of_its_pairs(store: Store) -> None:
     assert (writer.stored, writer.dropped) == (0, 0)
 
 
-def test_the_pairs_of_all_writers_add_up(store: Store) -> None:
+def test_the_pair_counters_of_all_writers_are_summed(store: Store) -> None:
     store.record(batch(pair(1), dropped_pairs=1))
     store.record(batch(pair(1), pair(2), writer=OTHER_WRITER, dropped_pairs=4))
     assert (store.recording().pairs, store.recording().dropped_pairs) == (3, 5)
 
 
-def test_a_batch_with_a_broken_pair_is_not_stored_at_all(store: Store, url: str) -> None:
+def test_a_batch_with_an_invalid_pair_is_not_stored(store: Store, url: str) -> None:
     with pytest.raises(StoreError):
         store.record(batch(adoption("a", 0), exposure(1), pair(1, candidate=None)))
     assert not any(contents(url).values())
 
 
-def test_their_outcomes_are_counted_once(store: Store) -> None:
+def test_outcomes_of_pairs_are_counted_once(store: Store) -> None:
     assert store.recording().outcomes == {"copied": 0, "failed": 0, "shed": 0}
     first = batch(pair(1), pair(2, outcome="shed"), pair(3, outcome="shed"))
     store.record(first)

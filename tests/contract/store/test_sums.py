@@ -1,4 +1,4 @@
-"""What the sums say is what the rows say."""
+"""Sums are equal to sums over the rows, and are selected by scope."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.contract.store.examples import (
     WRITER,
     adoption,
     batch,
-    empty,
+    delete_all,
     exposure,
     pair,
 )
@@ -74,12 +74,12 @@ pairs = st.lists(
 )
 
 
-def near(expected: float) -> Any:
+def approx(expected: float) -> Any:
     return pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-def in_two_batches(store: Store, entries: list[Any]) -> None:
-    """The second overlaps the first, and comes twice."""
+def record_in_two_batches(store: Store, entries: list[Any]) -> None:
+    """Record two batches; the second overlaps the first, and is repeated."""
     half = len(entries) // 2
     store.record(batch(adoption("a", 0), *entries[:half]))
     for _ in range(2):
@@ -88,11 +88,11 @@ def in_two_batches(store: Store, entries: list[Any]) -> None:
 
 @ON_ONE_DATABASE
 @given(recorded=exposures)
-def test_sums_of_exposures_are_those_of_their_rows(
+def test_exposure_sums_are_equal_to_sums_over_the_rows(
     store: Store, url: str, recorded: list[Exposure]
 ) -> None:
-    empty(url)
-    in_two_batches(store, recorded)
+    delete_all(url)
+    record_in_two_batches(store, recorded)
     keys = ("assigned", "region", "reason", "label")
     found = store.exposure_sums(EVERYTHING, by=keys, slot_ms=MINUTE_MS)
     expected: dict[tuple[Any, ...], list[Exposure]] = {}
@@ -106,19 +106,19 @@ def test_sums_of_exposures_are_those_of_their_rows(
         assert total.exposures == len(rows)
         assert total.errors == sum(e.error is not None for e in rows)
         assert total.fallbacks == sum(bool(e.error and e.served) for e in rows)
-        assert total.latency_sum == near(sum(e.latency_ms for e in rows))
-        modelled = [ms for e in rows if (ms := e.model_ms) is not None and e.error is None]
-        assert (total.modelled, total.model_sum) == (len(modelled), near(sum(modelled)))
-        assert total.confidence_sum == near(sum(e.confidence or 0 for e in rows))
+        assert total.latency_ms_sum == approx(sum(e.latency_ms for e in rows))
+        model_ms = [ms for e in rows if (ms := e.model_ms) is not None and e.error is None]
+        assert (total.model_ms_count, total.model_ms_sum) == (len(model_ms), approx(sum(model_ms)))
+        assert total.confidence_sum == approx(sum(e.confidence or 0 for e in rows))
 
 
 @ON_ONE_DATABASE
 @given(recorded=pairs)
-def test_sums_of_pairs_are_those_of_their_rows(
+def test_pair_sums_are_equal_to_sums_over_the_rows(
     store: Store, url: str, recorded: list[ShadowPair]
 ) -> None:
-    empty(url)
-    in_two_batches(store, recorded)
+    delete_all(url)
+    record_in_two_batches(store, recorded)
     found = store.pair_sums(EVERYTHING, by=("outcome", "live_label", "label", "error"))
     expected: dict[tuple[Any, ...], list[ShadowPair]] = {}
     for p in recorded:
@@ -131,25 +131,31 @@ def test_sums_of_pairs_are_those_of_their_rows(
     for sums, rows in expected.items():
         total = by_key[sums]
         assert (total.pairs, total.candidate) == (len(rows), None)
-        timed = [p.latency_ms for p in rows if p.latency_ms is not None]
-        assert (total.timed, total.latency_sum) == (len(timed), near(sum(timed)))
-        lived = [p.live_latency_ms for p in rows if p.live_latency_ms is not None]
-        assert (total.lived, total.live_latency_sum) == (len(lived), near(sum(lived)))
+        latencies = [p.latency_ms for p in rows if p.latency_ms is not None]
+        assert (total.latency_ms_count, total.latency_ms_sum) == (
+            len(latencies),
+            approx(sum(latencies)),
+        )
+        live_latencies = [p.live_latency_ms for p in rows if p.live_latency_ms is not None]
+        assert (total.live_latency_ms_count, total.live_latency_ms_sum) == (
+            len(live_latencies),
+            approx(sum(live_latencies)),
+        )
 
 
 @ON_ONE_DATABASE
 @given(recorded=pairs)
-def test_sums_of_pairs_by_unit_are_those_of_their_rows(
+def test_unit_pairs_are_equal_to_sums_over_the_rows(
     store: Store, url: str, recorded: list[ShadowPair]
 ) -> None:
-    empty(url)
-    in_two_batches(store, recorded)
+    delete_all(url)
+    record_in_two_batches(store, recorded)
     shared = ("cat", "dog")
     found = store.unit_pairs(EVERYTHING, shared)
     expected: dict[tuple[int, str], list[ShadowPair]] = {}
     for p in recorded:
         if p.outcome == "copied":
-            unit = units.number(p.unit) if p.unit else 0
+            unit = units.hash64(p.unit) if p.unit else 0
             expected.setdefault((unit, p.region or ""), []).append(p)
     keys = list(zip(found.unit.tolist(), found.region.texts().tolist(), strict=True))
     assert sorted(keys) == sorted(expected)
@@ -163,21 +169,23 @@ def test_sums_of_pairs_by_unit_are_those_of_their_rows(
         ]
         assert found.pairs[place] == len(rows)
         assert found.new[place] == sum(p.label not in shared for p in rows)
-        assert found.asked[place] == len(known)
-        assert found.same[place] == sum(p.label == p.live_label for p in known)
-        assert found.paired[place] == len(both)
-        assert found.model_sum[place] == near(sum(m for m, _ in both))
-        assert found.live_model_sum[place] == near(sum(live for _, live in both))
-        assert found.difference_squares[place] == near(sum((m - live) ** 2 for m, live in both))
+        assert found.compared[place] == len(known)
+        assert found.agreed[place] == sum(p.label == p.live_label for p in known)
+        assert found.model_ms_count[place] == len(both)
+        assert found.model_ms_sum[place] == approx(sum(m for m, _ in both))
+        assert found.live_model_ms_sum[place] == approx(sum(live for _, live in both))
+        assert found.squared_difference_sum[place] == approx(
+            sum((m - live) ** 2 for m, live in both)
+        )
 
 
 @ON_ONE_DATABASE
 @given(recorded=pairs)
-def test_counts_of_pairs_are_those_of_their_rows(
+def test_pair_counts_are_equal_to_counts_over_the_rows(
     store: Store, url: str, recorded: list[ShadowPair]
 ) -> None:
-    empty(url)
-    in_two_batches(store, recorded)
+    delete_all(url)
+    record_in_two_batches(store, recorded)
     found = store.pair_counts()
     texts = (found.region, found.live_label, found.label, found.outcome)
     keys = zip(found.minute.tolist(), *(column.texts().tolist() for column in texts), strict=True)
@@ -195,34 +203,37 @@ def test_counts_of_pairs_are_those_of_their_rows(
 
 @ON_ONE_DATABASE
 @given(recorded=exposures)
-def test_histograms_have_every_exposure_in_the_bucket_of_its_duration(
+def test_histograms_count_each_exposure_in_the_bucket_of_its_latency(
     store: Store, url: str, recorded: list[Exposure]
 ) -> None:
-    empty(url)
-    in_two_batches(store, recorded)
+    delete_all(url)
+    record_in_two_batches(store, recorded)
     for kind, field in (("latency", "latency_ms"), ("model", "model_ms")):
-        found = store.latencies(EVERYTHING, kind, by=("assigned",))  # type: ignore[arg-type]
+        found = store.latency_histograms(EVERYTHING, kind, by=("assigned",))  # type: ignore[arg-type]
         counts: dict[str, Counter[int]] = {}
         for e in recorded:
-            own = kind == "latency" or e.error is None  # else stable's
+            own = kind == "latency" or e.error is None  # otherwise it is stable's
             if own and (ms := getattr(e, field)) is not None:
                 counts.setdefault(e.assigned or "", Counter())[bucket_of(ms)] += 1
         assert [h.assigned for h in found] == sorted(counts)
         for histogram in found:
-            told = dict(zip(histogram.buckets.tolist(), histogram.counts.tolist(), strict=True))
-            assert told == counts[histogram.assigned or ""]
-            assert list(histogram.buckets) == sorted(told)
+            buckets = histogram.buckets.tolist()
+            assert (
+                dict(zip(buckets, histogram.counts.tolist(), strict=True))
+                == counts[histogram.assigned or ""]
+            )
+            assert buckets == sorted(buckets)
 
 
-def test_histograms_of_slots_have_their_own_exposures(store: Store) -> None:
+def test_histograms_can_be_grouped_by_time_slot(store: Store) -> None:
     times_ms = {1: 0, 2: MINUTE_MS - 1, 3: MINUTE_MS, 4: 5 * MINUTE_MS}
     store.record(batch(*(exposure(n, at_ms=at_ms) for n, at_ms in times_ms.items())))
-    found = store.latencies(EVERYTHING, "latency", by=("assigned",), slot_ms=2 * MINUTE_MS)
+    found = store.latency_histograms(EVERYTHING, "latency", by=("assigned",), slot_ms=2 * MINUTE_MS)
     assert [(h.at_ms, h.counts.tolist()) for h in found] == [(0, [3]), (4 * MINUTE_MS, [1])]
 
 
-def test_an_answer_by_another_version_is_a_fallback_and_told_apart(store: Store) -> None:
-    """Its label is stable's, its failure is the candidate's."""
+def test_fallbacks_are_summed_apart_from_served_assignments(store: Store) -> None:
+    """The label of a fallback is stable's, its error is the candidate's."""
     store.record(
         batch(
             exposure(1, assigned="v2", served="v2", label="koala", error=None),
@@ -230,15 +241,17 @@ def test_an_answer_by_another_version_is_a_fallback_and_told_apart(store: Store)
             exposure(3, assigned="v2", served=None, label=None, error="internal"),
         )
     )
-    own, other = reversed(store.exposure_sums(EVERYTHING, by=("assigned", "as_assigned")))
-    assert (own.as_assigned, own.exposures, own.errors, own.fallbacks) == (True, 1, 0, 0)
-    assert (other.as_assigned, other.exposures, other.errors, other.fallbacks) == (False, 2, 2, 1)
+    found = store.exposure_sums(EVERYTHING, by=("assigned", "served_as_assigned"))
+    assert [(s.served_as_assigned, s.exposures, s.errors, s.fallbacks) for s in found] == [
+        (False, 2, 2, 1),
+        (True, 1, 0, 0),
+    ]
 
 
-def test_sums_that_nothing_is_in_are_none_at_all(store: Store) -> None:
+def test_an_empty_store_has_no_sums(store: Store) -> None:
     assert store.exposure_sums(EVERYTHING) == []
     assert store.pair_sums(EVERYTHING, by=("label",)) == []
-    assert store.latencies(EVERYTHING, "latency") == []
+    assert store.latency_histograms(EVERYTHING, "latency") == []
 
 
 SCOPES = [
@@ -259,8 +272,8 @@ SCOPES = [
 
 
 @pytest.mark.parametrize(("scope", "expected"), SCOPES, ids=map(str, range(len(SCOPES))))
-def test_only_what_is_in_scope_is_summed(store: Store, scope: Scope, expected: set[int]) -> None:
-    """Each exposure has a confidence, and each pair a latency, that tells which they are."""
+def test_a_scope_selects_what_is_summed(store: Store, scope: Scope, expected: set[int]) -> None:
+    """Confidences and latencies are distinct powers of 2, so a total identifies its rows."""
     facts: dict[int, dict[str, Any]] = {
         1: {"at_ms": 30_000, "region": "AU", "rule_id": "aaaaaaaa"},
         2: {"at_ms": MINUTE_MS, "region": "NZ", "rule_id": "aaaaaaaa"},
@@ -277,61 +290,63 @@ def test_only_what_is_in_scope_is_summed(store: Store, scope: Scope, expected: s
     )
     total = sum(2.0**-n for n in expected)
     assert sum(s.confidence_sum for s in store.exposure_sums(scope)) == total
-    assert sum(s.latency_sum for s in store.pair_sums(scope)) == total
+    assert sum(s.latency_ms_sum for s in store.pair_sums(scope)) == total
     if scope.regions is None:
-        histograms = store.latencies(scope, "latency")
+        histograms = store.latency_histograms(scope, "latency")
         assert sum(int(h.counts.sum()) for h in histograms) == len(expected)
 
 
-def test_slots_begin_at_multiples_of_their_length(store: Store) -> None:
+def test_slots_start_at_multiples_of_their_length(store: Store) -> None:
     store.record(batch(*(exposure(n, at_ms=n * MINUTE_MS) for n in (9, 10, 19, 20))))
     found = store.exposure_sums(EVERYTHING, slot_ms=10 * MINUTE_MS)
     assert [(s.at_ms, s.exposures) for s in found] == [(0, 1), (600_000, 2), (1_200_000, 1)]
 
 
-def test_a_slot_of_today_begins_at_a_whole_number(store: Store) -> None:
-    """Of milliseconds, which are more than 32 bits hold."""
+def test_the_start_of_a_slot_is_an_integer_beyond_32_bits(store: Store) -> None:
     store.record(batch(exposure(1, at_ms=1_795_848_863_642)))
     (found,) = store.exposure_sums(EVERYTHING, slot_ms=60 * MINUTE_MS)
     assert (found.at_ms, type(found.at_ms)) == (1_795_845_600_000, int)
 
 
 @pytest.mark.parametrize("slot_ms", [0, 59_999, 90_000])
-def test_a_slot_that_is_not_of_whole_minutes_is_rejected(store: Store, slot_ms: int) -> None:
+def test_a_slot_that_is_not_whole_minutes_is_rejected(store: Store, slot_ms: int) -> None:
     with pytest.raises(ValueError, match=f"{slot_ms} ms"):
         store.exposure_sums(EVERYTHING, slot_ms=slot_ms)
 
 
-def test_a_key_that_is_not_summed_by_is_rejected(store: Store) -> None:
+def test_an_unknown_key_is_rejected(store: Store) -> None:
     for name in ("user", "minute"):
         with pytest.raises(ValueError, match=f"exposure_sums is not summed by {name}"):
             store.exposure_sums(EVERYTHING, by=(name,))
-    with pytest.raises(ValueError, match="latencies are kept by"):
-        store.latencies(EVERYTHING, "model", by=("region",))
-    with pytest.raises(ValueError, match="latencies are kept by"):
-        store.latencies(Scope(regions=["AU"]), "model")
+    with pytest.raises(ValueError, match="latencies can only be grouped by"):
+        store.latency_histograms(EVERYTHING, "model", by=("region",))
+    with pytest.raises(ValueError, match="latencies can only be grouped by"):
+        store.latency_histograms(Scope(regions=["AU"]), "model")
 
 
 def split(experiment: str, unit: str, at_ms: int, rule_id: str) -> Adoption:
+    """The adoption of a rule that splits units."""
     content = {"kind": "ab_test", "experiment": experiment, "unit": unit}
     return Adoption(at_ms, rule_id, json.dumps(content))
 
 
-def units_of(
+def sums_by_unit(
     store: Store, experiment: str, scope: Scope = EVERYTHING
 ) -> dict[tuple[int, str], Any]:
-    """(unit, version) -> exposures, errors, fallbacks, latency_sum, modelled, model_sum."""
+    """(unit, version) -> the sums, in the order of the columns."""
     found = store.unit_sums(experiment, scope)
     keys = zip(
-        found.unit.tolist(), (found.assigned.names[c] for c in found.assigned.codes), strict=True
+        found.unit.tolist(),
+        (found.assigned.categories[c] for c in found.assigned.codes),
+        strict=True,
     )
     numbers = (
         found.exposures,
         found.errors,
         found.fallbacks,
-        found.latency_sum,
-        found.modelled,
-        found.model_sum,
+        found.latency_ms_sum,
+        found.model_ms_count,
+        found.model_ms_sum,
     )
     return dict(zip(keys, zip(*(n.tolist() for n in numbers), strict=True), strict=True))
 
@@ -342,19 +357,25 @@ DAY_MS = 86_400_000
 
 
 class TestUnits:
-    def test_what_a_unit_met_is_summed_by_version(self, store: Store) -> None:
-        fine = {"user": ANNA, "served": "v2", "error": None, "latency_ms": 4.0, "model_ms": 2.5}
+    def test_exposures_are_summed_by_unit_and_version(self, store: Store) -> None:
+        successful = {
+            "user": ANNA,
+            "served": "v2",
+            "error": None,
+            "latency_ms": 4.0,
+            "model_ms": 2.5,
+        }
         store.record(
             batch(
                 split("koala", "user", 0, "aaaaaaaa"),
-                exposure(1, **fine),
+                exposure(1, **successful),
                 exposure(2, user=ANNA, latency_ms=8.0, model_ms=None),
                 exposure(3, user=ANNA, served=None, latency_ms=1.0, model_ms=None),
                 exposure(4, user=BERT, assigned="v1", error=None, latency_ms=2.0, model_ms=1.0),
             )
         )
-        store.record(batch(exposure(5, **fine), exposure(1, **fine)))
-        assert units_of(store, "koala") == {
+        store.record(batch(exposure(5, **successful), exposure(1, **successful)))
+        assert sums_by_unit(store, "koala") == {
             (ANNA_NUMBER, "v2"): (4, 2, 1, 17.0, 2, 5.0),
             (BERT_NUMBER, "v1"): (1, 0, 0, 2.0, 1, 1.0),
         }
@@ -362,7 +383,7 @@ class TestUnits:
     @pytest.mark.parametrize(
         ("unit", "expected"), [("user", {ANNA_NUMBER}), ("session", {BERT_NUMBER})]
     )
-    def test_the_rule_says_who_the_unit_is(
+    def test_the_unit_is_the_one_of_the_rule(
         self, store: Store, unit: str, expected: set[int]
     ) -> None:
         one = exposure(1, user=ANNA, session=BERT)
@@ -379,14 +400,14 @@ class TestUnits:
             ("user", {"rule_id": "bbbbbbbb"}),
         ],
     )
-    def test_what_the_split_did_not_decide_is_not_counted(
+    def test_exposures_that_the_split_did_not_assign_are_not_summed(
         self, store: Store, unit: str, changes: dict[str, Any]
     ) -> None:
         store.record(batch(split("koala", unit, 0, "aaaaaaaa"), exposure(1, **changes)))
-        assert units_of(store, "koala") == {}
-        assert store.first_assignments("koala") == []
+        assert sums_by_unit(store, "koala") == {}
+        assert store.first_assignment_counts("koala") == []
 
-    def test_each_experiment_has_units_of_its_own(self, store: Store) -> None:
+    def test_units_are_summed_per_experiment(self, store: Store) -> None:
         store.record(
             batch(
                 split("koala", "user", 0, "aaaaaaaa"),
@@ -395,11 +416,11 @@ class TestUnits:
                 exposure(2, at_ms=15, user=BERT, rule_id="bbbbbbbb"),
             )
         )
-        assert {unit for unit, _ in units_of(store, "koala")} == {ANNA_NUMBER}
-        assert {unit for unit, _ in units_of(store, "panda")} == {BERT_NUMBER}
-        assert units_of(store, "lynx") == {}
+        assert {unit for unit, _ in sums_by_unit(store, "koala")} == {ANNA_NUMBER}
+        assert {unit for unit, _ in sums_by_unit(store, "panda")} == {BERT_NUMBER}
+        assert sums_by_unit(store, "lynx") == {}
 
-    def test_epochs_and_days_are_told_apart(self, store: Store) -> None:
+    def test_units_are_summed_by_epoch_and_day(self, store: Store) -> None:
         store.record(
             batch(
                 split("koala", "user", 0, "aaaaaaaa"),
@@ -411,11 +432,11 @@ class TestUnits:
             )
         )
         found = store.unit_sums("koala")
-        periods = zip(found.epoch.tolist(), found.day.tolist(), found.latency_sum, strict=True)
+        periods = zip(found.epoch.tolist(), found.day.tolist(), found.latency_ms_sum, strict=True)
         assert sorted(periods) == [(1, 0, 1.0), (2, 1, 6.0), (2, 2, 8.0)]
 
         def latency(scope: Scope) -> float:
-            return float(store.unit_sums("koala", scope).latency_sum.sum())
+            return float(store.unit_sums("koala", scope).latency_ms_sum.sum())
 
         assert latency(EVERYTHING) == 15
         assert latency(Scope(epochs=[1])) == 1
@@ -425,14 +446,14 @@ class TestUnits:
         assert latency(Scope(rule_ids=["bbbbbbbb"])) == 14
 
     def test_a_unit_keeps_the_region_of_its_first_assignment(self, store: Store) -> None:
-        """A traveller changes no stratum; what arrives late may have come first."""
+        """Even if the first exposure is delivered later."""
         store.record(
             batch(split("koala", "user", 0, "aaaaaaaa"), exposure(2, at_ms=20, region="NZ"))
         )
         store.record(batch(exposure(1, at_ms=10, region="AU")))
         store.record(batch(exposure(3, at_ms=30, region="FJ")))
         found = store.unit_sums("koala")
-        assert found.region.names == ("AU",)
+        assert found.region.categories == ("AU",)
         assert store.unit_sums("koala", Scope(regions=["AU"])).exposures.tolist() == [3]
         assert store.unit_sums("koala", Scope(regions=["NZ"])).exposures.tolist() == []
 
@@ -451,17 +472,16 @@ class TestUnits:
             firsts = schema.first_assignments
             connection.execute(firsts.delete().where(firsts.c.unit == ANNA_NUMBER))
         found = store.unit_sums("koala")
-        regions = [found.region.names[code] for code in found.region.codes]
-        told = zip(found.unit.tolist(), regions, strict=True)
-        assert set(told) == {(ANNA_NUMBER, ""), (BERT_NUMBER, "NZ")}
-        assert store.unit_sums("koala", Scope(regions=[""])).latency_sum.tolist() == [1.0]
+        regions = [found.region.categories[code] for code in found.region.codes]
+        region_by_unit = zip(found.unit.tolist(), regions, strict=True)
+        assert set(region_by_unit) == {(ANNA_NUMBER, ""), (BERT_NUMBER, "NZ")}
+        assert store.unit_sums("koala", Scope(regions=[""])).latency_ms_sum.tolist() == [1.0]
         with engine.begin() as connection:
             connection.execute(firsts.delete())
         engine.dispose()
-        assert store.unit_sums("koala").region.names == ("",)
+        assert store.unit_sums("koala").region.categories == ("",)
 
-    def test_the_first_assignment_of_each_unit_can_be_listed(self, store: Store) -> None:
-        """Also of those of whom nobody has heard since."""
+    def test_each_unit_has_its_first_assignment(self, store: Store) -> None:
         store.record(
             batch(
                 split("koala", "user", 0, "aaaaaaaa"),
@@ -470,15 +490,15 @@ class TestUnits:
                 exposure(3, at_ms=30, user=ANNA, assigned="v2", region="AU"),
             )
         )
-        found = store.assignments("koala")
+        found = store.first_assignments("koala")
         assert found.unit.tolist() == [ANNA_NUMBER, BERT_NUMBER]
         assert (found.epoch.tolist(), found.at_ms.tolist()) == ([1, 1], [10, 20])
-        assert [found.version.names[c] for c in found.version.codes] == ["v1", "v2"]
-        assert [found.region.names[c] for c in found.region.codes] == ["NZ", ""]
-        assert store.assignments("koala", Scope(since_ms=11)).unit.tolist() == [BERT_NUMBER]
-        assert store.assignments("lynx").unit.tolist() == []
+        assert [found.version.categories[c] for c in found.version.codes] == ["v1", "v2"]
+        assert [found.region.categories[c] for c in found.region.codes] == ["NZ", ""]
+        assert store.first_assignments("koala", Scope(since_ms=11)).unit.tolist() == [BERT_NUMBER]
+        assert store.first_assignments("lynx").unit.tolist() == []
 
-    def test_some_rows_can_be_taken_out_of_all_columns(self, store: Store) -> None:
+    def test_select_applies_to_all_columns(self, store: Store) -> None:
         store.record(
             batch(
                 split("koala", "user", 0, "aaaaaaaa"),
@@ -487,12 +507,12 @@ class TestUnits:
             )
         )
         found = store.unit_sums("koala")
-        bert = found.only(found.unit == BERT_NUMBER)
+        bert = found.select(found.unit == BERT_NUMBER)
         assert (bert.unit.tolist(), bert.exposures.tolist()) == ([BERT_NUMBER], [1])
-        assert [bert.assigned.names[code] for code in bert.assigned.codes] == ["v2"]
+        assert [bert.assigned.categories[code] for code in bert.assigned.codes] == ["v2"]
 
-    def test_a_unit_is_counted_where_it_was_assigned_first(self, store: Store) -> None:
-        """A later epoch assigns it anew, and is not told of it."""
+    def test_a_unit_is_counted_in_the_epoch_of_its_first_assignment(self, store: Store) -> None:
+        """A later epoch that assigns it again does not count it."""
         store.record(
             batch(
                 split("koala", "user", 0, "aaaaaaaa"),
@@ -502,38 +522,38 @@ class TestUnits:
                 exposure(3, at_ms=150, user=BERT, assigned="v2", rule_id="bbbbbbbb"),
             )
         )
-        firsts = store.first_assignments("koala")
+        firsts = store.first_assignment_counts("koala")
         assert [(f.epoch, f.version, f.region, f.units) for f in firsts] == [
             (1, "v1", "", 1),
             (2, "v2", "AU", 1),
         ]
-        assert store.first_assignments("koala", Scope(regions=["AU"])) == firsts[1:]
-        assert store.first_assignments("koala", Scope(since_ms=51)) == firsts[1:]
-        assert store.first_assignments("koala", Scope(epochs=[1])) == firsts[:1]
+        assert store.first_assignment_counts("koala", Scope(regions=["AU"])) == firsts[1:]
+        assert store.first_assignment_counts("koala", Scope(since_ms=51)) == firsts[1:]
+        assert store.first_assignment_counts("koala", Scope(epochs=[1])) == firsts[:1]
 
 
-def test_two_writers_add_up(store: Store) -> None:
+def test_sums_include_all_writers(store: Store) -> None:
     for writer in (WRITER, OTHER_WRITER):
         store.record(batch(split("koala", "user", 0, "aaaaaaaa"), exposure(1), writer=writer))
     assert [s.exposures for s in store.exposure_sums(EVERYTHING)] == [2]
     assert store.unit_sums("koala").exposures.tolist() == [2]
 
 
-def test_epochs_are_found_by_when_they_lasted(store: Store) -> None:
+def test_epochs_between_two_times_overlap_the_period(store: Store) -> None:
     store.record(batch(adoption("a", 0), adoption("b", 10), adoption("c", 20)))
 
-    def found(since_ms: int | None, until_ms: int | None) -> str:
-        return "".join(e.rule_id[0] for e in store.epochs_within(since_ms, until_ms))
+    def letters(since_ms: int | None, until_ms: int | None) -> str:
+        return "".join(e.rule_id[0] for e in store.epochs_between(since_ms, until_ms))
 
-    assert found(None, None) == "abc"
-    assert found(10, None) == "bc"
-    assert found(9, 10) == "a"
-    assert found(9, 11) == "ab"
-    assert found(25, 26) == "c"
+    assert letters(None, None) == "abc"
+    assert letters(10, None) == "bc"
+    assert letters(9, 10) == "a"
+    assert letters(9, 11) == "ab"
+    assert letters(25, 26) == "c"
 
 
-def test_an_epoch_tells_what_its_rule_splits(store: Store) -> None:
+def test_an_epoch_has_the_experiment_and_unit_of_its_rule(store: Store) -> None:
     store.record(batch(split("koala", "session", 0, "aaaaaaaa"), adoption("b", 10)))
-    ab, single = store.epochs_within()
+    ab, single = store.epochs_between()
     assert (ab.content["kind"], ab.experiment, ab.unit) == ("ab_test", "koala", "session")
     assert (single.experiment, single.unit) == (None, None)

@@ -1,4 +1,4 @@
-"""One service, started from the shipped `base.yaml`, for all modules of this folder in turn."""
+"""One service with the shipped `base.yaml`, shared by all modules of this folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.service import ROOT, Service, starting
+from tests.e2e.service import ROOT, Service, service_starter
 
 
 @pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with starting(tmp_path_factory.mktemp("home")) as begin:
-        yield begin(ROOT / "deploy_configs" / "base.yaml")
+    with service_starter(tmp_path_factory.mktemp("home")) as start:
+        yield start(ROOT / "deploy_configs" / "base.yaml")

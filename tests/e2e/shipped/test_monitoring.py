@@ -1,4 +1,4 @@
-"""A real Prometheus beside the running service: every query of the board has an answer."""
+"""A real Prometheus with the running service: every query of the dashboard returns values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 
 from tests import queries
 from tests.e2e.load import Load
-from tests.e2e.prometheus import Prometheus, running
+from tests.e2e.prometheus import Prometheus, run_prometheus
 from tests.e2e.service import METRICS_S
 
 CANARY = {
@@ -26,23 +26,23 @@ CANARY = {
 }
 SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
 REPORT_S = METRICS_S + 2.0
-PATIENCE_S = 120.0
+QUERY_TIMEOUT_S = 120.0
 
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    with running(tmp_path_factory.mktemp("prometheus")) as prometheus:
+    with run_prometheus(tmp_path_factory.mktemp("prometheus")) as prometheus:
         yield prometheus
 
 
 @pytest.fixture(scope="module")
-def watched(
+def prometheus_with_data(
     prometheus: Prometheus,
     service: Any,
     examples: dict[str, bytes],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Prometheus:
-    """A service with a canary whose candidate dies once, then a shadow; under traffic all along."""
+    """Prometheus after traffic with a canary whose candidate is killed twice, and a shadow."""
     folder = tmp_path_factory.mktemp("rules")
 
     def apply_rule(rule: dict[str, Any]) -> None:
@@ -53,58 +53,64 @@ def watched(
     with Load(examples, clients=2, users=100) as load:
         apply_rule(CANARY)
         load.wait_for(50, ("v2", "split"))
-        for _ in range(2):  # the second report of a series shows that it grows
+        for _ in range(2):  # an increase needs two values of a series
             time.sleep(REPORT_S)
             for pid in pids(service, "CandidatePool"):
                 os.kill(pid, signal.SIGKILL)
             load.wait_for(5, ("v1", "fallback"))
             load.wait_for(20, ("v2", "split"))
         apply_rule(SHADOW)
-        for asked in load.wait_for(20)[:5]:
-            said = {"prediction_id": asked.answer["prediction_id"], "correct": True}
-            assert service.http.post("/v1/feedback", json=said).status_code == 200
+        for request in load.wait_for(20)[:5]:
+            body = {"prediction_id": request.body["prediction_id"], "correct": True}
+            assert service.http.post("/v1/feedback", json=body).status_code == 200
         time.sleep(2 * REPORT_S)
     assert load.failed == []
     return prometheus
 
 
 def pids(service: Any, pool: str) -> list[int]:
-    facts = service.control("status")["applications"]["animals"]["deployments"][pool]
+    facts = service.get_control("status")["applications"]["animals"]["deployments"][pool]
     return [replica["pid"] for replica in facts["replicas"] if replica["state"] == "RUNNING"]
 
 
-def wait(condition: Callable[[], object], what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+def wait(condition: Callable[[], object], message: Callable[[], object]) -> None:
+    deadline = time.monotonic() + QUERY_TIMEOUT_S
     while not condition():
-        assert time.monotonic() < deadline, what()
+        assert time.monotonic() < deadline, message()
         time.sleep(1)
 
 
-def test_every_query_of_the_board_has_an_answer(watched: Prometheus) -> None:
-    def silent() -> list[tuple[str, str]]:
-        return [query for query in queries.of_board() if not watched.values(query[1])]
+def test_every_query_of_the_dashboard_returns_values(prometheus_with_data: Prometheus) -> None:
+    def empty_queries() -> list[tuple[str, str]]:
+        return [
+            query for query in queries.panel_queries() if not prometheus_with_data.values(query[1])
+        ]
 
-    wait(lambda: not silent(), silent)
+    wait(lambda: not empty_queries(), empty_queries)
 
 
-def test_every_rule_is_evaluated_and_every_recording_has_values(watched: Prometheus) -> None:
-    told = [rule for group in watched.get("rules")["groups"] for rule in group["rules"]]
-    assert Counter(rule["name"] for rule in told) == Counter(
+def test_every_rule_is_evaluated_and_every_recording_rule_has_values(
+    prometheus_with_data: Prometheus,
+) -> None:
+    evaluated = [
+        rule for group in prometheus_with_data.get("rules")["groups"] for rule in group["rules"]
+    ]
+    assert Counter(rule["name"] for rule in evaluated) == Counter(
         rule.get("alert") or rule["record"] for rule in queries.rules()
     )
-    assert {(rule["health"], rule.get("lastError", "")) for rule in told} == {("ok", "")}
-    for rule in told:
+    assert {(rule["health"], rule.get("lastError", "")) for rule in evaluated} == {("ok", "")}
+    for rule in evaluated:
         if rule["type"] == "recording":
-            assert watched.values(rule["name"]), rule["name"]
+            assert prometheus_with_data.values(rule["name"]), rule["name"]
 
 
-def test_the_annotations_show_that_the_rule_changed(watched: Prometheus) -> None:
-    for name, query in queries.of_annotations():
-        assert watched.values(query), name
+def test_the_annotations_show_rule_changes(prometheus_with_data: Prometheus) -> None:
+    for name, query in queries.annotation_queries():
+        assert prometheus_with_data.values(query), name
 
 
-def test_what_it_counted_is_what_happened(watched: Prometheus) -> None:
-    """The labels have the values that the board and the alerts select."""
+def test_the_metrics_count_the_traffic(prometheus_with_data: Prometheus) -> None:
+    """Labels have the values that the dashboard and the alerts select."""
     for query in (
         'ray_serve_app_requests_total{assigned="v2", served="v2", reason="split", error=""} > 0',
         'ray_serve_app_requests_total{assigned="v2", served="v1", reason="fallback"} > 0',
@@ -119,10 +125,10 @@ def test_what_it_counted_is_what_happened(watched: Prometheus) -> None:
         "ray_serve_app_effective_weight == 0.5",
         'deployment:serve_app_replicas:healthy{deployment="CandidatePool"} > 0',
     ):
-        assert watched.values(query), query
+        assert prometheus_with_data.values(query), query
 
 
-def test_a_good_service_raises_no_alarm_that_it_has_no_replica(watched: Prometheus) -> None:
+def test_no_alert_fires_for_a_healthy_service(prometheus_with_data: Prometheus) -> None:
     names = "ServeAppNoReplica|ServeAppSilent|ServeAppExposuresDropped|ServeAppRuleRejected"
     query = f'ALERTS{{alertname=~"{names}", alertstate="firing"}}'
-    assert watched.get("query", query=query)["result"] == []
+    assert prometheus_with_data.get("query", query=query)["result"] == []

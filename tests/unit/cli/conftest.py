@@ -1,4 +1,4 @@
-"""The commands ask a real server in this process: both planes, over pools that are not Ray's."""
+"""Commands call a real server in this process: both planes, with fake pools."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app import cli
 from serve_app.cli import waiting
 from serve_app.deployment import config
-from serve_app.deployment.apply_rule import with_rule, with_version
+from serve_app.deployment.apply_rule import single_rule, with_rule
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig, NoSuchRevision, RejectedConfig
 from serve_app.home import Home, open_home
@@ -35,44 +35,43 @@ from serve_app.reports.service import ReportService
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from serve_app.store.errors import BadExport
-from tests.unit.reviews import Reviews
+from tests.unit.reviews import LocalReviews
 from tests.unit.service import Service
 
 ROOT = Path(__file__).parents[3]
 
 
 class FakeController:
-    """Obeys a deployment at once, as Serve would in a while.
+    """A Controller that applies a deployment at once.
 
     Attributes:
-        document: What runs.
-        remembered: The revisions, oldest first; `deployed_by` has actor and reason of each.
+        document: The deployed document.
+        revision_log: The revisions, oldest first.
         environments: The runtime environment of each recreation.
-        unhealthy: Deployment to message.
-        recreation: How far the last one is; `recreated` is what becomes of the next one.
-        shadow: The tally.
-        is_deaf: What is deployed takes no effect.
-        reports: Who makes them.
-        reviews: Who has the images.
+        unhealthy: The message of each unhealthy deployment, by name.
+        recreation: The state of the last recreation.
+        next_recreation: The state that the next recreation gets.
+        shadow_counts: The number of copies by outcome.
+        ignores_deployments: Whether deployed documents take no effect.
     """
 
     def __init__(self, service: Service) -> None:
         self.document = config.read(ROOT / "deploy_configs/base.yaml")
-        self.remembered: list[dict[str, Any]] = []
+        self.revision_log: list[dict[str, Any]] = []
         self.environments: list[dict[str, Any] | None] = []
         self.unhealthy: dict[str, str] = {}
         self.recreation: dict[str, Any] | None = None
-        self.recreated: dict[str, Any] = {"state": "done", "downtime_s": 8.43}
-        self.shadow = {"copied": 0, "failed": 0, "shed": 0}
+        self.next_recreation: dict[str, Any] = {"state": "done", "downtime_s": 8.43}
+        self.shadow_counts = {"copied": 0, "failed": 0, "shed": 0}
         self.dropped_pairs = 0
-        self.is_deaf = False
+        self.ignores_deployments = False
         self.reports: ReportService | None = None
-        self.reviews: Reviews | None = None
+        self.reviews: LocalReviews | None = None
         self._service = service
 
     @property
-    def deployed_by(self) -> list[tuple[str, str]]:
-        return [(revision["actor"], revision["reason"]) for revision in self.remembered]
+    def actors_and_reasons(self) -> list[tuple[str, str]]:
+        return [(revision["actor"], revision["reason"]) for revision in self.revision_log]
 
     async def status(self) -> dict[str, Any]:
         return {
@@ -83,16 +82,16 @@ class FakeController:
                     "control": {"ControlApi": self._deployment("ControlApi")},
                 }.items()
             },
-            "revision": len(self.remembered) or None,
+            "revision": len(self.revision_log) or None,
             "epoch": {"number": 3},
             "recreation": self.recreation,
             "recording": {
                 "stored": 12_345,
                 "dropped": 0,
                 "missing": 2,
-                "shadow_pairs": sum(self.shadow.values()),
+                "shadow_pairs": sum(self.shadow_counts.values()),
                 "dropped_shadow_pairs": self.dropped_pairs,
-                "shadow": self.shadow,
+                "shadow": self.shadow_counts,
                 "writers": [],
             },
         }
@@ -105,7 +104,7 @@ class FakeController:
             "replicas": [{"replica": f"{name}-1", "state": "RUNNING", "pid": 7}],
         }
 
-    async def deployed(self) -> dict[str, Any]:
+    async def deployment(self) -> dict[str, Any]:
         return deepcopy(self.document)
 
     async def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
@@ -113,9 +112,9 @@ class FakeController:
             rule = config.check(document, self._known)
         except BadConfig as rejection:
             raise RejectedConfig(str(rejection)) from rejection
-        self.remembered.append(
+        self.revision_log.append(
             {
-                "number": len(self.remembered) + 1,
+                "number": len(self.revision_log) + 1,
                 "at_ms": 1_790_000_000_000,
                 "actor": actor,
                 "reason": reason,
@@ -123,10 +122,10 @@ class FakeController:
                 "digest": "0" * 64,
             }
         )
-        if not self.is_deaf:
+        if not self.ignores_deployments:
             self.document = document
             self._apply_rule(rule, config.user_configs(document))
-        return len(self.remembered)
+        return len(self.revision_log)
 
     async def set_rule(self, content: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
         rule = parse_rule(content, self._known)
@@ -147,25 +146,25 @@ class FakeController:
         key: str | None,
     ) -> int:
         try:
-            content = with_version(self.document, version)
+            content = single_rule(self.document, version)
             rule = parse_rule(content, self._known)
         except BadConfig as rejection:
             raise RejectedConfig(str(rejection)) from rejection
         number = await self.deploy(with_rule(self.document, content, rule), actor, reason)
         if method == "recreate":
             self.environments.append(runtime_env)
-            nothing = {"from_ms": None, "to_ms": None, "downtime_s": None, "message": ""}
-            begun = {"version": version, "revision": number}
-            self.recreation = nothing | begun | self.recreated
+            empty = {"from_ms": None, "to_ms": None, "downtime_s": None, "message": ""}
+            identity = {"version": version, "revision": number}
+            self.recreation = empty | identity | self.next_recreation
         return number
 
     async def restore(self, number: int, actor: str, reason: str, key: str | None) -> int:
-        if number > len(self.remembered):
+        if number > len(self.revision_log):
             raise NoSuchRevision(f"there is no revision {number}")
-        return await self.deploy(self.remembered[number - 1]["document"], actor, reason)
+        return await self.deploy(self.revision_log[number - 1]["document"], actor, reason)
 
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
-        return self.remembered[::-1][:limit]
+        return self.revision_log[::-1][:limit]
 
     async def audit(self, limit: int) -> list[dict[str, Any]]:
         return [
@@ -176,7 +175,7 @@ class FakeController:
                 "reason": revision["reason"],
                 "details": {"revision": revision["number"]},
             }
-            for revision in self.remembered[::-1][:limit]
+            for revision in self.revision_log[::-1][:limit]
         ]
 
     async def export(self, table: str, kind: str, since: str) -> Path:
@@ -194,23 +193,23 @@ class FakeController:
         assert self.reports
         return await asyncio.to_thread(self.reports.make, name, since, region, experiment)
 
-    async def disagreements(self, limit: int, reviewed: bool) -> dict[str, Any]:
+    async def list_images(self, limit: int, reviewed: bool) -> dict[str, Any]:
         assert self.reviews
-        return await self.reviews.disagreements(limit, reviewed)
+        return await self.reviews.list_images(limit, reviewed)
 
-    async def disagreement(self, image_id: str) -> dict[str, Any]:
+    async def find_image(self, image_id: str) -> dict[str, Any]:
         assert self.reviews
-        return await self.reviews.disagreement(image_id)
+        return await self.reviews.find_image(image_id)
 
-    async def image(self, image_id: str) -> bytes:
+    async def image_content(self, image_id: str) -> bytes:
         assert self.reviews
-        return await self.reviews.image(image_id)
+        return await self.reviews.image_content(image_id)
 
-    async def review(
+    async def add_review(
         self, image_id: str, answer: str, actor: str, reason: str, key: str | None
     ) -> dict[str, Any]:
         assert self.reviews
-        return await self.reviews.review(image_id, answer, actor, reason, key)
+        return await self.reviews.add_review(image_id, answer, actor, reason, key)
 
     @property
     def _known(self) -> tuple[str, ...]:
@@ -220,18 +219,18 @@ class FakeController:
         plane, pools = self._service.plane, self._service.pools
         plane.apply_rule(rule)
         pools.assigned[Pool.STABLE] = configs[Pool.STABLE]["version"]
-        pools.patched = None
+        pools.patched_version = None
         if candidate := rule.candidate_replicas:
             if candidate.pool is Pool.STABLE:
-                pools.patched = candidate.version
+                pools.patched_version = candidate.version
             else:
                 pools.assigned[candidate.pool] = candidate.version
             plane.breaker.ready = plane.breaker.is_closed = True
 
 
 @dataclass(frozen=True)
-class Running:
-    """A service that answers at `url`."""
+class RunningService:
+    """A running service and its URL."""
 
     url: str
     service: Service
@@ -239,15 +238,15 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of a command."""
+class CommandResult:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Done]
+Command = Callable[..., CommandResult]
 Serve = Callable[[ASGIApp], str]
 
 
@@ -257,8 +256,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return open_home()
 
 
-class Stage:
-    """What the server serves; another application in each test."""
+class SwitchableApp:
+    """Serves another application in each test."""
 
     application: ASGIApp
 
@@ -267,12 +266,12 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[tuple[Stage, str]]:
-    """A real one on a free port, and its URL; one for all tests, for it takes its time to end."""
-    stage = Stage()
+def server() -> Iterator[tuple[SwitchableApp, str]]:
+    """A server on a free port, and its URL; shared by all tests, because it stops slowly."""
+    switchable = SwitchableApp()
     server = uvicorn.Server(
         uvicorn.Config(
-            stage, "127.0.0.1", 0, log_config=None, access_log=False, ws="none", lifespan="off"
+            switchable, "127.0.0.1", 0, log_config=None, access_log=False, ws="none", lifespan="off"
         )
     )
     thread = threading.Thread(target=server.run)
@@ -281,18 +280,18 @@ def server() -> Iterator[tuple[Stage, str]]:
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.005)
     (listening,) = server.servers
-    yield stage, "http://{}:{}".format(*listening.sockets[0].getsockname())
+    yield switchable, "http://{}:{}".format(*listening.sockets[0].getsockname())
     server.should_exit = True
     thread.join(20)
 
 
 @pytest.fixture
-def serve(server: tuple[Stage, str], monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Serves an application where the commands look for it; returns its URL."""
-    stage, url = server
+def serve(server: tuple[SwitchableApp, str], monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Serves an application at SERVE_APP_URL; returns its URL."""
+    switchable, url = server
 
     def start(app: ASGIApp) -> str:
-        stage.application = app
+        switchable.application = app
         monkeypatch.setenv("SERVE_APP_URL", url)
         return url
 
@@ -300,12 +299,12 @@ def serve(server: tuple[Stage, str], monkeypatch: pytest.MonkeyPatch) -> Serve:
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting takes no time, and ends soon."""
-    for name in ("SETTLE_S", "REJECTED_S", "BEGUN_S"):
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands wait without delay and time out soon."""
+    for name in ("SETTLE_S", "STALE_REJECTION_S", "RECREATION_START_TIMEOUT_S"):
         monkeypatch.setattr(waiting, name, 0)
     monkeypatch.setattr(waiting, "POLL_S", 0.01)
-    for name in ("WAIT_S", "RECREATED_S"):
+    for name in ("IN_FORCE_TIMEOUT_S", "RECREATION_TIMEOUT_S"):
         monkeypatch.setattr(waiting, name, 0.3)
 
 
@@ -316,28 +315,28 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 @pytest.fixture
-def running(service: Service, home: Home, serve: Serve) -> Running:
-    """Both planes, as behind Serve's proxy."""
+def running(service: Service, home: Home, serve: Serve) -> RunningService:
+    """Both planes under one URL, as behind Serve's proxy."""
     controller = FakeController(service)
 
     @contextlib.asynccontextmanager
-    async def nothing_beside(_: FastAPI) -> AsyncIterator[None]:
+    async def no_lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
 
     control = control_plane.application(
-        controller, Authenticator(home.token), lambda _: None, nothing_beside
+        controller, Authenticator(home.token), lambda _: None, no_lifespan
     )
     app = Starlette(routes=[Mount("/control", control), Mount("/", service.app)])
-    return Running(serve(app), service, controller)
+    return RunningService(serve(app), service, controller)
 
 
 @pytest.fixture
 def command(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
-    """Runs `serve-app` with arguments, as its console script does."""
+    """Runs `serve-app` with arguments, like its console script."""
 
-    def run(*arguments: str | Path) -> Done:
+    def run(*arguments: str | Path) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["serve-app", *map(str, arguments)])
         capsys.readouterr()
         try:
@@ -346,11 +345,11 @@ def command(
         except SystemExit as exc:
             code = exc.code or 0
         printed = capsys.readouterr()
-        # The interpreter prints a text that a program exits with, and exits with 1.
+        # On `sys.exit(text)` the interpreter prints the text and exits with 1.
         return (
-            Done(1, printed.out, printed.err + code)
+            CommandResult(1, printed.out, printed.err + code)
             if isinstance(code, str)
-            else Done(code, printed.out, printed.err)
+            else CommandResult(code, printed.out, printed.err)
         )
 
     return run

@@ -1,4 +1,4 @@
-"""What a command says when the service is not there, or something else is."""
+"""The error messages of commands when the service is not running, or another one is."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from serve_app.cli import service as service_command
 from serve_app.client import media_type
-from serve_app.lifecycle import down as lifecycle_down
 from tests.unit.cli.conftest import ROOT, Command, Serve
 
 COMMANDS = [
@@ -30,11 +30,11 @@ COMMANDS = [
 ]
 
 
-def always(response: Response) -> Starlette:
-    async def answer(_: Request) -> Response:
+def respond_always(response: Response) -> Starlette:
+    async def respond(_: Request) -> Response:
         return response
 
-    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST", "PUT"])])
+    return Starlette(routes=[Route("/{path:path}", respond, methods=["GET", "POST", "PUT"])])
 
 
 @pytest.fixture
@@ -44,29 +44,27 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments[:2]))
-def test_a_service_that_does_not_run_is_told_with_how_to_start_one(
+def test_without_a_service_the_error_says_how_to_start_one(
     command: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
     monkeypatch.setenv("SERVE_APP_URL", f"http://127.0.0.1:{port}")
-    done = command(*arguments)
-    assert done.code == 1
-    (line,) = done.err.splitlines()
-    assert line.startswith(f"Error: no service answers at http://127.0.0.1:{port} (")
+    result = command(*arguments)
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert line.startswith(f"Error: no service is reachable at http://127.0.0.1:{port} (")
     assert line.endswith("start one with serve-app up, or set SERVE_APP_URL")
 
 
 @pytest.mark.parametrize(
     "url", ["localhost:8000", "http://", "http://localhost:port", "http://[::1", "ftp://x", "x y"]
 )
-def test_a_url_that_leads_nowhere_is_told_in_one_line(
-    command: Command, image: Path, url: str
-) -> None:
-    done = command("classify", image, "--url", url)
-    assert done.code == 1
-    (line,) = done.err.splitlines()
-    assert line.startswith(f"Error: no service answers at {url} (")
+def test_an_invalid_url_is_a_one_line_error(command: Command, image: Path, url: str) -> None:
+    result = command("classify", image, "--url", url)
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert line.startswith(f"Error: no service is reachable at {url} (")
 
 
 @pytest.mark.parametrize(
@@ -82,42 +80,42 @@ def test_a_url_that_leads_nowhere_is_told_in_one_line(
     ids=lambda response: f"{response.status_code} {response.body.decode()[:10]}",
 )
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments[:2]))
-def test_what_is_not_this_service_is_told_in_one_line(
+def test_an_unexpected_response_is_a_one_line_error(
     command: Command, serve: Serve, arguments: tuple[str, ...], response: Response
 ) -> None:
-    """Such as the proxy without its application, while it is replaced."""
-    url = serve(always(response))
-    done = command(*arguments)
-    assert done.code == 1
-    (line,) = done.err.splitlines()
+    """For example the proxy while its application is replaced."""
+    url = serve(respond_always(response))
+    result = command(*arguments)
+    assert result.code == 1
+    (line,) = result.err.splitlines()
     assert line.startswith(f"Error: {url}/")
-    assert f"answered {response.status_code} and no JSON object" in line
+    assert f"responded {response.status_code} without a JSON object" in line
 
 
 @pytest.mark.parametrize(
     "arguments", [("status",), ("rule", "show"), ("revision", "list"), ("audit",)]
 )
-def test_another_service_that_speaks_json_is_told_apart(
+def test_json_of_another_service_is_an_error(
     command: Command, serve: Serve, arguments: tuple[str, ...]
 ) -> None:
-    serve(always(JSONResponse({"hello": "world"})))
-    done = command(*arguments)
-    assert done.code == 1
-    (line,) = done.err.splitlines()
-    assert line.endswith("it is not this service, or another version of it")
+    serve(respond_always(JSONResponse({"hello": "world"})))
+    result = command(*arguments)
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert line.endswith("it is from another service, or another version of this one")
 
 
-def test_a_rejection_is_told_as_the_service_says_it(command: Command, serve: Serve) -> None:
-    serve(always(JSONResponse({"detail": "no rule is in force: deploy a good one"}, 503)))
+def test_the_detail_of_a_rejection_is_printed(command: Command, serve: Serve) -> None:
+    serve(respond_always(JSONResponse({"detail": "no rule is in force: deploy a valid one"}, 503)))
     assert command("status").err.strip() == (
-        "Error: no rule is in force: deploy a good one (HTTP 503)"
+        "Error: no rule is in force: deploy a valid one (HTTP 503)"
     )
 
 
-def test_an_option_goes_before_the_variable(
+def test_the_url_option_takes_precedence_over_the_variable(
     command: Command, serve: Serve, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = serve(always(JSONResponse({"detail": "here"}, 503)))
+    url = serve(respond_always(JSONResponse({"detail": "here"}, 503)))
     monkeypatch.setenv("SERVE_APP_URL", "http://127.0.0.1:1")
     assert "here (HTTP 503)" in command("classify", image, "--url", f"{url}/").err
 
@@ -127,18 +125,18 @@ def test_an_option_goes_before_the_variable(
     [("a.jpg", "image/jpeg"), ("a.PNG", "image/png"), ("a.bmp", "image/bmp"),
      ("a.gif", "image/gif"), ("image", "image/jpeg"), ("a.txt", "text/plain")],
 )  # fmt: skip
-def test_the_media_type_of_a_photograph_is_told_by_its_name(name: str, expected: str) -> None:
+def test_the_media_type_follows_from_the_file_name(name: str, expected: str) -> None:
     assert media_type(Path("/images") / name) == expected
 
 
-def test_a_wrong_home_is_told_in_one_line(
+def test_an_invalid_home_is_a_one_line_error(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SERVE_APP_HOME", str(tmp_path / "file"))
-    done: Any = command("status")
-    assert (done.code, done.err.startswith("Error: ")) == (1, True)
-    assert "set SERVE_APP_HOME" in done.err
+    result: Any = command("status")
+    assert (result.code, result.err.startswith("Error: ")) == (1, True)
+    assert "set SERVE_APP_HOME" in result.err
 
 
 @pytest.mark.parametrize(
@@ -152,12 +150,12 @@ def test_a_wrong_home_is_told_in_one_line(
         (OSError("the image is cut off"), "Error: the image is cut off"),
     ],
 )
-def test_trouble_with_a_file_is_told_with_its_name_if_it_has_one(
+def test_an_os_error_is_printed_with_its_file_name(
     command: Command, monkeypatch: pytest.MonkeyPatch, error: OSError, line: str
 ) -> None:
     def fail(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(lifecycle_down, "down", fail)
-    done = command("down")
-    assert (done.code, done.err.strip()) == (1, line)
+    monkeypatch.setattr(service_command, "stop_service", fail)
+    result = command("down")
+    assert (result.code, result.err.strip()) == (1, line)

@@ -10,81 +10,90 @@ from serve_app.deployment.experiments import Experiments
 from serve_app.errors import Busy
 from serve_app.rules.parse import parse_rule
 from serve_app.traffic import images
-from tests.unit.cli.conftest import Command, Running
+from tests.unit.cli.conftest import Command, RunningService
 
-demo = importlib.import_module("serve_app.cli.demo")  # the package has the command by that name
+demo = importlib.import_module("serve_app.cli.demo")  # not the command of that name
 
-pytestmark = pytest.mark.usefixtures("hurried", "short")
+pytestmark = pytest.mark.usefixtures("short_timeouts", "small_demo")
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "IMAGES_PER_LABEL", 1)
-    for name, value in {"REQUESTS": 40, "A_ROUND": 10, "USERS": 20, "POLL_S": 0.01}.items():
+    for name, value in {
+        "REQUESTS": 40,
+        "REQUESTS_PER_ROUND": 10,
+        "USERS": 20,
+        "POLL_S": 0.01,
+    }.items():
         monkeypatch.setattr(demo, name, value)
-    monkeypatch.setattr(waiting, "WAIT_S", 20)  # the traffic of an update is in the way
+    monkeypatch.setattr(waiting, "IN_FORCE_TIMEOUT_S", 20)  # the update runs under traffic
 
 
 @pytest.fixture
-def told(command: Command, running: Running) -> list[str]:
-    """What the demonstration prints."""
-    running.controller.shadow = running.service.plane.mirror.outcome_counts
-    done = command("demo")
-    assert (done.code, done.err) == (0, "")
-    return done.out.splitlines()
+def output(command: Command, running: RunningService) -> list[str]:
+    """The lines that the demo prints."""
+    running.controller.shadow_counts = running.service.plane.mirror.outcome_counts
+    result = command("demo")
+    assert (result.code, result.err) == (0, "")
+    return result.out.splitlines()
 
 
-def test_every_act_is_played_and_v1_is_left(running: Running, told: list[str]) -> None:
-    titles = [line for line in told if line[:2] in {f"{number}." for number in range(1, 10)}]
-    assert titles == [f"{number}. {act.title}" for number, act in enumerate(demo.ACTS, 1)]
+def test_every_step_runs_and_v1_serves_at_the_end(
+    running: RunningService, output: list[str]
+) -> None:
+    titles = [line for line in output if line[:2] in {f"{number}." for number in range(1, 10)}]
+    assert titles == [f"{number}. {step.title}" for number, step in enumerate(demo.STEPS, 1)]
     rule = running.service.plane.rule
     assert (rule.kind, rule.versions) == ("single", {"stable": "v1"})
-    assert sum(", 0 failed; latency" in line for line in told) == len(demo.ACTS)
+    assert sum(", 0 failed; latency" in line for line in output) == len(demo.STEPS)
 
 
-def test_the_shadow_answers_nobody(told: list[str]) -> None:
-    assert "- answered by 40 v1; what v2 said of the copies is stored" in told
-    copies = next(line for line in told if line.startswith("- copies: "))
+def test_the_shadow_serves_no_request(output: list[str]) -> None:
+    assert (
+        "- served by 40 v1; the predictions of v2 for the copies are stored, not returned" in output
+    )
+    copies = next(line for line in output if line.startswith("- copies: "))
     counts = [int(part.split()[0]) for part in copies.removeprefix("- copies: ").split(", ")]
     assert sum(counts) == 40
 
 
-def test_a_user_keeps_the_candidate_as_its_share_grows(told: list[str]) -> None:
+def test_users_keep_the_candidate_when_its_weight_grows(output: list[str]) -> None:
     for weight in ("0.1", "0.3"):
-        assert sum(line.startswith(f"- the weight is {weight}: v2 answers ") for line in told) == 1
-    assert told.count("- asked once more, 0 of them got the other version") == 2
-    (kept,) = [line for line in told if "answered before" in line]
-    had, has = [int(word) for word in kept.split() if word.isdigit()]
-    assert had == has > 0
+        assert sum(line.startswith(f"- weight {weight}: v2 serves ") for line in output) == 1
+    assert output.count("- 0 users changed version when all of them sent another request") == 2
+    (line,) = [line for line in output if "at the previous weight" in line]
+    still, before = [int(word) for word in line.split() if word.isdigit()]
+    assert still == before > 0
 
 
-def test_nobody_outside_the_region_gets_the_treatment(told: list[str]) -> None:
-    inside = [line for line in told if line.startswith(("- AU: ", "- NZ: ", "- FJ: "))]
-    outside = [line for line in told if ", not targeted: " in line]
+def test_regions_that_are_not_targeted_get_the_control(output: list[str]) -> None:
+    inside = [line for line in output if line.startswith(("- AU: ", "- NZ: ", "- FJ: "))]
+    outside = [line for line in output if ", not targeted: " in line]
     assert (len(inside), len(outside)) == (3, 3)
     assert any("v2" in line for line in inside)
     assert not any("v2" in line for line in outside)
 
 
-def test_both_versions_answer_during_an_update(told: list[str]) -> None:
-    updates = [line for line in told if "took the version" in line]
+def test_both_versions_serve_during_an_update(output: list[str]) -> None:
+    updates = [line for line in output if "during the update" in line]
     assert len(updates) == 2
     for line in updates:
-        assert "the version, 0 of " in line
+        assert "during the update, 0 of " in line
         assert " v1, " in line
         assert line.endswith(" v2")
 
 
-def test_failures_are_counted(command: Command, running: Running) -> None:
-    running.controller.shadow = running.service.plane.mirror.outcome_counts
-    running.service.pools.script += [Busy("full")]
-    done = command("demo")
-    assert (done.code, done.err) == (1, "1 x 429: full\n")
+def test_failed_requests_are_counted(command: Command, running: RunningService) -> None:
+    running.controller.shadow_counts = running.service.plane.mirror.outcome_counts
+    running.service.pools.next_results += [Busy("full")]
+    result = command("demo")
+    assert (result.code, result.err) == (1, "1 x 429: full\n")
 
 
-def test_its_experiments_may_be_used_again(tmp_path: Path) -> None:
+def test_the_demo_can_run_again_with_its_experiments(tmp_path: Path) -> None:
     experiments = Experiments(tmp_path)
     for _ in range(2):
-        for act in demo.ACTS:
-            if not isinstance(act.change, str):
-                experiments.claim(parse_rule(act.change, ("v1", "v2")))
+        for step in demo.STEPS:
+            if not isinstance(step.change, str):
+                experiments.claim(parse_rule(step.change, ("v1", "v2")))

@@ -1,4 +1,4 @@
-"""What the reports show; their figures are those of tests/unit/reports."""
+"""Printed reports. The figures are tested in tests/unit/reports."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from serve_app.deployment import config
 from serve_app.reports.service import ReportService
 from serve_app.store.store import open_store
-from tests.unit.cli.conftest import ROOT, Command, Done, Running
-from tests.unit.reports.conftest import CANARY, SHADOW, TEST, Diary
+from tests.unit.cli.conftest import ROOT, Command, CommandResult, RunningService
+from tests.unit.reports.conftest import CANARY, SHADOW, TEST, StoreBuilder
 
 BEGIN = ("--since", "2023-11-15")
 
@@ -24,212 +24,234 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def diary(tmp_path: Path, running: Running) -> Diary:
-    """What the reports of the running service are about."""
-    url = f"sqlite:///{tmp_path / 'reported.db'}"
+def builder(tmp_path: Path, running: RunningService) -> StoreBuilder:
+    """Fills the store that the running service reads."""
+    url = f"sqlite:///{tmp_path / 'reports.db'}"
     store = open_store(url)
     store.add_revision(config.read(ROOT / "deploy_configs/base.yaml"), "anna", "a test", 0)
     running.controller.reports = ReportService(url)
-    return Diary(store)
+    return StoreBuilder(store)
 
 
-def row(done: Done, *begin: str) -> list[str]:
-    """The cells of the line of a table that begins with some; two spaces or more part them."""
-    every = [re.split(r"\s{2,}", line.strip()) for line in done.out.splitlines()]
-    (found,) = [cells for cells in every if tuple(cells[: len(begin)]) == begin]
-    return found
+def find_row(done: CommandResult, *first_cells: str) -> list[str]:
+    """The cells of the only table row with these first cells; two spaces separate cells."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in done.out.splitlines()]
+    (row,) = [cells for cells in rows if tuple(cells[: len(first_cells)]) == first_cells]
+    return row
 
 
-def split(diary: Diary, rule: dict[str, Any], **changes: Any) -> None:
-    """40 users of v1, 40 of v2, of whom 10 fall back."""
-    diary.obeys(rule, **changes)
+def add_split(builder: StoreBuilder, rule: dict[str, Any], **changes: Any) -> None:
+    """40 users of v1 and 40 of v2, 10 of them with a fallback."""
+    builder.adopt_rule(rule, **changes)
     for user in range(40):
-        diary.answers("v1", user, region="AU", label="dog" if user % 2 else "cat")
+        builder.add_exposure("v1", user, region="AU", label="dog" if user % 2 else "cat")
         if user < 10:
-            diary.falls_back(100 + user, region="NZ", latency_ms=10.0)
+            builder.add_fallback(100 + user, region="NZ", latency_ms=10.0)
         else:
-            diary.answers("v2", 100 + user, region="NZ", label="koala", latency_ms=20.0)
+            builder.add_exposure("v2", 100 + user, region="NZ", label="koala", latency_ms=20.0)
 
 
 class TestTraffic:
-    def test_it_shows_who_was_answered_by_what(self, command: Command, diary: Diary) -> None:
-        split(diary, CANARY, weight=0.4)
-        diary.answers("v2", user=7, region=None, reason="tagged")
-        diary.store()
+    def test_the_report_shows_exposures_by_epoch_and_region(
+        self, command: Command, builder: StoreBuilder
+    ) -> None:
+        add_split(builder, CANARY, weight=0.4)
+        builder.add_exposure("v2", user=7, region=None, reason="tagged")
+        builder.build()
         done = command("report", "traffic", *BEGIN)
         assert (done.code, done.err) == (0, "")
         assert done.out.startswith("Traffic, 2023-11-15 00:00 to ")
         assert (
-            "81 exposures, 10 errors, of which 10 fallbacks; recorded: 81 stored, 0 dropped,"
-            " 0 missing" in done.out
+            "81 exposures, 10 errors (10 fallbacks); recording: 81 stored, 0 dropped, 0 missing"
+            in done.out
         )
-        assert row(done, "1") == [
-            "1", "canary_parallel koala-canary", "2023-11-15 00:00", "v1", "split", "40", "49.4 %",
-            "0", "0", "10.0 ms", "40.0 %", "50.0 %",
-        ]  # fmt: skip
-        assert row(done, "v2", "split")[2:] == ["40", "49.4 %", "10", "10", "17.5 ms"]
-        assert "units: 40 control, 40 treatment of 80, 32 expected: as promised" in done.out
-        assert row(done, "NZ") == ["NZ", "40", "10", "10"]
-        assert row(done, "unknown") == ["unknown", "1", "0", "0"]
+        assert find_row(done, "1", "canary_parallel koala-canary")[2:] == [
+            "2023-11-15 00:00",
+            "40.0 %",
+            "50.0 %",
+        ]
+        assert find_row(done, "1", "v1")[2:] == ["split", "40", "49.4 %", "0", "0", "10.0 ms"]
+        assert find_row(done, "1", "v2", "split")[3:] == ["40", "49.4 %", "10", "10", "17.5 ms"]
+        assert "SRM, units: 40 control, 40 treatment, 32 expected: no mismatch (p" in done.out
+        assert find_row(done, "NZ") == ["NZ", "40", "10", "10"]
+        assert find_row(done, "unknown") == ["unknown", "1", "0", "0"]
 
-    def test_a_mismatch_stands_out(self, command: Command, diary: Diary) -> None:
-        diary.obeys(TEST)
+    def test_the_report_shows_an_srm(self, command: Command, builder: StoreBuilder) -> None:
+        builder.adopt_rule(TEST)
         for user in range(50):
-            diary.answers("v1", user)
-        diary.store()
+            builder.add_exposure("v1", user)
+        builder.build()
         done = command("report", "traffic", *BEGIN)
-        assert "50 control, 0 treatment of 50, 25 expected: MISMATCH (p " in done.out
+        assert "50 control, 0 treatment, 25 expected: MISMATCH (p = " in done.out
 
-    def test_of_nothing(self, command: Command, diary: Diary) -> None:
-        diary.store()
+    def test_the_report_may_be_empty(self, command: Command, builder: StoreBuilder) -> None:
+        builder.build()
         done = command("report", "traffic")
         assert (done.code, done.err) == (0, "")
         assert "0 exposures, 0 errors" in done.out
 
 
-def test_a_canary(command: Command, diary: Diary) -> None:
-    split(diary, CANARY)
-    diary.store()
+def test_the_canary_report(command: Command, builder: StoreBuilder) -> None:
+    add_split(builder, CANARY)
+    builder.build()
     done = command("report", "canary", *BEGIN)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("Canary, 2023-11-15 00:00 to ")
-    assert "canary_parallel koala-canary: v2 beside v1, by user; 50 % since 2023-11-15" in done.out
-    _, control, treatment, difference, sure, once, units, finding = row(done, "answers that failed")
+    assert (
+        "canary_parallel koala-canary: v2 compared with v1 by user; weight 50 % since 2023-11-15"
+        in done.out
+    )
+    _, control, treatment, difference, always_valid, single_look, units, finding = find_row(
+        done, "error rate"
+    )
     assert (control, treatment, difference, units) == ("0.00 %", "25.00 %", "+25.00", "40 + 40")
     assert finding == "keep going"
-    for found in (sure, once):
-        low, high = found.split(" to ")
+    for interval in (always_valid, single_look):
+        low, high = interval.split(" to ")
         assert float(low) < 25 < float(high)
-    assert row(done, "mean latency")[1:4] == ["10 ms", "17.5 ms", "+7.5 ms"]
-    assert row(done, "v1", "50.0 %")[1:] == ["50.0 %", "50.0 %", "0.0 %"]
-    assert row(done, "v2", "split") == ["v2", "split", "40", "10", "10"]
-    assert "by unit, on whole days, from 2023-11-15 00:00 UTC on" in done.out
-    nothing_to_compare = ["-", "-", "-", "not known", "not known", "0 + 0"]
-    assert row(done, "NZ")[1:] == nothing_to_compare
+    assert find_row(done, "mean latency")[1:4] == ["10 ms", "17.5 ms", "+7.5 ms"]
+    assert find_row(done, "v1", "50.0 %")[1:] == ["50.0 %", "50.0 %", "0.0 %"]
+    assert find_row(done, "v2", "split") == ["v2", "split", "40", "10", "10"]
+    assert "measured by unit over whole UTC days, from 2023-11-15 00:00" in done.out
+    unknown = ["-", "-", "-", "not known", "not known", "0 + 0"]
+    assert find_row(done, "NZ")[1:] == unknown
 
 
-def test_an_ab_test(command: Command, diary: Diary) -> None:
-    diary.obeys(TEST)
+def test_the_ab_report(command: Command, builder: StoreBuilder) -> None:
+    builder.adopt_rule(TEST)
     for user in range(40):
-        answer = diary.answers("v1", user)
+        exposure = builder.add_exposure("v1", user)
         if user < 10:
-            diary.hears(answer, complaint=True, label="dog")
-        other = diary.answers("v2", 100 + user, label="koala")
+            builder.add_feedback(exposure, complaint=True, label="dog")
+        other = builder.add_exposure("v2", 100 + user, label="koala")
         if user < 4:
-            diary.hears(other, complaint=True, label="dog")
+            builder.add_feedback(other, complaint=True, label="dog")
         elif user < 8:
-            diary.hears(other, complaint=False, label="koala")
-    diary.store()
+            builder.add_feedback(other, complaint=False, label="koala")
+    builder.build()
     done = command("report", "ab", *BEGIN)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("A/B test, 2023-11-15 00:00 to ")
     assert "\nkeep going  Shared labels: Keep going: " in done.out
-    assert "units: 40 control, 40 treatment of 80, 40 expected: as promised" in done.out
-    assert "units that spoke: 10 control, 8 treatment of 18, 9 expected: as promised" in done.out
-    assert "feedback on 18 answers, 0 of it after the window of 7d" in done.out
-    assert row(done, "units with a complaint")[1:4] == ["25.00 %", "10.00 %", "-15.00"]
-    assert row(done, "of cat, dog")[1:3] == ["25.00 %", "10.00 %"]
-    assert row(done, "of koala")[1:3] == ["0.00 %", "0.00 %"]
-    assert "spoke: 25.0 % of control, 20.0 % of treatment" in done.out
-    assert "hijack rate, of answers koala whose truth was told: 50.0 % of " in done.out
+    assert "SRM, units: 40 control, 40 treatment, 40 expected: no mismatch (p" in done.out
+    assert "SRM, feedback: 10 control, 8 treatment, 9 expected: no mismatch (p" in done.out
+    assert "feedback on 18 predictions, 0 of it late (window 7d)" in done.out
+    assert find_row(done, "units with a complaint")[1:4] == ["25.00 %", "10.00 %", "-15.00"]
+    assert find_row(done, "true label cat or dog")[1:3] == ["25.00 %", "10.00 %"]
+    assert find_row(done, "true label koala")[1:3] == ["0.00 %", "0.00 %"]
+    assert "feedback coverage: 25.0 % of control units, 20.0 % of treatment units" in done.out
+    assert "hijack rate (predicted koala, true label cat or dog): 50.0 % of " in done.out
 
 
-def test_a_shadow(command: Command, diary: Diary) -> None:
-    diary.obeys(SHADOW)
+def test_the_shadow_report(command: Command, builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
     for user in range(8):
         region = "AU" if user < 4 else "DE"
-        answer = diary.answers("v1", user, reason="static", region=region, label="dog")
-        diary.copies(answer, "koala" if user < 3 else "dog" if user < 7 else None)
-    diary.store()
+        exposure = builder.add_exposure("v1", user, reason="static", region=region, label="dog")
+        builder.add_pair(exposure, "koala" if user < 3 else "dog" if user < 7 else None)
+    builder.build()
     done = command("report", "shadow", *BEGIN)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("Shadow of v2 beside v1, 2023-11-15 00:00 to ")
+    assert done.out.startswith("Shadow, v2 compared with v1, 2023-11-15 00:00 to ")
     assert "copies: 7 copied, 1 failed, 0 shed (1 too_slow)" in done.out
-    assert "agreement, where v2 says cat or dog: 100.0 % (" in done.out
-    assert "v2 says koala: 42.9 % (" in done.out
-    assert "4.0 ms v1, 6.0 ms v2, difference not known" in done.out
+    assert "agreement where v2 predicts cat or dog: 100.0 % (" in done.out
+    assert "v2 predicts koala: 42.9 % (" in done.out
+    assert "on the same images: v1 4.0 ms, v2 6.0 ms, difference not known" in done.out
     assert "load: Not established: in the peak minute, of 8 images, 87.5 % were" in done.out
-    assert row(done, "v1 ↓ v2 →") == ["v1 ↓ v2 →", "dog", "koala"]
-    assert row(done, "dog") == ["dog", "57.1 %", "42.9 %"]
-    assert row(done, "AU")[0] == "AU"
-    assert row(done, "AU")[1].startswith("75.0 % (")
-    assert done.out.index("\n AU") < done.out.index("\n DE")  # most koalas first
+    assert find_row(done, "v1 ↓ v2 →") == ["v1 ↓ v2 →", "dog", "koala"]
+    assert find_row(done, "dog") == ["dog", "57.1 %", "42.9 %"]
+    assert find_row(done, "AU")[0] == "AU"
+    assert find_row(done, "AU")[1].startswith("75.0 % (")
+    assert done.out.index("\n AU") < done.out.index("\n DE")  # ordered by rate
 
 
-def test_a_shadow_says_when_the_koalas_come(command: Command, diary: Diary) -> None:
-    """Most in the third hour; in the second nothing was asked, and it is a blank."""
-    diary.obeys(SHADOW)
+def test_the_shadow_report_shows_new_labels_by_hour(
+    command: Command, builder: StoreBuilder
+) -> None:
+    """The peak is in the third hour; the second has no copies and is blank."""
+    builder.adopt_rule(SHADOW)
     for minute, koalas in ((0, 1), (120, 3)):
         for user in range(4):
-            answer = diary.answers("v1", user, minute, reason="static", label="dog")
-            diary.copies(answer, "koala" if user < koalas else "dog")
-    diary.store()
+            exposure = builder.add_exposure("v1", user, minute, reason="static", label="dog")
+            builder.add_pair(exposure, "koala" if user < koalas else "dog")
+    builder.build()
     done = command("report", "shadow", *BEGIN)
-    (line,) = [line for line in done.out.splitlines() if line.startswith("koala by hour")]
-    bars, when = line.removeprefix("koala by hour  ").split("  ")
+    lines = done.out.splitlines()
+    (number,) = [n for n, line in enumerate(lines) if line.startswith("koala by hour")]
+    bars, times = lines[number].removeprefix("koala by hour  ").split("  ")
     assert (len(bars), bars[1], bars[2]) == (3, " ", "█")
-    first, last, most = re.findall(r"\d{4}-\d\d-\d\d (\d\d):00", when)
+    first, last = re.findall(r"\d{4}-\d\d-\d\d (\d\d):00", times)
     assert (int(last) - int(first)) % 24 == 2
-    assert most == last
-    assert when.endswith(": 75.0 %")
+    assert lines[number + 1].startswith("peak at ")
+    assert lines[number + 1].endswith(f" {last}:00 UTC: 75.0 %")
 
 
 @pytest.mark.parametrize(("name", "rule"), [("canary", CANARY), ("ab", TEST)])
-def test_a_region_is_a_slice(
-    command: Command, diary: Diary, name: str, rule: dict[str, Any]
+def test_the_report_of_a_region_has_a_note(
+    command: Command, builder: StoreBuilder, name: str, rule: dict[str, Any]
 ) -> None:
-    diary.obeys(rule)
-    diary.store()
-    note = "a slice, for diagnosis"
+    builder.adopt_rule(rule)
+    builder.build()
+    note = "One region, for diagnosis only"
     assert note in command("report", name, *BEGIN, "--region", "AU").out
     assert note not in command("report", name, *BEGIN).out
 
 
 @pytest.mark.parametrize("name", ["traffic", "canary", "ab", "shadow"])
-def test_json_is_the_report(command: Command, diary: Diary, running: Running, name: str) -> None:
+def test_json_output_is_the_report(
+    command: Command, builder: StoreBuilder, running: RunningService, name: str
+) -> None:
     for hour, rule in enumerate((CANARY, TEST, SHADOW)):
-        diary.obeys(rule, minute=60 * hour)
-    diary.store()
+        builder.adopt_rule(rule, minute=60 * hour)
+    builder.build()
     done = command("report", name, *BEGIN, "--region", "AU", "--json")
     assert (done.code, done.err) == (0, "")
     assert running.controller.reports
     expected = running.controller.reports.make(name, "2023-11-15", "AU")
-    found = json.loads(done.out)
-    assert found.keys() == expected.keys()
-    assert (found["report"], found["period"]["region"]) == (name, "AU")
+    report = json.loads(done.out)
+    assert report.keys() == expected.keys()
+    assert (report["report"], report["period"]["region"]) == (name, "AU")
 
 
 @pytest.mark.parametrize("name", ["canary", "ab"])
-def test_an_experiment_is_chosen_by_name(command: Command, diary: Diary, name: str) -> None:
+def test_the_experiment_option_selects_by_name(
+    command: Command, builder: StoreBuilder, name: str
+) -> None:
     rule = CANARY if name == "canary" else TEST
-    diary.obeys(rule, experiment="first")
-    diary.obeys(rule, minute=60, experiment="second")
-    diary.store()
+    builder.adopt_rule(rule, experiment="first")
+    builder.adopt_rule(rule, minute=60, experiment="second")
+    builder.build()
     done = command("report", name, *BEGIN, "--experiment", "first")
-    assert f"{rule['kind']} first: v2 beside v1, by user; 50 % since" in done.out
+    assert f"{rule['kind']} first: v2 compared with v1 by user; weight 50 % since" in done.out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("canary",), "no rule of this kind was in force in this period: deploy one"),
         (("ab", "--experiment", "dingo"), "no experiment 'dingo' was in force in this period"),
         (("shadow",), "no shadow was in force in this period: deploy one"),
         (("traffic", "--since", "soon"), "since is 'soon': expected a number and m, h or d"),
-        (("traffic", "--region", "atlantis"), "region is 'atlantis': expected a country's code"),
+        (("traffic", "--region", "atlantis"), "region is 'atlantis': expected a country code"),
     ],
 )
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
-def test_what_cannot_be_reported_is_told_with_exit_1(
-    command: Command, diary: Diary, arguments: tuple[str, ...], told: str, as_json: tuple[str, ...]
+def test_an_error_is_printed_with_exit_code_1(
+    command: Command,
+    builder: StoreBuilder,
+    arguments: tuple[str, ...],
+    message: str,
+    as_json: tuple[str, ...],
 ) -> None:
-    diary.store()
+    builder.build()
     done = command("report", *arguments, *as_json)
     assert (done.code, done.out) == (1, "")
-    assert told in done.err
+    assert message in done.err
 
 
-def test_without_a_service_it_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_service_is_an_error(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SERVE_APP_URL", "http://127.0.0.1:9")
     done = command("report", "traffic")
     assert (done.code, done.out) == (1, "")

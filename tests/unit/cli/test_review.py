@@ -7,65 +7,65 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import Command, Running
-from tests.unit.reviews import Reviews
+from tests.unit.cli.conftest import Command, RunningService
+from tests.unit.reviews import LocalReviews
 
 
 @pytest.fixture
-def reviews(running: Running, tmp_path: Path) -> Iterator[Reviews]:
-    """Images that wait, by their numbers."""
-    running.controller.reviews = Reviews(tmp_path)
+def reviews(running: RunningService, tmp_path: Path) -> Iterator[LocalReviews]:
+    """The reviews of the running service."""
+    running.controller.reviews = LocalReviews(tmp_path)
     yield running.controller.reviews
     running.controller.reviews.close()
 
 
-def test_images_that_wait_are_listed_without_what_was_said(
-    command: Command, running: Running, reviews: Reviews
+def test_waiting_images_are_listed_without_predictions(
+    command: Command, running: RunningService, reviews: LocalReviews
 ) -> None:
-    ids = reviews.keep(1, 2, 3)
-    done = command("review", "list")
-    assert (done.code, done.err) == (0, "")
-    head, *rows, last = done.out.splitlines()
-    assert head.split() == ["image", "when", "region"]
+    ids = reviews.keep_images(1, 2, 3)
+    result = command("review", "list")
+    assert (result.code, result.err) == (0, "")
+    head, *rows, last = result.out.splitlines()
+    assert head.split() == ["image", "time", "region"]
     assert sorted(row.split()[0] for row in rows) == sorted(ids)
-    assert not any(word in done.out for word in ("v1", "v2", "koala", "agree"))
-    assert last == f"3 wait; {running.url}/control/review shows them"
+    assert not any(word in result.out for word in ("v1", "v2", "koala", "agree"))
+    assert last == f"3 images wait for review: {running.url}/control/review"
 
 
-def test_as_many_are_listed_as_asked(command: Command, reviews: Reviews) -> None:
-    reviews.keep(1, 2, 3)
+def test_limit_bounds_the_list(command: Command, reviews: LocalReviews) -> None:
+    reviews.keep_images(1, 2, 3)
     assert len(command("review", "list", "--limit", 2).out.splitlines()) == 4
     assert command("review", "list", "--limit", 0).code == 2
 
 
-def test_an_answer_is_kept_and_what_the_versions_said_is_told(
-    command: Command, reviews: Reviews
+def test_an_answer_is_stored_and_shows_the_predictions(
+    command: Command, reviews: LocalReviews
 ) -> None:
-    (one,) = reviews.keep(1)
-    done = command("review", "answer", one, "koala", "--reason", "[round] ears")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines() == ["v1 said dog, wrong", "v2 said koala, right"]
+    (one,) = reviews.keep_images(1)
+    result = command("review", "answer", one, "koala", "--reason", "[round] ears")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == ["v1 predicted dog (wrong)", "v2 predicted koala (right)"]
     _, row, last = command("review", "list", "--reviewed").out.splitlines()
     kind = ["disagreement", "v1", "dog", "v2", "koala", "koala", getpass.getuser()]
     assert row.split()[-7:] == kind
-    assert last.startswith("0 wait")
-    (image,) = reviews.store.reviewed(limit=1)
+    assert last.startswith("0 images wait")
+    (image,) = reviews.store.reviewed_images(limit=1)
     assert image.review
     assert image.review.reason == "[round] ears"
 
 
-def test_where_nobody_can_tell_nobody_is_right(command: Command, reviews: Reviews) -> None:
-    (one,) = reviews.keep(1)
-    done = command("review", "answer", one, "cannot_tell")
-    assert done.out.splitlines() == ["v1 said dog", "v2 said koala"]
+def test_cannot_tell_rates_no_prediction(command: Command, reviews: LocalReviews) -> None:
+    (one,) = reviews.keep_images(1)
+    result = command("review", "answer", one, "cannot_tell")
+    assert result.out.splitlines() == ["v1 predicted dog", "v2 predicted koala"]
 
 
-def test_as_json_it_is_what_the_service_answers(command: Command, reviews: Reviews) -> None:
-    (one,) = reviews.keep(2)
-    (listed,) = json.loads(command("review", "list", "--json").out)["disagreements"]
+def test_json_is_the_response(command: Command, reviews: LocalReviews) -> None:
+    (one,) = reviews.keep_images(2)
+    (listed,) = json.loads(command("review", "list", "--json").out)["images"]
     assert (listed["id"], listed["reviewed"]) == (one, False)
-    told = json.loads(command("review", "answer", one, "cat", "--json").out)
-    assert (told["kind"], told["stable"]["label"]) == ("disagreement", "cat")
+    review = json.loads(command("review", "answer", one, "cat", "--json").out)
+    assert (review["kind"], review["stable"]["label"]) == ("disagreement", "cat")
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_as_json_it_is_what_the_service_answers(command: Command, reviews: Revie
         (("nonsense", "cat"), "path.image_id"),
     ],
 )
-def test_what_is_rejected_is_told(
-    command: Command, reviews: Reviews, arguments: tuple[str, str], error: str
+def test_a_rejected_answer_is_an_error(
+    command: Command, reviews: LocalReviews, arguments: tuple[str, str], error: str
 ) -> None:
-    reviews.keep(1)
-    done = command("review", "answer", *arguments)
-    assert done.code == 1
-    assert done.err.startswith(f"Error: {error}")
+    reviews.keep_images(1)
+    result = command("review", "answer", *arguments)
+    assert result.code == 1
+    assert result.err.startswith(f"Error: {error}")

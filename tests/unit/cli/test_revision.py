@@ -4,24 +4,26 @@ import json
 
 import pytest
 
-from tests.unit.cli.conftest import ROOT, Command, Running
+from tests.unit.cli.conftest import ROOT, Command, RunningService
 
 
 @pytest.fixture
-def three(hurried: None, command: Command, running: Running) -> None:
-    """Revisions: base, a canary, and v2 for everybody."""
+def three_revisions(short_timeouts: None, command: Command, running: RunningService) -> None:
+    """Three revisions: base, a canary, and v2 for all users."""
     for name in ("base", "canary_parallel"):
         command("deploy", ROOT / f"deploy_configs/{name}.yaml", "--reason", f"try [{name}]")
     command("update", "v2", "--method", "rolling")
 
 
-@pytest.mark.usefixtures("three")
+@pytest.mark.usefixtures("three_revisions")
 class TestRevisions:
-    def test_they_are_listed_the_newest_first(self, command: Command, running: Running) -> None:
-        done = command("revision", "list")
-        assert (done.code, done.err) == (0, "")
-        head, *rows = done.out.splitlines()
-        assert head.split() == ["revision", "when", "who", "why", "rule", "stable"]
+    def test_revisions_are_listed_newest_first(
+        self, command: Command, running: RunningService
+    ) -> None:
+        result = command("revision", "list")
+        assert (result.code, result.err) == (0, "")
+        head, *rows = result.out.splitlines()
+        assert head.split() == ["revision", "time", "actor", "reason", "rule", "stable"]
         assert [row.split()[0] for row in rows] == ["3", "2", "1"]
         assert [row.split()[-2:] for row in rows] == [
             ["single", "v2"],
@@ -31,19 +33,19 @@ class TestRevisions:
         assert "try [canary_parallel]" in rows[1]
         assert "2026-09-2" in rows[0]
 
-    def test_as_many_are_listed_as_asked(self, command: Command, running: Running) -> None:
+    def test_limit_bounds_the_list(self, command: Command, running: RunningService) -> None:
         assert len(command("revision", "list", "--limit", 1).out.splitlines()) == 2
         assert command("revision", "list", "--limit", 0).code == 2
 
-    def test_as_json_they_are_whole(self, command: Command, running: Running) -> None:
+    def test_json_has_the_documents(self, command: Command, running: RunningService) -> None:
         shown = json.loads(command("revision", "list", "--json").out)
-        assert shown == running.controller.remembered[::-1]
+        assert shown == running.controller.revision_log[::-1]
 
-    def test_what_came_from_outside_may_lack_a_rule(
-        self, command: Command, running: Running
+    def test_a_document_without_a_rule_is_listed(
+        self, command: Command, running: RunningService
     ) -> None:
-        running.controller.remembered[-1]["document"] = {"applications": []}
-        running.controller.remembered[0]["document"] = {
+        running.controller.revision_log[-1]["document"] = {"applications": []}
+        running.controller.revision_log[0]["document"] = {
             "applications": [
                 {"name": "animals", "deployments": [{"name": "Ingress", "user_config": 7}]}
             ]
@@ -51,25 +53,27 @@ class TestRevisions:
         _, last, _, first = command("revision", "list").out.splitlines()
         assert last.split()[-2:] == first.split()[-2:] == ["-", "-"]
 
-    def test_one_is_deployed_again_as_a_new_one(self, command: Command, running: Running) -> None:
-        done = command("revision", "restore", 2)
-        assert (done.code, done.err) == (0, "")
-        assert done.out.splitlines() == [
+    def test_restore_deploys_a_new_revision(
+        self, command: Command, running: RunningService
+    ) -> None:
+        result = command("revision", "restore", 2)
+        assert (result.code, result.err) == (0, "")
+        assert result.out.splitlines() == [
             "revision 4 is deployed",
             f"rule {running.service.plane.rule.rule_id} is in force",
         ]
         assert running.service.plane.rule.kind == "canary_parallel"
-        assert running.controller.deployed_by[-1][1] == "restore revision 2"
+        assert running.controller.actors_and_reasons[-1][1] == "restore revision 2"
 
-    def test_without_waiting_nothing_is_asked_afterwards(
-        self, command: Command, running: Running
+    def test_no_wait_returns_at_once(self, command: Command, running: RunningService) -> None:
+        running.controller.ignores_deployments = True
+        result = command("revision", "restore", 1, "--no-wait", "--reason", "koalas bite")
+        assert (result.code, result.out) == (0, "revision 4 is deployed\n")
+        assert running.controller.actors_and_reasons[-1][1] == "koalas bite"
+
+    def test_an_unknown_revision_is_rejected(
+        self, command: Command, running: RunningService
     ) -> None:
-        running.controller.is_deaf = True
-        done = command("revision", "restore", 1, "--no-wait", "--reason", "koalas bite")
-        assert (done.code, done.out) == (0, "revision 4 is deployed\n")
-        assert running.controller.deployed_by[-1][1] == "koalas bite"
-
-    def test_one_that_does_not_exist_is_rejected(self, command: Command, running: Running) -> None:
-        done = command("revision", "restore", 9)
-        assert (done.code, done.err) == (1, "Error: there is no revision 9 (HTTP 404)")
+        result = command("revision", "restore", 9)
+        assert (result.code, result.err) == (1, "Error: there is no revision 9 (HTTP 404)")
         assert command("revision", "restore", 0).code == 2

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from serve_app.errors import Busy
 from serve_app.traffic import images as traffic_images
-from tests.unit.cli.conftest import Command, Running, Serve
+from tests.unit.cli.conftest import Command, RunningService, Serve
 from tests.unit.service import image
 
 
@@ -25,12 +25,10 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def test_every_request_is_answered_and_counted(
-    command: Command, running: Running, images: Path
-) -> None:
-    done = command("traffic", "--requests", 30, "--users", 5, "--images", images, "--json")
-    assert (done.code, done.err) == (0, "")
-    summary = json.loads(done.out)
+def test_every_request_is_counted(command: Command, running: RunningService, images: Path) -> None:
+    result = command("traffic", "--requests", 30, "--users", 5, "--images", images, "--json")
+    assert (result.code, result.err) == (0, "")
+    summary = json.loads(result.out)
     assert (summary["requests"], summary["failed"], summary["failures"]) == (30, 0, {})
     (group,) = summary["answers"]
     assert (group["version"], group["reason"], group["requests"]) == ("v1", "static", 30)
@@ -39,16 +37,16 @@ def test_every_request_is_answered_and_counted(
     assert summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"]
 
 
-def test_a_slash_at_the_end_of_the_url_is_none_too_many(
-    command: Command, running: Running, images: Path
+def test_the_url_may_end_with_a_slash(
+    command: Command, running: RunningService, images: Path
 ) -> None:
     url = os.environ["SERVE_APP_URL"]
     options = ["--requests", "5", "--images", images, "--url", f"{url}/"]
     assert command("traffic", *options).code == 0
 
 
-def test_users_are_invented_and_each_lives_in_one_region(
-    command: Command, running: Running, images: Path
+def test_each_user_lives_in_one_region(
+    command: Command, running: RunningService, images: Path
 ) -> None:
     options = ["--requests", "40", "--users", "4", "--regions", "AU, nz", "--images", images]
     assert command("traffic", *options).code == 0
@@ -59,8 +57,8 @@ def test_users_are_invented_and_each_lives_in_one_region(
     assert len(homes) == len({user for user, _ in homes}) <= 4
 
 
-def test_the_same_seed_draws_the_same_requests(
-    command: Command, running: Running, images: Path
+def test_the_same_seed_sends_the_same_requests(
+    command: Command, running: RunningService, images: Path
 ) -> None:
     options = ["--requests", "15", "--clients", "1", "--images", images, "--seed"]
     for seed in ("5", "5", "6"):
@@ -70,58 +68,60 @@ def test_the_same_seed_draws_the_same_requests(
     assert drawn[:15] != drawn[30:]
 
 
-def test_failures_are_counted_by_what_was_said(
-    command: Command, running: Running, images: Path
+def test_failures_are_counted_by_their_detail(
+    command: Command, running: RunningService, images: Path
 ) -> None:
-    running.service.pools.script += [Busy("full")] * 3
-    done = command("traffic", "--requests", 10, "--images", images)
-    assert done.code == 1
-    assert done.err == "3 x 429: full\n"
-    assert "10 requests in" in done.out
-    assert "3 failed" in done.out
+    running.service.pools.next_results += [Busy("full")] * 3
+    result = command("traffic", "--requests", 10, "--images", images)
+    assert result.code == 1
+    assert result.err == "3 x 429: full\n"
+    assert "10 requests in" in result.out
+    assert "3 failed" in result.out
 
 
-def test_the_proxys_own_text_is_a_failure_like_any_other(
+def test_an_error_text_of_the_proxy_is_a_failure(
     command: Command, serve: Serve, images: Path
 ) -> None:
-    """Such as while the application is torn down."""
+    """For example during a recreation."""
 
     async def rule(_: Request) -> JSONResponse:
         return JSONResponse({})
 
-    async def gone(_: Request) -> PlainTextResponse:
+    async def not_found(_: Request) -> PlainTextResponse:
         return PlainTextResponse("Path '/v1/classify' not found.", 404)
 
     serve(
-        Starlette(routes=[Route("/v1/rule", rule), Route("/v1/classify", gone, methods=["POST"])])
+        Starlette(
+            routes=[Route("/v1/rule", rule), Route("/v1/classify", not_found, methods=["POST"])]
+        )
     )
-    done = command("traffic", "--requests", 4, "--images", images, "--json")
-    assert done.code == 1
-    summary = json.loads(done.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    result = command("traffic", "--requests", 4, "--images", images, "--json")
+    assert result.code == 1
+    summary = json.loads(result.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert summary["failures"] == {"404: Path '/v1/classify' not found.": 4}
     assert summary["latency_ms"] == {"p50": None, "p95": None, "p99": None}
     assert "p50 -, p95 -" in command("traffic", "--requests", 1, "--images", images).out
 
 
 @pytest.mark.parametrize("regions", ["", ",", "Mars", "AU,XX"])
-def test_what_is_no_country_is_a_usage_error(command: Command, regions: str) -> None:
-    done = command("traffic", "--regions", regions)
-    assert done.code == 2
-    assert "--regions" in done.err
+def test_an_unknown_country_is_a_usage_error(command: Command, regions: str) -> None:
+    result = command("traffic", "--regions", regions)
+    assert result.code == 2
+    assert "--regions" in result.err
 
 
-def test_a_folder_without_classes_is_told_in_one_line(
-    command: Command, running: Running, tmp_path: Path
+def test_a_missing_image_folder_is_a_one_line_error(
+    command: Command, running: RunningService, tmp_path: Path
 ) -> None:
-    done = command("traffic", "--images", tmp_path / "none")
-    assert done.code == 1
-    assert done.err.startswith(f"Error: {tmp_path}/none is not a folder")
+    result = command("traffic", "--images", tmp_path / "none")
+    assert result.code == 1
+    assert result.err.startswith(f"Error: {tmp_path}/none is not a folder")
 
 
-def test_drawings_are_of_every_label(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_synthetic_images_have_all_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic_images, "IMAGES_PER_LABEL", 3)
     drawn = traffic_images.synthetic_images(seed=3)
-    assert {(p.truth, p.media_type) for p in drawn} == {
+    assert {(image.true_label, image.media_type) for image in drawn} == {
         (label, "image/png") for label in ("cat", "dog", "koala")
     }
-    assert len({p.data for p in drawn}) == len(drawn) == 9
+    assert len({image.data for image in drawn}) == len(drawn) == 9

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.recording.fakes import JumpingLoop
+from tests.unit.recording.fakes import VirtualTimeLoop
 from tests.unit.service import Service
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """A data plane under the rule `single` with v1, whose stable pool holds v1; its timers take no
-    time."""
-    with Service(tmp_path, loop=JumpingLoop) as service:
+    """A data plane with the rule `single` and v1 in the stable pool, in virtual time."""
+    with Service(tmp_path, loop=VirtualTimeLoop) as service:
         yield service

@@ -1,4 +1,4 @@
-"""The candidate may never hurt the user: where it cannot answer, stable does, and it is told."""
+"""Tests of the fallback: stable serves when the candidate fails, and the failure is recorded."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from serve_app.data_plane.pools import LATE_S, Prediction, Unavailable, WrongInp
 from serve_app.domain import Context, Exposure, Pool, Reason
 from serve_app.errors import Busy, NotReady, Problem, TooSlow, UnusableImage
 from serve_app.trace import Trace
-from tests.unit.recording.fakes import until
-from tests.unit.service import AB, PARALLEL, ROLLING, SINGLE, Service, expected, image
+from tests.unit.recording.fakes import wait_until
+from tests.unit.service import AB, PARALLEL, ROLLING, SINGLE, Service, expected_probabilities, image
 
 CAT, DOG, KOALA = image("cat"), image("dog"), image("koala")
-SAYS_V1 = ("cat", "dog")[int(expected("v1", KOALA).argmax())]  # of the koala
-EVERYBODY = AB | {"weight": 1.0}
-TRIALS = [PARALLEL, ROLLING, EVERYBODY]
+V1_LABEL = ("cat", "dog")[int(expected_probabilities("v1", KOALA).argmax())]  # for the koala
+ALL_USERS = AB | {"weight": 1.0}
+SPLIT_RULES = [PARALLEL, ROLLING, ALL_USERS]
 TAGGED = Context("r-1", user="u" * 32, region="AU", tag=True)
 OTHER_VERSION = Prediction("v1", ("cat", "dog"), np.array([[0.5, 0.5]], np.float32), 1.0)
 FAILURES: list[tuple[Any, str]] = [
-    (NotReady("gone"), "not_ready"),
+    (NotReady("no replica"), "not_ready"),
     (TooSlow("15 s"), "too_slow"),
     (TimeoutError(), "too_slow"),
     (Busy("full"), "busy"),
     (Problem("it crashed"), "internal"),
-    (RuntimeError("nobody foresaw this"), "internal"),
+    (RuntimeError("unexpected"), "internal"),
     (Unavailable("v2 cannot be loaded"), "not_ready"),
     (WrongInputSize("v2", 32), "not_ready"),
     (OTHER_VERSION, "not_ready"),
 ]
-names = [f"{type(fate).__name__}" for fate, _ in FAILURES]
-kinds = [rule["kind"] for rule in TRIALS]
+failure_ids = [f"{type(override).__name__}" for override, _ in FAILURES]
+rule_kinds = [rule["kind"] for rule in SPLIT_RULES]
 
 
 async def classify(
@@ -54,221 +54,223 @@ async def classify(
     )
 
 
-def facts(exposure: Exposure) -> tuple[str, str | None, str | None, str | None]:
+def summarize(exposure: Exposure) -> tuple[str, str | None, str | None, str | None]:
     return exposure.reason, exposure.assigned, exposure.served, exposure.error
 
 
-@pytest.mark.parametrize("rule", TRIALS, ids=kinds)
-@pytest.mark.parametrize(("fate", "code"), FAILURES, ids=names)
-def test_whatever_the_candidate_meets_stable_answers_and_the_candidate_is_blamed(
-    service: Service, rule: dict[str, Any], fate: Any, code: str
+@pytest.mark.parametrize("rule", SPLIT_RULES, ids=rule_kinds)
+@pytest.mark.parametrize(("override", "code"), FAILURES, ids=failure_ids)
+def test_stable_serves_when_the_candidate_fails_and_the_failure_counts_for_the_candidate(
+    service: Service, rule: dict[str, Any], override: Any, code: str
 ) -> None:
-    """Every report counts by the assigned version: else a crashing v2 would look perfect."""
-    service.try_out(**rule)
-    service.pools.fates["v2"] = fate
-    prediction = service.run(classify(service))
-    assert prediction.plan.reason is Reason.FALLBACK
-    assert prediction.answer.version == "v1"
-    assert np.array_equal(prediction.answer.probabilities, expected("v1", KOALA))
+    """Reports count by the assigned version; otherwise a crashing v2 would look perfect."""
+    service.apply_rule_with_candidate(**rule)
+    service.pools.overrides["v2"] = override
+    result = service.run(classify(service))
+    assert result.plan.reason is Reason.FALLBACK
+    assert result.prediction.version == "v1"
+    assert np.array_equal(result.prediction.probabilities, expected_probabilities("v1", KOALA))
     (exposure,) = service.exposures()
-    reason = "split" if rule is EVERYBODY else "tagged"
-    assert facts(exposure) == (reason, "v2", "v1", code)
-    assert (exposure.label, exposure.user, exposure.region) == (SAYS_V1, "u" * 32, "AU")
-    opened = service.id_codec.decode(prediction.prediction_ids[0])
-    assert (opened.version, opened.label, opened.sequence) == ("v2", SAYS_V1, 1)
+    reason = "split" if rule is ALL_USERS else "tagged"
+    assert summarize(exposure) == (reason, "v2", "v1", code)
+    assert (exposure.label, exposure.user, exposure.region) == (V1_LABEL, "u" * 32, "AU")
+    decoded = service.id_codec.decode(result.prediction_ids[0])
+    assert (decoded.version, decoded.label, decoded.sequence) == ("v2", V1_LABEL, 1)
 
 
-@pytest.mark.parametrize("rule", TRIALS, ids=kinds)
-def test_a_candidate_that_is_well_answers_and_nobody_is_blamed(
+@pytest.mark.parametrize("rule", SPLIT_RULES, ids=rule_kinds)
+def test_a_working_candidate_serves_without_a_failure(
     service: Service, rule: dict[str, Any]
 ) -> None:
-    service.try_out(**rule)
-    prediction = service.run(classify(service))
-    assert np.array_equal(prediction.answer.probabilities, expected("v2", KOALA))
-    assert prediction.plan.reason is (Reason.SPLIT if rule is EVERYBODY else Reason.TAGGED)
+    service.apply_rule_with_candidate(**rule)
+    result = service.run(classify(service))
+    assert np.array_equal(result.prediction.probabilities, expected_probabilities("v2", KOALA))
+    assert result.plan.reason is (Reason.SPLIT if rule is ALL_USERS else Reason.TAGGED)
     (exposure,) = service.exposures()
     assert (exposure.assigned, exposure.served, exposure.error) == ("v2", "v2", None)
     assert exposure.label == "koala"
     assert len(service.pools.calls) == 1
 
 
-def test_what_answers_too_late_is_left_and_stable_asked(service: Service) -> None:
-    service.try_out(**PARALLEL, timeout_s=1.5)
-    service.pools.fates["v2"] = asyncio.Event()
+def test_stable_serves_after_the_timeout_of_the_candidate(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL, timeout_s=1.5)
+    service.pools.overrides["v2"] = asyncio.Event()
 
-    async def timed() -> float:
-        began = asyncio.get_running_loop().time()
-        prediction = await classify(service)
-        assert prediction.answer.version == "v1"
-        return asyncio.get_running_loop().time() - began
+    async def measure() -> float:
+        start_s = asyncio.get_running_loop().time()
+        result = await classify(service)
+        assert result.prediction.version == "v1"
+        return asyncio.get_running_loop().time() - start_s
 
-    assert service.run(timed()) == pytest.approx(1.5)
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "too_slow")]
-
-
-def test_a_candidate_that_is_gone_is_left_before_its_time_is_up(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates["v2"] = asyncio.Event()
-    service.pools.hidden = {"v2"}
-
-    async def timed() -> float:
-        watching = asyncio.create_task(service.plane.breaker.run())
-        began = asyncio.get_running_loop().time()
-        prediction = await classify(service)
-        assert prediction.answer.version == "v1"
-        watching.cancel()
-        return asyncio.get_running_loop().time() - began
-
-    assert service.run(timed()) == pytest.approx(LATE_S)
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
+    assert service.run(measure()) == pytest.approx(1.5)
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", "v1", "too_slow")]
 
 
-def test_a_candidate_that_is_down_is_not_even_asked(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.take_down()
-    assert service.run(classify(service)).answer.version == "v1"
+def test_a_candidate_without_replica_falls_back_before_the_timeout(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides["v2"] = asyncio.Event()
+    service.pools.unreported_versions = {"v2"}
+
+    async def measure() -> float:
+        breaker_task = asyncio.create_task(service.plane.breaker.run())
+        start_s = asyncio.get_running_loop().time()
+        result = await classify(service)
+        assert result.prediction.version == "v1"
+        breaker_task.cancel()
+        return asyncio.get_running_loop().time() - start_s
+
+    assert service.run(measure()) == pytest.approx(LATE_S)
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
+
+
+def test_an_open_breaker_falls_back_without_a_call(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.stop_candidate()
+    assert service.run(classify(service)).prediction.version == "v1"
     assert [call.pool for call in service.pools.calls] == [Pool.STABLE]
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
 
 
-def test_a_tag_before_the_candidate_was_ever_ready_falls_back_as_well(service: Service) -> None:
+def test_a_tag_falls_back_before_the_candidate_is_ready(service: Service) -> None:
     service.apply_rule(**PARALLEL)
     assert service.run(classify(service)).plan.reason is Reason.FALLBACK
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")]
 
 
-def test_a_user_of_the_candidate_stays_its_user_while_it_is_down(service: Service) -> None:
-    service.try_out(**PARALLEL | {"weight": 0.5})
+def test_users_keep_their_assignment_while_the_breaker_is_open(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL | {"weight": 0.5})
     users = [Context("r-1", user=f"user-{number}") for number in range(40)]
     plans = [service.plane.plan(user) for user in users]
-    service.take_down()
+    service.stop_candidate()
     assert [service.plane.plan(user) for user in users] == plans
     assert {plan.assigned for plan in plans} == {"v1", "v2"}
     for user in users:
-        assert service.run(classify(service, user)).answer.version == "v1"
+        assert service.run(classify(service, user)).prediction.version == "v1"
     assert [(e.reason, e.assigned) for e in service.exposures()] == [
         ("split", plan.assigned) for plan in plans
     ]
 
 
-def test_the_trace_tells_of_the_fallback(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates["v2"] = Busy("full")
+def test_the_trace_has_the_fallback(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides["v2"] = Busy("full")
     trace = Trace("r-1", "POST", "/v1/classify")
     service.run(classify(service, trace=trace))
     assert (trace.rule, trace.reason, trace.error) == ("canary_parallel", "fallback", "busy")
     assert (trace.assigned, trace.served, trace.model_ms) == ("v2", "v1", 1.5)
 
 
-def test_an_image_that_cannot_be_read_is_no_fallback_and_no_exposure(service: Service) -> None:
-    """Nobody's broken file fails a canary."""
-    service.try_out(**PARALLEL)
+def test_an_unusable_image_causes_no_fallback_and_no_exposure(service: Service) -> None:
+    """A broken file must not count as a failure of the candidate."""
+    service.apply_rule_with_candidate(**PARALLEL)
     with pytest.raises(UnusableImage):
         service.run(classify(service, images=(KOALA[:1000],)))
     assert service.pools.calls == []
     assert service.exposures() == []
 
 
-def test_an_image_that_breaks_only_at_the_candidates_size_is_no_fallback(
+def test_an_image_that_is_unusable_at_the_candidates_size_causes_no_fallback(
     service: Service,
 ) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates["v2"] = UnusableImage("broken_image", "its end is missing")
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides["v2"] = UnusableImage("broken_image", "its end is missing")
     with pytest.raises(UnusableImage):
         service.run(classify(service))
     assert [call.pool for call in service.pools.calls] == [Pool.CANDIDATE]
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", None, "broken_image")]
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", None, "broken_image")]
 
 
-@pytest.mark.parametrize("failure", [NotReady("gone"), Busy("full"), RuntimeError("who knows")])
-def test_a_fallback_that_fails_is_recorded_once_against_the_assigned_version(
+@pytest.mark.parametrize(
+    "failure", [NotReady("no replica"), Busy("full"), RuntimeError("unexpected")]
+)
+def test_a_failed_fallback_is_recorded_once_for_the_assigned_version(
     service: Service, failure: Exception
 ) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates = {"v2": TooSlow("15 s"), "v1": failure}
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides = {"v2": TooSlow("15 s"), "v1": failure}
     trace = Trace("r-1", "POST", "/v1/classify")
     with pytest.raises(type(failure)):
         service.run(classify(service, trace=trace))
     code = getattr(failure, "code", "internal")
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", None, code)]
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", None, code)]
     assert (trace.assigned, trace.served) == ("v2", None)
 
 
-def test_a_client_that_hangs_up_during_the_candidates_call_asks_stable_for_nothing(
+def test_a_disconnect_during_the_candidates_call_causes_no_fallback(
     service: Service,
 ) -> None:
-    """A version whose users give up has failed them."""
-    service.try_out(**PARALLEL)
-    service.pools.fates["v2"] = asyncio.Event()
+    """A disconnect counts as a failure of the assigned version."""
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides["v2"] = asyncio.Event()
 
-    async def hang_up() -> None:
+    async def disconnect() -> None:
         request = asyncio.create_task(classify(service))
-        await until(lambda: bool(service.pools.calls))
+        await wait_until(lambda: bool(service.pools.calls))
         request.cancel()
         await asyncio.wait([request])
         assert request.cancelled()
 
-    service.run(hang_up())
+    service.run(disconnect())
     assert [call.pool for call in service.pools.calls] == [Pool.CANDIDATE]
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", None, "client_gone")]
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", None, "client_gone")]
     assert service.plane.breaker.is_closed
 
 
-def test_a_client_that_hangs_up_during_the_fallback_is_recorded_once(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates = {"v2": Busy("full"), "v1": asyncio.Event()}
+def test_a_disconnect_during_the_fallback_is_recorded_once(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides = {"v2": Busy("full"), "v1": asyncio.Event()}
 
-    async def hang_up() -> None:
+    async def disconnect() -> None:
         request = asyncio.create_task(classify(service))
-        await until(lambda: len(service.pools.calls) == 2)
+        await wait_until(lambda: len(service.pools.calls) == 2)
         request.cancel()
         await asyncio.wait([request])
 
-    service.run(hang_up())
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", None, "client_gone")]
+    service.run(disconnect())
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", None, "client_gone")]
 
 
-def test_images_of_one_request_fall_back_together(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates["v2"] = NotReady("gone")
-    prediction = service.run(classify(service, images=(CAT, DOG, KOALA)))
-    assert len(prediction.answer.probabilities) == 3
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")] * 3
-    opened = [service.id_codec.decode(name) for name in prediction.prediction_ids]
-    assert [(p.sequence, p.label, p.version) for p in opened] == [
+def test_all_images_of_a_request_fall_back_together(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides["v2"] = NotReady("no replica")
+    result = service.run(classify(service, images=(CAT, DOG, KOALA)))
+    assert len(result.prediction.probabilities) == 3
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v2", "v1", "not_ready")] * 3
+    decoded = [service.id_codec.decode(name) for name in result.prediction_ids]
+    assert [(p.sequence, p.label, p.version) for p in decoded] == [
         (1, "cat", "v2"),
         (2, "dog", "v2"),
-        (3, SAYS_V1, "v2"),
+        (3, V1_LABEL, "v2"),
     ]
 
 
-@pytest.mark.parametrize("rule", [SINGLE, *TRIALS], ids=["single", *kinds])
-def test_a_pin_falls_back_on_nobody(service: Service, rule: dict[str, Any]) -> None:
-    """Who asks for a version wants that one."""
+@pytest.mark.parametrize("rule", [SINGLE, *SPLIT_RULES], ids=["single", *rule_kinds])
+def test_a_pin_has_no_fallback(service: Service, rule: dict[str, Any]) -> None:
+    """The client chose the version."""
     pinned = rule | {"allow_pin": True}
-    service.apply_rule(**pinned) if rule is SINGLE else service.try_out(**pinned)
-    service.pools.fates["v2"] = TooSlow("15 s")
+    service.apply_rule(**pinned) if rule is SINGLE else service.apply_rule_with_candidate(**pinned)
+    service.pools.overrides["v2"] = TooSlow("15 s")
     with pytest.raises(TooSlow):
         service.run(classify(service, replace(TAGGED, pin="v2")))
     assert [(call.pool, call.version) for call in service.pools.calls] == [(Pool.STABLE, "v2")]
-    assert [facts(e) for e in service.exposures()] == [("pinned", "v2", None, "too_slow")]
+    assert [summarize(e) for e in service.exposures()] == [("pinned", "v2", None, "too_slow")]
 
 
-def test_stable_falls_back_on_nobody(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates["v1"] = Busy("full")
+def test_stable_has_no_fallback(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides["v1"] = Busy("full")
     with pytest.raises(Busy):
         service.run(classify(service, replace(TAGGED, tag=False)))
-    assert [facts(e) for e in service.exposures()] == [("tagged", "v1", None, "busy")]
+    assert [summarize(e) for e in service.exposures()] == [("tagged", "v1", None, "busy")]
 
 
-def test_the_images_are_made_in_the_size_of_whoever_answers(service: Service) -> None:
-    service.pools.sides["v2"] = 56
-    service.try_out(**PARALLEL)
-    assert service.run(classify(service)).answer.version == "v2"
-    service.pools.fates["v2"] = NotReady("gone")
-    prediction = service.run(classify(service))
-    assert np.array_equal(prediction.answer.probabilities, expected("v1", KOALA))
+def test_the_fallback_gets_images_of_its_own_input_size(service: Service) -> None:
+    service.pools.input_sides["v2"] = 56
+    service.apply_rule_with_candidate(**PARALLEL)
+    assert service.run(classify(service)).prediction.version == "v2"
+    service.pools.overrides["v2"] = NotReady("no replica")
+    result = service.run(classify(service))
+    assert np.array_equal(result.prediction.probabilities, expected_probabilities("v1", KOALA))
     sides = [(call.pool, call.shape[1]) for call in service.pools.calls]
     assert sides == [
         (Pool.CANDIDATE, 112),
@@ -278,61 +280,63 @@ def test_the_images_are_made_in_the_size_of_whoever_answers(service: Service) ->
     ]
 
 
-def test_three_answers_too_late_in_a_row_spare_the_next_users_the_wait(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates["v2"] = TooSlow("15 s")
-    service.pools.hidden = {"v2"}
+def test_three_timeouts_in_a_row_open_the_breaker(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides["v2"] = TooSlow("15 s")
+    service.pools.unreported_versions = {"v2"}
     for _ in range(5):
-        assert service.run(classify(service)).answer.version == "v1"
-    asked = [call.pool for call in service.pools.calls]
-    assert asked.count(Pool.CANDIDATE) == 3
+        assert service.run(classify(service)).prediction.version == "v1"
+    called = [call.pool for call in service.pools.calls]
+    assert called.count(Pool.CANDIDATE) == 3
     assert [e.error for e in service.exposures()] == ["too_slow"] * 3 + ["not_ready"] * 2
 
 
-def test_slow_answers_with_good_ones_between_bring_nobody_down(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.hidden = {"v2"}  # were it down, it would stay so
+def test_timeouts_with_successes_between_do_not_open_the_breaker(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.unreported_versions = {"v2"}  # so that an open breaker stays open
     for _ in range(4):
-        service.pools.fates["v2"] = TooSlow("15 s")
+        service.pools.overrides["v2"] = TooSlow("15 s")
         for _ in range(2):
-            assert service.run(classify(service)).answer.version == "v1"
-        service.pools.fates.clear()
-        assert service.run(classify(service)).answer.version == "v2"
+            assert service.run(classify(service)).prediction.version == "v1"
+        service.pools.overrides.clear()
+        assert service.run(classify(service)).prediction.version == "v2"
 
 
-def test_a_candidate_that_cannot_be_reached_is_asked_once(service: Service) -> None:
-    service.try_out(**PARALLEL)
-    service.pools.fates["v2"] = NotReady("gone")
-    service.pools.hidden = {"v2"}
+def test_an_unreachable_candidate_is_called_once(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
+    service.pools.overrides["v2"] = NotReady("no replica")
+    service.pools.unreported_versions = {"v2"}
     for _ in range(3):
-        assert service.run(classify(service)).answer.version == "v1"
-    asked = [call.pool for call in service.pools.calls]
-    assert asked.count(Pool.CANDIDATE) == 1
+        assert service.run(classify(service)).prediction.version == "v1"
+    called = [call.pool for call in service.pools.calls]
+    assert called.count(Pool.CANDIDATE) == 1
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_stable_that_holds_another_version_is_told_apart(service: Service, version: str) -> None:
-    """While its pool is changed, say: what it says is no word of the assigned version."""
-    service.try_out(**PARALLEL)
+def test_another_version_in_the_stable_pool_is_recorded_as_a_failure(
+    service: Service, version: str
+) -> None:
+    """For example during an update: the prediction is not one of the assigned version."""
+    service.apply_rule_with_candidate(**PARALLEL)
     service.pools.assigned[Pool.STABLE] = version
-    prediction = service.run(classify(service, Context("r-1", user="u" * 32, tag=False)))
-    assert prediction.answer.version == version
+    result = service.run(classify(service, Context("r-1", user="u" * 32, tag=False)))
+    assert result.prediction.version == version
     (exposure,) = service.exposures()
     assert (exposure.assigned, exposure.served) == ("v1", version)
     assert exposure.error == (None if version == "v1" else "not_ready")
     assert (exposure.own_model_ms is None) is (version == "v2")
 
 
-def test_a_request_of_the_rule_before_blames_no_candidate_that_is_well(service: Service) -> None:
-    """The canary ends while its image is decoded; nor does the next candidate hear of it."""
-    service.try_out(**PARALLEL)
+def test_a_request_of_the_previous_rule_may_call_its_candidate(service: Service) -> None:
+    """The rule changes while the image is decoded; the breaker of the new rule is not used."""
+    service.apply_rule_with_candidate(**PARALLEL)
 
-    class Meanwhile(EncodedImage):
+    class RuleChangingImage(EncodedImage):
         def pixels(self, side: int) -> Pixels:
             service.apply_rule(**SINGLE)
             return super().pixels(side)
 
     trace = Trace("r-1", "POST", "/v1/classify")
-    service.run(service.plane.classify([Meanwhile(KOALA)], TAGGED, trace, started=0))
+    service.run(service.plane.classify([RuleChangingImage(KOALA)], TAGGED, trace, started=0))
     (exposure,) = service.exposures()
     assert (exposure.assigned, exposure.served, exposure.error) == ("v2", "v2", None)

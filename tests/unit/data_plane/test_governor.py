@@ -1,4 +1,4 @@
-"""The laws of the governor: back off at once, come back step by step, take what lasts as usual."""
+"""Tests of the governor: fast decrease, stepwise increase, and a baseline that adapts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from serve_app.data_plane.governor import (
     GROWTH,
-    MIN_ANSWERS,
+    MIN_LATENCIES,
     MIN_SHARE,
-    SLOWER,
-    SLOWER_MS,
+    SLOWDOWN_MS,
+    SLOWDOWN_RATIO,
     Governor,
 )
 
@@ -19,14 +19,14 @@ latencies = st.lists(st.floats(0.1, 20_000), max_size=60)
 seconds = st.lists(st.tuples(latencies, st.booleans()), max_size=40)
 
 
-def second(governor: Governor, latency_ms: float, answers: int = 100) -> None:
-    """A second of answers that all take alike."""
-    for _ in range(answers):
+def record_second(governor: Governor, latency_ms: float, count: int = 100) -> None:
+    """Record a second of live requests of one latency."""
+    for _ in range(count):
         governor.record_latency(latency_ms)
     governor.tick()
 
 
-def backed_off(governor: Governor) -> Governor:
+def reduce_to_min_share(governor: Governor) -> Governor:
     for _ in range(20):
         governor.record_lag()
         governor.tick()
@@ -35,34 +35,35 @@ def backed_off(governor: Governor) -> Governor:
 
 
 @given(seconds)
-def test_the_share_stays_in_its_bounds_and_moves_as_it_may(
+def test_each_tick_halves_or_grows_the_share_within_its_bounds(
     seconds: list[tuple[list[float], bool]],
 ) -> None:
     governor = Governor()
-    for answers, lagged in seconds:
+    for latencies_ms, has_lagged in seconds:
         before = governor.share
-        for latency_ms in answers:
+        for latency_ms in latencies_ms:
             governor.record_latency(latency_ms)
-        if lagged:
+        if has_lagged:
             governor.record_lag()
         governor.tick()
         assert MIN_SHARE <= governor.share <= 1
         halved, grown = max(MIN_SHARE, before / 2), min(1.0, before + GROWTH)
         assert governor.share in (halved, grown)
-        if lagged:
+        if has_lagged:
             assert governor.share == halved
-        elif len(answers) < MIN_ANSWERS:
+        elif len(latencies_ms) < MIN_LATENCIES:
             assert governor.share == grown
 
 
 @given(seconds)
-def test_it_recovers_fully_once_all_is_well(seconds: list[tuple[list[float], bool]]) -> None:
-    """Whatever there was before: ten quiet seconds, and everything is copied again."""
+def test_the_share_recovers_after_ten_seconds_without_lag(
+    seconds: list[tuple[list[float], bool]],
+) -> None:
     governor = Governor()
-    for answers, lagged in seconds:
-        for latency_ms in answers:
+    for latencies_ms, has_lagged in seconds:
+        for latency_ms in latencies_ms:
             governor.record_latency(latency_ms)
-        if lagged:
+        if has_lagged:
             governor.record_lag()
         governor.tick()
     for _ in range(10):
@@ -70,23 +71,23 @@ def test_it_recovers_fully_once_all_is_well(seconds: list[tuple[list[float], boo
     assert governor.share == 1
 
 
-def test_it_begins_with_everything() -> None:
+def test_the_initial_share_is_1() -> None:
     assert Governor().share == 1
 
 
-def test_a_second_in_which_the_candidate_lagged_halves_the_share_once() -> None:
+def test_lag_halves_the_share_once_per_second() -> None:
     governor = Governor()
     for _ in range(50):
         governor.record_lag()
-    assert governor.share == 1  # nothing happens within a second
+    assert governor.share == 1  # unchanged before the tick
     governor.tick()
     assert governor.share == 0.5
     governor.tick()
     assert governor.share == pytest.approx(0.6)
 
 
-def test_it_never_goes_below_its_least_and_comes_back_in_ten_steps() -> None:
-    governor = backed_off(Governor())
+def test_the_share_recovers_from_its_minimum_in_ten_steps() -> None:
+    governor = reduce_to_min_share(Governor())
     shares = []
     for _ in range(10):
         governor.tick()
@@ -98,28 +99,26 @@ def test_it_never_goes_below_its_least_and_comes_back_in_ten_steps() -> None:
 def test_a_rise_of_the_live_p95_halves_the_share() -> None:
     governor = Governor()
     for _ in range(5):
-        second(governor, 10)
+        record_second(governor, 10)
     assert governor.share == 1
-    second(governor, 16)
+    record_second(governor, 16)
     assert governor.share == 0.5
 
 
 @pytest.mark.parametrize(
-    ("usual_ms", "now_ms"),
-    [(10, 10 * SLOWER - 0.1), (2, 2 + SLOWER_MS - 0.1), (100, 149), (0.5, 5.4)],
+    ("baseline_ms", "p95_ms"),
+    [(10, 10 * SLOWDOWN_RATIO - 0.1), (2, 2 + SLOWDOWN_MS - 0.1), (100, 149), (0.5, 5.4)],
 )
-def test_a_rise_that_is_small_in_share_or_in_milliseconds_is_none(
-    usual_ms: float, now_ms: float
-) -> None:
+def test_a_rise_below_either_threshold_is_ignored(baseline_ms: float, p95_ms: float) -> None:
     governor = Governor()
-    second(governor, usual_ms)
-    second(governor, now_ms)
+    record_second(governor, baseline_ms)
+    record_second(governor, p95_ms)
     assert governor.share == 1
 
 
-def test_it_is_the_p95_that_counts_not_the_slowest_nor_the_middle() -> None:
+def test_the_p95_counts_and_not_the_maximum() -> None:
     governor = Governor()
-    second(governor, 10)
+    record_second(governor, 10)
     for _ in range(97):
         governor.record_latency(10)
     for _ in range(3):
@@ -134,39 +133,39 @@ def test_it_is_the_p95_that_counts_not_the_slowest_nor_the_middle() -> None:
     assert governor.share == 0.5
 
 
-def test_a_second_with_few_answers_says_nothing() -> None:
-    """The p95 of a handful is the slowest of them."""
+def test_a_second_with_few_latencies_is_ignored() -> None:
+    """The p95 of a few latencies is their maximum."""
     governor = Governor()
-    second(governor, 10)
-    second(governor, 10_000, answers=MIN_ANSWERS - 1)
+    record_second(governor, 10)
+    record_second(governor, 10_000, count=MIN_LATENCIES - 1)
     assert governor.share == 1
-    second(governor, 10_000, answers=MIN_ANSWERS)
+    record_second(governor, 10_000, count=MIN_LATENCIES)
     assert governor.share == 0.5
 
 
-def test_few_answers_of_one_second_do_not_add_up_with_those_of_the_next() -> None:
+def test_latencies_do_not_accumulate_over_seconds() -> None:
     governor = Governor()
-    second(governor, 10)
+    record_second(governor, 10)
     for _ in range(10):
-        second(governor, 10_000, answers=MIN_ANSWERS - 1)
+        record_second(governor, 10_000, count=MIN_LATENCIES - 1)
     assert governor.share == 1
 
 
-def test_what_lasts_becomes_usual() -> None:
-    """A larger image, a busier machine: the shadow is not kept out for good."""
+def test_a_lasting_rise_becomes_the_baseline() -> None:
+    """Larger images or a busier machine must not disable the shadow permanently."""
     governor = Governor()
-    second(governor, 10)
+    record_second(governor, 10)
     for _ in range(8):
-        second(governor, 20)
+        record_second(governor, 20)
     assert governor.share < 0.1
     for _ in range(52):
-        second(governor, 20)
+        record_second(governor, 20)
     assert governor.share == 1
 
 
-def test_what_becomes_faster_is_usual_at_once() -> None:
+def test_a_lower_p95_is_the_baseline_at_once() -> None:
     governor = Governor()
-    second(governor, 100)
-    second(governor, 10)
-    second(governor, 100)
+    record_second(governor, 100)
+    record_second(governor, 10)
+    record_second(governor, 100)
     assert governor.share == 0.5

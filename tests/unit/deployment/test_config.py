@@ -50,22 +50,22 @@ def rejection(document: dict[str, Any]) -> BadConfig:
 
 
 class TestRead:
-    def test_a_file_is_read_as_it_is_written(self, tmp_path: Path) -> None:
+    def test_read_returns_the_yaml_content(self, tmp_path: Path) -> None:
         (tmp_path / "base.yaml").write_text("applications:\n- name: animals\n")
         assert config.read(tmp_path / "base.yaml") == {"applications": [{"name": "animals"}]}
 
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"- animals\n", "holds no mapping: expected a Ray Serve configuration"),
-            (b"", "holds no mapping"),
+            (b"- animals\n", "is not a mapping: expected a Ray Serve configuration"),
+            (b"", "is not a mapping"),
             (b"a: [1\nb: 2", "is not YAML: "),
             (b"a: \xff", "is not UTF-8 (invalid start byte): expected a Ray Serve configuration"),
-            (b"a: 2026-01-01", "holds what JSON cannot say, such as a date: "),
+            (b"a: 2026-01-01", "has a value that JSON lacks, such as a date: "),
             (b"!!python/object/apply:os.system ['true']", "is not YAML: could not determine"),
         ],
     )
-    def test_what_is_no_configuration_is_rejected_in_one_line(
+    def test_invalid_files_are_rejected_with_one_line(
         self, tmp_path: Path, content: bytes, message: str
     ) -> None:
         path = tmp_path / "base.yaml"
@@ -75,28 +75,28 @@ class TestRead:
         assert str(caught.value).startswith(f"{path} {message}")
         assert "\n" not in str(caught.value)
 
-    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+    def test_the_error_of_a_missing_file_names_it(self, tmp_path: Path) -> None:
         with pytest.raises(BadConfig, match=r"none\.yaml cannot be read \(No such file"):
             config.read(tmp_path / "none.yaml")
 
 
 class TestCheck:
-    def test_a_good_configuration_passes(self, document: dict[str, Any]) -> None:
+    def test_a_valid_configuration_passes(self, document: dict[str, Any]) -> None:
         config.check(document, KNOWN)
 
     @pytest.mark.parametrize("name", ["animals", "control"])
-    def test_an_application_must_not_be_left_out(self, document: dict[str, Any], name: str) -> None:
+    def test_a_missing_application_is_rejected(self, document: dict[str, Any], name: str) -> None:
         document["applications"] = [a for a in document["applications"] if a["name"] != name]
         assert str(rejection(document)) == (
             f"applications leaves out '{name}', and Serve would delete it: list it"
         )
 
-    def test_a_wrong_rule_is_rejected_before_it_is_sent(self, document: dict[str, Any]) -> None:
+    def test_a_rule_with_an_unknown_version_is_rejected(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"][0]["user_config"]["rule"]["stable"] = "v9"
         assert rejection(document).path == "rule.stable"
 
     @pytest.mark.parametrize("pool", ["StablePool", "CandidatePool"])
-    def test_a_wrong_assignment_is_rejected_before_it_is_sent(
+    def test_a_pool_with_an_unknown_version_is_rejected(
         self, document: dict[str, Any], pool: str
     ) -> None:
         for deployment in animals(document)["deployments"]:
@@ -107,26 +107,26 @@ class TestCheck:
         )
 
     @pytest.mark.parametrize("applications", [None, {}, "animals", 7, ["animals"], [None]])
-    def test_applications_are_a_list_of_mappings(
+    def test_applications_must_be_a_list_of_mappings(
         self, document: dict[str, Any], applications: Any
     ) -> None:
         assert str(rejection({"applications": applications})) == (
-            "applications is no list of applications"
+            "applications is not a list of applications"
         )
 
     @pytest.mark.parametrize("deployments", [{"name": "Ingress"}, "Ingress", 7, ["Ingress"]])
-    def test_deployments_are_a_list_of_mappings(
+    def test_deployments_must_be_a_list_of_mappings(
         self, document: dict[str, Any], deployments: Any
     ) -> None:
         animals(document)["deployments"] = deployments
-        assert str(rejection(document)) == "animals.deployments is no list of deployments"
+        assert str(rejection(document)) == "animals.deployments is not a list of deployments"
 
     @pytest.mark.parametrize("name", ["Ingress", "StablePool", "CandidatePool"])
     @pytest.mark.parametrize("how", ["deployment", "user_config", "null"])
-    def test_what_a_deployment_obeys_must_be_said(
+    def test_a_missing_user_config_is_rejected(
         self, document: dict[str, Any], name: str, how: str
     ) -> None:
-        """Serve would not ask a replica that is born without, and it would apply_rule nothing."""
+        """Serve does not call `reconfigure` of a replica without a `user_config`."""
         (deployment,) = [d for d in animals(document)["deployments"] if d["name"] == name]
         if how == "deployment":
             animals(document)["deployments"].remove(deployment)
@@ -136,69 +136,71 @@ class TestCheck:
             deployment["user_config"] = None
         assert rejection(document).path == f"animals.{name}.user_config"
 
-    @pytest.mark.parametrize("place", range(3))
+    @pytest.mark.parametrize("index", range(3))
     @pytest.mark.parametrize("number", [4, 0, "auto"])
-    def test_a_number_of_replicas_is_rejected_of_what_scales_by_itself(
-        self, document: dict[str, Any], place: int, number: Any
+    def test_num_replicas_of_an_autoscaled_deployment_is_rejected(
+        self, document: dict[str, Any], index: int, number: Any
     ) -> None:
         """Serve would ignore it."""
-        deployment = animals(document)["deployments"][place]
+        deployment = animals(document)["deployments"][index]
         deployment["num_replicas"] = number
         assert str(rejection(document)).startswith(
-            f"animals.{deployment['name']}.num_replicas is {number}: it is autoscaled; to fix the"
+            f"animals.{deployment['name']}.num_replicas is {number}, but the deployment is autosc"
         )
 
     @pytest.mark.parametrize("content", ["v1", ["v1"], {"version": "v1", "colour": "red"}])
-    def test_a_pool_obeys_a_mapping(self, document: dict[str, Any], content: Any) -> None:
+    def test_an_invalid_user_config_of_a_pool_is_rejected(
+        self, document: dict[str, Any], content: Any
+    ) -> None:
         animals(document)["deployments"][1]["user_config"] = content
         assert rejection(document).path.startswith("animals.StablePool.user_config")
 
     @pytest.mark.parametrize(
-        ("place", "key", "value", "message"),
+        ("index", "key", "value", "message"),
         [
-            (0, "route_prefix", "/x", "animals.route_prefix is /x: it is reached at /"),
-            (1, "route_prefix", "/ctl", "control.route_prefix is /ctl: it is reached at /control"),
+            (0, "route_prefix", "/x", "animals.route_prefix is /x: expected /"),
+            (1, "route_prefix", "/ctl", "control.route_prefix is /ctl: expected /control"),
             (
                 1,
                 "deployments",
                 [{"name": "Controller", "num_replicas": 3}],
-                "control.Controller.num_replicas is set: there is one, which alone writes",
+                "control.Controller.num_replicas is set: leave it out, there is one Controller",
             ),
             (
                 1,
                 "deployments",
                 [{"name": "ControlAp", "max_ongoing_requests": 3}],
-                "control.ControlAp is none of Controller, ControlApi",
+                "control.ControlAp is not one of Controller, ControlApi",
             ),
         ],
     )
-    def test_the_two_applications_stay_what_and_where_they_are(
-        self, document: dict[str, Any], place: int, key: str, value: Any, message: str
+    def test_other_routes_and_deployments_of_the_applications_are_rejected(
+        self, document: dict[str, Any], index: int, key: str, value: Any, message: str
     ) -> None:
-        document["applications"][place][key] = value
+        document["applications"][index][key] = value
         assert str(rejection(document)) == message
 
-    def test_the_control_plane_is_not_at_the_root(self, document: dict[str, Any]) -> None:
+    def test_the_control_plane_needs_a_route_prefix(self, document: dict[str, Any]) -> None:
         del document["applications"][1]["route_prefix"]
         assert rejection(document).path == "control.route_prefix"
 
-    def test_a_deployment_too_many_is_named(self, document: dict[str, Any]) -> None:
+    def test_an_unknown_deployment_is_rejected(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"].append({"name": "ShadowPool"})
         assert str(rejection(document)) == (
-            "animals.ShadowPool is none of Ingress, StablePool, CandidatePool"
+            "animals.ShadowPool is not one of Ingress, StablePool, CandidatePool"
         )
 
-    def test_a_deployment_is_named_once(self, document: dict[str, Any]) -> None:
+    def test_a_deployment_that_is_listed_twice_is_rejected(self, document: dict[str, Any]) -> None:
         deployments = animals(document)["deployments"]
         deployments.append(deployments[1])
-        assert str(rejection(document)) == "animals.deployments names one twice"
+        assert str(rejection(document)) == "animals.deployments lists a name twice"
 
-    def test_the_router_is_the_codes(self, document: dict[str, Any]) -> None:
+    def test_a_request_router_config_is_rejected(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"][1]["request_router_config"] = {}
         assert rejection(document).path == "animals.StablePool.request_router_config"
 
 
-# What YAML can hold, with the keys that mean something here.
+# YAML content with the keys of a deployment file.
 nodes: st.SearchStrategy[Any] = st.recursive(
     st.one_of(
         st.none(),
@@ -228,15 +230,15 @@ applications = st.lists(
 
 @given(st.one_of(nodes.filter(lambda n: isinstance(n, dict)),
                  st.fixed_dictionaries({"applications": applications})))  # fmt: skip
-def test_nothing_but_a_rejection_comes_of_a_nonsense_file(document: dict[str, Any]) -> None:
-    """`serve-app deploy` looks for the registry first, then checks."""
+def test_arbitrary_content_raises_only_bad_config(document: dict[str, Any]) -> None:
+    """`serve-app deploy` reads the registry's folder before it checks the file."""
     config.registry_folder(document)
     with suppress(BadConfig):
         config.check(document, KNOWN)
 
 
 class TestRegistryFolder:
-    def test_it_is_the_shipped_one_unless_the_data_plane_names_another(
+    def test_registry_folder_is_the_shipped_one_unless_args_name_another(
         self, document: dict[str, Any]
     ) -> None:
         assert config.registry_folder(document) == registry.SHIPPED
@@ -245,7 +247,7 @@ class TestRegistryFolder:
 
 
 class TestDifferences:
-    def test_equal_configurations_differ_in_nothing(self, document: dict[str, Any]) -> None:
+    def test_equal_configurations_have_no_differences(self, document: dict[str, Any]) -> None:
         assert config.differences(BASE, document) == []
 
     def test_the_order_of_applications_and_deployments_does_not_matter(
@@ -255,24 +257,24 @@ class TestDifferences:
         document["applications"].reverse()
         assert config.differences(BASE, document) == []
 
-    def test_another_version_takes_effect_in_place(self, document: dict[str, Any]) -> None:
+    def test_a_version_change_restarts_no_replicas(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"][1]["user_config"]["version"] = "v2"
         (change,) = config.differences(BASE, document)
         assert change == Difference("animals.StablePool.user_config.version", "v1", "v2", False)
 
-    def test_another_backend_takes_new_replicas(self, document: dict[str, Any]) -> None:
+    def test_a_backend_change_restarts_replicas(self, document: dict[str, Any]) -> None:
         animals(document)["args"] = {"backend": "torch"}
         assert config.differences(BASE, document) == [
             Difference("animals.args.backend", None, "torch", True)
         ]
 
-    def test_what_is_left_out_is_a_difference(self, document: dict[str, Any]) -> None:
+    def test_a_removed_key_is_a_difference(self, document: dict[str, Any]) -> None:
         del animals(document)["deployments"][1]["max_ongoing_requests"]
         assert config.differences(BASE, document) == [
             Difference("animals.StablePool.max_ongoing_requests", 2, None, False)
         ]
 
-    def test_they_can_be_read_backwards(self, document: dict[str, Any]) -> None:
+    def test_swapped_arguments_swap_before_and_after(self, document: dict[str, Any]) -> None:
         animals(document)["import_path"] = "elsewhere:animals"
         animals(document)["deployments"][0]["user_config"]["rule"]["allow_pin"] = True
         there, back = (config.differences(*pair) for pair in ((BASE, document), (document, BASE)))
@@ -282,13 +284,13 @@ class TestDifferences:
         assert len(there) == 2
 
     @pytest.mark.parametrize(
-        ("option", "restarts"),
+        ("option", "restarts_replicas"),
         [
             ("user_config", False),
             ("num_replicas", False),
             ("health_check_period_s", False),
             ("rolling_update_percentage", False),
-            ("autoscaling_config", True),  # it comes
+            ("autoscaling_config", True),  # it is added
             ("request_router_config", True),
             ("ray_actor_options", True),
             ("placement_group_bundles", True),
@@ -297,14 +299,15 @@ class TestDifferences:
             ("num_replicas_of_another_kind", True),
         ],
     )
-    def test_it_says_of_a_deployments_options_which_of_them_take_new_replicas(
-        self, document: dict[str, Any], option: str, restarts: bool
+    def test_restarts_replicas_follows_the_option(
+        self, document: dict[str, Any], option: str, restarts_replicas: bool
     ) -> None:
         animals(document)["deployments"][0][option] = {"key": {"user_config": 3}}
         for pair in ((BASE, document), (document, BASE)):
-            assert {change.restarts for change in config.differences(*pair)} == {restarts}
+            changes = config.differences(*pair)
+            assert {change.restarts_replicas for change in changes} == {restarts_replicas}
 
-    def test_what_changes_within_a_scaling_takes_effect_in_place(
+    def test_changes_within_an_autoscaling_config_restart_no_replicas(
         self, document: dict[str, Any]
     ) -> None:
         candidate = animals(document)["deployments"][2]
@@ -322,33 +325,33 @@ class TestDifferences:
         ]
 
     @pytest.mark.parametrize("without", [{}, {"autoscaling_config": None}])
-    def test_a_scaling_that_comes_or_goes_takes_new_replicas(
+    def test_an_added_or_removed_autoscaling_config_restarts_replicas(
         self, document: dict[str, Any], without: dict[str, Any]
     ) -> None:
-        """Whatever the other deployments have."""
+        """Independently of the other deployments."""
         _, stable, candidate = animals(document)["deployments"]
         candidate["autoscaling_config"] = {"min_replicas": 0, "max_replicas": 2}
         other = deepcopy(document)
         stable |= without
         animals(other)["deployments"][1] |= {"autoscaling_config": {"min_replicas": 1}}
         for pair in ((document, other), (other, document)):
-            assert {c.path: c.restarts for c in config.differences(*pair)} == {
+            assert {c.path: c.restarts_replicas for c in config.differences(*pair)} == {
                 "animals.StablePool.autoscaling_config.min_replicas": True,
             }
 
     @pytest.mark.parametrize(
         "policy", ["elsewhere:policy", {"policy_function": "elsewhere:policy"}]
     )
-    def test_another_policy_of_scaling_takes_new_replicas(
+    def test_another_autoscaling_policy_restarts_replicas(
         self, document: dict[str, Any], policy: Any
     ) -> None:
         animals(document)["deployments"][2]["autoscaling_config"] = {"min_replicas": 0}
         other = deepcopy(document)
         animals(other)["deployments"][2]["autoscaling_config"]["policy"] = policy
         for pair in ((document, other), (other, document)):
-            assert [change.restarts for change in config.differences(*pair)] == [True]
+            assert [change.restarts_replicas for change in config.differences(*pair)] == [True]
 
-    def test_any_change_of_a_router_takes_new_replicas(self, document: dict[str, Any]) -> None:
+    def test_a_request_router_change_restarts_replicas(self, document: dict[str, Any]) -> None:
         router = {"request_router_class": "elsewhere:Router", "request_routing_stats_period_s": 1}
         animals(document)["deployments"][1]["request_router_config"] = router
         other = deepcopy(document)
@@ -358,4 +361,4 @@ class TestDifferences:
         for pair in ((BASE, document), (document, BASE), (document, other)):
             changes = config.differences(*pair)
             assert changes
-            assert all(change.restarts for change in changes)
+            assert all(change.restarts_replicas for change in changes)

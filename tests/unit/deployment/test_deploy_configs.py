@@ -1,4 +1,4 @@
-"""The deployment files that the repository ships."""
+"""The shipped deployment files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from serve_app.deployment.apply_rule import data_plane, deployment, with_rule
 from serve_app.deployment.scaling import pool_scaling
 from serve_app.lifecycle.up import BASE
 
-with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+with warnings.catch_warnings():  # deprecated pydantic features in Serve's modules
     warnings.simplefilter("ignore")
     from ray.serve._private.deploy_utils import get_app_code_version
     from ray.serve.schema import ServeDeploySchema
 
-TRIALS = ("ab_test", "canary_parallel", "canary_rolling", "shadow")
+RULE_FILES = ("ab_test", "canary_parallel", "canary_rolling", "shadow")
 FILES = sorted((Path(__file__).parents[3] / "deploy_configs").glob("*.yaml"))
 
 
@@ -34,21 +34,21 @@ def document(path: Path) -> dict[str, Any]:
     return config.read(path)
 
 
-def test_the_file_that_a_start_deploys_is_among_them() -> None:
+def test_base_is_a_shipped_file() -> None:
     assert BASE.resolve() in FILES
 
 
-def test_it_passes_the_check_that_a_deployment_passes(document: dict[str, Any]) -> None:
+def test_each_file_passes_the_check(document: dict[str, Any]) -> None:
     config.check(document, registry.names())
 
 
-def test_it_has_both_applications_where_they_belong(document: dict[str, Any]) -> None:
+def test_each_file_has_both_applications_with_their_routes(document: dict[str, Any]) -> None:
     routes = {app["name"]: app["route_prefix"] for app in document["applications"]}
     assert routes == {"animals": "/", "control": "/control"}
 
 
-def test_it_gives_a_rule_and_each_pool_its_version(document: dict[str, Any]) -> None:
-    """What Serve is not told it forgets: a file without them would deploy nothing."""
+def test_each_file_sets_the_user_config_of_every_deployment(document: dict[str, Any]) -> None:
+    """Serve resets what a file leaves out."""
     configs = config.user_configs(document)
     assert {name for name, user_config in configs.items() if user_config} == {
         "Ingress",
@@ -57,16 +57,17 @@ def test_it_gives_a_rule_and_each_pool_its_version(document: dict[str, Any]) -> 
     }
 
 
-def test_it_opens_with_what_it_shows_how_to_run_it_and_how_to_watch_it(path: Path) -> None:
-    head = re.match(r"(#.*\n)+", path.read_text())
-    assert head
-    assert "Run:" in head[0]
-    assert "Watch:" in head[0]
-    assert path.name in head[0] or "deploy FILE" in head[0]
+def test_each_header_says_how_to_deploy_watch_and_end(path: Path) -> None:
+    header = re.match(r"(#.*\n)+", path.read_text())
+    assert header
+    _, _, instructions = header[0].partition("#\n")
+    labels = re.findall(r"^# (\w+): ", instructions, re.MULTILINE)
+    assert labels == ["Needs", "Deploy", "Watch", "End"]
+    assert f"deploy_configs/{path.name}" in header[0]
 
 
-def test_the_control_plane_is_the_same_in_all(document: dict[str, Any]) -> None:
-    """So that going from one to another never touches it."""
+def test_all_files_have_the_same_control_plane(document: dict[str, Any]) -> None:
+    """A change from one file to another must not restart it."""
 
     def control(document: dict[str, Any]) -> Any:
         return next(app for app in document["applications"] if app["name"] == "control")
@@ -75,10 +76,10 @@ def test_the_control_plane_is_the_same_in_all(document: dict[str, Any]) -> None:
     assert document["http_options"] == config.read(FILES[0])["http_options"]
 
 
-# See `serve_app.deployment.scaling`: Serve 2.60 reads nothing else.
+# `serve_app.deployment.scaling` explains why the field is set.
 @pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
-def test_the_data_planes_code_is_the_same_in_all(document: dict[str, Any]) -> None:
-    """To Serve: else it would replace all replicas. `recreate.yaml` is there to do that."""
+def test_all_files_have_the_same_code_version(document: dict[str, Any]) -> None:
+    """Serve replaces all replicas when it changes. Only `recreate.yaml` changes the environment."""
 
     def code(document: dict[str, Any]) -> str:
         animals = ServeDeploySchema.model_validate(document).applications[0]
@@ -88,8 +89,10 @@ def test_the_data_planes_code_is_the_same_in_all(document: dict[str, Any]) -> No
     assert code(document) == code(config.read(BASE))
 
 
-def test_the_pools_scale_and_only_the_code_routes(document: dict[str, Any]) -> None:
-    """What Serve counts and hashes into the code's version; a rule leaves it as it is."""
+def test_only_the_pools_have_an_autoscaling_config_and_none_has_a_router(
+    document: dict[str, Any],
+) -> None:
+    """Both are part of the code version."""
     deployments = data_plane(document)["deployments"]
     assert [d["name"] for d in deployments] == ["Ingress", "StablePool", "CandidatePool"]
     assert [d["name"] for d in deployments if "autoscaling_config" in d] == [
@@ -99,14 +102,14 @@ def test_the_pools_scale_and_only_the_code_routes(document: dict[str, Any]) -> N
     assert not any("request_router_config" in d for d in deployments)
 
 
-def test_the_candidates_pool_scales_as_in_the_code(document: dict[str, Any]) -> None:
+def test_the_candidate_pool_has_the_default_scaling(document: dict[str, Any]) -> None:
     scaling = deployment(document, "CandidatePool")["autoscaling_config"]
     assert scaling == pool_scaling(scaling["min_replicas"])
 
 
-@pytest.mark.parametrize("name", TRIALS)
-def test_a_file_is_what_its_rule_makes_of_the_base(name: str) -> None:
-    """So `serve-app rule set` and `serve-app deploy` do the same."""
+@pytest.mark.parametrize("name", RULE_FILES)
+def test_with_rule_on_base_gives_the_file(name: str) -> None:
+    """`serve-app rule set` and `serve-app deploy` have the same result."""
     base, document = config.read(BASE), config.read(BASE.parent / f"{name}.yaml")
     rule = config.check(document, registry.names())
     assert rule.kind == name
@@ -114,17 +117,16 @@ def test_a_file_is_what_its_rule_makes_of_the_base(name: str) -> None:
     assert with_rule(base, content, rule) == document
 
 
-@pytest.mark.parametrize("name", TRIALS)
-def test_no_file_of_a_rule_takes_new_replicas(name: str) -> None:
-    """From any to any it is an update in place."""
+@pytest.mark.parametrize("name", RULE_FILES)
+def test_a_change_between_files_restarts_no_replicas(name: str) -> None:
     document = config.read(BASE.parent / f"{name}.yaml")
-    for other in ("base", "rolling", *TRIALS):
+    for other in ("base", "rolling", *RULE_FILES):
         changes = config.differences(config.read(BASE.parent / f"{other}.yaml"), document)
-        assert [change.path for change in changes if change.restarts] == []
+        assert [change.path for change in changes if change.restarts_replicas] == []
 
 
-def test_no_two_files_share_an_experiment() -> None:
-    """Under one name, two kinds of rule would be rejected one after the other."""
+def test_each_file_has_its_own_experiment_name() -> None:
+    """The second of two rules with the same name would be rejected."""
     names = [
         rule.experiment_terms.name
         for rule in (config.check(config.read(path), registry.names()) for path in FILES)

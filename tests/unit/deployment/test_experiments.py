@@ -1,4 +1,4 @@
-"""The name of an experiment stands for one kind, one pair of versions, one unit, for good."""
+"""The terms of an experiment name are fixed by its first rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
 SPLITS = [PARALLEL, ROLLING, AB]
 
 
-def rule(content: dict[str, Any], **changes: Any) -> Rule:
+def make_rule(content: dict[str, Any], **changes: Any) -> Rule:
     return parse_rule(content | changes, ("v1", "v2", "v3"))
 
 
@@ -28,12 +28,12 @@ def experiments(tmp_path: Path) -> Experiments:
 
 
 @pytest.mark.parametrize("content", SPLITS, ids=[c["kind"] for c in SPLITS])
-def test_a_new_name_passes_and_so_does_the_same_rule_again(
+def test_a_new_name_passes_and_the_same_rule_passes_again(
     experiments: Experiments, content: dict[str, Any]
 ) -> None:
     for _ in range(2):
-        experiments.check(rule(content))
-        experiments.claim(rule(content))
+        experiments.check(make_rule(content))
+        experiments.claim(make_rule(content))
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_a_new_name_passes_and_so_does_the_same_rule_again(
         {"allow_pin": True},
     ],
 )
-def test_what_a_running_experiment_may_change_passes(
+def test_a_running_experiment_may_change_keys_that_are_no_terms(
     experiments: Experiments, changes: dict[str, Any]
 ) -> None:
-    experiments.claim(rule(PARALLEL))
-    experiments.check(rule(PARALLEL, **changes))
-    experiments.claim(rule(PARALLEL, **changes))
+    experiments.claim(make_rule(PARALLEL))
+    experiments.check(make_rule(PARALLEL, **changes))
+    experiments.claim(make_rule(PARALLEL, **changes))
 
 
 @pytest.mark.parametrize(
@@ -69,81 +69,81 @@ def test_what_a_running_experiment_may_change_passes(
 def test_other_terms_under_the_same_name_are_rejected(
     experiments: Experiments, other: dict[str, Any]
 ) -> None:
-    experiments.claim(rule(PARALLEL))
-    for act in (experiments.check, experiments.claim):
+    experiments.claim(make_rule(PARALLEL))
+    for method in (experiments.check, experiments.claim):
         with pytest.raises(BadConfig) as caught:
-            act(rule(other))
+            method(make_rule(other))
         assert caught.value.path == "rule.experiment"
         assert caught.value.message == (
             "is koala-canary, which was used with kind canary_parallel, versions v1 and v2,"
-            " unit user: take a new name"
+            " unit user: choose a new name"
         )
-    experiments.check(rule(other, experiment="koala-canary-2"))
-    experiments.check(rule(PARALLEL))  # the first terms stay
+    experiments.check(make_rule(other, experiment="koala-canary-2"))
+    experiments.check(make_rule(PARALLEL))  # the first terms are unchanged
 
 
-def test_what_decides_an_ab_test_is_settled_first(experiments: Experiments) -> None:
-    experiments.claim(rule(AB))
-    experiments.claim(rule(AB, weight=0.25))
+def test_the_outcome_of_an_ab_test_is_a_fixed_term(experiments: Experiments) -> None:
+    experiments.claim(make_rule(AB))
+    experiments.claim(make_rule(AB, weight=0.25))
     with pytest.raises(BadConfig) as caught:
-        experiments.check(rule(AB, outcome={"min_effect": 0.05}))
+        experiments.check(make_rule(AB, outcome={"min_effect": 0.05}))
     assert caught.value.message == (
         f"is {AB['experiment']}, which was used with kind ab_test, versions v1 and v2, unit"
         " request, outcome metric complaint and direction decrease and min_effect 0.01 and"
-        " window 7d: take a new name"
+        " window 7d: choose a new name"
     )
 
 
-def test_terms_that_were_fixed_before_there_were_others_stay_in_force(
+def test_a_stored_file_without_an_outcome_fixes_only_its_own_terms(
     experiments: Experiments, tmp_path: Path
 ) -> None:
-    """An older program fixed no outcome."""
+    """An older version of the program stored no outcome."""
     terms = {"kind": "ab_test", "versions": ["v1", "v2"], "unit": "request"}
     (tmp_path / f"{AB['experiment']}.json").write_text(json.dumps(terms))
-    experiments.claim(rule(AB, outcome={"min_effect": 0.05}))
+    experiments.claim(make_rule(AB, outcome={"min_effect": 0.05}))
     with pytest.raises(BadConfig):
-        experiments.check(rule(AB, treatment="v3"))
+        experiments.check(make_rule(AB, treatment="v3"))
 
 
 @pytest.mark.parametrize("content", [SINGLE, SHADOW], ids=["single", "shadow"])
-def test_a_rule_without_an_experiment_passes_and_leaves_nothing(
+def test_a_rule_without_an_experiment_passes_and_writes_nothing(
     experiments: Experiments, tmp_path: Path, content: dict[str, Any]
 ) -> None:
-    experiments.check(rule(content))
-    experiments.claim(rule(content))
+    experiments.check(make_rule(content))
+    experiments.claim(make_rule(content))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_check_fixes_nothing(experiments: Experiments, tmp_path: Path) -> None:
-    """A file that is checked, and then not deployed, uses up no name."""
-    experiments.check(rule(PARALLEL))
-    experiments.check(rule(PARALLEL, candidate="v3"))
+def test_check_writes_nothing(experiments: Experiments, tmp_path: Path) -> None:
+    """A file that is checked and not deployed claims no name."""
+    experiments.check(make_rule(PARALLEL))
+    experiments.check(make_rule(PARALLEL, candidate="v3"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_terms_outlive_the_process(experiments: Experiments, tmp_path: Path) -> None:
-    experiments.claim(rule(PARALLEL))
+def test_terms_persist_in_the_folder(experiments: Experiments, tmp_path: Path) -> None:
+    experiments.claim(make_rule(PARALLEL))
     with pytest.raises(BadConfig):
-        Experiments(tmp_path).check(rule(PARALLEL, unit="session"))
+        Experiments(tmp_path).check(make_rule(PARALLEL, unit="session"))
 
 
-def test_names_do_not_get_into_each_others_way(experiments: Experiments) -> None:
+def test_similar_names_are_independent(experiments: Experiments) -> None:
     for name in ("a", "a.json", "a-b", "a.b", "a..b", "0", "a" * 64):
         for other in ({}, {"candidate": "v3"}):
-            experiments.check(rule(PARALLEL, experiment=name, **other))
-        experiments.claim(rule(PARALLEL, experiment=name))
+            experiments.check(make_rule(PARALLEL, experiment=name, **other))
+        experiments.claim(make_rule(PARALLEL, experiment=name))
 
 
-def test_of_many_that_claim_a_name_at_once_one_kind_of_terms_wins(tmp_path: Path) -> None:
-    """Each ingress process claims as it takes the rule."""
+def test_concurrent_claims_of_a_name_agree_on_one_set_of_terms(tmp_path: Path) -> None:
+    """Each ingress process claims the name when it applies the rule."""
     for round_ in range(20):
         name = f"race-{round_}"
         claims = [
-            rule(PARALLEL, experiment=name, candidate=("v2", "v3")[number % 2])
+            make_rule(PARALLEL, experiment=name, candidate=("v2", "v3")[number % 2])
             for number in range(8)
         ]
 
-        def candidate_of(claim: Rule) -> str | None:
+        def claim_candidate(claim: Rule) -> str | None:
             try:
                 Experiments(tmp_path).claim(claim)
             except BadConfig:
@@ -151,9 +151,9 @@ def test_of_many_that_claim_a_name_at_once_one_kind_of_terms_wins(tmp_path: Path
             return claim.versions["candidate"]
 
         with ThreadPoolExecutor(8) as pool:
-            winners = [winner for winner in pool.map(candidate_of, claims) if winner]
+            winners = [winner for winner in pool.map(claim_candidate, claims) if winner]
         assert len(winners) == 4
         assert len(set(winners)) == 1
         terms = json.loads((tmp_path / f"{name}.json").read_text())
         assert terms["versions"] == ["v1", winners[0]]
-    assert len(list(tmp_path.iterdir())) == 20, "no drafts are left"
+    assert len(list(tmp_path.iterdir())) == 20, "no draft remains"

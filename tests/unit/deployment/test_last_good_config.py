@@ -11,62 +11,62 @@ import pytest
 
 from serve_app.deployment.last_good_config import LastGoodConfig
 
-GOOD: dict[str, Any] = {"rule": {"kind": "single", "stable": "v1"}}
+CONFIG: dict[str, Any] = {"rule": {"kind": "single", "stable": "v1"}}
 
 
-def accepted(folder: Path) -> LastGoodConfig:
+def last_good_config(folder: Path) -> LastGoodConfig:
     return LastGoodConfig(folder, "animals", "Ingress")
 
 
-def test_what_was_accepted_last_is_known_to_replicas_born_later(tmp_path: Path) -> None:
-    accepted(tmp_path).save({"rule": "older"})
-    accepted(tmp_path).save(GOOD)
-    assert accepted(tmp_path).load() == GOOD
+def test_load_returns_the_config_that_was_saved_last(tmp_path: Path) -> None:
+    last_good_config(tmp_path).save({"rule": "older"})
+    last_good_config(tmp_path).save(CONFIG)
+    assert last_good_config(tmp_path).load() == CONFIG
 
 
-def test_nothing_accepted_is_nothing_known(tmp_path: Path) -> None:
-    assert accepted(tmp_path).load() is None
+def test_load_returns_none_without_a_saved_config(tmp_path: Path) -> None:
+    assert last_good_config(tmp_path).load() is None
 
 
-def test_each_deployment_has_its_own(tmp_path: Path) -> None:
-    accepted(tmp_path).save(GOOD)
+def test_each_deployment_has_its_own_file(tmp_path: Path) -> None:
+    last_good_config(tmp_path).save(CONFIG)
     assert LastGoodConfig(tmp_path, "animals", "StablePool").load() is None
     assert LastGoodConfig(tmp_path, "zebras", "Ingress").load() is None
 
 
 @pytest.mark.parametrize("content", [b"", b'{"rule"', b"\xff\xfe"])
-def test_a_damaged_file_is_nothing_known(tmp_path: Path, content: bytes) -> None:
-    accepted(tmp_path).save(GOOD)
+def test_load_returns_none_for_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+    last_good_config(tmp_path).save(CONFIG)
     (file,) = tmp_path.iterdir()
     file.write_bytes(content)
-    assert accepted(tmp_path).load() is None
+    assert last_good_config(tmp_path).load() is None
 
 
-def test_what_cannot_be_written_leaves_the_last_one(tmp_path: Path) -> None:
-    accepted(tmp_path).save(GOOD)
+def test_a_config_that_is_not_json_leaves_the_saved_one(tmp_path: Path) -> None:
+    last_good_config(tmp_path).save(CONFIG)
     with pytest.raises(TypeError):
-        accepted(tmp_path).save({"rule": object()})
-    assert accepted(tmp_path).load() == GOOD
+        last_good_config(tmp_path).save({"rule": object()})
+    assert last_good_config(tmp_path).load() == CONFIG
 
 
-def test_a_full_disk_leaves_no_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(draft: Path, _: str) -> int:
+def test_a_full_disk_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(draft: Path, _: str) -> int:
         draft.touch()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_text", full)
-    accepted(tmp_path).save(GOOD)
+    monkeypatch.setattr(Path, "write_text", fail)
+    last_good_config(tmp_path).save(CONFIG)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_replicas_that_save_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+def test_concurrent_saves_leave_one_whole_file(tmp_path: Path) -> None:
     configs = [{"rule": {"stable": f"v{n}", "padding": "x" * 20_000}} for n in range(16)]
     with ThreadPoolExecutor(8) as replicas:
-        list(replicas.map(accepted(tmp_path).save, configs))
-    assert accepted(tmp_path).load() in configs
+        list(replicas.map(last_good_config(tmp_path).save, configs))
+    assert last_good_config(tmp_path).load() in configs
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_file_is_json_that_people_can_read(tmp_path: Path) -> None:
-    accepted(tmp_path).save(GOOD)
-    assert json.loads((tmp_path / "animals.Ingress.json").read_text()) == GOOD
+def test_the_file_is_json(tmp_path: Path) -> None:
+    last_good_config(tmp_path).save(CONFIG)
+    assert json.loads((tmp_path / "animals.Ingress.json").read_text()) == CONFIG

@@ -1,4 +1,4 @@
-"""A rule and the pools of one deployment file fit each other, or it is rejected by the path."""
+"""Checks of the pools in a deployment file against its rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.deployment import config
-from serve_app.deployment.pool_requirements import bounds
+from serve_app.deployment.pool_requirements import replica_bounds
 from serve_app.errors import BadConfig
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
 
@@ -27,7 +27,7 @@ def document(
     stable: dict[str, Any] | None = None,
     candidate: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A deployment file; by default its pools hold v1 and v2 and have the code's size."""
+    """A deployment file; by default the pools have v1 and v2 and no autoscaling_config."""
     pools = {
         "StablePool": {"user_config": {"version": "v1"}} | (stable or {}),
         "CandidatePool": {"user_config": {"version": "v2"}} | (candidate or {}),
@@ -46,13 +46,13 @@ def document(
     )
 
 
-GOOD: dict[str, dict[str, Any]] = {
+VALID: dict[str, dict[str, Any]] = {
     "single": document(SINGLE),
     "single during an update": document(SINGLE, {"user_config": {"version": "v2"}}),
-    "single with an idle pool of any version": document(
+    "single with another version in the idle pool": document(
         SINGLE, candidate={"user_config": {"version": "v3"}}
     ),
-    "single with a candidate pool that waits": document(SINGLE, candidate=ONE),
+    "single with a candidate pool of one replica": document(SINGLE, candidate=ONE),
     "shadow": document(SHADOW, candidate=ONE),
     "shadow in the background": document(
         SHADOW, candidate=ONE | {"user_config": {"version": "v2", "background": True}}
@@ -62,7 +62,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "canary_parallel of a fixed size": document(
         PARALLEL, candidate={"autoscaling_config": {"min_replicas": 2, "max_replicas": 2}}
     ),
-    "canary_parallel with Serve's least": document(
+    "canary_parallel with the default min_replicas": document(
         PARALLEL, candidate={"autoscaling_config": {"max_replicas": 3}}
     ),
     "canary_rolling": document(ROLLING, FROZEN),
@@ -73,14 +73,14 @@ GOOD: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_what_fits_passes_and_gives_its_rule(name: str) -> None:
-    assert config.check(GOOD[name], KNOWN).kind == name.split()[0]
+@pytest.mark.parametrize("name", VALID)
+def test_check_returns_the_rule_of_a_valid_file(name: str) -> None:
+    assert config.check(VALID[name], KNOWN).kind == name.split()[0]
 
 
 STABLE, CANDIDATE = "animals.StablePool", "animals.CandidatePool"
 BACKGROUND = {"user_config": {"version": "v2", "background": True}}
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
+INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "another candidate": (
         document(PARALLEL, candidate=ONE | {"user_config": {"version": "v3"}}),
         f"{CANDIDATE}.user_config.version is v3: the candidate of the rule is v2",
@@ -97,7 +97,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         document(PARALLEL),
         f"{CANDIDATE}.autoscaling_config.min_replicas is not above 0: canary_parallel needs",
     ),
-    "no least replica": (
+    "min_replicas of 0": (
         document(AB, candidate={"autoscaling_config": {"min_replicas": 0}}),
         f"{CANDIDATE}.autoscaling_config.min_replicas is not above 0: ab_test needs",
     ),
@@ -117,7 +117,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         document(AB, {"user_config": {"version": "v2"}}, ONE),
         f"{STABLE}.user_config.version is v2: rule.control is v1",
     ),
-    "a patch that is missing": (
+    "a missing patch": (
         document(ROLLING, {"autoscaling_config": FROZEN["autoscaling_config"]}),
         f"{STABLE}.user_config.patch is none: the rule needs {{version: v2, replicas: 1, of: 4}}",
     ),
@@ -134,7 +134,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         ),
         f"{STABLE}.user_config.patch is {{version: v2, replicas: 2, of: 4}}",
     ),
-    "a patch that is left over": (
+    "a leftover patch": (
         document(SINGLE, FROZEN),
         f"{STABLE}.user_config.patch is {{version: v2, replicas: 1, of: 4}}: the rule needs none",
     ),
@@ -149,10 +149,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         )
         for name, size in {
             "another size": {"autoscaling_config": {"min_replicas": 3, "max_replicas": 3}},
-            "a size that may grow": {"autoscaling_config": {"min_replicas": 4, "max_replicas": 5}},
-            "a size that may fall": {"autoscaling_config": {"min_replicas": 3, "max_replicas": 4}},
-            "Serve's most": {"autoscaling_config": {"min_replicas": 4}},
-            "the code's size": {},
+            "a size that can grow": {"autoscaling_config": {"min_replicas": 4, "max_replicas": 5}},
+            "a size that can fall": {"autoscaling_config": {"min_replicas": 3, "max_replicas": 4}},
+            "the default max_replicas": {"autoscaling_config": {"min_replicas": 4}},
+            "no autoscaling_config": {},
         }.items()
     },
     "background under a canary": (
@@ -170,16 +170,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_does_not_fit_is_rejected_by_its_path(name: str) -> None:
-    wrong, told = WRONG[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_pools_that_do_not_fit_the_rule_are_rejected(name: str) -> None:
+    invalid, message = INVALID[name]
     with pytest.raises(BadConfig) as caught:
-        config.check(wrong, KNOWN)
-    assert str(caught.value).startswith(told)
+        config.check(invalid, KNOWN)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("scaling", "found"),
+    ("scaling", "expected"),
     [
         ({"min_replicas": 0, "max_replicas": 2}, (0, 2)),
         ({"min_replicas": 3, "max_replicas": 3, "initial_replicas": 3}, (3, 3)),
@@ -192,15 +192,14 @@ def test_what_does_not_fit_is_rejected_by_its_path(name: str) -> None:
         ({"min_replicas": 2, "max_replicas": None}, None),
     ],
 )
-def test_the_bounds_of_a_pool_are_as_serve_reads_them(
-    scaling: Any, found: tuple[int, int] | None
+def test_replica_bounds_have_the_defaults_of_serve(
+    scaling: Any, expected: tuple[int, int] | None
 ) -> None:
-    assert bounds({"autoscaling_config": scaling}) == found
+    assert replica_bounds({"autoscaling_config": scaling}) == expected
 
 
-def test_a_pool_of_which_nothing_is_said_has_no_bounds() -> None:
-    """It has those of the code."""
-    assert bounds({}) is None
+def test_a_pool_without_an_autoscaling_config_has_no_replica_bounds() -> None:
+    assert replica_bounds({}) is None
 
 
 values = st.one_of(st.none(), st.integers(-2, 4), st.text(max_size=3), st.booleans(), st.lists(
@@ -214,10 +213,8 @@ values = st.one_of(st.none(), st.integers(-2, 4), st.text(max_size=3), st.boolea
     ),
     value=values,
 )
-def test_nothing_but_a_rejection_comes_of_a_size_that_is_none(
-    rule: dict[str, Any], key: str, value: Any
-) -> None:
-    """`serve-app deploy` checks before Serve's own schema is asked."""
+def test_arbitrary_sizes_raise_only_bad_config(rule: dict[str, Any], key: str, value: Any) -> None:
+    """`serve-app deploy` runs this check before Serve's schema validates the file."""
     size = {"autoscaling_config": {key: value}} if key.endswith("replicas") else {key: value}
     if key == "num_replicas":
         size = {key: value}

@@ -1,4 +1,4 @@
-"""Failures so rare that there is none: something is known all the same."""
+"""Intervals of rare events, and without any event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serve_app.evidence.units import UnitSums
 
 
 def units(control: int, treatment: int, epoch: int = 1, events: int = 0) -> UnitSums:
-    """With five exposures each; the first ones of treatment have an event."""
+    """Units with five exposures each; the first ones of treatment have an event."""
     treated = np.repeat([False, True], [control, treatment])
     y = np.zeros(control + treatment)
     y[control : control + events] = 1
@@ -30,36 +30,38 @@ def units(control: int, treatment: int, epoch: int = 1, events: int = 0) -> Unit
     )
 
 
-def together(one: UnitSums, other: UnitSums) -> UnitSums:
+def concatenate(one: UnitSums, other: UnitSums) -> UnitSums:
     names = ("unit", "stratum", "treated", "x", "y")
     return UnitSums(*(np.concatenate([getattr(one, n), getattr(other, n)]) for n in names))
 
 
-def found(sums: UnitSums) -> Interval:
+def interval_of(sums: UnitSums) -> Interval:
     return event_interval(compare(sums), sums)
 
 
-def test_without_events_the_units_tell() -> None:
-    assert found(units(900, 100)) == share_difference((0, 900), (0, 100))
+def test_without_events_unit_shares_give_the_interval() -> None:
+    assert interval_of(units(900, 100)) == share_difference((0, 900), (0, 100))
 
 
-def test_without_events_epochs_of_other_weights_are_not_pooled() -> None:
-    both = together(units(900, 100), units(500, 500, epoch=2))
+def test_without_events_epochs_with_different_weights_are_not_pooled() -> None:
+    both = concatenate(units(900, 100), units(500, 500, epoch=2))
     expected = no_event_difference(np.array([900.0, 500.0]), np.array([100.0, 500.0]))
-    assert found(both) == expected
-    assert found(together(both, units(50, 0, epoch=3))) == expected  # nobody to compare with
+    assert interval_of(both) == expected
+    assert (
+        interval_of(concatenate(both, units(50, 0, epoch=3))) == expected
+    )  # no treatment in epoch 3
 
 
-def test_with_events_their_spread_tells() -> None:
+def test_with_events_the_interval_is_that_of_the_comparison() -> None:
     sums = units(900, 100, events=3)
-    assert found(sums) == interval(compare(sums))
+    assert interval_of(sums) == interval(compare(sums))
 
 
-def test_of_several_slices_each_is_wider() -> None:
+def test_a_smaller_alpha_widens_the_interval() -> None:
     sums = units(900, 100)
-    alone, one_of_eight = found(sums), event_interval(compare(sums), sums, ALPHA / 8)
+    alone, one_of_eight = interval_of(sums), event_interval(compare(sums), sums, ALPHA / 8)
     assert one_of_eight.low < alone.low < alone.high < one_of_eight.high
 
 
-def test_nobody_came() -> None:
-    assert not found(units(0, 0)).is_known
+def test_without_units_nothing_is_known() -> None:
+    assert not interval_of(units(0, 0)).is_known

@@ -1,4 +1,4 @@
-"""Two lines and what they make of a test."""
+"""The comparison of an A/B test by groups of labels, and its verdict."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import pytest
 
 from serve_app.evidence.comparison import compare
 from serve_app.evidence.confidence import Interval, interval
-from serve_app.evidence.outcome import Assigned, FeedbackRows, Metric
-from serve_app.evidence.preference import Line, Preference, judge, measure, prefer
+from serve_app.evidence.outcome import AssignedUnits, FeedbackRows, Metric
+from serve_app.evidence.preference import (
+    BoundedComparison,
+    Preference,
+    compare_preference,
+    decide_preference,
+    preference_measure,
+)
 from serve_app.evidence.srm import SrmCounts, check
 from serve_app.evidence.units import Flags, Floats, UnitSums
 from serve_app.evidence.verdict import Direction, Finding
@@ -20,17 +26,18 @@ NO_SRM = check([])
 NAN = math.nan
 
 
-def units(n: int) -> Assigned:
-    return Assigned(np.arange(2 * n), np.zeros(2 * n, np.int64), np.arange(2 * n) >= n)
+def units(n: int) -> AssignedUnits:
+    """n units in each arm, control first."""
+    return AssignedUnits(np.arange(2 * n), np.zeros(2 * n, np.int64), np.arange(2 * n) >= n)
 
 
-def say(rows: list[tuple[int, str, str, float, float, float]]) -> FeedbackRows:
-    """unit, answered, label, correct, complaint, rating"""
-    unit, answered, label, correct, complaint, rating = zip(*rows, strict=True)
+def feedback_rows(rows: list[tuple[int, str, str, float, float, float]]) -> FeedbackRows:
+    """From rows of unit, predicted label, reported label, correct, complaint, rating."""
+    unit, predicted_label, reported_label, correct, complaint, rating = zip(*rows, strict=True)
     return FeedbackRows(
         np.array(unit, np.int64),
-        np.array(answered, np.str_),
-        np.array(label, np.str_),
+        np.array(predicted_label, np.str_),
+        np.array(reported_label, np.str_),
         np.array(correct, np.float64),
         np.array(complaint, np.float64),
         np.array(rating, np.float64),
@@ -39,12 +46,13 @@ def say(rows: list[tuple[int, str, str, float, float, float]]) -> FeedbackRows:
 
 
 def complaints(
-    first: int, count: int, answered: str, label: str
+    first: int, count: int, predicted_label: str, reported_label: str
 ) -> list[tuple[int, str, str, float, float, float]]:
-    return [(first + k, answered, label, NAN, 1, NAN) for k in range(count)]
+    return [(first + k, predicted_label, reported_label, NAN, 1, NAN) for k in range(count)]
 
 
-def share(assigned: Assigned, y: Flags | Floats) -> Interval:
+def interval_of(assigned: AssignedUnits, y: Flags | Floats) -> Interval:
+    """The interval of the difference of means of y."""
     n = len(assigned.unit)
     sums = UnitSums(
         assigned.unit, assigned.stratum, assigned.treated, np.ones(n), np.asarray(y, np.float64)
@@ -52,11 +60,10 @@ def share(assigned: Assigned, y: Flags | Floats) -> Interval:
     return interval(compare(sums))
 
 
-# Of 1,000 units each: control has 60 complaints about koalas, 30 about others, 50 untold;
-# treatment has 10 about koalas, 35 about others (5 of them a bare complaint about "koala"), 20
-# untold.
+# Complaints of 1,000 units each, by true label. Control: 60 koala, 30 shared, 50 unknown.
+# Treatment: 10 koala, 35 shared (5 of them without a label, on the prediction "koala"), 20 unknown.
 ASSIGNED = units(1000)
-WORDS = say(
+FEEDBACK = feedback_rows(
     complaints(0, 60, "dog", "koala")
     + complaints(60, 30, "dog", "cat")
     + complaints(90, 50, "cat", "")
@@ -67,13 +74,13 @@ WORDS = say(
 )
 
 
-class TestLines:
-    found = prefer(ASSIGNED, WORDS, "complaint", NEW)
+class TestLabelGroups:
+    found = compare_preference(ASSIGNED, FEEDBACK, "complaint", NEW)
 
-    def line(self, name: str) -> Line:
-        line = getattr(self.found, name)
-        assert isinstance(line, Line)
-        return line
+    def group(self, name: str) -> BoundedComparison:
+        group = getattr(self.found, name)
+        assert isinstance(group, BoundedComparison)
+        return group
 
     @pytest.mark.parametrize(
         ("name", "control", "treatment"),
@@ -81,111 +88,118 @@ class TestLines:
             ("overall", 0.140, 0.065),
             ("shared", 0.030, 0.035),
             ("new", 0.060, 0.010),
-            ("untold", 0.050, 0.020),
+            ("unknown", 0.050, 0.020),
         ],
     )
     def test_shares_of_assigned_units(self, name: str, control: float, treatment: float) -> None:
-        told = self.line(name).told
-        assert (told.control, told.treatment) == pytest.approx((control, treatment))
-        assert told.units == 2000
+        reported = self.group(name).reported
+        assert (reported.control, reported.treatment) == pytest.approx((control, treatment))
+        assert reported.units == 2000
 
-    def test_the_high_end_has_the_untold_of_treatment_and_not_of_control(self) -> None:
+    def test_high_end_counts_unknown_events_of_treatment_only(self) -> None:
         y = np.zeros(2000)
         y[60:90] = y[1010:1065] = 1
-        assert self.line("shared").interval.high == pytest.approx(share(ASSIGNED, y).high)
+        assert self.group("shared").interval.high == pytest.approx(interval_of(ASSIGNED, y).high)
 
-    def test_the_low_end_has_the_untold_of_control_and_not_of_treatment(self) -> None:
+    def test_low_end_counts_unknown_events_of_control_only(self) -> None:
         y = np.zeros(2000)
         y[60:140] = y[1010:1045] = 1
-        assert self.line("shared").interval.low == pytest.approx(share(ASSIGNED, y).low)
+        assert self.group("shared").interval.low == pytest.approx(interval_of(ASSIGNED, y).low)
         y = np.zeros(2000)
         y[0:60] = y[90:140] = y[1000:1010] = 1
-        assert self.line("new").interval.low == pytest.approx(share(ASSIGNED, y).low)
+        assert self.group("new").interval.low == pytest.approx(interval_of(ASSIGNED, y).low)
 
-    def test_what_needs_no_truth_has_a_plain_interval(self) -> None:
-        overall = self.line("overall")
-        assert overall.interval == interval(overall.told)
+    def test_overall_interval_is_that_of_the_comparison(self) -> None:
+        overall = self.group("overall")
+        assert overall.interval == interval(overall.reported)
 
-    def test_a_unit_that_complains_twice_is_one(self) -> None:
-        twice = prefer(units(2), say(complaints(0, 1, "dog", "cat") * 3), "complaint", NEW)
-        assert twice.overall.told.control == 0.5
+    def test_repeated_complaints_of_a_unit_count_once(self) -> None:
+        found = compare_preference(
+            units(2), feedback_rows(complaints(0, 1, "dog", "cat") * 3), "complaint", NEW
+        )
+        assert found.overall.reported.control == 0.5
 
-    def test_coverage(self) -> None:
+    def test_coverage_is_the_share_of_units_with_feedback(self) -> None:
         coverage = self.found.responders.coverage
         assert (coverage.control, coverage.treatment) == pytest.approx((0.14, 0.065))
 
-    def test_versions_of_the_same_labels_have_one_line(self) -> None:
-        found = prefer(ASSIGNED, WORDS, "complaint", ())
-        assert (found.shared, found.new, found.untold) == (None, None, None)
-        assert found.overall.told.control == pytest.approx(0.14)
+    def test_without_new_labels_there_are_no_groups(self) -> None:
+        found = compare_preference(ASSIGNED, FEEDBACK, "complaint", ())
+        assert (found.shared, found.new, found.unknown) == (None, None, None)
+        assert found.overall.reported.control == pytest.approx(0.14)
 
 
 class TestResponders:
-    """Of 100 units each, 25 of control rate 2 and 4, and 50 of treatment 3."""
+    """100 units each. 25 of control rate 2, and 20 of these also 4; 50 of treatment rate 3 or 4."""
 
     assigned = units(100)
-    words = say(
+    feedback = feedback_rows(
         [(k, "cat", "", NAN, NAN, 2.0) for k in range(25)]
         + [(k, "cat", "", NAN, NAN, 4.0) for k in range(20)]
         + [(k, "cat", "", NAN, NAN, 3.0 + k % 2) for k in range(100, 150)]
     )
-    found = prefer(assigned, words, "rating", NEW)
+    found = compare_preference(assigned, feedback, "rating", NEW)
 
-    def test_among_those_who_spoke(self) -> None:
-        """A unit's mean is 3 if it spoke twice, else 2."""
-        among = self.found.responders.among
-        assert (among.units_control, among.units_treatment) == (25, 50)
-        assert (among.control, among.treatment) == pytest.approx(((20 * 3 + 5 * 2) / 25, 3.5))
+    def test_mean_is_over_the_means_of_responders(self) -> None:
+        """The mean of a control unit is 3 with two ratings, else 2."""
+        mean = self.found.responders.mean
+        assert (mean.units_control, mean.units_treatment) == (25, 50)
+        assert (mean.control, mean.treatment) == pytest.approx(((20 * 3 + 5 * 2) / 25, 3.5))
 
-    def test_the_silent_may_think_anything(self) -> None:
-        spoke = np.isin(self.assigned.unit, self.words.unit)
+    def test_worst_case_interval_holds_for_any_rating_of_non_responders(self) -> None:
+        responded = np.isin(self.assigned.unit, self.feedback.unit)
         mean = np.zeros(200)
         mean[:20], mean[20:25], mean[100:150] = 3, 2, 3 + np.arange(50) % 2
-        worst = np.where(spoke, mean, np.where(self.assigned.treated, 1, 5))
-        best = np.where(spoke, mean, np.where(self.assigned.treated, 5, 1))
-        bounds = self.found.responders.interval
-        assert bounds.low == pytest.approx(share(self.assigned, worst).low)
-        assert bounds.high == pytest.approx(share(self.assigned, best).high)
+        worst = np.where(responded, mean, np.where(self.assigned.treated, 1, 5))
+        best = np.where(responded, mean, np.where(self.assigned.treated, 5, 1))
+        bounds = self.found.responders.worst_case_interval
+        assert bounds.low == pytest.approx(interval_of(self.assigned, worst).low)
+        assert bounds.high == pytest.approx(interval_of(self.assigned, best).high)
         assert self.found.overall.interval == bounds
 
-    def test_a_rating_has_no_lines_and_says_who_spoke(self) -> None:
-        found = judge(self.found, measure("rating", "increase", 0.2), NO_SRM)
+    def test_verdict_on_ratings_has_the_coverage_and_no_groups(self) -> None:
+        found = decide_preference(self.found, preference_measure("rating", "increase", 0.2), NO_SRM)
         assert (found.shared, found.new) == (None, None)
         assert found.verdict.finding is Finding.KEEP_GOING
-        assert "It came from 50 % of the units in treatment and 25 % in control" in (
+        assert "50 % of the units in treatment and 25 % in control responded" in (
             found.verdict.sentence
         )
 
-    def test_nobody_spoke(self) -> None:
-        nothing = prefer(units(50), say(complaints(0, 1, "cat", "cat")).within(-1), "rating", NEW)
-        found = judge(nothing, measure("rating", "increase", 0.2), NO_SRM)
+    def test_without_responders_treatment_is_not_better(self) -> None:
+        nothing = compare_preference(
+            units(50),
+            feedback_rows(complaints(0, 1, "cat", "cat")).within_window(-1),
+            "rating",
+            NEW,
+        )
+        found = decide_preference(nothing, preference_measure("rating", "increase", 0.2), NO_SRM)
         assert nothing.responders.coverage.control == 0
         assert found.verdict.finding is not Finding.BETTER
 
 
-def test_a_right_answer_counts_by_unit_and_truth() -> None:
-    said = say(
+def test_correct_predictions_count_by_unit_and_true_label() -> None:
+    rows = feedback_rows(
         [(0, "cat", "cat", NAN, NAN, NAN), (2, "koala", "", 1, NAN, NAN), (3, "cat", "", 0, 1, NAN)]
     )
-    found = prefer(units(2), said, "correct", NEW)
+    found = compare_preference(units(2), rows, "correct", NEW)
     assert found.shared is not None
     assert found.new is not None
-    assert (found.shared.told.control, found.shared.told.treatment) == (0.5, 0)
-    assert (found.new.told.control, found.new.told.treatment) == (0, 0.5)
+    assert (found.shared.reported.control, found.shared.reported.treatment) == (0.5, 0)
+    assert (found.new.reported.control, found.new.reported.treatment) == (0, 0.5)
     assert found.responders.coverage.treatment == 1
 
 
-def with_lines(shared: Interval, new: Interval) -> Preference:
-    """A preference whose lines have these intervals."""
-    base = prefer(ASSIGNED, WORDS, "complaint", NEW)
+def with_intervals(shared: Interval, new: Interval) -> Preference:
+    """A preference with these intervals of its groups."""
+    base = compare_preference(ASSIGNED, FEEDBACK, "complaint", NEW)
     assert base.shared is not None
     assert base.new is not None
     return Preference(
         base.metric,
         base.overall,
-        Line(base.shared.told, shared),
-        Line(base.new.told, new),
-        base.untold,
+        BoundedComparison(base.shared.reported, shared),
+        BoundedComparison(base.new.reported, new),
+        base.unknown,
         base.responders,
     )
 
@@ -196,7 +210,7 @@ SAME, OPEN = Interval(-0.005, 0.005), Interval(-0.05, 0.05)
 NOT_WORSE = Interval(-0.05, 0.005)
 
 
-class TestJudge:
+class TestDecidePreference:
     @pytest.mark.parametrize(
         ("shared", "new", "finding"),
         [
@@ -204,7 +218,7 @@ class TestJudge:
             (SAME, BETTER, Finding.BETTER),
             (BETTER, OPEN, Finding.BETTER),
             (BETTER, UNKNOWN, Finding.BETTER),
-            (OPEN, BETTER, Finding.KEEP_GOING),  # koalas do not pay for cats
+            (OPEN, BETTER, Finding.KEEP_GOING),  # new labels do not make up for shared ones
             (UNKNOWN, BETTER, Finding.KEEP_GOING),
             (WORSE, BETTER, Finding.WORSE),
             (BETTER, WORSE, Finding.WORSE),
@@ -216,12 +230,16 @@ class TestJudge:
             (UNKNOWN, UNKNOWN, Finding.NOT_KNOWN),
         ],
     )
-    def test_shared_labels_first(self, shared: Interval, new: Interval, finding: Finding) -> None:
-        found = judge(with_lines(shared, new), measure("complaint", "decrease", 0.01), NO_SRM)
+    def test_finding_of_two_groups(self, shared: Interval, new: Interval, finding: Finding) -> None:
+        found = decide_preference(
+            with_intervals(shared, new), preference_measure("complaint", "decrease", 0.01), NO_SRM
+        )
         assert found.verdict.finding is finding
 
-    def test_both_lines_are_told(self) -> None:
-        found = judge(with_lines(SAME, BETTER), measure("complaint", "decrease", 0.01), NO_SRM)
+    def test_sentence_has_both_groups(self) -> None:
+        found = decide_preference(
+            with_intervals(SAME, BETTER), preference_measure("complaint", "decrease", 0.01), NO_SRM
+        )
         assert found.shared is not None
         assert found.new is not None
         assert found.verdict.sentence == (
@@ -232,16 +250,20 @@ class TestJudge:
             " control, a difference of -5.00 points (-5.00 to -2.00)."
         )
 
-    def test_a_mismatch_comes_first(self) -> None:
+    def test_srm_makes_every_verdict_invalid(self) -> None:
         srm = check([SrmCounts(1, 1200, 1000, 0.3)])
-        found = judge(with_lines(SAME, BETTER), measure("complaint", "decrease", 0.01), srm)
+        found = decide_preference(
+            with_intervals(SAME, BETTER), preference_measure("complaint", "decrease", 0.01), srm
+        )
         assert found.verdict.finding is Finding.INVALID
         assert found.shared is not None
         assert found.shared.finding is Finding.INVALID
 
-    def test_one_line_alone(self) -> None:
-        found = prefer(ASSIGNED, WORDS, "complaint", ())
-        verdict = judge(found, measure("complaint", "decrease", 0.01), NO_SRM)
+    def test_without_new_labels_all_events_decide(self) -> None:
+        found = compare_preference(ASSIGNED, FEEDBACK, "complaint", ())
+        verdict = decide_preference(
+            found, preference_measure("complaint", "decrease", 0.01), NO_SRM
+        )
         assert verdict.verdict.finding in (Finding.BETTER, Finding.KEEP_GOING)
         assert verdict.verdict.sentence.count("units with a complaint") == 1
 
@@ -249,9 +271,9 @@ class TestJudge:
         ("metric", "direction", "text"),
         [
             ("complaint", "decrease", "units with a complaint"),
-            ("correct", "increase", "units that said an answer is right"),
-            ("rating", "increase", "mean rating of those who rated"),
+            ("correct", "increase", "units that confirmed a prediction"),
+            ("rating", "increase", "mean rating of units that rated"),
         ],
     )
-    def test_measures(self, metric: Metric, direction: Direction, text: str) -> None:
-        assert measure(metric, direction, 0.1).name == text
+    def test_measure_names(self, metric: Metric, direction: Direction, text: str) -> None:
+        assert preference_measure(metric, direction, 0.1).name == text

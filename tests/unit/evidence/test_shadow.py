@@ -1,4 +1,4 @@
-"""Weights, rates and loads, by hand and by chance."""
+"""Weights, rates and loads of a shadow, by hand and against simulations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from serve_app.evidence.confidence import Interval, bonferroni, confidence_seque
 from serve_app.evidence.shadow import (
     Copies,
     Load,
-    agreement,
-    hijack_rate,
-    latency_difference,
-    load_report,
-    new_label_rate,
-    new_label_rate_by_hour,
-    new_label_rate_by_region,
-    transitions,
+    estimate_agreement,
+    estimate_hijack_rate,
+    estimate_latency_difference,
+    estimate_new_label_rate,
+    estimate_new_label_rate_by_hour,
+    estimate_new_label_rate_by_region,
+    estimate_transitions,
+    summarize_load,
 )
 from serve_app.evidence.units import Floats, Ints
 
@@ -46,13 +46,13 @@ def load(*rows: tuple[int, float, float, float, float]) -> Load:
 
 
 def sums(*rows: tuple[int, float, float, float]) -> tuple[Ints, Floats, Floats, Floats]:
-    """Unit, pairs, and the sums of their differences and of the squares."""
+    """Columns of unit, pairs, the sum of their differences and that of the squares."""
     unit, *others = zip(*rows, strict=True)
     pairs, total, squares = (np.array(column, np.float64) for column in others)
     return np.array(unit, np.int64), pairs, total, squares
 
 
-# In the second minute two of ten images were copied.
+# In the second minute, two of ten images were copied.
 TWO_MINUTES = copies(
     (1, "AU", "cat", "cat", 6),
     (1, "AU", "cat", "koala", 2),
@@ -60,74 +60,80 @@ TWO_MINUTES = copies(
     (2, "AU", "dog", "cat", 1),
     (2, "AU", "dog", "koala", 1),
 )
-THEIR_LOAD = load((1, 10, 10, 0, 0), (2, 10, 2, 7, 1))
+TWO_MINUTES_LOAD = load((1, 10, 10, 0, 0), (2, 10, 2, 7, 1))
 
 
 class TestRates:
-    def test_a_minute_counts_by_its_images_not_by_its_copies(self) -> None:
-        """Weights 1 and 5. Of shared answers 6 + 2 agree, 1 x 5 does not; koala 2 + 5 of 20."""
-        agreed = agreement(TWO_MINUTES, THEIR_LOAD, SHARED)
-        assert agreed.rate.estimate == pytest.approx(8 / 13)
-        assert agreed.images == 9
-        new = new_label_rate(TWO_MINUTES, THEIR_LOAD, SHARED)
+    def test_minutes_are_weighted_by_images_not_by_copies(self) -> None:
+        """Weights 1 and 5. Of shared labels 6 + 2 agree and 1 x 5 does not; 2 + 5 of 20 are new."""
+        agreement = estimate_agreement(TWO_MINUTES, TWO_MINUTES_LOAD, SHARED)
+        assert agreement.rate.estimate == pytest.approx(8 / 13)
+        assert agreement.images == 9
+        new = estimate_new_label_rate(TWO_MINUTES, TWO_MINUTES_LOAD, SHARED)
         assert new.rate.estimate == pytest.approx(7 / 20)
         assert new.images == 12
 
-    def test_weights_cost_certainty(self) -> None:
-        """Kish: 20^2 / (10 * 1 + 2 * 25) copies at most."""
-        new = new_label_rate(TWO_MINUTES, THEIR_LOAD, SHARED)
+    def test_weights_lower_the_effective_sample_size(self) -> None:
+        """Kish: at most 20^2 / (10 * 1 + 2 * 25)."""
+        new = estimate_new_label_rate(TWO_MINUTES, TWO_MINUTES_LOAD, SHARED)
         assert new.rate.trials <= 400 / 60 + 1e-9
 
-    def test_by_region_and_hour_they_hold_together(self) -> None:
-        by_region = new_label_rate_by_region(TWO_MINUTES, THEIR_LOAD, SHARED, {})
+    def test_intervals_by_region_and_hour_are_simultaneous(self) -> None:
+        by_region = estimate_new_label_rate_by_region(TWO_MINUTES, TWO_MINUTES_LOAD, SHARED, {})
         assert by_region["AU"].rate.estimate == pytest.approx(7 / 18)
         assert by_region["NZ"].rate.estimate == 0
         assert by_region["NZ"].rate.interval == rate(0, 2, bonferroni(0.05, 2)).interval
         late = replace(TWO_MINUTES, minute=np.array([59, 59, 59, 60, 60]))
-        by_hour = new_label_rate_by_hour(late, load((59, 10, 10, 0, 0), (60, 10, 2, 8, 0)), SHARED)
+        by_hour = estimate_new_label_rate_by_hour(
+            late, load((59, 10, 10, 0, 0), (60, 10, 2, 8, 0)), SHARED
+        )
         assert {h: r.rate.estimate for h, r in by_hour.items()} == {
             0: pytest.approx(0.2),
             1: pytest.approx(0.5),
         }
 
-    def test_all_copied_and_independent_is_the_plain_interval(self) -> None:
-        """5,000 minutes of one image: neither weights nor clusters change much."""
+    def test_without_weights_and_clusters_the_interval_is_that_of_a_share(self) -> None:
+        """5,000 minutes with one image each, all copied."""
         rng = np.random.default_rng(1)
         same = rng.random(5000) < 0.9
         rows = copies(
             *((m, "AU", "cat", "cat" if s else "dog", 1) for m, s in enumerate(same.tolist()))
         )
         full = load(*((m, 1, 1, 0, 0) for m in range(5000)))
-        found, plain = agreement(rows, full, SHARED).rate, rate(float(same.sum()), 5000)
+        found, plain = estimate_agreement(rows, full, SHARED).rate, rate(float(same.sum()), 5000)
         assert found.trials == pytest.approx(5000, rel=1e-3)
         assert found.interval.low == pytest.approx(plain.interval.low, abs=1e-5)
 
-    def test_users_whose_images_are_alike_make_less_of_them(self) -> None:
-        """Of an effect of 5, a fifth of the images; only where it is."""
+    def test_design_effect_divides_the_effective_sample_size(self) -> None:
+        """By 5, and only in the regions that have it."""
         rows = copies((1, "AU", "cat", "koala", 500), (1, "NZ", "cat", "cat", 500))
         full = load((1, 1000, 1000, 0, 0))
-        assert new_label_rate(rows, full, SHARED, 5).rate.interval == rate(100, 200).interval
-        assert agreement(rows, full, SHARED, 5).rate.interval == rate(100, 100).interval
-        by_region = new_label_rate_by_region(rows, full, SHARED, {"AU": 5})
+        assert (
+            estimate_new_label_rate(rows, full, SHARED, 5).rate.interval == rate(100, 200).interval
+        )
+        assert estimate_agreement(rows, full, SHARED, 5).rate.interval == rate(100, 100).interval
+        by_region = estimate_new_label_rate_by_region(rows, full, SHARED, {"AU": 5})
         assert by_region["AU"].rate.trials == pytest.approx(100)
         assert by_region["NZ"].rate.trials == pytest.approx(500)
-        assert new_label_rate_by_hour(rows, full, SHARED, 5)[0].rate.trials == pytest.approx(200)
+        assert estimate_new_label_rate_by_hour(rows, full, SHARED, 5)[
+            0
+        ].rate.trials == pytest.approx(200)
 
-    def test_full_agreement_is_not_certainty(self) -> None:
-        found = agreement(
+    def test_full_agreement_has_an_interval(self) -> None:
+        found = estimate_agreement(
             copies((1, "", "cat", "cat", 100)), load((1, 100, 100, 0, 0)), SHARED
         ).rate
         assert found.interval == rate(100, 100).interval
 
-    def test_nothing_was_copied(self) -> None:
+    def test_without_copies_nothing_is_known(self) -> None:
         none = copies((1, "", "cat", "koala", 0))
-        found = agreement(none, load((1, 9, 0, 9, 0)), SHARED)
+        found = estimate_agreement(none, load((1, 9, 0, 9, 0)), SHARED)
         assert found.rate.estimate is None
         assert found.rate.interval == Interval(0, 1)
-        assert transitions(none, load((1, 9, 0, 9, 0))).shares.sum() == 0
+        assert estimate_transitions(none, load((1, 9, 0, 9, 0))).shares.sum() == 0
 
     @given(st.integers(0, 10_000))
-    def test_rows_add_up_in_any_order(self, seed: int) -> None:
+    def test_rows_are_summed_in_any_order(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         rows = [
             (int(rng.integers(1, 4)), "AU", *rng.choice(LABELS, 2).tolist(), float(images))
@@ -137,23 +143,23 @@ class TestRates:
         halves = [(*row[:4], row[4] / 2) for row in rows] * 2
         rng.shuffle(halves)
         quarters = [(m, a / 4, c / 4, s / 4, f / 4) for m, a, c, s, f in loads] * 4
-        one = agreement(copies(*rows), load(*loads), SHARED).rate
-        other = agreement(copies(*halves), load(*quarters), SHARED).rate
+        one = estimate_agreement(copies(*rows), load(*loads), SHARED).rate
+        other = estimate_agreement(copies(*halves), load(*quarters), SHARED).rate
         assert other.successes == pytest.approx(one.successes, rel=1e-7, abs=1e-9)
         assert other.trials == pytest.approx(one.trials, rel=1e-7)
 
 
-def test_shedding_in_busy_minutes_leaves_no_bias() -> None:
-    """Koalas are sent at night, when all is copied; by day, four fifths are shed. Seed 5; the
-    unweighted rate is far off, the weighted one within its interval."""
+def test_weights_remove_the_bias_of_shedding_in_busy_minutes() -> None:
+    """Koalas come in quiet minutes, which are copied completely; in busy ones, 80 % are shed. Seed
+    5; the unweighted rate is biased, the truth is in the interval of the weighted rate."""
     rng = np.random.default_rng(5)
     rows, loads = [], []
     truth = total = 0
     for minute in range(400):
-        busy = minute % 2 == 0
-        answered = int(rng.poisson(100 if busy else 20))
-        koalas = int(rng.binomial(answered, 0.05 if busy else 0.6))
-        copied = int(rng.binomial(answered, 0.2)) if busy else answered
+        is_busy = minute % 2 == 0
+        answered = int(rng.poisson(100 if is_busy else 20))
+        koalas = int(rng.binomial(answered, 0.05 if is_busy else 0.6))
+        copied = int(rng.binomial(answered, 0.2)) if is_busy else answered
         shown = int(rng.hypergeometric(koalas, answered - koalas, copied)) if copied else 0
         rows += [
             (minute, "AU", "cat", "koala", shown),
@@ -161,72 +167,75 @@ def test_shedding_in_busy_minutes_leaves_no_bias() -> None:
         ]
         loads.append((minute, answered, copied, answered - copied, 0))
         truth, total = truth + koalas, total + answered
-    found = new_label_rate(copies(*rows), load(*loads), SHARED)
+    found = estimate_new_label_rate(copies(*rows), load(*loads), SHARED)
     naive = sum(row[4] for row in rows if row[3] == "koala") / found.images
     assert truth / total in found.rate.interval
     assert found.rate.estimate == pytest.approx(truth / total, abs=0.01)
     assert naive > truth / total + 0.1
 
 
-def test_transitions() -> None:
-    found = transitions(TWO_MINUTES, THEIR_LOAD)
+def test_transitions_are_weighted_shares() -> None:
+    found = estimate_transitions(TWO_MINUTES, TWO_MINUTES_LOAD)
     assert (found.stable, found.candidate) == (("cat", "dog"), ("cat", "dog", "koala"))
     assert found.shares * 20 == pytest.approx(np.array([[6, 0, 2], [5, 2, 5]]))
 
 
-def test_the_hijack_rate_is_known_from_reviews_alone() -> None:
-    assert hijack_rate(0, 0).estimate is None
-    assert hijack_rate(40, 10).estimate == 0.25
-    assert hijack_rate(40, 10).interval == rate(10, 40).interval
+def test_hijack_rate_needs_reviews() -> None:
+    assert estimate_hijack_rate(0, 0).estimate is None
+    assert estimate_hijack_rate(40, 10).estimate == 0.25
+    assert estimate_hijack_rate(40, 10).interval == rate(10, 40).interval
 
 
-class TestLatency:
-    def test_of_nobody_every_image_stands_alone(self) -> None:
+class TestLatencyDifference:
+    def test_images_without_a_unit_are_independent(self) -> None:
         d = np.random.default_rng(3).lognormal(1, 1, 4000) - 2
-        mean, found = latency_difference(*sums((0, len(d), d.sum(), (d**2).sum())))
+        mean, found = estimate_latency_difference(*sums((0, len(d), d.sum(), (d**2).sum())))
         assert mean == pytest.approx(d.mean())
         expected = confidence_sequence(d.mean(), d.var(ddof=1) / len(d), len(d))
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
-    def test_a_user_is_one_however_many_images_there_are(self) -> None:
-        """Each user has a latency of his own: of ten images in two rows no more is known."""
+    def test_more_images_of_the_same_users_do_not_narrow_the_interval(self) -> None:
+        """Each user has one latency difference, on one image or on ten images in two rows."""
         d = np.random.default_rng(4).normal(2, 1, 300)
-        once = latency_difference(*sums(*((n, 1, x, x * x) for n, x in enumerate(d, 1))))
-        often = latency_difference(
+        single = estimate_latency_difference(*sums(*((n, 1, x, x * x) for n, x in enumerate(d, 1))))
+        repeated = estimate_latency_difference(
             *sums(*((n, k, k * x, k * x * x) for n, x in enumerate(d, 1) for k in (3, 7)))
         )
-        assert once[0] == pytest.approx(often[0])
-        assert (once[1].low, once[1].high) == pytest.approx((often[1].low, often[1].high))
+        assert single[0] == pytest.approx(repeated[0])
+        assert (single[1].low, single[1].high) == pytest.approx((repeated[1].low, repeated[1].high))
 
-    def test_who_was_never_timed_is_no_unit(self) -> None:
-        """Stable failed, say: there is nothing to be paired with."""
+    def test_units_without_a_pair_are_not_counted(self) -> None:
+        """Stable failed on all of their images, for example."""
         d = np.random.default_rng(4).normal(2, 1, 300)
         rows = [(n, 1.0, x, x * x) for n, x in enumerate(d.tolist(), 1)]
         untimed = [(n, 0.0, 0.0, 0.0) for n in range(1000, 6000)]
-        alone, beside = (latency_difference(*sums(*r))[1] for r in (rows, rows + untimed))
-        assert (alone.low, alone.high) == pytest.approx((beside.low, beside.high), rel=1e-12)
+        expected, found = (
+            estimate_latency_difference(*sums(*r))[1] for r in (rows, rows + untimed)
+        )
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
 
-    def test_the_ratio_is_linearised(self) -> None:
-        """Users who send more are slower: against statsmodels' regression on a constant, clustered
-        by user."""
+    def test_variance_is_that_of_a_clustered_regression(self) -> None:
+        """statsmodels' regression on a constant, clustered by user; users differ in latency."""
         rng = np.random.default_rng(5)
         user = rng.integers(1, 60, 900)
         d = rng.normal(user / 20, 1)
-        found = latency_difference(user, np.ones(900), d, d**2)[1]
+        found = estimate_latency_difference(user, np.ones(900), d, d**2)[1]
         fit = OLS(d, np.ones(900)).fit(cov_type="cluster", cov_kwds={"groups": user})
         units = len(np.unique(user))
         expected = confidence_sequence(d.mean(), fit.cov_params()[0, 0], units)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
     @pytest.mark.parametrize("row", [(0, 0, 0, 0), (0, 1, 3, 9), (0, 4, 8, 16), (7, 4, 8, 20)])
-    def test_without_spread_nothing_is_known(self, row: tuple[int, float, float, float]) -> None:
-        assert not latency_difference(*sums(row))[1].is_known
+    def test_without_a_variance_nothing_is_known(
+        self, row: tuple[int, float, float, float]
+    ) -> None:
+        assert not estimate_latency_difference(*sums(row))[1].is_known
 
 
-class TestLoad:
+class TestSummarizeLoad:
     def test_the_peak_minute_decides(self) -> None:
-        """All but the peak was copied; rows of a minute add up."""
-        found = load_report(
+        """All of the other minute was copied; rows of a minute are summed."""
+        found = summarize_load(
             load((1, 100, 100, 0, 0), (2, 150, 150, 0, 0), (2, 150, 130, 10, 5), (3, 0, 0, 0, 0))
         )
         assert (found.minutes, found.copies_per_minute) == (2, 190)
@@ -235,32 +244,32 @@ class TestLoad:
         assert not found.is_established
         assert found.sentence == (
             "Not established: in the peak minute, of 300 images, 93.3 % were copied; 95 % are"
-            " needed to say that the candidate carries the load."
+            " needed to establish that the candidate carries the load."
         )
 
     @pytest.mark.parametrize(("copied", "is_established"), [(949, False), (950, True)])
-    def test_the_limit(self, copied: int, is_established: bool) -> None:
-        found = load_report(load((1, 1000, copied, 1000 - copied, 0)))
+    def test_load_is_established_from_95_percent(self, copied: int, is_established: bool) -> None:
+        found = summarize_load(load((1, 1000, copied, 1000 - copied, 0)))
         assert found.is_established is is_established
         assert found.sentence.startswith("Established" if is_established else "Not established")
 
-    def test_a_sample_establishes_nothing(self) -> None:
-        assert not load_report(load((1, 1000, 100, 0, 0))).is_established
+    def test_a_sample_does_not_establish_the_load(self) -> None:
+        assert not summarize_load(load((1, 1000, 100, 0, 0))).is_established
 
-    def test_nothing_came(self) -> None:
-        found = load_report(load((1, 0, 0, 0, 0)))
+    def test_without_images_the_load_is_not_established(self) -> None:
+        found = summarize_load(load((1, 0, 0, 0, 0)))
         assert not found.is_established
         assert found.sentence == "Not established: there was no image to copy."
 
 
-class TestRejected:
-    def test_more_copies_than_images(self) -> None:
+class TestRejectedCounts:
+    def test_more_copies_than_answered_images(self) -> None:
         with pytest.raises(ValueError, match="minute 2 has more copies"):
-            agreement(TWO_MINUTES, load((1, 10, 10, 0, 0), (2, 1, 1, 0, 0)), SHARED)
+            estimate_agreement(TWO_MINUTES, load((1, 10, 10, 0, 0), (2, 1, 1, 0, 0)), SHARED)
         with pytest.raises(ValueError, match="minute 2 has more copies"):
-            agreement(TWO_MINUTES, load((1, 10, 10, 0, 0)), SHARED)
+            estimate_agreement(TWO_MINUTES, load((1, 10, 10, 0, 0)), SHARED)
 
-    def test_more_outcomes_than_images(self) -> None:
+    def test_more_outcomes_than_answered_images(self) -> None:
         with pytest.raises(ValueError, match="than answered"):
             load((1, 10, 9, 1, 1))
 

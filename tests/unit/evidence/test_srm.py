@@ -1,4 +1,4 @@
-"""Against scipy, and against plain mistakes."""
+"""SRM, against scipy and examples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ units = st.integers(0, 2000)
 
 
 def evidence(counts: SrmCounts, concentration: float) -> float:
-    """By scipy: the Dirichlet-multinomial over the multinomial."""
+    """The Dirichlet-multinomial over the multinomial, by scipy."""
     x, n = np.array([counts.control, counts.treatment]), counts.control + counts.treatment
     shares = np.array([1 - counts.weight, counts.weight])
     return float(
@@ -33,7 +33,7 @@ def evidence(counts: SrmCounts, concentration: float) -> float:
 
 
 @given(units, units, st.floats(0.01, 0.99), st.sampled_from(CONCENTRATIONS))
-def test_the_evidence_is_scipys(
+def test_evidence_is_that_of_scipy(
     control: int, treatment: int, weight: float, concentration: float
 ) -> None:
     found = log_evidence(np.array(control), np.array(treatment), weight, concentration)
@@ -41,7 +41,7 @@ def test_the_evidence_is_scipys(
     assert float(found) == pytest.approx(expected, rel=1e-8, abs=1e-7)
 
 
-def test_epochs_multiply_and_concentrations_average() -> None:
+def test_evidence_is_multiplied_over_epochs_and_averaged_over_concentrations() -> None:
     epochs = [SrmCounts(1, 950, 60, 0.05), SrmCounts(2, 640, 380, 0.4)]
     total = np.mean([math.exp(sum(evidence(e, c) for e in epochs)) for c in CONCENTRATIONS])
     found = check(epochs)
@@ -50,8 +50,8 @@ def test_epochs_multiply_and_concentrations_average() -> None:
     assert found.expected == pytest.approx(0.05 * 1010 + 0.4 * 1020)
 
 
-def test_a_weight_that_was_changed_is_no_mismatch() -> None:
-    """Over both epochs treatment has 30 % of the units; neither weight is 30 %."""
+def test_a_changed_weight_is_no_mismatch() -> None:
+    """Treatment has 30 % of the units of both epochs; neither weight is 30 %."""
     assert check([SrmCounts(1, 9000, 1000, 0.1), SrmCounts(2, 5000, 5000, 0.5)]).p == 1
     assert check([SrmCounts(1, 14_000, 6000, 0.1)]).is_invalid
 
@@ -63,42 +63,40 @@ def test_a_weight_that_was_changed_is_no_mismatch() -> None:
         (SrmCounts(1, 5000, 5000, 0.5), False),
         (SrmCounts(1, 5150, 4850, 0.5), False),  # chi-square has p = 0.003
         (SrmCounts(1, 5200, 4800, 0.5), True),
-        (SrmCounts(1, 30, 70, 0.5), True),  # gross ones show at once
+        (SrmCounts(1, 30, 70, 0.5), True),  # a large mismatch in few units
         (SrmCounts(1, 100, 0, 0), False),
-        (SrmCounts(1, 100, 1, 0), True),  # none was promised
+        (SrmCounts(1, 100, 1, 0), True),  # treatment has the weight 0
         (SrmCounts(1, 1, 100, 1), True),
     ],
 )
-def test_examples(counts: SrmCounts, is_invalid: bool) -> None:
+def test_examples_of_counts(counts: SrmCounts, is_invalid: bool) -> None:
     assert check([counts]).is_invalid is is_invalid
 
 
-def test_nothing_came() -> None:
+def test_without_epochs_there_is_no_mismatch() -> None:
     found = check([])
     assert (found.p, found.is_invalid) == (1, False)
 
 
 @given(units, units, st.floats(0.05, 0.95))
-def test_arms_that_change_places_change_nothing(
-    control: int, treatment: int, weight: float
-) -> None:
+def test_swapped_arms_have_the_same_p(control: int, treatment: int, weight: float) -> None:
     one = check([SrmCounts(1, control, treatment, weight)])
     other = check([SrmCounts(1, treatment, control, 1 - weight)])
     assert one.p == pytest.approx(other.p, rel=1e-6)
     assert 0 <= one.p <= 1
 
 
-def test_slices_are_corrected_for_their_number() -> None:
+def test_slices_are_bonferroni_corrected() -> None:
     slices = {f"{n}": [SrmCounts(1, 500, 500, 0.5)] for n in range(9)}
     slices["AU"] = [SrmCounts(1, 500, 640, 0.5)]
     found = check_slices(slices)
-    alone = check(slices["AU"])
-    assert found["AU"].p == pytest.approx(10 * alone.p)
-    assert alone.p < SRM_ALPHA < found["AU"].p
+    uncorrected = check(slices["AU"])
+    assert found["AU"].p == pytest.approx(10 * uncorrected.p)
+    assert uncorrected.p < SRM_ALPHA < found["AU"].p
     assert found["0"].p == 1
 
 
 @pytest.mark.parametrize("counts", [(-1, 0, 0.5), (0, -1, 0.5), (0, 0, 1.5)])
-def test_impossible_counts_are_rejected(counts: tuple[int, int, float]) -> None:
+def test_counts_out_of_range_are_rejected(counts: tuple[int, int, float]) -> None:
     with pytest.raises(ValueError, match="epoch 3 has"):
         SrmCounts(3, *counts)

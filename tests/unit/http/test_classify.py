@@ -9,7 +9,7 @@ from starlette.types import Message
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.http import body_limits
 from serve_app.http.body_limits import IMAGE_TYPES, MAX_BODY_BYTES
-from tests.unit.service import Service, expected, image
+from tests.unit.service import Service, expected_probabilities, image
 
 CAT = image("cat")
 KINDS = {
@@ -29,29 +29,29 @@ def form(content: bytes, field: str = "image", boundary: str = "limit") -> bytes
     return head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
 
 
-class TestAnswers:
+class TestResponses:
     @pytest.mark.parametrize("media_type", IMAGE_TYPES)
-    def test_every_kind_of_image_is_answered(self, service: Service, media_type: str) -> None:
+    def test_every_image_type_is_classified(self, service: Service, media_type: str) -> None:
         content = image("dog", kind=KINDS[media_type])
-        answer = service.classify(content, media_type).json()
-        cat, dog = (float(share) for share in expected("v1", content)[0])
-        assert answer["probabilities"] == pytest.approx({"cat": cat, "dog": dog}, abs=1e-6)
-        assert answer["label"] == max(("cat", cat), ("dog", dog), key=lambda pair: pair[1])[0]
-        assert answer["confidence"] == max(answer["probabilities"].values())
+        body = service.classify(content, media_type).json()
+        cat, dog = (float(value) for value in expected_probabilities("v1", content)[0])
+        assert body["probabilities"] == pytest.approx({"cat": cat, "dog": dog}, abs=1e-6)
+        assert body["label"] == max(("cat", cat), ("dog", dog), key=lambda pair: pair[1])[0]
+        assert body["confidence"] == max(body["probabilities"].values())
 
-    def test_the_answer_tells_who_gave_it_and_why(self, service: Service) -> None:
+    def test_the_response_names_version_rule_and_reason(self, service: Service) -> None:
         response = service.classify()
-        answer = response.json()
+        body = response.json()
         rule = service.plane.rule
-        assert (answer["version"], answer["rule"], answer["reason"]) == ("v1", "single", "static")
-        assert answer["rule_id"] == rule.rule_id
+        assert (body["version"], body["rule"], body["reason"]) == ("v1", "single", "static")
+        assert body["rule_id"] == rule.rule_id
         assert response.headers["x-served-version"] == "v1"
         assert response.headers["x-assignment-reason"] == "static"
-        assert response.headers["x-prediction-id"] == answer["prediction_id"]
-        opened = service.id_codec.decode(answer["prediction_id"])
-        assert (opened.version, opened.rule_id, opened.sequence) == ("v1", rule.rule_id, 1)
+        assert response.headers["x-prediction-id"] == body["prediction_id"]
+        decoded = service.id_codec.decode(body["prediction_id"])
+        assert (decoded.version, decoded.rule_id, decoded.sequence) == ("v1", rule.rule_id, 1)
 
-    def test_a_blind_rule_hides_the_version_and_nothing_else(self, service: Service) -> None:
+    def test_reveal_version_false_hides_only_the_version(self, service: Service) -> None:
         service.apply_rule(reveal_version=False)
         response = service.classify()
         assert "version" not in response.json()
@@ -59,19 +59,21 @@ class TestAnswers:
         assert response.json()["label"] == "cat"
         assert service.exposures()[0].served == "v1"
 
-    def test_a_form_is_answered_as_the_image_in_it(self, service: Service) -> None:
-        sent = service.ask("POST", "/v1/classify", files={"image": ("cat.png", CAT, "image/png")})
-        assert sent.json()["probabilities"] == service.classify(CAT).json()["probabilities"]
+    def test_a_form_is_classified_like_its_image(self, service: Service) -> None:
+        response = service.request(
+            "POST", "/v1/classify", files={"image": ("cat.png", CAT, "image/png")}
+        )
+        assert response.json()["probabilities"] == service.classify(CAT).json()["probabilities"]
 
-    def test_a_form_with_a_large_photograph_is_answered(self, service: Service) -> None:
-        """Above 1 MiB a form's file is spooled to disk."""
+    def test_a_form_with_a_large_image_is_classified(self, service: Service) -> None:
+        """A form file above 1 MiB is spooled to disk."""
         image = CAT + b"\0" * (3 * 2**20)
-        assert service.ask("POST", "/v1/classify", files={"image": image}).status_code == 200
+        assert service.request("POST", "/v1/classify", files={"image": image}).status_code == 200
 
-    def test_parameters_of_the_media_type_do_not_matter(self, service: Service) -> None:
+    def test_media_type_parameters_and_case_are_ignored(self, service: Service) -> None:
         assert service.classify(CAT, "IMAGE/PNG; name=cat.png").status_code == 200
 
-    def test_a_body_may_come_in_chunks_of_unknown_number(self, service: Service) -> None:
+    def test_a_chunked_body_is_classified(self, service: Service) -> None:
         async def chunks() -> AsyncIterator[bytes]:
             for start in range(0, len(CAT), 1000):
                 yield CAT[start : start + 1000]
@@ -84,7 +86,7 @@ class TestRejections:
         ("content", "code"),
         [
             (b"", "empty_image"),
-            (b"no image", "unsupported_image"),
+            (b"not an image", "unsupported_image"),
             (CAT[: len(CAT) // 2], "broken_image"),
             (
                 b"BM" + bytes(12) + (40).to_bytes(4, "little") + (8_000).to_bytes(4, "little") * 2
@@ -94,7 +96,7 @@ class TestRejections:
         ],
         ids=["empty", "text", "half", "huge"],
     )  # fmt: skip
-    def test_bytes_that_are_no_image_are_rejected_by_kind(
+    def test_an_invalid_image_is_rejected_with_its_code(
         self, service: Service, content: bytes, code: str
     ) -> None:
         response = service.classify(content)
@@ -105,7 +107,7 @@ class TestRejections:
     @pytest.mark.parametrize(
         "media_type", ["", "image/tiff", "text/plain", "application/json", "image", "x" * 500]
     )
-    def test_another_media_type_is_told_which_ones_are_read(
+    def test_an_unsupported_media_type_is_rejected_with_the_supported_ones(
         self, service: Service, media_type: str
     ) -> None:
         response = service.classify(CAT, media_type)
@@ -119,47 +121,47 @@ class TestRejections:
         assert "without compression" in response.json()["detail"]
 
     @pytest.mark.parametrize("media_type", ["image/png", "multipart/form-data; boundary=limit"])
-    def test_an_announced_size_above_the_limit_is_rejected_unread(
+    def test_a_content_length_above_the_limit_is_rejected_without_reading(
         self, service: Service, media_type: str
     ) -> None:
-        async def never() -> AsyncIterator[bytes]:
+        async def unread_body() -> AsyncIterator[bytes]:
             raise AssertionError("the body is read")
             yield b""
 
-        response = service.classify(never(), media_type, content_length=str(MAX_BODY_BYTES + 1))
+        response = service.classify(
+            unread_body(), media_type, content_length=str(MAX_BODY_BYTES + 1)
+        )
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
-    def test_a_stream_above_the_limit_is_rejected_where_it_crosses_it(
-        self, service: Service
-    ) -> None:
+    def test_a_stream_is_rejected_once_it_exceeds_the_limit(self, service: Service) -> None:
         sent = 0
 
-        async def endless() -> AsyncIterator[bytes]:
+        async def endless_body() -> AsyncIterator[bytes]:
             nonlocal sent
             while True:
                 sent += 2**20
                 yield bytes(2**20)
 
-        response = service.classify(endless())
+        response = service.classify(endless_body())
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
         assert sent == MAX_BODY_BYTES + 2**20
 
-    def test_a_body_that_does_not_end_in_time_is_rejected(
+    def test_a_slow_body_is_rejected(
         self, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It holds a place that others need."""
+        """It occupies one of the admitted requests."""
         monkeypatch.setattr(body_limits, "MAX_BODY_S", 0.05)
 
-        async def slow() -> AsyncIterator[bytes]:
+        async def slow_body() -> AsyncIterator[bytes]:
             yield CAT[:100]
             await asyncio.sleep(60)
 
-        response = service.classify(slow())
+        response = service.classify(slow_body())
         assert (response.status_code, response.json()["code"]) == (408, "body_too_slow")
-        assert response.json()["detail"].startswith("after 0.05 s 100 bytes had come")
+        assert response.json()["detail"].startswith("received 100 bytes in 0.05 s")
         assert service.classify(CAT).status_code == 200
 
-    def test_a_body_as_large_as_the_limit_is_read(self, service: Service) -> None:
+    def test_a_body_of_the_maximum_size_is_read(self, service: Service) -> None:
         assert service.classify(CAT + bytes(MAX_BODY_BYTES - len(CAT))).status_code == 200
 
     @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ class TestRejections:
             (form(CAT), "multipart/form-data; boundary=limit; charset=none"),
         ][:-1],
     )  # fmt: skip
-    def test_a_broken_form_or_one_without_an_image_is_rejected(
+    def test_a_malformed_form_or_one_without_an_image_is_rejected(
         self, service: Service, content: bytes, media_type: str
     ) -> None:
         response = service.classify(content, media_type)
@@ -189,7 +191,7 @@ class TestRejections:
         assert len(response.json()["detail"]) < 400
         assert service.pools.calls == []
 
-    def test_a_form_in_an_unknown_charset_is_read(self, service: Service) -> None:
+    def test_a_form_with_an_unknown_charset_is_read(self, service: Service) -> None:
         response = service.classify(form(CAT), "multipart/form-data; boundary=limit; charset=none")
         assert response.status_code == 200
 
@@ -197,34 +199,34 @@ class TestRejections:
 class TestFailures:
     @pytest.mark.parametrize(
         ("failure", "status"),
-        [(Busy("full"), 429), (NotReady("gone"), 503), (TooSlow("15 s"), 504)],
+        [(Busy("full"), 429), (NotReady("unreachable"), 503), (TooSlow("15 s"), 504)],
     )
-    def test_a_pool_that_cannot_answer_is_said_so(
+    def test_a_pool_failure_is_a_problem_with_its_code(
         self, service: Service, failure: Problem, status: int
     ) -> None:
-        service.pools.script.append(failure)
+        service.pools.next_results.append(failure)
         response = service.classify()
         assert (response.status_code, response.json()["code"]) == (status, failure.code)
         assert response.headers.get("retry-after") == ("1" if status == 429 else None)
         assert service.traces[-1].error == failure.code
         assert service.exposures()[0].error == failure.code
 
-    def test_an_error_that_nobody_expected_tells_no_secret(
+    def test_an_unexpected_error_is_logged_and_its_text_is_hidden(
         self, service: Service, caplog: pytest.LogCaptureFixture
     ) -> None:
-        service.pools.script.append(RuntimeError("password=1234"))
+        service.pools.next_results.append(RuntimeError("password=1234"))
         response = service.classify(x_request_id="r-77")
         assert (response.status_code, response.json()["code"]) == (500, "internal")
         assert "1234" not in response.text
         assert "r-77" in response.json()["detail"]
-        (record,) = (one for one in caplog.records if one.levelname == "ERROR")
+        (record,) = (each for each in caplog.records if each.levelname == "ERROR")
         assert record.message == "request.failed"
         assert record.exc_info is not None
 
-    def test_a_client_that_hangs_up_while_it_sends_is_no_failure_of_ours(
+    def test_a_client_disconnect_during_the_body_is_status_499(
         self, service: Service, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async def hang_up() -> None:
+        async def disconnect() -> None:
             messages: list[Message] = [
                 {"type": "http.request", "body": CAT[:100], "more_body": True},
                 {"type": "http.disconnect"},
@@ -246,7 +248,7 @@ class TestFailures:
             await service.app(scope, receive, send)
 
         sent: list[Message] = []
-        service.run(hang_up())
+        service.run(disconnect())
         assert [message.get("status") for message in sent] == [499, None]
         (trace,) = service.traces
         assert (trace.status, trace.error) == (499, "client_gone")

@@ -1,4 +1,4 @@
-"""The routes that bypass FastAPI's layers answer as FastAPI would."""
+"""Routes that bypass FastAPI's layers respond as FastAPI does."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from serve_app.errors import Busy
-from serve_app.http.direct_routes import DirectRoutes, posts
-from serve_app.http.problems import explain_errors
+from serve_app.http.direct_routes import DirectRoutes, post_routes
+from serve_app.http.problems import add_error_handlers
 from serve_app.http.request_tracing import RequestTracing
 from serve_app.trace import Trace
-from tests.unit.service import Service, ask
+from tests.unit.service import Service, send_request
 
 
 def application(*, direct: bool) -> tuple[FastAPI, list[Trace]]:
-    """Two routes that POST reaches directly or through FastAPI, and one that GET reaches."""
+    """An application with two POST routes, direct or through FastAPI, and one GET route."""
     routes = APIRouter(prefix="/things")
 
     @routes.post("/{name}/echo")
@@ -28,7 +28,7 @@ def application(*, direct: bool) -> tuple[FastAPI, list[Trace]]:
 
     @routes.post("/full")
     async def full(request: Request) -> Response:
-        raise Busy("come again")
+        raise Busy("try again")
 
     @routes.get("/{name}/echo")
     async def read(request: Request) -> Response:
@@ -36,16 +36,16 @@ def application(*, direct: bool) -> tuple[FastAPI, list[Trace]]:
 
     app = FastAPI()
     app.include_router(routes)
-    explain_errors(app)
+    add_error_handlers(app)
     traces: list[Trace] = []
-    app.add_middleware(DirectRoutes, routes=posts(routes.routes) if direct else [])
-    app.add_middleware(RequestTracing, answered=traces.append)
+    app.add_middleware(DirectRoutes, routes=post_routes(routes.routes) if direct else [])
+    app.add_middleware(RequestTracing, record_trace=traces.append)
     return app, traces
 
 
-def seen(method: str, path: str, *, direct: bool) -> tuple[Any, ...]:
+def response_and_trace(method: str, path: str, *, direct: bool) -> tuple[Any, ...]:
     app, traces = application(direct=direct)
-    response: httpx.Response = asyncio.run(ask(app, method, path, content=b"hello"))
+    response: httpx.Response = asyncio.run(send_request(app, method, path, content=b"hello"))
     (trace,) = traces
     return (
         response.status_code,
@@ -67,28 +67,26 @@ def seen(method: str, path: str, *, direct: bool) -> tuple[Any, ...]:
         ("POST", "/things/cat", 404),
     ],
 )
-def test_an_answer_is_the_same_directly_and_through_fastapi(
-    method: str, path: str, status: int
-) -> None:
-    directly = seen(method, path, direct=True)
-    assert directly == seen(method, path, direct=False)
-    assert directly[0] == status
+def test_direct_and_fastapi_responses_are_equal(method: str, path: str, status: int) -> None:
+    direct = response_and_trace(method, path, direct=True)
+    assert direct == response_and_trace(method, path, direct=False)
+    assert direct[0] == status
 
 
-def test_classify_and_infer_bypass_fastapi_and_nothing_else_does(
+def test_only_classify_and_infer_bypass_fastapi(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    routed: list[str] = []
+    fastapi_paths: list[str] = []
     through_fastapi = service.app.router.app
 
-    async def note(scope: Any, receive: Any, send: Any) -> None:
-        routed.append(scope["path"])
+    async def record_path(scope: Any, receive: Any, send: Any) -> None:
+        fastapi_paths.append(scope["path"])
         await through_fastapi(scope, receive, send)
 
-    monkeypatch.setattr(service.app.router, "middleware_stack", note)
+    monkeypatch.setattr(service.app.router, "middleware_stack", record_path)
     service.classify()
     for path in ("/v2/models/animals/infer", "/v2/models/animals/versions/v1/infer"):
-        service.ask("POST", path, content=b"{}")
-    assert routed == []
-    service.ask("GET", "/healthz")
-    assert routed == ["/healthz"]
+        service.request("POST", path, content=b"{}")
+    assert fastapi_paths == []
+    service.request("GET", "/healthz")
+    assert fastapi_paths == ["/healthz"]

@@ -1,4 +1,4 @@
-"""A client that hangs up while its answer is late."""
+"""Client disconnects during a slow request."""
 
 from __future__ import annotations
 
@@ -11,78 +11,78 @@ from starlette.types import Message
 
 from serve_app.data_plane.pools import LATE_S
 from serve_app.errors import Busy
-from serve_app.http.disconnects import cancelled_on_disconnect
-from tests.unit.recording.fakes import JumpingLoop, run
+from serve_app.http.disconnects import cancel_on_disconnect
+from tests.unit.recording.fakes import VirtualTimeLoop, run
 from tests.unit.service import Service, image
 
 
 class Client:
-    """Hangs up after a time; never, if that is None."""
+    """Disconnects after a time; never if the time is None."""
 
-    def __init__(self, leaves_after_s: float | None) -> None:
-        self.asked = 0
-        self._leaves_after_s = leaves_after_s
+    def __init__(self, disconnects_after_s: float | None) -> None:
+        self.receive_calls = 0
+        self._disconnects_after_s = disconnects_after_s
 
     async def receive(self) -> Message:
-        self.asked += 1
-        if self._leaves_after_s is None:
+        self.receive_calls += 1
+        if self._disconnects_after_s is None:
             await asyncio.Event().wait()
-        await asyncio.sleep(self._leaves_after_s or 0)
+        await asyncio.sleep(self._disconnects_after_s or 0)
         return {"type": "http.disconnect"}
 
 
-def answered(client: Client, work_s: float, failure: Exception | None = None) -> tuple[Any, float]:
-    """What becomes of a request whose answer takes `work_s`, and when."""
+def serve(client: Client, work_s: float, failure: Exception | None = None) -> tuple[Any, float]:
+    """The outcome of a request that takes `work_s`, and the time of the outcome in seconds."""
 
     async def request() -> str:
-        async with cancelled_on_disconnect(client.receive):
+        async with cancel_on_disconnect(client.receive):
             await asyncio.sleep(work_s)
             if failure:
                 raise failure
-        return "answered"
+        return "response"
 
-    async def play() -> tuple[Any, float]:
+    async def scenario() -> tuple[Any, float]:
         loop = asyncio.get_running_loop()
         task = asyncio.create_task(request())
         (outcome,) = await asyncio.gather(task, return_exceptions=True)
         after_s = loop.time()
         await asyncio.sleep(0)
-        assert asyncio.all_tasks() == {asyncio.current_task()}, "a watch stays"
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "the watcher still runs"
         return outcome, after_s
 
-    return run(play())
+    return run(scenario())
 
 
-def test_an_answer_in_time_is_not_watched_for() -> None:
-    client = Client(leaves_after_s=0.0)
-    assert answered(client, work_s=LATE_S / 2) == ("answered", LATE_S / 2)
-    assert client.asked == 0
+def test_a_fast_request_is_not_watched() -> None:
+    client = Client(disconnects_after_s=0.0)
+    assert serve(client, work_s=LATE_S / 2) == ("response", LATE_S / 2)
+    assert client.receive_calls == 0
 
 
-def test_a_client_that_stays_gets_its_late_answer() -> None:
-    assert answered(Client(leaves_after_s=None), work_s=10.0) == ("answered", 10.0)
+def test_a_connected_client_gets_its_late_response() -> None:
+    assert serve(Client(disconnects_after_s=None), work_s=10.0) == ("response", 10.0)
 
 
-def test_work_for_a_client_that_has_left_is_cancelled() -> None:
-    outcome, after_s = answered(Client(leaves_after_s=1.0), work_s=10.0)
+def test_a_disconnect_cancels_the_request() -> None:
+    outcome, after_s = serve(Client(disconnects_after_s=1.0), work_s=10.0)
     assert isinstance(outcome, ClientDisconnect)
     assert after_s == LATE_S + 1.0
 
 
-def test_a_cancellation_by_somebody_else_stays_one() -> None:
-    async def play() -> None:
+def test_another_cancellation_is_not_a_disconnect() -> None:
+    async def scenario() -> None:
         task = asyncio.current_task()
         assert task
-        async with cancelled_on_disconnect(Client(leaves_after_s=None).receive):
+        async with cancel_on_disconnect(Client(disconnects_after_s=None).receive):
             task.cancel()
             await asyncio.sleep(10.0)
 
     with pytest.raises(asyncio.CancelledError):
-        run(play())
+        run(scenario())
 
 
-def test_a_late_failure_is_raised_as_it_is() -> None:
-    outcome, after_s = answered(Client(leaves_after_s=None), 10.0, Busy("full"))
+def test_a_late_error_is_raised_unchanged() -> None:
+    outcome, after_s = serve(Client(disconnects_after_s=None), 10.0, Busy("full"))
     assert isinstance(outcome, Busy)
     assert after_s == 10.0
 
@@ -90,11 +90,11 @@ def test_a_late_failure_is_raised_as_it_is() -> None:
 @pytest.mark.parametrize(
     "path", ["/v1/classify", "/v2/models/animals/infer"], ids=["classify", "infer"]
 )
-def test_a_client_that_leaves_is_traced_and_counts_as_a_failure_of_its_version(
+def test_a_disconnect_is_traced_and_recorded_as_an_error_of_the_version(
     tmp_path: Any, path: str
 ) -> None:
-    with Service(tmp_path, loop=JumpingLoop) as service:
-        service.pools.fates["v1"] = asyncio.Event()
+    with Service(tmp_path, loop=VirtualTimeLoop) as service:
+        service.pools.overrides["v1"] = asyncio.Event()
         messages: list[Message] = [{"type": "http.request", "body": body(path)}]
 
         async def receive() -> Message:
@@ -108,7 +108,7 @@ def test_a_client_that_leaves_is_traced_and_counts_as_a_failure_of_its_version(
         async def send(message: Message) -> None:
             sent.append(message)
 
-        async def hang_up() -> None:
+        async def disconnect() -> None:
             scope = {
                 "type": "http",
                 "method": "POST",
@@ -118,7 +118,7 @@ def test_a_client_that_leaves_is_traced_and_counts_as_a_failure_of_its_version(
             }
             await service.app(scope, receive, send)
 
-        service.run(hang_up())
+        service.run(disconnect())
         assert [message.get("status") for message in sent] == [499, None], "for Serve's metrics"
         (trace,) = service.traces
         assert (trace.status, trace.error, trace.images) == (499, "client_gone", 1)

@@ -1,4 +1,4 @@
-"""What `GET /v1/explain` says of a request is what happens to it."""
+"""`GET /v1/explain` agrees with what happens to the request."""
 
 from __future__ import annotations
 
@@ -21,63 +21,63 @@ RULES: dict[str, dict[str, Any]] = {
     "canary_parallel": PARALLEL,
     "canary_parallel in regions": PARALLEL | {"regions": ["NZ", "western-europe"]},
     "canary_parallel of sessions": PARALLEL | {"unit": "session", "weight": 0.5},
-    "canary_parallel of nobody": PARALLEL | {"weight": 0.0},
+    "canary_parallel of no one": PARALLEL | {"weight": 0.0},
     "canary_rolling": ROLLING | {"replicas": 2},
     "ab_test": AB | {"regions": ["australia-pacific"]},
     "ab_test of users": AB | {"unit": "user", "regions": ["australia-pacific"]},
     "ab_test of sessions": AB | {"unit": "session", "weight": 0.8},
-    "ab_test of everybody": AB | {"weight": 1.0},
-    "that trusts no header": PARALLEL | {"trust_headers": False, "allow_pin": True},
-    "that allows pins": PARALLEL | {"allow_pin": True},
+    "ab_test of all users": AB | {"weight": 1.0},
+    "canary_parallel without trust": PARALLEL | {"trust_headers": False, "allow_pin": True},
+    "canary_parallel with pins": PARALLEL | {"allow_pin": True},
 }
 SPLITS = [name for name, rule in RULES.items() if rule["kind"] not in ("single", "shadow")]
 UNITS = [None, *(f"unit-{number}" for number in range(30))]
-CONTEXTS = 60  # for each rule, twice
+CONTEXTS = 60  # per rule
 
 
-def dot() -> bytes:
+def small_image() -> bytes:
     content = BytesIO()
     Image.new("RGB", (8, 8), "teal").save(content, "PNG")
     return content.getvalue()
 
 
-DOT = dot()
+IMAGE = small_image()
 
 
-def contexts(name: str) -> list[dict[str, str]]:
-    """Headers of requests of all kinds, the same each time."""
-    draw = random.Random(name)  # noqa: S311 no secret
-    found = []
+def context_headers(name: str) -> list[dict[str, str]]:
+    """Random request headers; the same ones in every run."""
+    rng = random.Random(name)  # noqa: S311 not a secret
+    requests = []
     for _ in range(CONTEXTS):
         headers = {
-            "x-user-id": draw.choice(UNITS),
-            "x-session-id": draw.choice(UNITS),
-            "x-region": draw.choice([None, "AU", "nz", "DE", "CH", "JP", "XX"]),
-            "x-canary": draw.choice([None, None, None, "always", "never"]),
-            "x-model-version": draw.choice([None, "v1", "v2"]) if "pins" in name else None,
+            "x-user-id": rng.choice(UNITS),
+            "x-session-id": rng.choice(UNITS),
+            "x-region": rng.choice([None, "AU", "nz", "DE", "CH", "JP", "XX"]),
+            "x-canary": rng.choice([None, None, None, "always", "never"]),
+            "x-model-version": rng.choice([None, "v1", "v2"]) if "pins" in name else None,
         }
-        found.append({key: value for key, value in headers.items() if value is not None})
-    return found
+        requests.append({key: value for key, value in headers.items() if value is not None})
+    return requests
 
 
-async def ask(service: Service, method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
-    """One request, without a client: there are thousands."""
-    sent: list[Message] = []
+async def send(service: Service, method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
+    """Send one request without an HTTP client, which would be slow for thousands of them."""
+    messages: list[Message] = []
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": DOT if method == "POST" else b""}
+        return {"type": "http.request", "body": IMAGE if method == "POST" else b""}
 
-    async def send(message: Message) -> None:
-        sent.append(message)
+    async def record(message: Message) -> None:
+        messages.append(message)
 
     encoded = [(key.encode(), value.encode()) for key, value in headers.items()]
     encoded.append((b"content-type", b"image/png"))
     scope = {"type": "http", "method": method, "path": path, "query_string": b"",
              "headers": encoded}  # fmt: skip
-    await service.app(scope, receive, send)
-    assert sent[0]["status"] == 200, sent[1]["body"]
-    answer: dict[str, Any] = json.loads(sent[1]["body"])
-    return answer
+    await service.app(scope, receive, record)
+    assert messages[0]["status"] == 200, messages[1]["body"]
+    body: dict[str, Any] = json.loads(messages[1]["body"])
+    return body
 
 
 async def explain_and_classify(
@@ -85,8 +85,8 @@ async def explain_and_classify(
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     return [
         (
-            await ask(service, "GET", "/v1/explain", each),
-            await ask(service, "POST", "/v1/classify", each),
+            await send(service, "GET", "/v1/explain", each),
+            await send(service, "POST", "/v1/classify", each),
         )
         for each in headers
     ]
@@ -98,147 +98,177 @@ async def explain_and_classify(
     ids=["up", "down", "not ready"],
 )
 @pytest.mark.parametrize("name", RULES)
-def test_what_is_explained_happens(
+def test_explain_agrees_with_classify(
     service: Service, name: str, is_ready: bool, is_down: bool
 ) -> None:
-    """The assigned version and the reason; a candidate that is down is answered for by stable, and
-    that is no other plan."""
+    """Assigned version and reason agree. A fallback to stable while the candidate is down does not
+    change the plan."""
     content = RULES[name]
     rule = service.apply_rule(**content)
     if is_ready and rule.candidate_replicas:
-        service.try_out(**content)
+        service.apply_rule_with_candidate(**content)
         if is_down:
-            service.take_down()
-    headers = contexts(name)
-    both = service.run(explain_and_classify(service, headers))
+            service.stop_candidate()
+    headers = context_headers(name)
+    bodies = service.run(explain_and_classify(service, headers))
     exposures = service.exposures()
     assert len(exposures) == len(headers)
-    for (explained, answered), exposure in zip(both, exposures, strict=True):
-        assert explained["reason"] == exposure.reason
-        assert explained["rule_id"] == answered["rule_id"] == exposure.rule_id
-        assert explained["rule"] == answered["rule"] == content["kind"]
-        assert answered["reason"] in (exposure.reason, "fallback")
-        if explained["shares"] is None:
-            assert explained["version"] == exposure.assigned
+    for (explanation, classification), exposure in zip(bodies, exposures, strict=True):
+        assert explanation["reason"] == exposure.reason
+        assert explanation["rule_id"] == classification["rule_id"] == exposure.rule_id
+        assert explanation["rule"] == classification["rule"] == content["kind"]
+        assert classification["reason"] in (exposure.reason, "fallback")
+        if explanation["shares"] is None:
+            assert explanation["version"] == exposure.assigned
         else:
             assert content.get("unit", "request") == "request"
-            assert (explained["version"], explained["reason"]) == (None, "split")
-            assert explained["shares"].keys() == {"v1", "v2"}
-            assert explained["shares"][exposure.assigned] > 0
-        if answered["reason"] != "fallback":
-            assert answered["version"] == exposure.assigned == exposure.served
+            assert (explanation["version"], explanation["reason"]) == (None, "split")
+            assert explanation["shares"].keys() == {"v1", "v2"}
+            assert explanation["shares"][exposure.assigned] > 0
+        if classification["reason"] != "fallback":
+            assert classification["version"] == exposure.assigned == exposure.served
     reasons = {exposure.reason for exposure in exposures}
     assert ("not_ready" in reasons) == (name in SPLITS and not is_ready)
     assert ("split" in reasons) == (name in SPLITS and is_ready)
 
 
-def explained(service: Service, **headers: str) -> Any:
+def explain(service: Service, **headers: str) -> Any:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return service.ask("GET", "/v1/explain", headers=sent).json()
+    return service.request("GET", "/v1/explain", headers=sent).json()
 
 
 class TestUnits:
-    def test_a_user_has_its_bucket_and_the_candidate_those_below_the_threshold(
-        self, service: Service
-    ) -> None:
-        service.try_out(**PARALLEL)
+    def test_buckets_below_the_threshold_get_the_candidate(self, service: Service) -> None:
+        service.apply_rule_with_candidate(**PARALLEL)
         versions = set()
         for user in UNITS[1:]:
             assert user
-            shown = explained(service, x_user_id=user)
-            assert shown["bucket"] == bucket("koala-canary", service.pseudonymizer.pseudonym(user))
-            assert (shown["threshold"], shown["experiment"]) == (0.3, "koala-canary")
-            assert shown["version"] == ("v2" if shown["bucket"] < 0.3 else "v1")
-            assert (shown["reason"], shown["shares"], shown["notes"]) == ("split", None, [])
-            versions.add(shown["version"])
+            explanation = explain(service, x_user_id=user)
+            assert explanation["bucket"] == bucket(
+                "koala-canary", service.pseudonymizer.pseudonym(user)
+            )
+            assert (explanation["threshold"], explanation["experiment"]) == (0.3, "koala-canary")
+            assert explanation["version"] == ("v2" if explanation["bucket"] < 0.3 else "v1")
+            assert (explanation["reason"], explanation["shares"], explanation["notes"]) == (
+                "split",
+                None,
+                [],
+            )
+            versions.add(explanation["version"])
         assert versions == {"v1", "v2"}
 
-    def test_who_is_not_known_has_no_bucket(self, service: Service) -> None:
-        service.try_out(**PARALLEL)
-        shown = explained(service, x_session_id="anna")
-        assert (shown["version"], shown["reason"]) == ("v1", "no_unit")
-        assert (shown["bucket"], shown["threshold"]) == (None, 0.3)
+    def test_a_request_without_a_unit_has_no_bucket(self, service: Service) -> None:
+        service.apply_rule_with_candidate(**PARALLEL)
+        explanation = explain(service, x_session_id="anna")
+        assert (explanation["version"], explanation["reason"]) == ("v1", "no_unit")
+        assert (explanation["bucket"], explanation["threshold"]) == (None, 0.3)
 
-    def test_the_version_is_told_also_where_answers_do_not_reveal_it(
-        self, service: Service
-    ) -> None:
-        service.try_out(**AB, reveal_version=False, unit="user")
-        assert explained(service, x_user_id="anna")["version"] in ("v1", "v2")
+    def test_the_version_is_shown_even_if_responses_hide_it(self, service: Service) -> None:
+        service.apply_rule_with_candidate(**AB, reveal_version=False, unit="user")
+        assert explain(service, x_user_id="anna")["version"] in ("v1", "v2")
 
 
 class TestDrawnRequests:
-    def test_each_request_is_drawn_so_the_shares_are_told_instead(self, service: Service) -> None:
-        service.try_out(**AB, weight=0.3, regions=["AU"])
-        shown = explained(service, x_region="AU", x_user_id="anna")
-        assert (shown["version"], shown["reason"], shown["bucket"]) == (None, "split", None)
-        assert shown["shares"] == {"v1": 0.7, "v2": 0.3}
-        assert (shown["threshold"], shown["experiment"]) == (0.3, "koala-preference")
+    def test_shares_replace_the_version_if_requests_are_drawn(self, service: Service) -> None:
+        service.apply_rule_with_candidate(**AB, weight=0.3, regions=["AU"])
+        explanation = explain(service, x_region="AU", x_user_id="anna")
+        assert (explanation["version"], explanation["reason"], explanation["bucket"]) == (
+            None,
+            "split",
+            None,
+        )
+        assert explanation["shares"] == {"v1": 0.7, "v2": 0.3}
+        assert (explanation["threshold"], explanation["experiment"]) == (0.3, "koala-preference")
 
-    def test_who_is_not_drawn_is_told_the_version(self, service: Service) -> None:
-        service.try_out(**AB, regions=["AU"])
-        shown = explained(service, x_region="DE")
-        assert (shown["version"], shown["reason"], shown["shares"]) == ("v1", "not_targeted", None)
+    def test_an_untargeted_request_gets_stable(self, service: Service) -> None:
+        service.apply_rule_with_candidate(**AB, regions=["AU"])
+        explanation = explain(service, x_region="DE")
+        assert (explanation["version"], explanation["reason"], explanation["shares"]) == (
+            "v1",
+            "not_targeted",
+            None,
+        )
 
-    def test_nobody_is_drawn_before_the_treatment_is_ready(self, service: Service) -> None:
+    def test_no_request_is_drawn_until_the_treatment_is_ready(self, service: Service) -> None:
         service.apply_rule(**AB)
-        shown = explained(service)
-        assert (shown["version"], shown["reason"], shown["shares"]) == ("v1", "not_ready", None)
+        explanation = explain(service)
+        assert (explanation["version"], explanation["reason"], explanation["shares"]) == (
+            "v1",
+            "not_ready",
+            None,
+        )
 
-    def test_a_tag_has_no_effect_and_that_is_noted(self, service: Service) -> None:
-        service.try_out(**AB)
-        shown = explained(service, x_canary="always")
-        assert shown["shares"]
-        assert shown["notes"] == ["X-Canary has no effect under the rule ab_test"]
+    def test_a_tag_without_effect_is_noted(self, service: Service) -> None:
+        service.apply_rule_with_candidate(**AB)
+        explanation = explain(service, x_canary="always")
+        assert explanation["shares"]
+        assert explanation["notes"] == ["X-Canary has no effect under the rule ab_test"]
 
 
 class TestTags:
     @pytest.mark.parametrize("rule", [PARALLEL, ROLLING], ids=["parallel", "rolling"])
-    def test_a_canary_obeys_them(self, service: Service, rule: dict[str, Any]) -> None:
-        service.try_out(**rule)
+    def test_a_canary_follows_the_tag(self, service: Service, rule: dict[str, Any]) -> None:
+        service.apply_rule_with_candidate(**rule)
         for tag, version in (("always", "v2"), ("never", "v1")):
-            shown = explained(service, x_canary=tag, x_user_id="anna")
-            assert (shown["version"], shown["reason"], shown["notes"]) == (version, "tagged", [])
+            explanation = explain(service, x_canary=tag, x_user_id="anna")
+            assert (explanation["version"], explanation["reason"], explanation["notes"]) == (
+                version,
+                "tagged",
+                [],
+            )
 
 
 @pytest.mark.parametrize("rule", [SINGLE, SHADOW], ids=["single", "shadow"])
-class TestWhatTheReplicasHold:
-    """Where no version travels, they decide, whatever the rule calls stable."""
+class TestReplicaVersions:
+    """Without an assigned version, the replicas decide, whatever version the rule calls stable."""
 
-    def test_while_they_hold_several_each_may_answer(
+    def test_several_versions_in_the_pool_give_no_version(
         self, service: Service, rule: dict[str, Any]
     ) -> None:
         service.apply_rule(**rule)
-        service.pools.patched = "v2"
-        shown = explained(service)
-        assert (shown["version"], shown["reason"], shown["shares"]) == (None, "static", None)
-        assert shown["held"] == {"v1": 1, "v2": 1}
+        service.pools.patched_version = "v2"
+        explanation = explain(service)
+        assert (explanation["version"], explanation["reason"], explanation["shares"]) == (
+            None,
+            "static",
+            None,
+        )
+        assert explanation["held"] == {"v1": 1, "v2": 1}
 
-    def test_where_all_hold_one_it_is_that(self, service: Service, rule: dict[str, Any]) -> None:
-        """Also one that the rule does not know yet."""
+    def test_a_single_version_in_the_pool_is_the_version(
+        self, service: Service, rule: dict[str, Any]
+    ) -> None:
+        """Even if the rule does not name it yet."""
         service.apply_rule(**rule)
         service.pools.assigned = {Pool.STABLE: "v2", Pool.CANDIDATE: "v1"}
-        shown = explained(service)
-        assert (shown["version"], shown["held"]) == ("v2", {"v2": 1})
+        explanation = explain(service)
+        assert (explanation["version"], explanation["held"]) == ("v2", {"v2": 1})
 
-    @pytest.mark.parametrize("assigned", [{}, {Pool.STABLE: None}], ids=["nobody", "nothing"])
-    def test_where_none_can_answer_none_is_named(
+    @pytest.mark.parametrize("assigned", [{}, {Pool.STABLE: None}], ids=["no pool", "no version"])
+    def test_an_empty_pool_gives_no_version(
         self, service: Service, rule: dict[str, Any], assigned: dict[Pool, str | None]
     ) -> None:
         service.apply_rule(**rule)
         service.pools.assigned = assigned
-        shown = explained(service)
-        assert (shown["version"], shown["held"]) == (None, {})
+        explanation = explain(service)
+        assert (explanation["version"], explanation["held"]) == (None, {})
 
-    def test_a_pin_does_not_depend_on_them(self, service: Service, rule: dict[str, Any]) -> None:
+    def test_a_pin_overrides_the_versions_in_the_pool(
+        self, service: Service, rule: dict[str, Any]
+    ) -> None:
         service.apply_rule(**rule, allow_pin=True)
-        service.pools.patched = "v2"
-        shown = explained(service, x_model_version="v2")
-        assert (shown["version"], shown["reason"], shown["held"]) == ("v2", "pinned", None)
+        service.pools.patched_version = "v2"
+        explanation = explain(service, x_model_version="v2")
+        assert (explanation["version"], explanation["reason"], explanation["held"]) == (
+            "v2",
+            "pinned",
+            None,
+        )
 
 
-def test_it_asks_no_model_and_records_nothing(service: Service) -> None:
-    service.try_out(**PARALLEL)
+def test_explain_calls_no_pool_and_records_nothing(service: Service) -> None:
+    service.apply_rule_with_candidate(**PARALLEL)
     for tag in ("always", "never"):
-        explained(service, x_canary=tag)
+        explain(service, x_canary=tag)
     assert service.pools.calls == []
     assert service.exposures() == []

@@ -1,4 +1,4 @@
-"""Feedback is kept before it is thanked for, or its sender is told what is wrong with it."""
+"""`POST /v1/feedback`: feedback is stored before the response, or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve_app.clock import now_ms
-from serve_app.domain import ROWS_KEPT_DAYS, Feedback
+from serve_app.domain import RETENTION_DAYS, Feedback
 from serve_app.http.feedback import MAX_FEEDBACK_BYTES
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.recording.batch import Batch
@@ -23,7 +23,7 @@ from serve_app.recording.spool import Spool
 from tests.unit.service import PARALLEL, Service, image
 
 DAY_MS = 86_400_000
-SAID: list[dict[str, Any]] = [
+FEEDBACK: list[dict[str, Any]] = [
     {"label": "dog"},
     {"label": "cat", "correct": True},
     {"label": "koala", "correct": False},
@@ -35,37 +35,37 @@ SAID: list[dict[str, Any]] = [
 ]
 
 
-def answered(service: Service) -> str:
-    """The prediction id of an image that was called a cat."""
-    answer = service.classify(image("cat")).json()
-    assert answer["label"] == "cat"
-    return str(answer["prediction_id"])
+def classify_cat(service: Service) -> str:
+    """Classify an image as a cat; returns the prediction id."""
+    body = service.classify(image("cat")).json()
+    assert body["label"] == "cat"
+    return str(body["prediction_id"])
 
 
-def prediction_id_of(service: Service, at_ms: int) -> str:
-    """The prediction id of an answer of a time."""
+def prediction_id_at(service: Service, at_ms: int) -> str:
+    """The id of a prediction made at a time."""
     return service.id_codec.encode(PredictionId("ab" * 6, 1, at_ms, "9f31c0aa", "v1", "cat"))
 
 
-def tell(service: Service, body: Any, **headers: str) -> httpx.Response:
+def send_feedback(service: Service, body: Any, **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return service.ask("POST", "/v1/feedback", content=content, headers=headers)
+    return service.request("POST", "/v1/feedback", content=content, headers=headers)
 
 
-def spooled(folder: Path) -> list[Batch]:
+def read_spool(folder: Path) -> list[Batch]:
     batches: list[Batch] = []
     Spool(folder).drain(batches.append)
     return batches
 
 
-class TestWhatIsKept:
-    @pytest.mark.parametrize("said", SAID, ids=json.dumps)
-    def test_it_reaches_the_store_with_what_the_id_says_of_the_answer(
-        self, service: Service, said: dict[str, Any]
+class TestAccepted:
+    @pytest.mark.parametrize("fields", FEEDBACK, ids=json.dumps)
+    def test_feedback_is_stored_with_the_fields_of_the_prediction_id(
+        self, service: Service, fields: dict[str, Any]
     ) -> None:
-        prediction_id = answered(service)
+        prediction_id = classify_cat(service)
         before_ms = time.time_ns() // 1_000_000
-        response = tell(service, {"prediction_id": prediction_id, **said})
+        response = send_feedback(service, {"prediction_id": prediction_id, **fields})
         assert response.status_code == 200
         assert response.json() == {"prediction_id": prediction_id, "status": "kept"}
         (feedback,) = service.feedback()
@@ -79,87 +79,95 @@ class TestWhatIsKept:
             rule_id=exposure.rule_id,
             assigned="v1",
             answered="cat",
-            label=said.get("label"),
-            correct=said.get("correct"),
-            rating=said.get("rating"),
-            complaint=said.get("complaint"),
+            label=fields.get("label"),
+            correct=fields.get("correct"),
+            rating=fields.get("rating"),
+            complaint=fields.get("complaint"),
         )
 
-    def test_it_counts_for_the_assigned_version_also_where_stable_answered(
+    def test_feedback_counts_for_the_assigned_version_after_a_fallback(
         self, service: Service
     ) -> None:
-        service.apply_rule(**PARALLEL)  # its candidate is not there
-        answer = service.classify(image("cat"), x_canary="always").json()
-        assert (answer["version"], answer["reason"]) == ("v1", "fallback")
-        assert tell(service, {"prediction_id": answer["prediction_id"], "rating": 2}).is_success
+        service.apply_rule(**PARALLEL)  # the candidate has no replica
+        body = service.classify(image("cat"), x_canary="always").json()
+        assert (body["version"], body["reason"]) == ("v1", "fallback")
+        assert send_feedback(
+            service, {"prediction_id": body["prediction_id"], "rating": 2}
+        ).is_success
         (feedback,) = service.feedback()
         assert (feedback.assigned, feedback.answered) == ("v2", "cat")
 
-    def test_it_is_kept_also_before_the_exposure_is(self, service: Service) -> None:
-        """The exposures travel in batches; the id vouches for itself."""
-        assert tell(service, {"prediction_id": answered(service), "rating": 2}).is_success
+    def test_feedback_is_stored_even_before_its_exposure(self, service: Service) -> None:
+        """Exposures are stored in batches; the signed prediction id needs no look-up."""
+        assert send_feedback(
+            service, {"prediction_id": classify_cat(service), "rating": 2}
+        ).is_success
         (feedback,) = service.feedback()
         (exposure,) = service.exposures()
         assert feedback.sequence == exposure.sequence
 
-    def test_the_same_again_gets_the_same_answer(self, service: Service) -> None:
-        body = {"prediction_id": answered(service), "label": "dog"}
-        first, again = (tell(service, body) for _ in range(2))
-        assert (first.status_code, first.content) == (again.status_code, again.content)
-        first_word, other_word = service.feedback()
-        assert replace(first_word, at_ms=0) == replace(other_word, at_ms=0)
+    def test_repeated_feedback_gets_the_same_response(self, service: Service) -> None:
+        body = {"prediction_id": classify_cat(service), "label": "dog"}
+        first, second = (send_feedback(service, body) for _ in range(2))
+        assert (first.status_code, first.content) == (second.status_code, second.content)
+        first_feedback, second_feedback = service.feedback()
+        assert replace(first_feedback, at_ms=0) == replace(second_feedback, at_ms=0)
 
-    def test_a_changed_mind_is_kept_as_well(self, service: Service) -> None:
-        prediction_id = answered(service)
+    def test_later_feedback_is_stored_too(self, service: Service) -> None:
+        prediction_id = classify_cat(service)
         for label in ("dog", "koala"):
-            assert tell(service, {"prediction_id": prediction_id, "label": label}).is_success
+            assert send_feedback(
+                service, {"prediction_id": prediction_id, "label": label}
+            ).is_success
         assert [feedback.label for feedback in service.feedback()] == ["dog", "koala"]
 
-    def test_a_key_that_is_null_is_as_good_as_left_out(self, service: Service) -> None:
-        body = {"prediction_id": answered(service), "label": None, "rating": 4}
-        assert tell(service, body).status_code == 200
+    def test_a_null_field_is_ignored(self, service: Service) -> None:
+        body = {"prediction_id": classify_cat(service), "label": None, "rating": 4}
+        assert send_feedback(service, body).status_code == 200
 
-    def test_it_is_no_exposure_and_needs_no_rule(self, service: Service) -> None:
-        prediction_id = answered(service)
+    def test_feedback_needs_no_rule_and_records_no_exposure(self, service: Service) -> None:
+        prediction_id = classify_cat(service)
         service.plane._rule = None
-        assert tell(service, {"prediction_id": prediction_id, "rating": 4}).status_code == 200
+        assert (
+            send_feedback(service, {"prediction_id": prediction_id, "rating": 4}).status_code == 200
+        )
         assert len(service.exposures()) == 1
         assert service.traces[-1].route == "/v1/feedback"
 
 
 class TestRejections:
-    def test_an_id_that_was_not_given_out_here_is_not_found(self, service: Service) -> None:
+    def test_a_forged_prediction_id_is_not_found(self, service: Service) -> None:
         forged = PredictionIdCodec(bytes(32)).encode(
             PredictionId("ab" * 6, 1, 1, "00" * 4, "v1", "cat")
         )
-        for prediction_id in (forged, "x", "ä", answered(service)[:-1]):
-            response = tell(service, {"prediction_id": prediction_id, "rating": 4})
+        for prediction_id in (forged, "x", "ä", classify_cat(service)[:-1]):
+            response = send_feedback(service, {"prediction_id": prediction_id, "rating": 4})
             assert (response.status_code, response.json()["code"]) == (404, "unknown_prediction")
         assert service.feedback() == []
 
     @pytest.mark.parametrize(
-        "said", [{}, {"label": None}, {"label": None, "correct": None, "rating": None}]
+        "fields", [{}, {"label": None}, {"label": None, "correct": None, "rating": None}]
     )
-    def test_it_must_say_something(self, service: Service, said: dict[str, Any]) -> None:
-        response = tell(service, {"prediction_id": answered(service), **said})
+    def test_empty_feedback_is_rejected(self, service: Service, fields: dict[str, Any]) -> None:
+        response = send_feedback(service, {"prediction_id": classify_cat(service), **fields})
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
-        assert "give one of label, correct, rating, complaint" in response.json()["detail"]
+        assert "send at least one of label, correct, rating, complaint" in response.json()["detail"]
 
     @pytest.mark.parametrize(("label", "correct"), [("dog", True), ("cat", False), ("Cat", True)])
-    def test_it_must_not_contradict_itself(
+    def test_contradictory_feedback_is_rejected(
         self, service: Service, label: str, correct: bool
     ) -> None:
-        body = {"prediction_id": answered(service), "label": label, "correct": correct}
-        response = tell(service, body)
+        body = {"prediction_id": classify_cat(service), "label": label, "correct": correct}
+        response = send_feedback(service, body)
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
         assert response.json()["detail"] == (
-            f"correct is {str(correct).lower()} and label is {label}, but the answer was cat:"
-            " leave one of them out"
+            f"correct is {str(correct).lower()} and label is {label}, but the predicted label is"
+            " cat: send only one of them"
         )
         assert service.feedback() == []
 
     @pytest.mark.parametrize(
-        ("said", "key"),
+        ("fields", "key"),
         [
             ({"rating": 0}, "rating"),
             ({"rating": 6}, "rating"),
@@ -177,67 +185,71 @@ class TestRejections:
             ({"prediction_id": None, "rating": 4}, "prediction_id"),
         ],
     )
-    def test_what_does_not_fit_is_rejected_by_its_key(
-        self, service: Service, said: dict[str, Any], key: str
+    def test_an_invalid_field_is_rejected_with_its_key(
+        self, service: Service, fields: dict[str, Any], key: str
     ) -> None:
-        response = tell(service, {"prediction_id": answered(service), **said})
+        response = send_feedback(service, {"prediction_id": classify_cat(service), **fields})
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
         assert key in response.json()["detail"]
         assert service.feedback() == []
 
     @pytest.mark.parametrize("label", ["\0", "dog\0", "a\nb", "\x7f"])
-    def test_a_label_is_text_that_every_database_keeps(self, service: Service, label: str) -> None:
-        """PostgreSQL takes no NUL: the spool would hand it the same batch again for ever."""
-        response = tell(service, {"prediction_id": answered(service), "label": label})
+    def test_control_characters_in_the_label_are_rejected(
+        self, service: Service, label: str
+    ) -> None:
+        """PostgreSQL rejects a NUL: the spool would repeat the same batch forever."""
+        response = send_feedback(service, {"prediction_id": classify_cat(service), "label": label})
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
 
     @pytest.mark.parametrize("rating", [1, 2, 3, 4, 5])
     def test_a_rating_is_from_1_to_5(self, service: Service, rating: int) -> None:
-        body = {"prediction_id": answered(service), "rating": rating}
-        assert tell(service, body).status_code == 200
+        body = {"prediction_id": classify_cat(service), "rating": rating}
+        assert send_feedback(service, body).status_code == 200
 
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 10_000, b"{'label': 1}"])
-    def test_what_is_no_json_is_a_bad_body(self, service: Service, body: bytes) -> None:
-        response = tell(service, body)
+    def test_a_body_that_is_not_json_is_rejected(self, service: Service, body: bytes) -> None:
+        response = send_feedback(service, body)
         assert (response.status_code, response.json()["code"]) == (400, "bad_body")
 
     @pytest.mark.parametrize("body", [b"null", b"[]", b"7", b'"dog"'])
-    def test_json_that_is_no_object_is_rejected(self, service: Service, body: bytes) -> None:
-        response = tell(service, body)
+    def test_json_that_is_not_an_object_is_rejected(self, service: Service, body: bytes) -> None:
+        response = send_feedback(service, body)
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
 
     def test_a_body_above_the_limit_is_rejected(self, service: Service) -> None:
-        response = tell(service, b" " * (MAX_FEEDBACK_BYTES + 1))
+        response = send_feedback(service, b" " * (MAX_FEEDBACK_BYTES + 1))
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
-    def test_a_body_as_large_as_the_limit_is_read(self, service: Service) -> None:
-        body = json.dumps({"prediction_id": answered(service), "rating": 4}).encode()
-        assert tell(service, body.ljust(MAX_FEEDBACK_BYTES)).status_code == 200
+    def test_a_body_of_the_maximum_size_is_read(self, service: Service) -> None:
+        body = json.dumps({"prediction_id": classify_cat(service), "rating": 4}).encode()
+        assert send_feedback(service, body.ljust(MAX_FEEDBACK_BYTES)).status_code == 200
 
     @pytest.mark.parametrize(("more_ms", "days"), [(1, 30), (11 * DAY_MS, 41)])
-    def test_an_answer_of_which_the_store_keeps_nothing_any_more_is_told(
+    def test_feedback_on_an_expired_prediction_is_rejected(
         self, service: Service, more_ms: int, days: int
     ) -> None:
-        at_ms = now_ms() - ROWS_KEPT_DAYS * DAY_MS - more_ms
-        response = tell(service, {"prediction_id": prediction_id_of(service, at_ms), "rating": 4})
+        at_ms = now_ms() - RETENTION_DAYS * DAY_MS - more_ms
+        response = send_feedback(
+            service, {"prediction_id": prediction_id_at(service, at_ms), "rating": 4}
+        )
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
         assert response.json()["detail"] == (
-            f"the answer is more than {days} days old: feedback is kept for answers of the last"
-            " 30 days"
+            f"the prediction is more than {days} days old: feedback is accepted for predictions of"
+            " the last 30 days"
         )
         assert service.feedback() == []
 
-    def test_an_answer_of_which_the_store_keeps_all_is_no_older_than_that(
+    def test_feedback_on_a_prediction_within_the_retention_is_stored(
         self, service: Service
     ) -> None:
-        at_ms = now_ms() - ROWS_KEPT_DAYS * DAY_MS + 60_000
-        body = {"prediction_id": prediction_id_of(service, at_ms), "rating": 4}
-        assert tell(service, body).status_code == 200
+        at_ms = now_ms() - RETENTION_DAYS * DAY_MS + 60_000
+        body = {"prediction_id": prediction_id_at(service, at_ms), "rating": 4}
+        assert send_feedback(service, body).status_code == 200
         (feedback,) = service.feedback()
         assert feedback.answered_at_ms == at_ms
 
     def test_a_compressed_body_is_rejected(self, service: Service) -> None:
-        assert tell(service, b"{}", **{"content-encoding": "gzip"}).status_code == 415
+        assert send_feedback(service, b"{}", **{"content-encoding": "gzip"}).status_code == 415
 
     @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
@@ -250,34 +262,32 @@ class TestRejections:
             max_leaves=6,
         )
     )
-    def test_any_json_is_rejected_or_taken_and_never_an_error_of_ours(
-        self, service: Service, body: Any
-    ) -> None:
-        assert tell(service, body).status_code in (400, 404, 422)
+    def test_arbitrary_json_is_a_client_error(self, service: Service, body: Any) -> None:
+        assert send_feedback(service, body).status_code in (400, 404, 422)
 
 
-class TestStoreAway:
-    def test_it_is_kept_in_the_spool_while_the_store_is_away(
+class TestStoreDown:
+    def test_feedback_is_spooled_while_the_store_is_down(
         self, service: Service, tmp_path: Path
     ) -> None:
-        prediction_id = answered(service)
+        prediction_id = classify_cat(service)
         service.store_is_down = True
         for rating in (1, 2):
             body = {"prediction_id": prediction_id, "rating": rating}
-            assert tell(service, body).status_code == 200
-        kept = [feedback for batch in spooled(tmp_path) for feedback in batch.feedback]
-        opened = service.id_codec.decode(prediction_id)
-        assert [(f.rating, f.writer, f.sequence, f.answered) for f in kept] == [
-            (rating, opened.writer, opened.sequence, "cat") for rating in (1, 2)
+            assert send_feedback(service, body).status_code == 200
+        spooled = [feedback for batch in read_spool(tmp_path) for feedback in batch.feedback]
+        decoded = service.id_codec.decode(prediction_id)
+        assert [(f.rating, f.writer, f.sequence, f.answered) for f in spooled] == [
+            (rating, decoded.writer, decoded.sequence, "cat") for rating in (1, 2)
         ]
 
-    def test_where_nothing_keeps_it_the_sender_is_told_to_come_back(
+    def test_without_store_and_spool_feedback_is_503(
         self, service: Service, tmp_path: Path
     ) -> None:
-        prediction_id = answered(service)
+        prediction_id = classify_cat(service)
         service.store_is_down = True
         shutil.rmtree(tmp_path)
-        response = tell(service, {"prediction_id": prediction_id, "rating": 1})
+        response = send_feedback(service, {"prediction_id": prediction_id, "rating": 1})
         assert (response.status_code, response.json()["code"]) == (503, "not_ready")
         assert response.json()["detail"].endswith("send it again later")
         service.store_is_down = False

@@ -1,4 +1,4 @@
-"""The check before Serve's own reading of headers."""
+"""The header guard, which runs before Serve decodes headers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from serve_app.http.header_guard import DECODED_BY_SERVE, middlewares
 from serve_app.http.problems import PROBLEM_TYPE
-from tests.unit.service import ask
+from tests.unit.service import send_request
 
-with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+with warnings.catch_warnings():  # Serve's modules use deprecated pydantic APIs
     warnings.simplefilter("ignore")
     from ray.serve._private.http_util import parse_disconnect_disabled_header
 
@@ -22,16 +22,16 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def get(headers: Headers) -> httpx.Response:
-    """The answer of an application behind the check."""
+    """The response of an application behind the guard."""
     (middleware,) = middlewares()
     inner = FastAPI()
     inner.get("/")(lambda: "inside")
     app = middleware.cls(inner, *middleware.args, **middleware.kwargs)
-    return asyncio.run(ask(app, "GET", "/", headers=headers))
+    return asyncio.run(send_request(app, "GET", "/", headers=headers))
 
 
 @pytest.mark.parametrize("name", DECODED_BY_SERVE)
-def test_what_serve_would_fail_to_decode_is_a_bad_header(name: bytes) -> None:
+def test_an_undecodable_header_is_rejected(name: bytes) -> None:
     rejected = get([(name, b"\xd7\xf8")])
     assert (rejected.status_code, rejected.json()["code"]) == (400, "bad_header")
     assert rejected.headers["content-type"] == PROBLEM_TYPE
@@ -42,12 +42,12 @@ def test_what_serve_would_fail_to_decode_is_a_bad_header(name: bytes) -> None:
 @pytest.mark.parametrize(
     "headers", [[], [(b"x-request-id", "é".encode())], [(b"x-user-id", b"\xd7\xf8")]]
 )
-def test_everything_else_passes(headers: Headers) -> None:
+def test_other_headers_pass(headers: Headers) -> None:
     assert get(headers).json() == "inside"
 
 
 @pytest.mark.parametrize(
-    ("path", "watches_itself"),
+    ("path", "has_own_detection"),
     [
         ("/v1/classify", True),
         ("/v2/models/animals/infer", True),
@@ -56,7 +56,9 @@ def test_everything_else_passes(headers: Headers) -> None:
         ("/control/review", False),
     ],
 )
-def test_serve_watches_for_disconnects_where_we_do_not(path: str, watches_itself: bool) -> None:
+def test_serve_detection_is_off_only_for_routes_with_their_own(
+    path: str, has_own_detection: bool
+) -> None:
     scopes: list[Scope] = []
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,5 +68,5 @@ def test_serve_watches_for_disconnects_where_we_do_not(path: str, watches_itself
     app = middleware.cls(inner, *middleware.args, **middleware.kwargs)
     headers = [(b"x-user-id", b"anna")]
     asyncio.run(app({"type": "http", "path": path, "headers": headers}, None, None))  # type: ignore[arg-type]
-    assert parse_disconnect_disabled_header(dict(scopes[0]["headers"])) is watches_itself
-    assert headers == [(b"x-user-id", b"anna")], "what the server holds is not changed"
+    assert parse_disconnect_disabled_header(dict(scopes[0]["headers"])) is has_own_detection
+    assert headers == [(b"x-user-id", b"anna")], "the scope's original headers are not changed"

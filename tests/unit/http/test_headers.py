@@ -1,4 +1,4 @@
-"""Who asks: what the headers say, what becomes of it, and what is rejected."""
+"""Request headers: context, pins, trust, request ids and traces."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from serve_app.errors import BadHeader
 from serve_app.http.headers import read_context
 from serve_app.privacy.pseudonyms import Pseudonymizer
-from tests.unit.service import KEY, Service, ask, expected, image
+from tests.unit.service import KEY, Service, expected_probabilities, image, send_request
 
 PSEUDONYMIZER = Pseudonymizer(KEY)
 
 
 class TestContext:
-    def test_users_and_sessions_are_kept_as_hashes_only(self, service: Service) -> None:
+    def test_users_and_sessions_are_stored_only_as_hashes(self, service: Service) -> None:
         service.classify(x_user_id="anna", x_session_id="anna")
         (exposure,) = service.exposures()
         assert exposure.user == exposure.session == service.pseudonymizer.pseudonym("anna")
         assert "anna" not in str(exposure)
         assert "anna" not in str(service.traces)
 
-    def test_a_request_that_names_nobody_has_no_unit(self, service: Service) -> None:
+    def test_empty_headers_give_no_unit_and_no_region(self, service: Service) -> None:
         service.classify(x_user_id="")
         (exposure,) = service.exposures()
         assert (exposure.user, exposure.session, exposure.region) == (None, None, None)
@@ -41,7 +41,7 @@ class TestContext:
             ({"cf_ipcountry": "XX"}, None),
         ],
     )
-    def test_the_region_is_that_of_the_teams_header_or_else_of_its_network(
+    def test_x_region_has_priority_over_the_headers_of_cdns(
         self, service: Service, headers: dict[str, str], region: str | None
     ) -> None:
         assert service.classify(**headers).status_code == 200
@@ -49,21 +49,21 @@ class TestContext:
         assert service.traces[0].region == region
 
     @pytest.mark.parametrize("name", ["x_user_id", "x_session_id"])
-    def test_a_unit_may_have_200_characters_and_no_more(self, service: Service, name: str) -> None:
+    def test_a_unit_has_at_most_200_characters(self, service: Service, name: str) -> None:
         assert service.classify(**{name: "u" * 200}).status_code == 200
         response = service.classify(**{name: "u" * 201})
         assert (response.status_code, response.json()["code"]) == (400, "bad_header")
-        assert "has 201 characters: at most 200" in response.json()["detail"]
+        assert "has 201 characters, expected at most 200" in response.json()["detail"]
 
     @pytest.mark.parametrize("tag", ["always", "never"])
-    def test_a_tag_is_always_or_never(self, service: Service, tag: str) -> None:
+    def test_the_tags_always_and_never_are_accepted(self, service: Service, tag: str) -> None:
         assert service.classify(x_canary=tag).status_code == 200
 
     @pytest.mark.parametrize("tag", ["", "Always", "true", "always, never", "x" * 300])
     def test_another_tag_is_rejected(self, service: Service, tag: str) -> None:
         response = service.classify(x_canary=tag)
         assert (response.status_code, response.json()["code"]) == (400, "bad_header")
-        assert response.json()["detail"].endswith("expected always or never")
+        assert response.json()["detail"].endswith("send always or never, or omit it")
         assert len(response.json()["detail"]) < 100
 
     @given(
@@ -72,9 +72,9 @@ class TestContext:
             st.text(st.characters(max_codepoint=255), max_size=250),
         )
     )
-    def test_any_headers_are_a_context_or_are_rejected(self, headers: dict[str, str]) -> None:
+    def test_arbitrary_headers_are_parsed_or_rejected(self, headers: dict[str, str]) -> None:
         try:
-            context = read_context(headers, "r-1", PSEUDONYMIZER, trusted=True)
+            context = read_context(headers, "r-1", PSEUDONYMIZER, trust_headers=True)
         except BadHeader:
             too_long = any(len(headers.get(f"x-{u}-id", "")) > 200 for u in ("user", "session"))
             assert too_long or headers["x-canary"] not in ("always", "never")
@@ -88,25 +88,27 @@ class TestPins:
         assert (response.status_code, response.json()["code"]) == (403, "pin_rejected")
         assert service.exposures() == []
 
-    def test_an_allowed_pin_is_obeyed(self, service: Service) -> None:
+    def test_an_allowed_pin_selects_the_version(self, service: Service) -> None:
         service.apply_rule(allow_pin=True)
         koala = image("koala")
-        answer = service.classify(koala, x_model_version="v2").json()
-        assert (answer["version"], answer["reason"]) == ("v2", "pinned")
-        shares = [float(share) for share in expected("v2", koala)[0]]
-        assert list(answer["probabilities"].values()) == pytest.approx(shares, abs=1e-6)
+        body = service.classify(koala, x_model_version="v2").json()
+        assert (body["version"], body["reason"]) == ("v2", "pinned")
+        probabilities = [float(value) for value in expected_probabilities("v2", koala)[0]]
+        assert list(body["probabilities"].values()) == pytest.approx(probabilities, abs=1e-6)
 
     @pytest.mark.parametrize("pin", ["v9", "../v1", "V1", "v1,v2"])
-    def test_a_pin_to_no_version_is_told_which_there_are(self, service: Service, pin: str) -> None:
+    def test_a_pin_to_an_unknown_version_is_rejected_with_the_known_ones(
+        self, service: Service, pin: str
+    ) -> None:
         service.apply_rule(allow_pin=True)
         response = service.classify(x_model_version=pin)
         assert (response.status_code, response.json()["code"]) == (404, "unknown_version")
         assert response.json()["detail"].endswith("the registry has v1, v2")
 
-    def test_a_rule_without_pins_says_so_even_of_a_version_that_is_not_there(
+    def test_a_forbidden_pin_is_rejected_even_for_an_unknown_version(
         self, service: Service
     ) -> None:
-        """Who may not pin learns nothing about versions."""
+        """A client that may not pin learns nothing about versions."""
         assert service.classify(x_model_version="v9").status_code == 403
 
 
@@ -123,14 +125,14 @@ class TestTrust:
 
 
 class TestRequestId:
-    """Serve puts one into a request that has none, and echoes it."""
+    """Serve adds an id to a request without one, and to its response."""
 
-    def test_the_requests_own_id_is_used(self, service: Service) -> None:
+    def test_the_id_of_the_request_is_used(self, service: Service) -> None:
         service.classify(x_request_id="r-77")
         assert service.traces[0].request_id == "r-77"
         assert service.exposures()[0].request_id == "r-77"
 
-    def test_a_missing_id_is_made(self, service: Service) -> None:
+    def test_a_missing_id_is_generated(self, service: Service) -> None:
         service.classify()
         service.classify(x_request_id="")
         ids = [exposure.request_id for exposure in service.exposures()]
@@ -138,15 +140,15 @@ class TestRequestId:
         assert len(set(ids)) == 2
         assert all(ids)
 
-    @pytest.mark.parametrize("given_id", ["r" * 201, "r 1", "r\t1", "ä"])
-    def test_an_unreadable_id_is_rejected(self, service: Service, given_id: str) -> None:
-        headers = {"x-request-id": given_id.encode("latin-1")}
-        response = service.ask("GET", "/healthz", headers=headers)
+    @pytest.mark.parametrize("request_id", ["r" * 201, "r 1", "r\t1", "ä"])
+    def test_an_invalid_id_is_rejected(self, service: Service, request_id: str) -> None:
+        headers = {"x-request-id": request_id.encode("latin-1")}
+        response = service.request("GET", "/healthz", headers=headers)
         assert (response.status_code, response.json()["code"]) == (400, "bad_header")
         assert "200 visible ASCII characters" in response.json()["detail"]
 
-    def test_an_id_of_200_characters_is_read(self, service: Service) -> None:
-        service.ask("GET", "/healthz", headers={"x-request-id": "r" * 200})
+    def test_an_id_of_200_characters_is_accepted(self, service: Service) -> None:
+        service.request("GET", "/healthz", headers={"x-request-id": "r" * 200})
         assert service.traces[0].request_id == "r" * 200
 
 
@@ -162,26 +164,26 @@ class TestTraces:
             ("POST", "/v1/classify", "/v1/classify", 415, "unsupported_media"),
         ],
     )
-    def test_every_request_leaves_one(
+    def test_every_request_leaves_one_trace(
         self, service: Service, method: str, path: str, route: str, status: int, error: str | None
     ) -> None:
-        """The route is the template, so that paths that people invent make no new series."""
-        service.ask(method, path)
+        """The route is the path's template: unknown paths add no time series to the metrics."""
+        service.request(method, path)
         (trace,) = service.traces
         assert (trace.method, trace.path, trace.route) == (method, path, route)
         assert (trace.status, trace.error) == (status, error)
         assert 0 < trace.latency_ms < 60_000
 
-    def test_a_request_that_is_cancelled_leaves_one_too(self, service: Service) -> None:
-        async def cancelled() -> None:
-            waiting = asyncio.get_running_loop().create_future()
+    def test_a_cancelled_request_leaves_one_trace(self, service: Service) -> None:
+        async def scenario() -> None:
+            never = asyncio.get_running_loop().create_future()
 
             async def hang(*_: object) -> None:
-                await waiting
+                await never
 
             service.pools.classify = hang  # type: ignore[assignment,method-assign]
             request = asyncio.create_task(
-                ask(service.app, "POST", "/v1/classify", content=image(),
+                send_request(service.app, "POST", "/v1/classify", content=image(),
                     headers={"content-type": "image/png"})
             )  # fmt: skip
             while not service.traces and not request.done():
@@ -189,7 +191,7 @@ class TestTraces:
                 request.cancel()
             await asyncio.wait([request])
 
-        service.run(cancelled())
+        service.run(scenario())
         (trace,) = service.traces
         assert (trace.status, trace.error, trace.route) == (499, "client_gone", "/v1/classify")
         (exposure,) = service.exposures()
@@ -197,18 +199,16 @@ class TestTraces:
 
 
 class TestUnknownPaths:
-    def test_an_unknown_path_is_a_problem_that_names_the_documentation(
-        self, service: Service
-    ) -> None:
-        response = service.ask("GET", "/v1/clasify")
+    def test_an_unknown_path_is_not_found(self, service: Service) -> None:
+        response = service.request("GET", "/v1/clasify")
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
         assert response.json()["detail"] == (
-            "there is no /v1/clasify: /openapi.json lists what there is"
+            "there is no path /v1/clasify: see /openapi.json for the paths"
         )
 
-    def test_an_unknown_method_is_a_problem_that_names_the_known_ones(
+    def test_an_unsupported_method_is_rejected_with_the_supported_ones(
         self, service: Service
     ) -> None:
-        response = service.ask("DELETE", "/v1/classify")
+        response = service.request("DELETE", "/v1/classify")
         assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
         assert response.headers["allow"] == "POST"

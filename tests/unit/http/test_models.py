@@ -11,40 +11,40 @@ from tests.unit.service import Service
 
 
 class TestModels:
-    def test_every_version_of_the_registry_is_listed_with_its_card(self, service: Service) -> None:
-        listed = service.ask("GET", "/v1/models").json()["models"]
+    def test_every_version_of_the_registry_is_listed(self, service: Service) -> None:
+        listed = service.request("GET", "/v1/models").json()["models"]
         cards = [registry.load(name).card for name in registry.names()]
         assert [(m["version"], tuple(m["labels"]), m["digest"]) for m in listed] == [
             (card.version, card.labels, card.digest) for card in cards
         ]
         assert listed[1]["parent"]["version"] == "v1"
 
-    def test_a_version_tells_where_it_runs_and_on_what(self, service: Service) -> None:
+    def test_a_version_has_replica_counts_backend_and_libraries(self, service: Service) -> None:
         service.pools.assigned[Pool.CANDIDATE] = "v1"
-        shown = service.ask("GET", "/v1/models/v1").json()
-        assert (shown["assigned_replicas"], shown["warm_replicas"]) == (2, 2)
-        assert (shown["backend"], shown["libraries"]) == ("onnx", {"onnxruntime": "1.22.0"})
-        idle = service.ask("GET", "/v1/models/v2").json()
+        body = service.request("GET", "/v1/models/v1").json()
+        assert (body["assigned_replicas"], body["warm_replicas"]) == (2, 2)
+        assert (body["backend"], body["libraries"]) == ("onnx", {"onnxruntime": "1.22.0"})
+        idle = service.request("GET", "/v1/models/v2").json()
         assert (idle["assigned_replicas"], idle["warm_replicas"]) == (0, 0)
 
-    def test_without_replicas_the_cards_are_shown_all_the_same(self, service: Service) -> None:
+    def test_a_version_is_body_without_replicas(self, service: Service) -> None:
         service.pools.assigned.clear()
-        shown = service.ask("GET", "/v1/models/v1").json()
-        assert (shown["backend"], shown["libraries"]) == (None, {})
+        body = service.request("GET", "/v1/models/v1").json()
+        assert (body["backend"], body["libraries"]) == (None, {})
 
     @pytest.mark.parametrize("name", ["v9", "V1", "..", "%2e%2e%2fv1", "v1%00", "ä"])
     def test_an_unknown_version_is_not_found(self, service: Service, name: str) -> None:
-        response = service.ask("GET", f"/v1/models/{name}")
+        response = service.request("GET", f"/v1/models/{name}")
         assert response.status_code == 404
 
-    def test_a_damaged_version_is_told_and_hides_no_other(self, tmp_path: Path) -> None:
+    def test_a_damaged_version_is_listed_as_rejected(self, tmp_path: Path) -> None:
         copied = Path(shutil.copytree(registry.SHIPPED, tmp_path / "registry"))
         (copied / "v2" / registry.ONNX_FILE).write_bytes(b"damaged")
         with Service(tmp_path, copied) as service:
-            response = service.ask("GET", "/v1/models/v2")
+            response = service.request("GET", "/v1/models/v2")
             assert (response.status_code, response.json()["code"]) == (503, "not_ready")
             assert "version v2 is rejected" in response.json()["detail"]
-            assert service.ask("GET", "/v1/models/v1").status_code == 200
-            listed = service.ask("GET", "/v1/models").json()
+            assert service.request("GET", "/v1/models/v1").status_code == 200
+            listed = service.request("GET", "/v1/models").json()
             assert [model["version"] for model in listed["models"]] == ["v1"]
             assert listed["rejected"] == {"v2": response.json()["detail"]}

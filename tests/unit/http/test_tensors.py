@@ -1,4 +1,4 @@
-"""Malformed inference requests: each is the caller's fault, and is told so."""
+"""Malformed inference requests: each is a client error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serve_app.errors import BadBody, BadTensor
-from serve_app.http.tensors import HEADER_LENGTH, read
+from serve_app.http.tensors import HEADER_LENGTH, parse_request
 from tests.unit.service import Service, image
 
 CAT = image("cat")
@@ -24,7 +24,7 @@ INFER = "/v2/models/animals/infer"
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One for all examples: what is rejected leaves nothing behind."""
+    """One service for all examples: rejected requests leave no state."""
     with Service(tmp_path_factory.mktemp("home")) as service:
         yield service
 
@@ -32,7 +32,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def post(service: Service, body: Any, head: str | None = None) -> tuple[int, str]:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {} if head is None else {HEADER_LENGTH: head}
-    response = service.ask("POST", INFER, content=content, headers=headers)
+    response = service.request("POST", INFER, content=content, headers=headers)
     return response.status_code, response.json().get("code", "")
 
 
@@ -47,9 +47,9 @@ def pixels(**changes: Any) -> dict[str, Any]:
 
 
 def binary(tensor: dict[str, Any], tail: bytes, size: int | None = None) -> tuple[bytes, str]:
-    (given_tensor,) = tensor["inputs"]
-    given_tensor.pop("data")
-    given_tensor["parameters"] = {"binary_data_size": len(tail) if size is None else size}
+    (tensor_json,) = tensor["inputs"]
+    tensor_json.pop("data")
+    tensor_json["parameters"] = {"binary_data_size": len(tail) if size is None else size}
     head = json.dumps(tensor).encode()
     return head + tail, str(len(head))
 
@@ -58,7 +58,7 @@ def element(data: bytes) -> bytes:
     return struct.pack("<I", len(data)) + data
 
 
-def test_the_requests_below_are_good_before_they_are_spoiled(shared: Service) -> None:
+def test_the_unchanged_requests_are_valid(shared: Service) -> None:
     assert post(shared, image_tensor()) == (200, "")
     assert post(shared, pixels()) == (200, "")
     assert post(shared, image_tensor(data=[[TEXT]], shape=[1, 1])) == (200, "")
@@ -95,7 +95,7 @@ def test_the_requests_below_are_good_before_they_are_spoiled(shared: Service) ->
     ],
     ids=lambda body: str(body)[:60],
 )  # fmt: skip
-def test_what_is_no_inference_request_is_a_bad_body(shared: Service, body: Any) -> None:
+def test_an_invalid_schema_is_a_bad_body(shared: Service, body: Any) -> None:
     assert post(shared, body) == (400, "bad_body")
 
 
@@ -147,7 +147,7 @@ def test_what_is_no_inference_request_is_a_bad_body(shared: Service, body: Any) 
     ],
     ids=lambda body: str(body)[:80],
 )
-def test_what_does_not_fit_the_model_is_a_bad_tensor(shared: Service, body: Any) -> None:
+def test_an_invalid_tensor_is_a_bad_tensor(shared: Service, body: Any) -> None:
     assert post(shared, body) == (422, "bad_tensor")
 
 
@@ -165,7 +165,9 @@ def test_what_does_not_fit_the_model_is_a_bad_tensor(shared: Service, body: Any)
         (element(CAT), 10**9, "bad_body"),
     ],
 )
-def test_binary_data_must_add_up(shared: Service, tail: bytes, size: int | None, code: str) -> None:
+def test_inconsistent_binary_data_is_rejected(
+    shared: Service, tail: bytes, size: int | None, code: str
+) -> None:
     assert post(shared, *binary(image_tensor(), tail, size))[1] == code
 
 
@@ -181,36 +183,36 @@ def test_binary_data_must_add_up(shared: Service, tail: bytes, size: int | None,
         ("FP32", np.array([0, 0, -np.inf], "<f4").tobytes()),
     ],
 )
-def test_binary_pixels_must_fit(shared: Service, datatype: str, tail: bytes) -> None:
+def test_invalid_binary_pixels_are_rejected(shared: Service, datatype: str, tail: bytes) -> None:
     assert post(shared, *binary(pixels(datatype=datatype), tail)) == (422, "bad_tensor")
 
 
 @pytest.mark.parametrize("head", ["", "-1", "x", "1.5", "²", "٣", "9" * 13, "999999", "9" * 5000])
-def test_an_impossible_header_length_is_a_bad_body(shared: Service, head: str) -> None:
+def test_an_invalid_header_length_is_a_bad_body(shared: Service, head: str) -> None:
     body = json.dumps(image_tensor()).encode()
     headers = {HEADER_LENGTH: head.encode()}
-    response = shared.ask("POST", INFER, content=body, headers=headers)
+    response = shared.request("POST", INFER, content=body, headers=headers)
     assert (response.status_code, response.json()["code"]) == (400, "bad_body")
     assert len(response.json()["detail"]) < 200
 
 
-def test_bytes_after_the_json_that_nothing_announces_are_rejected(shared: Service) -> None:
+def test_undeclared_bytes_after_the_json_are_rejected(shared: Service) -> None:
     head = json.dumps(image_tensor()).encode()
     assert post(shared, head + b"\0", str(len(head))) == (400, "bad_body")
 
 
-def test_a_rejection_is_short_whatever_came(shared: Service) -> None:
+def test_an_error_text_is_short_for_any_request(shared: Service) -> None:
     for body in (
         image_tensor(shape=[1] * 100_000),
         {"inputs": [{"name": "x" * 1000, "shape": [1], "datatype": "BYTES"}] * 1000},
         image_tensor(name="x" * 10_000, shape=["x"] * 1000),
     ):
-        response = shared.ask("POST", INFER, content=json.dumps(body).encode())
+        response = shared.request("POST", INFER, content=json.dumps(body).encode())
         assert response.is_client_error
         assert len(response.content) < 5000
 
 
-# JSON that looks like a request, with anything anywhere.
+# JSON that resembles a request, with arbitrary values.
 leaves = st.one_of(
     st.none(),
     st.booleans(),
@@ -242,22 +244,22 @@ requests = st.fixed_dictionaries(
 )
 
 
-def rejected_or_answered(service: Service, body: bytes, head: str | None) -> None:
+def check_served_or_rejected(service: Service, body: bytes, head: str | None) -> None:
     headers = {} if head is None else {HEADER_LENGTH: head}
-    response = service.ask("POST", INFER, content=body, headers=headers)
+    response = service.request("POST", INFER, content=body, headers=headers)
     assert response.status_code in (200, 400, 422)
 
 
 @settings(max_examples=50)
 @given(requests, st.binary(max_size=20), st.sampled_from([None, "exact", "0", "7"]))
-def test_any_json_with_anything_after_it_is_answered_or_rejected(
+def test_arbitrary_json_and_tail_are_served_or_rejected(
     shared: Service, request: dict[str, Any], tail: bytes, length: str | None
 ) -> None:
     head = json.dumps(request).encode()
     if length == "exact":
-        rejected_or_answered(shared, head + tail, str(len(head)))
+        check_served_or_rejected(shared, head + tail, str(len(head)))
     else:
-        rejected_or_answered(shared, head + tail, length)
+        check_served_or_rejected(shared, head + tail, length)
 
 
 GOOD = binary(image_tensor(), element(CAT))
@@ -266,56 +268,55 @@ GOOD = binary(image_tensor(), element(CAT))
 @settings(max_examples=50)
 @given(st.integers(0, len(GOOD[0]) - 1), st.integers(0, 255))
 @example(0, 0)
-def test_a_changed_byte_is_answered_or_rejected(shared: Service, place: int, byte: int) -> None:
-    """Most places lie in the image, where a change can make another image of it."""
+def test_a_changed_byte_is_served_or_rejected(shared: Service, place: int, byte: int) -> None:
+    """Most bytes belong to the image, which may stay valid."""
     for at in (place % int(GOOD[1]), place):
         body = bytearray(GOOD[0])
         body[at] = byte
-        rejected_or_answered(shared, bytes(body), GOOD[1])
+        check_served_or_rejected(shared, bytes(body), GOOD[1])
 
 
 @settings(max_examples=50)
 @given(st.binary(max_size=60), st.one_of(st.none(), st.integers(0, 70).map(str)))
-def test_any_bytes_are_rejected(shared: Service, body: bytes, head: str | None) -> None:
-    rejected_or_answered(shared, body, head)
+def test_arbitrary_bytes_are_rejected(shared: Service, body: bytes, head: str | None) -> None:
+    check_served_or_rejected(shared, body, head)
 
 
 @pytest.mark.parametrize("key", ["inputs", "outputs", "shape"])
-def test_of_a_million_wrong_entries_the_first_is_told(key: str) -> None:
-    """To name them all would take longer than anybody waits."""
+def test_only_the_first_of_a_million_wrong_entries_is_reported(key: str) -> None:
+    """Reporting them all would take too long."""
     wrong = b"[" + b",".join([b'"x"'] * 1_000_000) + b"]"
-    given = b'{"name": "image", "datatype": "BYTES", "data": [], "shape": %s}' % (
+    tensor = b'{"name": "image", "datatype": "BYTES", "data": [], "shape": %s}' % (
         wrong if key == "shape" else b"[1]"
     )
     body = b'{"inputs": %s, "outputs": %s}' % (
-        wrong if key == "inputs" else b"[" + given + b"]",
+        wrong if key == "inputs" else b"[" + tensor + b"]",
         wrong if key == "outputs" else b"[]",
     )
     with pytest.raises(BadBody) as caught:
-        read(body, None)
+        parse_request(body, None)
     assert len(str(caught.value)) < 300
 
 
-def test_numbers_in_json_are_bounded() -> None:
+def test_numbers_in_json_are_limited() -> None:
     body = json.dumps(
         {"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 600, 600, 3], "data": []}]}
     )
-    with pytest.raises(BadTensor, match="1080000 numbers, and 1000000 are read from JSON"):
-        read(body.encode(), None)
+    with pytest.raises(BadTensor, match="1080000 numbers, expected at most 1000000 in JSON"):
+        parse_request(body.encode(), None)
 
 
-def test_lists_are_bounded_like_their_elements() -> None:
-    """A body of empty ones says nothing, and that at length."""
-    given = {"name": "pixels", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [[]] * 100_000}
-    with pytest.raises(BadTensor, match="does not hold 192 numbers"):
-        read(json.dumps({"inputs": [given]}).encode(), None)
+def test_empty_lists_are_limited_like_elements() -> None:
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [[]] * 100_000}
+    with pytest.raises(BadTensor, match="are not 192 numbers"):
+        parse_request(json.dumps({"inputs": [tensor]}).encode(), None)
     nested = np.zeros((1, 8, 8, 3), int).tolist()
-    assert read(json.dumps({"inputs": [given | {"data": nested}]}).encode(), None).images
+    assert parse_request(json.dumps({"inputs": [tensor | {"data": nested}]}).encode(), None).images
 
 
-def test_a_shape_of_many_dimensions_is_told_in_few_words() -> None:
-    given = {"name": "pixels", "datatype": "UINT8", "shape": [1] * 100_000, "data": []}
+def test_the_error_text_for_many_dimensions_is_short() -> None:
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1] * 100_000, "data": []}
     with pytest.raises(BadTensor) as caught:
-        read(json.dumps({"inputs": [given]}).encode(), None)
+        parse_request(json.dumps({"inputs": [tensor]}).encode(), None)
     assert "of 100000 dimensions: expected UINT8" in str(caught.value)
     assert len(str(caught.value)) < 200

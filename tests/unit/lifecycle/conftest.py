@@ -22,8 +22,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.fixture
-def attended(tmp_path: Path) -> Run:
-    """A run whose starter is this process; it has started nothing."""
+def supervised_run(tmp_path: Path) -> Run:
+    """A run whose starter is this process; it has no other processes."""
     (tmp_path / "sockets").mkdir()
     return Run(
         id=secrets.token_hex(8),
@@ -37,7 +37,7 @@ def attended(tmp_path: Path) -> Run:
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on a file can be made, but nothing written into it."""
+    """Simulate a full disk: files can be created, but not written."""
 
     def write_text(path: Path, *_: Any, **__: Any) -> NoReturn:
         path.touch()

@@ -1,4 +1,4 @@
-"""Serve's answer about its applications."""
+"""Parsing the state of Serve's applications."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from serve_app.errors import StartFailed
-from serve_app.lifecycle.ray_api import applications, parse
+from serve_app.lifecycle.ray_api import get_applications, parse_applications
 
 DETAILS = {
     "applications": {
@@ -45,36 +45,34 @@ DETAILS = {
 }
 
 
-def test_the_state_counts_the_replicas_that_run() -> None:
-    assert [str(application) for application in parse(DETAILS)] == [
+def test_the_text_counts_running_replicas() -> None:
+    assert [str(application) for application in parse_applications(DETAILS)] == [
         "animals (Ingress 1 of 2, CandidatePool 0 of 0)",
         "control (ControlApi 0 of 1)",
         "late (not started)",
     ]
 
 
-def test_a_complaint_is_all_that_serve_says() -> None:
-    _, control, _ = parse(DETAILS)
-    assert (
-        control.complaint == "The deployments ['ControlApi'] are UNHEALTHY.\nValueError: no token"
-    )
+def test_messages_include_those_of_the_deployments() -> None:
+    _, control, _ = parse_applications(DETAILS)
+    assert control.messages == "The deployments ['ControlApi'] are UNHEALTHY.\nValueError: no token"
 
 
-def asked(answer: httpx.Response | Exception) -> object:
+def request_applications(response: httpx.Response | Exception) -> object:
     def handle(request: httpx.Request) -> httpx.Response:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     with httpx.Client(transport=httpx.MockTransport(handle)) as client:
-        return applications(client)
+        return get_applications(client)
 
 
-@pytest.mark.parametrize("answer", [httpx.ConnectError("rejected"), httpx.Response(503)])
-def test_a_dashboard_that_is_not_up_yet_knows_nothing(answer: httpx.Response | Exception) -> None:
-    assert asked(answer) is None
+@pytest.mark.parametrize("response", [httpx.ConnectError("rejected"), httpx.Response(503)])
+def test_an_unavailable_dashboard_gives_none(response: httpx.Response | Exception) -> None:
+    assert request_applications(response) is None
 
 
-def test_a_rejected_token_ends_the_start() -> None:
+def test_a_rejected_token_fails_the_start() -> None:
     with pytest.raises(StartFailed, match=r"rejects the token of .*auth_token: Forbidden"):
-        asked(httpx.Response(403, text="Forbidden"))
+        request_applications(httpx.Response(403, text="Forbidden"))

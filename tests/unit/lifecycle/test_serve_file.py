@@ -1,4 +1,4 @@
-"""What a start reads of a Serve configuration."""
+"""Reading Serve configuration files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from serve_app.lifecycle.serve_file import ServeFile
 from serve_app.lifecycle.up import BASE
 
 
-def test_the_default_file_is_shipped_and_bound_to_this_machine() -> None:
+def test_the_default_file_binds_to_loopback() -> None:
     file = serve_file.read(BASE)
     assert file.applications == ("animals", "control")
     assert file.url == "http://127.0.0.1:8000"
 
 
-def test_what_a_file_leaves_out_is_as_serve_has_it(tmp_path: Path) -> None:
+def test_missing_options_have_serves_defaults(tmp_path: Path) -> None:
     path = tmp_path / "app.yaml"
     path.write_text("applications: [{name: animals}]")
     file = serve_file.read(path)
@@ -37,17 +37,17 @@ def test_what_a_file_leaves_out_is_as_serve_has_it(tmp_path: Path) -> None:
         ("fd00::7", "[fd00::7]"),
     ],
 )
-def test_a_url_leads_to_any_host(host: str, reached_at: str) -> None:
+def test_the_url_of_each_host(host: str, reached_at: str) -> None:
     file = ServeFile(BASE, host, 8000, ("animals",))
     assert file.url == f"http://{reached_at}:8000"
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("a: [", "is not YAML"),
-        ("", "holds no mapping: expected a Ray Serve configuration"),
-        ("[1, 2]", "holds no mapping: expected a Ray Serve configuration"),
+        ("", "is not a mapping: expected a Ray Serve configuration"),
+        ("[1, 2]", "is not a mapping: expected a Ray Serve configuration"),
         ("import_path: app:app", "applications is None: expected a list"),
         ("applications: []", "applications is []: expected a list"),
         ("applications: [{import_path: a}]", "applications.0.name is missing"),
@@ -56,14 +56,12 @@ def test_a_url_leads_to_any_host(host: str, reached_at: str) -> None:
         ("{applications: [{name: a}], http_options: {port: 70000}}", "expected 1 .. 65535"),
     ],
 )
-def test_a_malformed_file_is_rejected_with_the_place(
-    tmp_path: Path, text: str, complaint: str
-) -> None:
+def test_a_malformed_file_is_rejected_with_the_key(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "app.yaml"
     path.write_text(text)
     with pytest.raises(BadConfig) as rejected:
         serve_file.read(path)
-    assert complaint in str(rejected.value)
+    assert message in str(rejected.value)
     assert str(path) in str(rejected.value)
 
 

@@ -1,4 +1,4 @@
-"""The process that stays with the service."""
+"""Starting and supervising a service."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from serve_app.errors import BadConfig
 from serve_app.home import Home
 from serve_app.lifecycle import up
 from serve_app.lifecycle.run import Run, load, save
-from serve_app.lifecycle.signals import Signals
+from serve_app.lifecycle.signals import StopSignals
 from serve_app.lifecycle.terminal import Terminal
 from tests.unit.service import PARALLEL
 
 
-def test_a_full_disk_does_not_end_the_stay(
-    home: Home, attended: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_does_not_end_the_supervision(
+    home: Home, supervised_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What could not be recorded is recorded once there is room."""
-    save(replace(attended, service=attended.starter), home)
+    """The record is written once there is space."""
+    save(replace(supervised_run, service=supervised_run.starter), home)
     written: list[Path] = []
     real = Path.write_text
 
@@ -36,23 +36,23 @@ def test_a_full_disk_does_not_end_the_stay(
         signals.count += 1
         return real(path, *args, **options)
 
-    monkeypatch.setattr(up, "RECORD_S", 0.01)
+    monkeypatch.setattr(up, "RECORD_INTERVAL_S", 0.01)
     monkeypatch.setattr(Path, "write_text", write_text)
-    monkeypatch.setattr(Run, "processes", lambda run: [run.starter.living()])
-    with Signals() as signals:
-        up._stay(attended, home, signals)
-    kept = load(home)
-    assert kept
-    assert (len(written), kept.recorded) == (2, (attended.starter,))
+    monkeypatch.setattr(Run, "processes", lambda run: [run.starter.find()])
+    with StopSignals() as signals:
+        up._supervise(supervised_run, home, signals)
+    recorded = load(home)
+    assert recorded
+    assert (len(written), recorded.recorded) == (2, (supervised_run.starter,))
 
 
-def test_a_wrong_rule_starts_nothing(home: Home, tmp_path: Path) -> None:
-    """It would be held aside, and the rule of an earlier run be in force."""
+def test_a_wrong_rule_prevents_the_start(home: Home, tmp_path: Path) -> None:
+    """Otherwise the rule of an earlier run would be in force."""
     document = config.read(up.BASE)
     ingress = document["applications"][0]["deployments"][0]
     ingress["user_config"]["rule"] = PARALLEL | {"weight": 0.6}
     path = tmp_path / "wrong.yaml"
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(BadConfig, match=r"rule\.weight is 0\.6"):
-        up.up(path, home, Terminal())
+        up.start_service(path, home, Terminal())
     assert load(home) is None

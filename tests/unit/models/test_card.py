@@ -16,7 +16,7 @@ DIGEST = hashlib.sha256(b"").hexdigest()
 
 
 def content(**changes: Any) -> dict[str, Any]:
-    """The fields of a small card, some of them changed."""
+    """The fields of a small card, with changes."""
     return {
         "version": "v7",
         "labels": ["cat", "dog"],
@@ -62,7 +62,7 @@ def content(**changes: Any) -> dict[str, Any]:
             "balance": 0.5,
             "synthetic_share": 0.25,
             "libraries": {"torch": "2.9"},
-            "notice": "Nobody’s.",
+            "notice": "Test data’s.",
         },
         "files": {"model.onnx": DIGEST},
         **changes,
@@ -76,27 +76,27 @@ def card(**changes: Any) -> Card:
 TEXT = card().text().encode()
 
 
-def test_a_card_reads_back_as_it_was_written() -> None:
+def test_a_written_card_parses_back_to_the_same_card() -> None:
     assert cards.parse(TEXT) == card()
     assert cards.parse(TEXT).text().encode() == TEXT
 
 
-def test_the_text_is_json_that_people_can_read() -> None:
+def test_the_text_is_indented_json() -> None:
     text = card().text()
     assert text.endswith("}\n")
     assert '\n  "version": "v7",\n' in text
-    assert "Nobody’s." in text
+    assert "Test data’s." in text
     assert json.loads(text)["labels"] == ["cat", "dog"]
 
 
-def test_the_digest_is_the_sha_256_of_the_text_without_it() -> None:
+def test_the_digest_is_the_sha_256_of_the_text_without_the_digest() -> None:
     fields = json.loads(TEXT)
     digest = fields.pop("digest")
     bare = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     assert digest == hashlib.sha256(bare.encode()).hexdigest()
 
 
-def test_sealing_again_changes_nothing() -> None:
+def test_with_digest_is_idempotent() -> None:
     assert card().with_digest() == card()
 
 
@@ -111,18 +111,18 @@ def test_sealing_again_changes_nothing() -> None:
         {"files": {}},
     ],
 )
-def test_another_content_has_another_digest(changes: dict[str, Any]) -> None:
+def test_different_content_has_a_different_digest(changes: dict[str, Any]) -> None:
     assert card(**changes).digest != card().digest
 
 
-def test_an_unsealed_card_is_rejected() -> None:
-    with pytest.raises(ValueError, match="does not fit its digest"):
+def test_a_card_without_digest_is_rejected() -> None:
+    with pytest.raises(ValueError, match="does not match its digest"):
         cards.parse(Card.model_validate(content()).text().encode())
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x10, 0x20, 0x80])
 def test_every_single_changed_byte_is_rejected(mask: int) -> None:
-    """Spaces, letters' case and digits of long numbers included."""
+    """Also in whitespace, letter case and digits of long numbers."""
     for position in range(len(TEXT)):
         changed = bytearray(TEXT)
         changed[position] ^= mask
@@ -148,15 +148,23 @@ def test_arbitrary_bytes_are_rejected(data: bytes) -> None:
         json.dumps(json.loads(TEXT), indent=2).encode() + b"\n",
         TEXT.replace(b'"format": 1,', b'"format": 1,\n  "format": 1,'),
     ],
-    ids=["no last line end", "one more", "a space", "CRLF", "one line", "ASCII", "a key twice"],
+    ids=[
+        "no final newline",
+        "extra newline",
+        "space",
+        "CRLF",
+        "one line",
+        "ASCII",
+        "duplicate key",
+    ],
 )
-def test_the_same_content_in_another_form_is_rejected(data: bytes) -> None:
-    with pytest.raises(ValueError, match="does not fit its digest: it was changed"):
+def test_non_canonical_json_of_the_same_content_is_rejected(data: bytes) -> None:
+    with pytest.raises(ValueError, match="does not match its digest: it was changed"):
         cards.parse(data)
 
 
-def changed_at(path: str, value: object) -> bytes:
-    """The card's JSON with another value at a path such as `input.side`."""
+def json_with(path: str, value: object) -> bytes:
+    """The JSON of the card with `value` at a path such as `input.side`."""
     fields = json.loads(TEXT)
     *parents, key = path.split(".")
     part = fields
@@ -198,13 +206,13 @@ def changed_at(path: str, value: object) -> bytes:
         ("files.model.onnx", DIGEST + "\n"),
     ],
 )
-def test_a_value_that_may_not_be_is_rejected_by_its_key(path: str, value: object) -> None:
+def test_an_invalid_value_is_rejected_with_its_key(path: str, value: object) -> None:
     if path == "files.model.onnx":
-        data = changed_at("files", {"model.onnx": value})
+        data = json_with("files", {"model.onnx": value})
     elif path == "parent.digest":
-        data = changed_at("parent", {"version": "v6", "digest": value})
+        data = json_with("parent", {"version": "v6", "digest": value})
     else:
-        data = changed_at(path, value)
+        data = json_with(path, value)
     with pytest.raises(ValueError, match=rf"(^|; ){path}: \w"):
         cards.parse(data)
 
@@ -216,28 +224,28 @@ def test_a_value_that_may_not_be_is_rejected_by_its_key(path: str, value: object
         "-rf", "", "model onnx", "model.onnx\n", "ünder",
     ],
 )  # fmt: skip
-def test_a_file_name_that_is_no_plain_name_is_rejected(name: str) -> None:
-    """A card must not reach out of its folder."""
+def test_an_unsafe_file_name_is_rejected(name: str) -> None:
+    """A card must not refer to files outside its folder."""
     with pytest.raises(ValueError, match="files"):
-        cards.parse(changed_at("files", {name: DIGEST}))
+        cards.parse(json_with("files", {name: DIGEST}))
 
 
 @pytest.mark.parametrize(
     "label", ["", " cat", ".cat", "../cat", "cat/dog", "cat,dog", '"cat"', "cat\n", "chät"]
 )
-def test_a_label_that_is_no_plain_name_is_rejected(label: str) -> None:
-    """It becomes the name of a folder, and stands in lists."""
+def test_an_unsafe_label_is_rejected(label: str) -> None:
+    """Labels become folder names and stand in comma-separated lists."""
     with pytest.raises(ValueError, match=r"(^|; )labels\.1: \w"):
-        cards.parse(changed_at("labels", ["cat", label]))
+        cards.parse(json_with("labels", ["cat", label]))
 
 
 @pytest.mark.parametrize("biases", [[], [0.5], [0.5, 0.0, -0.5]])
-def test_biases_of_other_labels_are_rejected(biases: list[float]) -> None:
+def test_a_wrong_number_of_biases_is_rejected(biases: list[float]) -> None:
     with pytest.raises(ValueError, match=f"{len(biases)} calibration biases for 2 labels"):
-        cards.parse(changed_at("calibration.biases", biases))
+        cards.parse(json_with("calibration.biases", biases))
 
 
-def test_labels_that_repeat_are_rejected_by_name() -> None:
+def test_repeated_labels_are_rejected_and_listed() -> None:
     fields = content(labels=["cat", "dog", "cat"])
     fields["calibration"]["biases"].append(0.0)
     with pytest.raises(ValueError, match="labels repeat: cat, dog, cat"):
@@ -245,30 +253,30 @@ def test_labels_that_repeat_are_rejected_by_name() -> None:
 
 
 @pytest.mark.parametrize("key", list(content()))
-def test_a_missing_key_is_named(key: str) -> None:
+def test_a_missing_key_is_reported(key: str) -> None:
     fields = content()
     del fields[key]
     with pytest.raises(ValueError, match=f"{key}: Field required"):
         cards.parse(json.dumps(fields).encode())
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ValueError, match=r"version: .*; shade: "):
         cards.parse(json.dumps(content(shade="grey", version="seven")).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"{", b"[" * 10_000])
-def test_what_is_no_json_is_rejected_as_such(data: bytes) -> None:
+def test_invalid_json_is_reported_as_json_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="JSON: "):
         cards.parse(data)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_temperature_that_is_no_number_is_rejected(number: str) -> None:
+def test_a_non_finite_temperature_is_rejected(number: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         cards.parse(TEXT.replace(b"1.25", number.encode()))
 
 
-def test_a_card_cannot_be_changed_in_place() -> None:
+def test_a_card_is_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         card().version = "v8"

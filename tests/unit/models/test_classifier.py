@@ -26,8 +26,8 @@ BACKENDS: tuple[Backend, ...] = ("onnx", "torch")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    """The torch backend sets them for the whole process."""
+def _restore_threads() -> Iterator[None]:
+    """The torch backend sets the number of threads of the whole process."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -44,7 +44,7 @@ def classifier(request: pytest.FixtureRequest, version: str) -> Classifier:
 
 
 def noise(classifier: Classifier, count: int, seed: int = 0) -> Pixels:
-    """Images that no two of are alike: noise of different grain and brightness."""
+    """Different images: noise of different grain and brightness."""
     rng, side = np.random.default_rng(seed), classifier.card.input.side
     images = [
         np.kron(rng.uniform(0, rng.uniform(20, 256), (grain, grain, 3)), np.ones((side, side, 1)))
@@ -55,7 +55,7 @@ def noise(classifier: Classifier, count: int, seed: int = 0) -> Pixels:
 
 class TestProbabilities:
     @pytest.mark.parametrize("count", [1, 2, 17])
-    def test_a_row_is_a_distribution_over_the_labels(
+    def test_a_row_is_a_probability_distribution_over_the_labels(
         self, classifier: Classifier, count: int
     ) -> None:
         rows = classifier.probabilities(noise(classifier, count))
@@ -64,27 +64,29 @@ class TestProbabilities:
         assert (rows >= 0).all()
         np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)
 
-    def test_no_images_give_no_rows(self, classifier: Classifier) -> None:
+    def test_an_empty_batch_returns_no_rows(self, classifier: Classifier) -> None:
         rows = classifier.probabilities(noise(classifier, 1)[:0])
         assert rows.dtype == np.float32
         assert rows.shape == (0, len(classifier.card.labels))
 
-    def test_different_images_get_different_answers(self, classifier: Classifier) -> None:
+    def test_different_images_get_different_predictions(self, classifier: Classifier) -> None:
         rows = classifier.probabilities(noise(classifier, 8))
         assert len(np.unique(rows, axis=0)) > 1
 
-    def test_a_batch_answers_as_its_images_one_by_one(self, classifier: Classifier) -> None:
+    def test_a_batch_gives_the_same_predictions_as_single_images(
+        self, classifier: Classifier
+    ) -> None:
         pixels = noise(classifier, 9)
         one_by_one = np.concatenate([classifier.probabilities(p[None]) for p in pixels])
         np.testing.assert_allclose(classifier.probabilities(pixels), one_by_one, atol=1e-5)
 
-    def test_the_same_images_get_the_same_answers(self, classifier: Classifier) -> None:
+    def test_predictions_are_deterministic(self, classifier: Classifier) -> None:
         pixels = noise(classifier, 3)
         one, other = (classifier.probabilities(pixels) for _ in range(2))
         assert np.array_equal(one, other)
 
-    def test_pixels_may_lie_in_memory_in_any_way(self, classifier: Classifier) -> None:
-        """As a slice of a larger array, or in the order of channels first."""
+    def test_pixels_may_have_any_memory_layout(self, classifier: Classifier) -> None:
+        """A slice of a larger array, or channels first."""
         pixels = noise(classifier, 4)
         sliced = np.repeat(pixels, 2, axis=0)[::2]
         channels_first = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
@@ -92,25 +94,25 @@ class TestProbabilities:
         for others in (sliced, channels_first):
             np.testing.assert_allclose(classifier.probabilities(others), expected, atol=1e-6)
 
-    def test_pixels_that_may_not_be_written_are_read(self, classifier: Classifier) -> None:
+    def test_read_only_pixels_are_accepted(self, classifier: Classifier) -> None:
         pixels = noise(classifier, 2)
         pixels.flags.writeable = False
         assert classifier.probabilities(pixels).shape == (2, len(classifier.card.labels))
 
-    def test_the_pixels_are_left_as_they_were(self, classifier: Classifier) -> None:
+    def test_the_pixels_are_not_modified(self, classifier: Classifier) -> None:
         pixels = noise(classifier, 2)
         before = pixels.copy()
         classifier.probabilities(pixels)
         assert np.array_equal(pixels, before)
 
-    def test_calls_from_several_threads_answer_as_calls_in_turn(
+    def test_concurrent_calls_give_the_same_predictions_as_sequential_calls(
         self, classifier: Classifier
     ) -> None:
         batches = [noise(classifier, 1 + seed % 3, seed) for seed in range(12)]
-        in_turn = [classifier.probabilities(batch) for batch in batches]
+        sequential = [classifier.probabilities(batch) for batch in batches]
         with ThreadPoolExecutor(4) as pool:
-            at_once = list(pool.map(classifier.probabilities, batches))
-        for one, other in zip(in_turn, at_once, strict=True):
+            concurrent = list(pool.map(classifier.probabilities, batches))
+        for one, other in zip(sequential, concurrent, strict=True):
             np.testing.assert_allclose(other, one, atol=1e-6)
 
     def test_the_calibration_of_the_card_is_applied(self, classifier: Classifier) -> None:
@@ -123,7 +125,7 @@ class TestProbabilities:
 
 class TestRejections:
     @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.int8, np.bool_])
-    def test_another_type_is_rejected(self, classifier: Classifier, dtype: type) -> None:
+    def test_a_wrong_dtype_is_rejected(self, classifier: Classifier, dtype: type) -> None:
         pixels: Any = noise(classifier, 2).astype(dtype)
         card, side = classifier.card, classifier.card.input.side
         with pytest.raises(ValueError, match="pixels are") as caught:
@@ -134,7 +136,7 @@ class TestRejections:
         )
 
     @pytest.mark.parametrize(
-        ("one_more", "shape"),
+        ("extra", "shape"),
         [
             ((0, 1, 0, 0), "[2, {more}, {side}, 3]"),
             ((0, 0, 1, 0), "[2, {side}, {more}, 3]"),
@@ -143,26 +145,24 @@ class TestRejections:
             ((-2, 0, 0, 1), "[0, {side}, {side}, 4]"),
         ],
     )
-    def test_another_shape_is_rejected(
-        self, classifier: Classifier, one_more: tuple[int, ...], shape: str
+    def test_a_wrong_shape_is_rejected(
+        self, classifier: Classifier, extra: tuple[int, ...], shape: str
     ) -> None:
         side = classifier.card.input.side
         right = np.array([2, side, side, 3])
-        pixels = np.zeros(right + one_more, np.uint8)
+        pixels = np.zeros(right + extra, np.uint8)
         with pytest.raises(ValueError, match="pixels are") as caught:
             classifier.probabilities(pixels)
         assert f"uint8 {shape.format(side=side, more=side + 1)};" in str(caught.value)
 
-    def test_a_single_image_without_a_batch_is_rejected(self, classifier: Classifier) -> None:
+    def test_an_image_without_batch_dimension_is_rejected(self, classifier: Classifier) -> None:
         side = classifier.card.input.side
         with pytest.raises(ValueError, match=rf"pixels are uint8 \[{side}, {side}, 3\]"):
             classifier.probabilities(np.zeros((side, side, 3), np.uint8))
 
 
 class TestLoading:
-    def test_the_loaded_version_is_the_one_asked_for(
-        self, classifier: Classifier, version: str
-    ) -> None:
+    def test_the_requested_version_is_loaded(self, classifier: Classifier, version: str) -> None:
         assert classifier.card == registry.load(version).card
 
     @pytest.mark.parametrize("backend", BACKENDS)
@@ -187,17 +187,17 @@ class TestLoading:
             open_version(changed, "torch")
         path = shipped.folder / registry.WEIGHTS_FILE
         text = str(caught.value)
-        assert text.startswith(f"{path} does not fit the architecture of its card: ")
+        assert text.startswith(f"{path} does not fit the architecture in its card: ")
         assert "\n" not in text
 
-    def test_weights_that_are_none_are_rejected(self, version: str) -> None:
+    def test_weights_that_are_not_safetensors_are_rejected(self, version: str) -> None:
         shipped = registry.load(version)
         changed = replace(shipped, files=shipped.files | {registry.WEIGHTS_FILE: b"not tensors"})
         with pytest.raises(BadVersion, match=rf"{registry.WEIGHTS_FILE} cannot be read: "):
             open_version(changed, "torch")
 
-    def test_the_onnx_backend_needs_no_torch(self, version: str) -> None:
-        """In a process of its own, as this one has torch for the other tests."""
+    def test_the_onnx_backend_does_not_import_torch(self, version: str) -> None:
+        """In a separate process, because other tests import torch in this one."""
         program = (
             "import sys, numpy as np\n"
             "from models.classifier import load\n"
@@ -213,7 +213,7 @@ class TestLoading:
         assert (done.stderr, done.returncode) == ("", 0)
         assert done.stdout == f"(1, {len(registry.load(version).card.labels)})\n"
 
-    def test_the_torch_backend_without_torch_tells_how_to_install_it(self) -> None:
+    def test_the_torch_backend_without_torch_says_how_to_install_it(self) -> None:
         program = (
             "import sys\n"
             "sys.modules['torch'] = None\n"
@@ -233,7 +233,7 @@ class TestLoading:
         )
 
 
-# Eighths, so that sums and differences of them are exact and a gap is never lost.
+# Multiples of 1/8, so that sums and differences are exact.
 EIGHTHS = st.integers(-160, 160).map(lambda n: n / 8)
 LOGITS = arrays.arrays(
     np.float32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=EIGHTHS
@@ -252,7 +252,7 @@ class TestSoftmax:
 
     @settings(deadline=None, derandomize=True)
     @given(logits=LOGITS, temperature=TEMPERATURES, shift=EIGHTHS)
-    def test_a_shift_of_all_logits_changes_nothing(
+    def test_a_shift_of_all_logits_does_not_change_the_probabilities(
         self, logits: Floats, temperature: float, shift: float
     ) -> None:
         shifted = softmax(logits + np.float32(shift), temperature)
@@ -273,7 +273,9 @@ class TestSoftmax:
 
     @settings(deadline=None, derandomize=True)
     @given(logits=LOGITS, temperature=TEMPERATURES)
-    def test_a_temperature_keeps_the_order(self, logits: Floats, temperature: float) -> None:
+    def test_a_temperature_does_not_change_the_order(
+        self, logits: Floats, temperature: float
+    ) -> None:
         for row, probabilities in zip(logits, softmax(logits, temperature), strict=True):
             ordered = probabilities[row.argsort(kind="stable")]
             assert (np.diff(ordered) >= 0).all()
@@ -281,13 +283,15 @@ class TestSoftmax:
 
     @settings(deadline=None, derandomize=True)
     @given(logits=LOGITS, temperature=TEMPERATURES)
-    def test_a_higher_temperature_is_never_surer(self, logits: Floats, temperature: float) -> None:
+    def test_a_higher_temperature_never_raises_the_confidence(
+        self, logits: Floats, temperature: float
+    ) -> None:
         warm, warmer = (softmax(logits, t).max(axis=1) for t in (temperature, 2 * temperature))
         assert (warmer <= warm + 1e-12).all()
 
     @settings(deadline=None, derandomize=True)
     @given(logits=LOGITS, temperature=TEMPERATURES)
-    def test_it_is_what_its_formula_says(self, logits: Floats, temperature: float) -> None:
+    def test_it_matches_the_formula(self, logits: Floats, temperature: float) -> None:
         exponentials = np.exp(logits.astype(np.float64) / temperature)
         expected = exponentials / exponentials.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(softmax(logits, temperature), expected, atol=1e-12)
@@ -297,5 +301,5 @@ class TestSoftmax:
         rows = softmax(np.array([[size, 0, -size]], np.float32), 0.5)
         np.testing.assert_array_equal(rows, [[1, 0, 0]] if size > 0 else [[0, 0, 1]])
 
-    def test_equal_logits_are_equally_likely(self) -> None:
+    def test_equal_logits_have_equal_probabilities(self) -> None:
         np.testing.assert_allclose(softmax(np.full((1, 4), 3, np.float32), 2.0), 0.25)

@@ -1,4 +1,4 @@
-"""Against scikit-learn, statsmodels, and plain loops that follow the definitions."""
+"""Compared with scikit-learn, statsmodels and plain loops that follow the definitions."""
 
 from __future__ import annotations
 
@@ -22,28 +22,31 @@ from models.errors import BadData
 from models.evaluation import (
     BATCH,
     CALIBRATION_BINS,
-    answers,
     calibration_error,
+    compute_metrics,
     evaluate,
-    metrics,
+    predict,
     wilson_interval,
 )
 from models.network import Floats
-from models.samples import Sample, from_synthetic
+from models.samples import Sample, synthesize_sample
 
 LABELS = ("cat", "dog", "koala")
 
 
-def answered(*given_labels: str, sure: float = 0.8) -> Floats:
-    """Probabilities that give these labels, each with the same confidence."""
-    rest = (1 - sure) / (len(LABELS) - 1)
-    rows = [[sure if label == given else rest for label in LABELS] for given in given_labels]
+def probabilities_for(*predicted_labels: str, confidence: float = 0.8) -> Floats:
+    """Probabilities whose largest entries are these labels, each with the same confidence."""
+    rest = (1 - confidence) / (len(LABELS) - 1)
+    rows = [
+        [confidence if label == predicted else rest for label in LABELS]
+        for predicted in predicted_labels
+    ]
     return np.array(rows, np.float32)
 
 
 @st.composite
-def answered_images(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
-    """Answers to 1 .. 40 images, one of them at least of a known label."""
+def predictions_with_truths(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
+    """Predictions for 1 .. 40 images, at least one of a known label."""
     truths = draw(
         st.lists(st.sampled_from([*LABELS, "wombat", "ant"]), min_size=1, max_size=40).filter(
             lambda names: any(name in LABELS for name in names)
@@ -57,47 +60,51 @@ def answered_images(draw: st.DrawFn) -> tuple[Floats, tuple[str, ...]]:
 
 class TestAgainstScikitLearn:
     @settings(deadline=None, derandomize=True, max_examples=50)
-    @given(images=answered_images())
-    def test_every_figure_agrees(self, images: tuple[Floats, tuple[str, ...]]) -> None:
+    @given(images=predictions_with_truths())
+    def test_all_metrics_agree(self, images: tuple[Floats, tuple[str, ...]]) -> None:
         probabilities, truths = images
-        found = metrics(probabilities, truths, LABELS, "made up")
+        found = compute_metrics(probabilities, truths, LABELS, "made up")
 
         rows = [row for row, truth in enumerate(truths) if truth in LABELS]
-        meant = [truths[row] for row in rows]
-        given_labels = [LABELS[column] for column in probabilities[rows].argmax(axis=1)]
+        true_labels = [truths[row] for row in rows]
+        predicted_labels = [LABELS[column] for column in probabilities[rows].argmax(axis=1)]
         recalls, precisions, f1s = (
-            score(meant, given_labels, labels=LABELS, average=None, zero_division=undefined)
+            score(
+                true_labels, predicted_labels, labels=LABELS, average=None, zero_division=undefined
+            )
             for score, undefined in (
                 (recall_score, np.nan),
                 (precision_score, np.nan),
                 (f1_score, 0),
             )
         )
-        shown = [label for label in LABELS if label in meant]
+        shown = [label for label in LABELS if label in true_labels]
 
         assert found.images == len(rows)
-        assert found.accuracy == pytest.approx(accuracy_score(meant, given_labels))
-        assert np.array_equal(found.confusion, confusion_matrix(meant, given_labels, labels=LABELS))
+        assert found.accuracy == pytest.approx(accuracy_score(true_labels, predicted_labels))
+        assert np.array_equal(
+            found.confusion, confusion_matrix(true_labels, predicted_labels, labels=LABELS)
+        )
         assert found.macro_f1 == pytest.approx(
-            f1_score(meant, given_labels, labels=shown, average="macro", zero_division=0)
+            f1_score(true_labels, predicted_labels, labels=shown, average="macro", zero_division=0)
         )
         for label, recall, precision, f1 in zip(LABELS, recalls, precisions, f1s, strict=True):
             score = found.labels[label]
-            assert score.images == meant.count(label)
+            assert score.images == true_labels.count(label)
             assert score.f1 == pytest.approx(f1)
             for ours, theirs in ((score.recall, recall), (score.precision, precision)):
                 assert (ours is None) == np.isnan(theirs)
                 assert ours is None or ours == pytest.approx(theirs)
 
     @settings(deadline=None, derandomize=True, max_examples=25)
-    @given(images=answered_images(), seed=st.integers(0, 100))
+    @given(images=predictions_with_truths(), seed=st.integers(0, 100))
     def test_the_order_of_the_images_does_not_matter(
         self, images: tuple[Floats, tuple[str, ...]], seed: int
     ) -> None:
         probabilities, truths = images
         order = np.random.default_rng(seed).permutation(len(truths))
-        one = metrics(probabilities, truths, LABELS, "")
-        other = metrics(probabilities[order], [truths[row] for row in order], LABELS, "")
+        one = compute_metrics(probabilities, truths, LABELS, "")
+        other = compute_metrics(probabilities[order], [truths[row] for row in order], LABELS, "")
         assert other.confusion == one.confusion
         assert other.accuracy == one.accuracy
         assert other.calibration_error == pytest.approx(one.calibration_error)
@@ -105,9 +112,12 @@ class TestAgainstScikitLearn:
 
 
 class TestMetrics:
-    def test_a_small_case_by_hand(self) -> None:
-        found = metrics(
-            answered("cat", "cat", "dog", "cat"), ("cat", "cat", "dog", "dog"), LABELS, "by hand"
+    def test_a_small_example_computed_by_hand(self) -> None:
+        found = compute_metrics(
+            probabilities_for("cat", "cat", "dog", "cat"),
+            ("cat", "cat", "dog", "dog"),
+            LABELS,
+            "by hand",
         )
         assert found.data == "by hand"
         assert (found.images, found.accuracy) == (4, 0.75)
@@ -120,39 +130,43 @@ class TestMetrics:
         assert found.calibration_error == pytest.approx(0.05)
         assert found.foreign == {}
 
-    def test_a_label_that_is_never_given_has_no_precision(self) -> None:
-        found = metrics(answered("cat", "cat"), ("cat", "koala"), LABELS, "")
+    def test_a_label_that_is_never_predicted_has_no_precision(self) -> None:
+        found = compute_metrics(probabilities_for("cat", "cat"), ("cat", "koala"), LABELS, "")
         assert found.labels["koala"].precision is None
         assert (found.labels["koala"].recall, found.labels["koala"].f1) == (0, 0)
 
-    def test_a_label_without_images_has_no_recall_and_no_part_in_the_macro_f1(self) -> None:
-        found = metrics(answered("cat", "dog"), ("cat", "dog"), LABELS, "")
+    def test_a_label_without_images_has_no_recall_and_does_not_count_in_macro_f1(self) -> None:
+        found = compute_metrics(probabilities_for("cat", "dog"), ("cat", "dog"), LABELS, "")
         assert found.macro_f1 == 1
         assert found.labels["koala"].images == 0
         assert found.labels["koala"].recall is None
         assert found.labels["koala"].recall_interval == (0, 1)
 
-    def test_the_intervals_are_those_of_their_shares(self) -> None:
-        found = metrics(answered("cat", "dog", "dog"), ("cat", "cat", "dog"), LABELS, "")
+    def test_the_intervals_are_wilson_intervals_of_the_shares(self) -> None:
+        found = compute_metrics(
+            probabilities_for("cat", "dog", "dog"), ("cat", "cat", "dog"), LABELS, ""
+        )
         assert found.accuracy_interval == wilson_interval(2, 3)
         assert found.labels["cat"].recall_interval == wilson_interval(1, 2)
 
     @pytest.mark.parametrize("truths", [(), ("ant",), ("wombat", "ant", "ant")])
-    def test_images_of_no_known_label_are_rejected(self, truths: tuple[str, ...]) -> None:
+    def test_data_without_known_labels_is_rejected(self, truths: tuple[str, ...]) -> None:
         has = ", ".join(sorted(set(truths))) or "nothing"
         text = (
-            r"no image is of a label that the version knows \(cat, dog, koala\);"
+            r"no image has a label that the version knows \(cat, dog, koala\);"
             rf" the data has {has}$"
         )
         with pytest.raises(BadData, match=text):
-            metrics(answered("cat", "cat", "cat")[: len(truths)], truths, LABELS, "")
+            compute_metrics(
+                probabilities_for("cat", "cat", "cat")[: len(truths)], truths, LABELS, ""
+            )
 
 
 class TestForeignLabels:
-    def test_they_are_counted_apart(self) -> None:
-        probabilities = answered("cat", "dog", "dog", "cat", sure=0.6)
-        probabilities[1] = answered("dog", sure=0.9)
-        found = metrics(probabilities, ("cat", "ant", "ant", "wombat"), LABELS, "")
+    def test_they_are_counted_separately(self) -> None:
+        probabilities = probabilities_for("cat", "dog", "dog", "cat", confidence=0.6)
+        probabilities[1] = probabilities_for("dog", confidence=0.9)
+        found = compute_metrics(probabilities, ("cat", "ant", "ant", "wombat"), LABELS, "")
         assert found.images == 1
         assert list(found.foreign) == ["ant", "wombat"]
         assert found.foreign["ant"].images == 2
@@ -161,14 +175,14 @@ class TestForeignLabels:
         assert found.foreign["wombat"].answers == {"cat": 1, "dog": 0, "koala": 0}
 
     @settings(deadline=None, derandomize=True, max_examples=30)
-    @given(images=answered_images())
-    def test_every_other_figure_is_the_same_without_them(
+    @given(images=predictions_with_truths())
+    def test_they_do_not_change_the_other_metrics(
         self, images: tuple[Floats, tuple[str, ...]]
     ) -> None:
         probabilities, truths = images
         known = [row for row, truth in enumerate(truths) if truth in LABELS]
-        whole = metrics(probabilities, truths, LABELS, "")
-        alone = metrics(probabilities[known], [truths[row] for row in known], LABELS, "")
+        whole = compute_metrics(probabilities, truths, LABELS, "")
+        alone = compute_metrics(probabilities[known], [truths[row] for row in known], LABELS, "")
         assert whole.model_copy(update={"foreign": {}}) == alone
         foreign = sum(label.images for label in whole.foreign.values())
         assert whole.images + foreign == len(truths)
@@ -184,7 +198,7 @@ class TestWilsonInterval:
 
     @settings(deadline=None, derandomize=True, max_examples=60)
     @given(data=st.data(), trials=st.integers(1, 5000))
-    def test_it_holds_the_share_and_mirrors(self, data: st.DataObject, trials: int) -> None:
+    def test_it_contains_the_share_and_is_symmetric(self, data: st.DataObject, trials: int) -> None:
         successes = data.draw(st.integers(0, trials))
         low, high = wilson_interval(successes, trials)
         assert 0 <= low <= high <= 1
@@ -192,22 +206,22 @@ class TestWilsonInterval:
         mirrored = wilson_interval(trials - successes, trials)
         assert (1 - high, 1 - low) == pytest.approx(mirrored, abs=1e-9)
 
-    def test_no_trials_leave_everything_open(self) -> None:
+    def test_no_trials_give_the_interval_0_to_1(self) -> None:
         assert wilson_interval(0, 0) == (0, 1)
 
-    def test_more_trials_narrow_it(self) -> None:
+    def test_more_trials_give_a_narrower_interval(self) -> None:
         widths = [high - low for low, high in (wilson_interval(n // 2, n) for n in (4, 40, 400))]
         assert widths == sorted(widths, reverse=True)
 
 
-def calibration_error_by_the_book(confidence: Floats, right: NDArray[np.bool_]) -> float:
+def naive_calibration_error(confidence: Floats, is_correct: NDArray[np.bool_]) -> float:
     """Bin (0, 1/15], (1/15, 2/15], ...: share of the images x |accuracy - confidence|."""
     error = 0.0
     for number in range(CALIBRATION_BINS):
         low, high = number / CALIBRATION_BINS, (number + 1) / CALIBRATION_BINS
         inside = [row for row, c in enumerate(confidence) if low < c <= high]
         if inside:
-            accuracy = sum(bool(right[row]) for row in inside) / len(inside)
+            accuracy = sum(bool(is_correct[row]) for row in inside) / len(inside)
             mean_confidence = sum(float(confidence[row]) for row in inside) / len(inside)
             error += len(inside) / len(confidence) * abs(accuracy - mean_confidence)
     return error
@@ -218,7 +232,7 @@ class TestCalibrationError:
     @given(
         rows=st.lists(
             st.tuples(
-                # not on the border of a bin, where rounding decides
+                # not on the border of a bin, because of rounding
                 st.tuples(st.integers(0, 14), st.floats(0.01, 0.99)).map(lambda b: sum(b) / 15),
                 st.booleans(),
             ),
@@ -228,62 +242,62 @@ class TestCalibrationError:
     )
     def test_it_agrees_with_its_definition(self, rows: list[tuple[float, bool]]) -> None:
         confidence = np.array([c for c, _ in rows], np.float32)
-        right = np.array([r for _, r in rows])
-        expected = calibration_error_by_the_book(confidence, right)
-        assert calibration_error(confidence, right) == pytest.approx(expected, abs=1e-9)
+        is_correct = np.array([r for _, r in rows])
+        expected = naive_calibration_error(confidence, is_correct)
+        assert calibration_error(confidence, is_correct) == pytest.approx(expected, abs=1e-9)
 
-    def test_sure_and_right_has_none(self) -> None:
+    def test_confident_and_correct_predictions_have_error_0(self) -> None:
         assert calibration_error(np.ones(7, np.float32), np.ones(7, bool)) == 0
 
-    def test_sure_and_wrong_has_all(self) -> None:
+    def test_confident_and_wrong_predictions_have_error_1(self) -> None:
         assert calibration_error(np.ones(7, np.float32), np.zeros(7, bool)) == 1
 
     @pytest.mark.parametrize("confidence", [0.01, 0.5, 0.77, 0.999])
-    def test_always_wrong_it_is_the_confidence(self, confidence: float) -> None:
-        sure = np.full(5, confidence, np.float32)
-        assert calibration_error(sure, np.zeros(5, bool)) == pytest.approx(confidence)
+    def test_it_equals_the_confidence_if_all_predictions_are_wrong(self, confidence: float) -> None:
+        confidences = np.full(5, confidence, np.float32)
+        assert calibration_error(confidences, np.zeros(5, bool)) == pytest.approx(confidence)
 
-    def test_as_often_right_as_sure_has_none(self) -> None:
-        sure = np.full(10, 0.7, np.float32)
-        assert calibration_error(sure, np.arange(10) < 7) == pytest.approx(0, abs=1e-6)
+    def test_it_is_0_if_accuracy_equals_confidence(self) -> None:
+        confidences = np.full(10, 0.7, np.float32)
+        assert calibration_error(confidences, np.arange(10) < 7) == pytest.approx(0, abs=1e-6)
 
-    def test_too_sure_and_too_unsure_do_not_cancel(self) -> None:
-        """They lie in different bins."""
-        sure = np.array([0.9, 0.9, 0.3, 0.3], np.float32)
-        right = np.array([False, False, True, True])
-        assert calibration_error(sure, right) == pytest.approx((0.9 + 0.7) / 2)
+    def test_overconfidence_and_underconfidence_do_not_cancel(self) -> None:
+        """They are in different bins."""
+        confidences = np.array([0.9, 0.9, 0.3, 0.3], np.float32)
+        is_correct = np.array([False, False, True, True])
+        assert calibration_error(confidences, is_correct) == pytest.approx((0.9 + 0.7) / 2)
 
-    def test_the_border_of_a_bin_belongs_to_the_lower_one(self) -> None:
-        """1/5 is the end of the third bin; a bit more lies in the fourth, and does not cancel."""
-        sure = np.array([0.2, 0.21], np.float64).astype(np.float32)
-        error = calibration_error(sure, np.array([True, False]))
+    def test_a_bin_includes_its_upper_border(self) -> None:
+        """1/5 is the upper border of bin 3; 0.21 is in bin 4, so the two do not cancel."""
+        confidences = np.array([0.2, 0.21], np.float64).astype(np.float32)
+        error = calibration_error(confidences, np.array([True, False]))
         assert error == pytest.approx((0.8 + 0.21) / 2, abs=1e-6)
 
 
-class TestAnswers:
+class TestPredict:
     @pytest.mark.parametrize("count", [0, 1, BATCH, BATCH + 1])
-    def test_every_image_is_answered_once_and_in_order(self, count: int) -> None:
+    def test_each_image_is_predicted_once_and_in_order(self, count: int) -> None:
         classifier = load(registry.names()[0])
         side = classifier.card.input.side
-        synthetic_images = from_synthetic(["cat"], range(BATCH + 1), side)
+        synthetic_images = synthesize_sample(["cat"], range(BATCH + 1), side)
         sample = Sample(
             synthetic_images.pixels[:count],
             synthetic_images.truths[:count],
             synthetic_images.names[:count],
         )
-        found = answers(classifier, sample)
+        found = predict(classifier, sample)
         one_by_one = [classifier.probabilities(pixels[None]) for pixels in sample.pixels]
         assert found.shape == (count, len(classifier.card.labels))
         if count:
             np.testing.assert_allclose(found, np.concatenate(one_by_one), atol=1e-5)
 
-    def test_a_version_is_evaluated_on_its_own_labels(self) -> None:
+    def test_evaluate_uses_the_labels_of_the_version(self) -> None:
         classifier = load(registry.names()[0])
         labels = classifier.card.labels
-        sample = from_synthetic(labels, range(5), classifier.card.input.side)
+        sample = synthesize_sample(labels, range(5), classifier.card.input.side)
         found = evaluate(classifier, sample, "five synthetic images")
-        assert found == metrics(
-            answers(classifier, sample), sample.truths, labels, "five synthetic images"
+        assert found == compute_metrics(
+            predict(classifier, sample), sample.truths, labels, "five synthetic images"
         )
         assert tuple(found.labels) == labels
         assert all(score.images == 5 for score in found.labels.values())

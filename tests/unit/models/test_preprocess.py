@@ -1,4 +1,4 @@
-"""Every test makes its own images; sizes in px."""
+"""Images are made by the tests; sizes are in px."""
 
 import pickle
 import resource
@@ -25,11 +25,11 @@ from models.preprocess import (
     MAX_SCANS,
     MAX_TEXT_BYTES,
     Pixels,
+    decode_upright,
     to_pixels,
-    upright,
 )
 
-# pytest lays its own filters of warnings over those of models.preprocess
+# pytest overrides the warning filters of models.preprocess
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning"
 )
@@ -38,7 +38,7 @@ ORIENTATION = 0x0112
 
 
 def scene(width: int = 96, height: int = 96) -> Image.Image:
-    """Red grows to the right, green grows downwards, blue marks the top left corner."""
+    """Red increases to the right, green downwards; blue marks the top left corner."""
     across, down = np.linspace(0, 255, width), np.linspace(0, 255, height)
     red, green = np.meshgrid(across, down)
     blue = 255 - np.maximum(red, green)
@@ -51,13 +51,13 @@ def encoded(image: Image.Image, format_: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def shrunk(image: Image.Image, side: int = 32) -> Pixels:
-    """A square image as it should come out."""
+def resized(image: Image.Image, side: int = 32) -> Pixels:
+    """The expected pixels of a square image."""
     return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
 
 
 def difference(one: Pixels, other: Pixels) -> float:
-    """The mean difference of two images, in steps of 0..255."""
+    """Mean absolute difference of two images, on the scale 0 .. 255."""
     assert one.shape == other.shape
     return float(np.abs(one.astype(float) - other.astype(float)).mean())
 
@@ -67,7 +67,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def exif(*tags: tuple[int, int, int, int]) -> bytes:
-    """An EXIF block of tags, each of number, type, count and value."""
+    """An EXIF block with tags (number, type, count, value)."""
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0"
 
@@ -81,7 +81,7 @@ def overwritten(data: bytes, edits: list[tuple[int, bytes]]) -> bytes:
 
 
 def noise(width: int, height: int) -> Image.Image:
-    """Hard to compress, so that its data is most of a file."""
+    """Noise; compresses badly, so that pixel data makes up most of the file."""
     values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     return Image.fromarray(values)
 
@@ -109,7 +109,7 @@ class TestFormats:
         pixels = to_pixels(encoded(scene(), format_, **options), 32)
         assert pixels.shape == (32, 32, 3)
         assert pixels.dtype == np.uint8
-        assert difference(pixels, shrunk(scene())) <= tolerance
+        assert difference(pixels, resized(scene())) <= tolerance
 
     @pytest.mark.parametrize(
         ("mode", "format_", "tolerance"),
@@ -133,12 +133,12 @@ class TestFormats:
     def test_every_mode_is_read(self, mode: str, format_: str, tolerance: float) -> None:
         image = scene().convert(mode)
         pixels = to_pixels(encoded(image, format_), 32)
-        assert difference(pixels, shrunk(image)) <= tolerance
+        assert difference(pixels, resized(image)) <= tolerance
 
     @pytest.mark.parametrize(
         ("stored", "seen"), [(0, 0), (257, 1), (32768, 128), (51400, 200), (65535, 255)]
     )
-    def test_16_bits_of_grey_are_scaled_and_not_clipped(self, stored: int, seen: int) -> None:
+    def test_16_bit_grey_is_scaled_and_not_clipped(self, stored: int, seen: int) -> None:
         grey = Image.fromarray(np.full((20, 20), stored, np.uint16))
         assert grey.mode == "I;16"
         assert (to_pixels(encoded(grey, "PNG"), 8) == seen).all()
@@ -149,7 +149,7 @@ class TestFormats:
         data = encoded(frames[0], format_, save_all=True, append_images=frames[1:])
         with Image.open(BytesIO(data)) as animation:
             assert getattr(animation, "n_frames", 1) == 3
-        assert difference(to_pixels(data, 8), shrunk(frames[0], 8)) < 3
+        assert difference(to_pixels(data, 8), resized(frames[0], 8)) < 3
 
 
 class TestTransparency:
@@ -166,10 +166,10 @@ class TestTransparency:
             ("RGB", "PNG", {"transparency": (0, 0, 0)}),
         ],
     )
-    def test_a_transparent_image_lies_on_white(
+    def test_transparent_pixels_become_white(
         self, mode: str, format_: str, options: dict[str, object]
     ) -> None:
-        """All of them are black underneath."""
+        """The transparent pixels are black."""
         image = Image.new(mode, (20, 20), 0)
         assert (to_pixels(encoded(image, format_, **options), 8) == 255).all()
 
@@ -183,11 +183,11 @@ class TestTransparency:
 class TestOrientation:
     @pytest.mark.parametrize(("format_", "tolerance"), [("JPEG", 3), ("PNG", 0), ("WEBP", 6)])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_a_turned_image_comes_out_the_right_way_up(
+    def test_the_exif_orientation_is_applied(
         self, orientation: int, format_: str, tolerance: float
     ) -> None:
         seen = np.asarray(scene())
-        stored = {  # by where the first stored row and column are seen
+        stored = {  # by position of the first stored row and column
             1: seen,  # top, left
             2: seen[:, ::-1],  # top, right
             3: seen[::-1, ::-1],  # bottom, right
@@ -199,16 +199,16 @@ class TestOrientation:
         }[orientation]
         image = Image.fromarray(np.ascontiguousarray(stored))
         data = encoded(image, format_, exif=exif((ORIENTATION, 3, 1, orientation)))
-        assert difference(to_pixels(data, 32), shrunk(scene())) <= tolerance
+        assert difference(to_pixels(data, 32), resized(scene())) <= tolerance
 
-    def test_width_and_height_change_places(self) -> None:
+    def test_a_rotation_swaps_width_and_height(self) -> None:
         data = encoded(scene(60, 20), "JPEG", exif=exif((ORIENTATION, 3, 1, 6)))
-        assert upright(data, around=32).size == (20, 60)
+        assert decode_upright(data, target_side=32).size == (20, 60)
 
     @pytest.mark.parametrize("orientation", [0, 9, 65535])
-    def test_an_orientation_that_does_not_exist_turns_nothing(self, orientation: int) -> None:
+    def test_an_invalid_orientation_is_ignored(self, orientation: int) -> None:
         data = encoded(scene(60, 20), "PNG", exif=exif((ORIENTATION, 3, 1, orientation)))
-        assert upright(data, around=32).size == (60, 20)
+        assert decode_upright(data, target_side=32).size == (60, 20)
 
     @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
     @pytest.mark.parametrize(
@@ -223,11 +223,9 @@ class TestOrientation:
             exif((ORIENTATION, 7, 4, 6)),
         ],
     )
-    def test_an_image_with_damaged_exif_is_read_as_it_is_stored(
-        self, block: bytes, format_: str
-    ) -> None:
+    def test_damaged_exif_is_ignored(self, block: bytes, format_: str) -> None:
         data = encoded(scene(60, 20), format_, exif=block)
-        assert upright(data, around=32).size == (60, 20)
+        assert decode_upright(data, target_side=32).size == (60, 20)
 
     @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
     @pytest.mark.parametrize(
@@ -238,25 +236,25 @@ class TestOrientation:
             pytest.param((0x8769, 4, 1, 9999), id="a block beyond the end"),
         ],
     )
-    def test_a_damaged_tag_beside_the_orientation_does_no_harm(
+    def test_the_orientation_is_applied_despite_another_damaged_tag(
         self, neighbour: tuple[int, int, int, int], format_: str
     ) -> None:
         data = encoded(scene(60, 20), format_, exif=exif((ORIENTATION, 3, 1, 6), neighbour))
-        assert upright(data, around=32).size == (20, 60)
+        assert decode_upright(data, target_side=32).size == (20, 60)
 
 
 class TestWarnings:
     @pytest.mark.parametrize(
         "block", [b"Exif\0\0MM\0*\xff\xff\xff\xff", exif((ORIENTATION, 3, 1, 6))[:-8]]
     )
-    def test_pillow_is_quiet_about_damaged_metadata(self, block: bytes) -> None:
-        """In a process of its own, where a warning would be an error."""
+    def test_damaged_metadata_causes_no_warning(self, block: bytes) -> None:
+        """In a separate process that turns warnings into errors."""
         program = "import sys; from models.preprocess import to_pixels as p"
         program += "; p(sys.stdin.buffer.read(), 8)"
         data = encoded(scene(), "PNG", exif=block)
         subprocess.run([sys.executable, "-W", "error", "-c", program], input=data, check=True)
 
-    def test_reading_in_threads_leaves_the_filters_of_warnings_alone(self) -> None:
+    def test_reading_in_threads_does_not_change_the_warning_filters(self) -> None:
         data, before = encoded(noise(200, 200), "JPEG"), list(warnings.filters)
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: to_pixels(data, 16), range(100)))
@@ -264,23 +262,23 @@ class TestWarnings:
 
 
 class TestSizes:
-    def test_a_large_jpeg_is_shrunk_by_its_decoder(self) -> None:
-        """12 megapixels; no edge falls below twice the side that is wanted."""
+    def test_a_large_jpeg_is_scaled_while_decoding(self) -> None:
+        """12 megapixels; no edge is below twice the target side."""
         data = encoded(scene(400, 300).resize((4000, 3000)), "JPEG")
-        assert upright(data, around=160).size == (500, 375)
+        assert decode_upright(data, target_side=160).size == (500, 375)
 
         with Image.open(BytesIO(data)) as whole:
-            reference = shrunk(whole.crop((500, 0, 3500, 3000)), 160)
+            reference = resized(whole.crop((500, 0, 3500, 3000)), 160)
         assert difference(to_pixels(data, 160), reference) < 1
 
     @pytest.mark.parametrize("around", [12, 13, 24, 25, 50, 100, 1000])
-    def test_the_decoder_never_shrinks_below_twice_the_side(self, around: int) -> None:
-        smallest = min(upright(encoded(scene(300, 200), "JPEG"), around).size)
+    def test_the_decoder_keeps_at_least_twice_the_target_side(self, around: int) -> None:
+        smallest = min(decode_upright(encoded(scene(300, 200), "JPEG"), around).size)
         assert smallest >= min(2 * around, 200)
 
     @pytest.mark.parametrize("format_", FORMATS)
     @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (2000, 3), (7, 1500)])
-    def test_tiny_and_slender_images_are_read(self, size: tuple[int, int], format_: str) -> None:
+    def test_tiny_and_narrow_images_are_read(self, size: tuple[int, int], format_: str) -> None:
         grey = Image.new("RGB", size, (128, 128, 128))
         pixels = to_pixels(encoded(grey, format_), 16)
         assert pixels.shape == (16, 16, 3)
@@ -288,8 +286,8 @@ class TestSizes:
 
     @pytest.mark.parametrize("format_", ["PNG", "JPEG"])
     @pytest.mark.parametrize("size", [(300, 100), (100, 300), (301, 100), (100, 301)])
-    def test_the_central_square_is_kept(self, size: tuple[int, int], format_: str) -> None:
-        """Green is all of the centre, red all that lies before it, blue all that lies behind."""
+    def test_the_central_square_is_cropped(self, size: tuple[int, int], format_: str) -> None:
+        """The centre is green, the part before it red, the part after it blue."""
         width, height = size
         image = Image.new("RGB", size, "blue")
         image.paste("red", (0, 0, width // 2, height // 2))
@@ -300,12 +298,12 @@ class TestSizes:
         assert (pixels.argmax(axis=-1) == 1).all()
 
     @pytest.mark.parametrize("side", [1, 16, 224, 500])
-    def test_the_side_is_the_one_asked_for(self, side: int) -> None:
+    def test_the_result_has_the_requested_side(self, side: int) -> None:
         assert to_pixels(SAMPLES["PNG"], side).shape == (side, side, 3)
 
 
-def declared(format_: str, width: int, height: int) -> bytes:
-    """A small file of that format with another width and height in its header."""
+def with_declared_size(format_: str, width: int, height: int) -> bytes:
+    """A small file of the format with `width` and `height` in its header."""
     data = bytearray(encoded(Image.new("RGB", (8, 8)), format_))
     match format_:
         case "PNG":
@@ -325,8 +323,8 @@ def declared(format_: str, width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def most_memory() -> int:
-    """Bytes that this process has held at most."""
+def peak_memory_bytes() -> int:
+    """Peak resident memory of this process, bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -344,29 +342,29 @@ class TestLimit:
             ("WEBP", 16_383, 16_383),
         ],
     )
-    def test_a_header_that_declares_too_much_is_rejected_without_decoding(
+    def test_too_many_declared_pixels_are_rejected_without_decoding(
         self, format_: str, width: int, height: int
     ) -> None:
-        """Decoded, the smallest of them would take 243 MB."""
-        data = declared(format_, width, height)
-        before = most_memory()
-        with pytest.raises(TooManyPixels, match=f"{MAX_PIXELS} .*: send a smaller image"):
+        """The smallest one would take 243 MB when decoded."""
+        data = with_declared_size(format_, width, height)
+        before = peak_memory_bytes()
+        with pytest.raises(TooManyPixels, match=rf"{MAX_PIXELS}\b.*: send a smaller image"):
             to_pixels(data, 16)
-        assert most_memory() - before < 20_000_000
+        assert peak_memory_bytes() - before < 20_000_000
 
     @pytest.mark.parametrize("format_", FORMATS)
-    def test_as_many_pixels_as_the_limit_are_read(self, format_: str) -> None:
+    def test_an_image_at_the_pixel_limit_is_read(self, format_: str) -> None:
         assert to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25).shape == (8, 8, 3)
 
     @pytest.mark.parametrize("format_", FORMATS)
-    def test_one_pixel_more_than_the_limit_is_rejected(self, format_: str) -> None:
-        text = "40 x 25 = 1000 pixels; at most 999 are read: send a smaller image"
+    def test_an_image_above_the_pixel_limit_is_rejected(self, format_: str) -> None:
+        text = "40 x 25 = 1000 pixels; the limit is 999: send a smaller image"
         with pytest.raises(TooManyPixels, match=text):
             to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25 - 1)
 
 
-def many_images(first: bytes) -> bytes:
-    """An MPO, which phones write, that begins with a JPEG."""
+def mpo_with(first: bytes) -> bytes:
+    """An MPO, as phones write it, whose first image is the JPEG `first`."""
     content = BytesIO()
     other = scene(40, 25)
     other.save(content, "MPO", save_all=True, append_images=[other])
@@ -376,37 +374,35 @@ def many_images(first: bytes) -> bytes:
     return first[:2] + mpo[app2 : app2 + length] + first[2:] + mpo
 
 
-class TestWork:
-    """A small file of few pixels may be a lot of work."""
+class TestDecodingWork:
+    """Limits for small files that take long to decode."""
 
-    def test_a_jpeg_of_many_scans_is_rejected(self) -> None:
-        """Each goes over the whole image: a megabyte of them takes a minute."""
+    def test_a_jpeg_with_too_many_scans_is_rejected(self) -> None:
+        """Each scan covers the whole image: 1 MB of scans takes a minute."""
         usual = encoded(scene(40, 25), "JPEG", progressive=True)
         assert 2 < usual.count(b"\xff\xda") < MAX_SCANS
         assert to_pixels(usual, 8).shape == (8, 8, 3)
         last = usual.rindex(b"\xff\xda")
         many = usual[:last] + (MAX_SCANS + 1) * usual[last:-2] + usual[-2:]
-        with pytest.raises(BrokenImage, match=r"more than 32 scans .*: save the image anew"):
+        with pytest.raises(BrokenImage, match=r"more than 32 scans .*: save the image again"):
             to_pixels(many, 8)
         with pytest.raises(BrokenImage, match="more than 32 scans"):
-            to_pixels(many_images(many), 8)
+            to_pixels(mpo_with(many), 8)
 
     @pytest.mark.parametrize("progressive", [True, False])
-    def test_what_is_in_other_segments_or_behind_the_image_is_no_scan(
-        self, progressive: bool
-    ) -> None:
-        """Such as a thumbnail, or the film of a phone's moving photograph."""
+    def test_scan_markers_outside_the_image_data_are_not_counted(self, progressive: bool) -> None:
+        """For example in a thumbnail, or in a video appended by a phone."""
         scan = b"\xff\xda\x00\x08" * 100
         data = encoded(scene(40, 25), "JPEG", progressive=progressive, comment=scan)
         assert np.array_equal(to_pixels(data + scan, 8), to_pixels(data, 8))
 
-    def test_a_jpeg_of_many_segments_is_rejected(self) -> None:
+    def test_a_jpeg_with_too_many_segments_is_rejected(self) -> None:
         data = encoded(scene(40, 25), "JPEG")
         with pytest.raises(BrokenImage, match="10000 segments"):
             to_pixels(data[:2] + 10_001 * b"\xff\xfe\x00\x02" + data[2:], 8)
 
-    def test_the_text_of_a_png_is_read_up_to_a_limit(self) -> None:
-        """A thousandth of it, compressed, would come with the file."""
+    def test_a_png_with_too_much_text_is_rejected(self) -> None:
+        """Compressed, the text takes a thousandth of its size in the file."""
 
         def with_texts(count: int) -> bytes:
             text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(MAX_TEXT_BYTES // 4)))
@@ -419,7 +415,7 @@ class TestWork:
             to_pixels(with_texts(8), 8)
 
 
-OTHERS = {
+OTHER_FILES = {
     "plain text": b"The cat sat on the mat.\n" * 20,
     "HTML": b"<!DOCTYPE html><html><body><img src='cat.jpg'></body></html>",
     "PDF": b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n",
@@ -431,18 +427,20 @@ OTHERS = {
 }
 
 
-class TestWhatIsNoImage:
-    def test_no_bytes_are_an_empty_image(self) -> None:
-        with pytest.raises(EmptyImage, match="no bytes came; send the image itself"):
+class TestInvalidImages:
+    def test_empty_bytes_are_an_empty_image(self) -> None:
+        with pytest.raises(EmptyImage, match="the image is empty; send an image as JPEG"):
             to_pixels(b"", 16)
 
-    @pytest.mark.parametrize("name", OTHERS)
-    def test_other_files_are_unsupported(self, name: str) -> None:
+    @pytest.mark.parametrize("name", OTHER_FILES)
+    def test_other_file_types_are_unsupported(self, name: str) -> None:
         with pytest.raises(UnsupportedImage) as caught:
-            to_pixels(OTHERS[name], 16)
+            to_pixels(OTHER_FILES[name], 16)
         text = str(caught.value)
-        assert text.startswith(f"{len(OTHERS[name])} bytes that begin with {OTHERS[name][:8]!r}")
-        assert "any of JPEG, PNG, WEBP, GIF, BMP: convert the image to one of them" in text
+        assert text.startswith(
+            f"{len(OTHER_FILES[name])} bytes that begin with {OTHER_FILES[name][:8]!r}"
+        )
+        assert "one of JPEG, PNG, WEBP, GIF, BMP: convert the image to one of them" in text
 
     @pytest.mark.parametrize("format_", FORMATS)
     @pytest.mark.parametrize("share", [0.005, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9])
@@ -452,25 +450,25 @@ class TestWhatIsNoImage:
             to_pixels(data, 16)
 
     @pytest.mark.parametrize("format_", FORMATS)
-    def test_no_truncation_raises_anything_else(self, format_: str) -> None:
-        """A few bytes short, some decoders still have the whole image."""
+    def test_any_truncation_is_read_or_rejected(self, format_: str) -> None:
+        """Some decoders read an image of which a few bytes are missing."""
         for length in range(1, len(SAMPLES[format_]), 5):
-            read_or_rejected(SAMPLES[format_][:length])
+            assert_read_or_rejected(SAMPLES[format_][:length])
 
-    def test_a_broken_image_is_named_with_its_format_and_size(self) -> None:
+    def test_the_error_of_a_broken_image_states_format_and_size(self) -> None:
         text = r"the JPEG of 40 x 25 px cannot be decoded \(OSError: .*truncated.*send all of it"
         with pytest.raises(BrokenImage, match=text):
             to_pixels(SAMPLES["JPEG"][:-100], 16)
 
-    def test_a_text_that_poses_as_transparency_breaks_an_image(self) -> None:
+    def test_an_invalid_transparency_text_is_a_broken_image(self) -> None:
         notes = PngInfo()
         notes.add_text("transparency", "none")
         with pytest.raises(BrokenImage, match="the PNG of 96 x 96 px cannot be decoded"):
             to_pixels(encoded(scene(), "PNG", pnginfo=notes), 16)
 
 
-def read_or_rejected(data: bytes) -> None:
-    """Fails where `to_pixels` neither returns its pixels nor raises BadImage."""
+def assert_read_or_rejected(data: bytes) -> None:
+    """Check that `to_pixels` returns pixels or raises BadImage."""
     try:
         pixels = to_pixels(data, 8, max_pixels=1_000_000)
     except BadImage:
@@ -488,13 +486,13 @@ class TestArbitraryBytes:
     @example(data=b"\x89PNG\r\n\x1a\n")
     @example(data=b"RIFF\0\0\0\0WEBPVP8 ")
     def test_are_read_or_rejected(self, data: bytes) -> None:
-        read_or_rejected(data)
+        assert_read_or_rejected(data)
 
     @pytest.mark.parametrize("format_", FORMATS)
     @settings(deadline=None, derandomize=True, max_examples=80)
     @given(rest=st.binary(max_size=200))
     def test_after_an_image_begins_are_read_or_rejected(self, format_: str, rest: bytes) -> None:
-        read_or_rejected(SAMPLES[format_][:30] + rest)
+        assert_read_or_rejected(SAMPLES[format_][:30] + rest)
 
     @pytest.mark.parametrize("format_", FORMATS)
     @settings(deadline=None, derandomize=True, max_examples=80)
@@ -506,7 +504,7 @@ class TestArbitraryBytes:
     def test_written_over_an_image_are_read_or_rejected(
         self, format_: str, edits: list[tuple[int, bytes]]
     ) -> None:
-        read_or_rejected(overwritten(SAMPLES[format_], edits))
+        assert_read_or_rejected(overwritten(SAMPLES[format_], edits))
 
     @settings(deadline=None, derandomize=True, max_examples=80)
     @given(
@@ -515,9 +513,9 @@ class TestArbitraryBytes:
         content=st.binary(max_size=60),
     )  # fmt: skip
     def test_in_a_chunk_of_a_png_are_read_or_rejected(self, kind: bytes, content: bytes) -> None:
-        """With the right checksum, behind which the bytes over a PNG hardly ever get."""
+        """With a valid checksum, so that the chunk is parsed."""
         data = SAMPLES["PNG"]
-        read_or_rejected(data[:33] + png_chunk(kind, content) + data[33:])
+        assert_read_or_rejected(data[:33] + png_chunk(kind, content) + data[33:])
 
     @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
     @settings(deadline=None, derandomize=True, max_examples=60)
@@ -525,18 +523,18 @@ class TestArbitraryBytes:
         start=st.sampled_from([b"", b"II*\0\x08\0\0\0\x01\0", b"MM\0*\0\0\0\x08\0\x01"]),
         rest=st.binary(min_size=1, max_size=60),
     )
-    def test_as_exif_never_spoil_an_image(self, format_: str, start: bytes, rest: bytes) -> None:
+    def test_in_exif_do_not_prevent_reading(self, format_: str, start: bytes, rest: bytes) -> None:
         data = encoded(scene(12, 12), format_, exif=b"Exif\0\0" + start + rest)
         assert to_pixels(data, 8).shape == (8, 8, 3)
 
 
-def kinds(root: type[Exception]) -> list[type[Exception]]:
-    """An error and all that derive from it."""
-    return [root, *(kind for child in root.__subclasses__() for kind in kinds(child))]
+def error_types(root: type[Exception]) -> list[type[Exception]]:
+    """A class and all its subclasses."""
+    return [root, *(kind for child in root.__subclasses__() for kind in error_types(child))]
 
 
 class TestErrors:
-    @pytest.mark.parametrize("kind", kinds(errors.ModelsError))
+    @pytest.mark.parametrize("kind", error_types(errors.ModelsError))
     def test_every_error_survives_pickling(self, kind: type[Exception]) -> None:
         error = kind("the PNG of 3 x 4 px is green")
         again = pickle.loads(pickle.dumps(error))
@@ -547,7 +545,7 @@ class TestErrors:
         [
             (b"", "empty_image"),
             (b"text", "unsupported_image"),
-            (declared("PNG", 9_000, 9_000), "too_many_pixels"),
+            (with_declared_size("PNG", 9_000, 9_000), "too_many_pixels"),
             (SAMPLES["JPEG"][:-100], "broken_image"),
         ],
     )
@@ -559,7 +557,7 @@ class TestErrors:
         assert str(again) == str(caught.value)
         assert again.code == caught.value.code == code
 
-    def test_codes_are_stable_and_tell_the_errors_apart(self) -> None:
+    def test_each_error_has_a_stable_code(self) -> None:
         images: list[type[BadImage]] = [BadImage, *BadImage.__subclasses__()]
         assert {kind: kind.code for kind in images} == {
             BadImage: "bad_image",
@@ -569,6 +567,6 @@ class TestErrors:
             BrokenImage: "broken_image",
         }
 
-    @pytest.mark.parametrize("kind", kinds(BadImage))
-    def test_a_bad_image_is_a_value_error_too(self, kind: type[Exception]) -> None:
+    @pytest.mark.parametrize("kind", error_types(BadImage))
+    def test_a_bad_image_is_a_value_error(self, kind: type[Exception]) -> None:
         assert issubclass(kind, ValueError)

@@ -6,43 +6,43 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from models.synthetic import LABELS, draw, write_folder
+from models.synthetic import LABELS, synthesize, write_folder
 from models.synthetic.canvas import Canvas
 from models.synthetic.palette import Colour, Style, random_palette
 from models.synthetic.scenery import BACKGROUNDS
 
-UNPAINTED = (255, 0, 255)  # no background has so pure a colour
+UNUSED_COLOUR = (255, 0, 255)  # does not occur in any background
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_the_same_arguments_give_the_same_pixels(label: str) -> None:
-    assert draw(label, 7, 48).tobytes() == draw(label, 7, 48).tobytes()
+def test_equal_arguments_give_equal_pixels(label: str) -> None:
+    assert synthesize(label, 7, 48).tobytes() == synthesize(label, 7, 48).tobytes()
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_every_seed_gives_another_image(label: str) -> None:
-    assert len({draw(label, seed, 32).tobytes() for seed in range(20)}) == 20
+def test_different_seeds_give_different_images(label: str) -> None:
+    assert len({synthesize(label, seed, 32).tobytes() for seed in range(20)}) == 20
 
 
-def test_labels_share_no_image_of_the_same_seed() -> None:
-    assert len({draw(label, 3, 32).tobytes() for label in LABELS}) == len(LABELS)
+def test_different_labels_give_different_images() -> None:
+    assert len({synthesize(label, 3, 32).tobytes() for label in LABELS}) == len(LABELS)
 
 
 @pytest.mark.parametrize("size", [16, 17, 160, 192])
-def test_an_image_is_rgb_and_of_the_size_asked_for(size: int) -> None:
-    image = draw("koala", 0, size)
+def test_an_image_is_rgb_with_the_requested_size(size: int) -> None:
+    image = synthesize("koala", 0, size)
     assert (image.mode, image.size) == ("RGB", (size, size))
 
 
-def test_an_image_has_192_px_unless_told_otherwise() -> None:
-    assert draw("cat", 0).size == (192, 192)
+def test_the_default_size_is_192_px() -> None:
+    assert synthesize("cat", 0).size == (192, 192)
 
 
-def test_a_size_changes_the_resolution_and_not_the_scene() -> None:
-    """Thumbnails of both sizes look alike, and unlike those of another seed."""
+def test_the_size_changes_the_resolution_but_not_the_scene() -> None:
+    """Thumbnails of both sizes are similar; those of another seed differ."""
 
     def thumbnail(seed: int, size: int) -> NDArray[np.float64]:
-        return np.asarray(draw("dog", seed, size).resize((8, 8)), dtype=float)
+        return np.asarray(synthesize("dog", seed, size).resize((8, 8)), dtype=float)
 
     same = np.abs(thumbnail(0, 96) - thumbnail(0, 192)).mean()
     other = np.abs(thumbnail(0, 96) - thumbnail(1, 192)).mean()
@@ -52,7 +52,7 @@ def test_a_size_changes_the_resolution_and_not_the_scene() -> None:
 @pytest.mark.parametrize("label", LABELS)
 @pytest.mark.parametrize("seed", range(12))
 def test_an_image_is_neither_flat_nor_nearly_black_or_white(label: str, seed: int) -> None:
-    pixels = np.asarray(draw(label, seed, 48))
+    pixels = np.asarray(synthesize(label, seed, 48))
     assert pixels.std() > 10
     assert 20 < pixels.mean() < 245
 
@@ -65,27 +65,27 @@ def test_a_background_covers_the_whole_image_behind_every_animal(
 ) -> None:
     rng, side = np.random.default_rng(seed), 90
     style = Style(outline=0.0, line=(0, 0, 0))
-    image = Image.new("RGB", (side, side), UNPAINTED)
+    image = Image.new("RGB", (side, side), UNUSED_COLOUR)
     canvas = Canvas(
         ImageDraw.Draw(image), rng, style, side, complex(side / 2, side / 2), complex(side / 2)
     )
     background(canvas, random_palette(rng, label, style).fur)
-    assert not (np.asarray(image) == UNPAINTED).all(axis=-1).any()
+    assert not (np.asarray(image) == UNUSED_COLOUR).all(axis=-1).any()
 
 
 @pytest.mark.parametrize(
     ("label", "seed", "size", "text"),
     [
-        ("wombat", 0, 192, "cannot draw 'wombat'; known labels are cat, dog, koala"),
-        ("", 0, 192, "cannot draw ''"),
-        ("cat", -1, 192, "seed is -1; seeds start at 0"),
-        ("cat", 0, 15, "size is 15 px; the smallest image is 16 px"),
+        ("wombat", 0, 192, "cannot synthesize 'wombat'; known labels are cat, dog, koala"),
+        ("", 0, 192, "cannot synthesize ''"),
+        ("cat", -1, 192, "seed is -1; the smallest value is 0"),
+        ("cat", 0, 15, "size is 15 px; the smallest value is 16 px"),
         ("cat", 0, -192, "size is -192 px"),
     ],
 )
-def test_what_cannot_be_drawn_is_rejected(label: str, seed: int, size: int, text: str) -> None:
+def test_invalid_arguments_are_rejected(label: str, seed: int, size: int, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        draw(label, seed, size)
+        synthesize(label, seed, size)
 
 
 def test_a_folder_has_one_folder_per_class_and_one_png_per_seed(tmp_path: Path) -> None:
@@ -97,18 +97,18 @@ def test_a_folder_has_one_folder_per_class_and_one_png_per_seed(tmp_path: Path) 
     ]
 
 
-def test_a_file_holds_the_drawing_that_its_name_tells(tmp_path: Path) -> None:
+def test_a_file_has_the_image_of_its_label_and_seed(tmp_path: Path) -> None:
     write_folder(tmp_path, 1, first_seed=5, labels=["dog"], size=40)
     with Image.open(tmp_path / "dog" / "dog-000005.png") as image:
-        assert image.tobytes() == draw("dog", 5, 40).tobytes()
+        assert image.tobytes() == synthesize("dog", 5, 40).tobytes()
 
 
-def test_a_folder_can_hold_some_labels_alone(tmp_path: Path) -> None:
+def test_a_folder_can_have_a_subset_of_the_labels(tmp_path: Path) -> None:
     assert write_folder(tmp_path, 1, labels=["koala"], size=16) == 1
     assert [folder.name for folder in tmp_path.iterdir()] == ["koala"]
 
 
-def test_no_images_per_class_is_no_error(tmp_path: Path) -> None:
+def test_zero_images_per_class_are_allowed(tmp_path: Path) -> None:
     assert write_folder(tmp_path, 0) == 0
     assert not list(tmp_path.rglob("*.png"))
 
@@ -123,13 +123,13 @@ def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("per_class", "first_seed", "labels", "size", "text"),
     [
-        (-1, 0, ["cat"], 16, "per_class is -1; ask for 0 or more images a class"),
-        (1, -3, ["cat"], 16, "seed is -3; seeds start at 0"),
-        (1, 0, ["cat", "wombat"], 16, "cannot draw 'wombat'"),
+        (-1, 0, ["cat"], 16, "per_class is -1; the smallest value is 0"),
+        (1, -3, ["cat"], 16, "seed is -3; the smallest value is 0"),
+        (1, 0, ["cat", "wombat"], 16, "cannot synthesize 'wombat'"),
         (1, 0, ["cat"], 8, "size is 8 px"),
     ],
 )
-def test_a_folder_that_cannot_be_drawn_is_rejected_before_anything_is_written(
+def test_invalid_arguments_are_rejected_before_anything_is_written(
     tmp_path: Path, per_class: int, first_seed: int, labels: list[str], size: int, text: str
 ) -> None:
     with pytest.raises(ValueError, match=text):
@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_drawn_is_rejected_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_target_that_is_a_file_raises_the_systems_own_error(tmp_path: Path) -> None:
+def test_a_target_that_is_a_file_raises_os_error(tmp_path: Path) -> None:
     target = tmp_path / "taken"
     target.write_bytes(b"")
     with pytest.raises(OSError, match="taken"):

@@ -1,5 +1,3 @@
-"""What is encrypted, nobody reads without the key."""
-
 from __future__ import annotations
 
 import pytest
@@ -11,11 +9,11 @@ KEY = bytes(range(32))
 JPEG = b"\xff\xd8\xff\xe0 an image of a koala " * 20
 
 
-def test_what_was_encrypted_comes_back() -> None:
+def test_decrypt_reverses_encrypt() -> None:
     assert ImageCipher(KEY).decrypt(ImageCipher(KEY).encrypt(JPEG)) == JPEG
 
 
-def test_a_seal_shows_nothing_of_what_it_holds_not_even_that_it_is_the_same() -> None:
+def test_ciphertexts_of_one_image_differ_and_reveal_nothing() -> None:
     cipher = ImageCipher(KEY)
     one, other = cipher.encrypt(JPEG), cipher.encrypt(JPEG)
     assert one != other
@@ -23,19 +21,19 @@ def test_a_seal_shows_nothing_of_what_it_holds_not_even_that_it_is_the_same() ->
     assert b"koala" not in one
 
 
-def test_another_key_opens_nothing() -> None:
+def test_another_key_cannot_decrypt() -> None:
     with pytest.raises(NoSuchImage, match=r"another image\.key"):
         ImageCipher(KEY[::-1]).decrypt(ImageCipher(KEY).encrypt(JPEG))
 
 
-def test_what_was_tampered_with_is_not_opened() -> None:
+def test_a_modified_ciphertext_is_rejected() -> None:
     encrypted = ImageCipher(KEY).encrypt(JPEG)
     with pytest.raises(NoSuchImage):
         ImageCipher(KEY).decrypt(encrypted[:-5] + b"AAAA=")
 
 
-def test_a_digest_is_that_of_an_image_under_a_key() -> None:
-    """Without the key nobody can try whether an image that he has was here."""
+def test_a_digest_depends_on_the_image_and_the_key() -> None:
+    """Without the key, a known image cannot be recognized by its digest."""
     digest = ImageCipher(KEY).digest(JPEG)
     assert digest == ImageCipher(KEY).digest(JPEG)
     assert len(bytes.fromhex(digest)) == 32

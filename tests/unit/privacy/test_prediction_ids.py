@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.errors import ForgedPrediction
+from serve_app.errors import InvalidPredictionId
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 
-ONE, OTHER = PredictionIdCodec(bytes(range(32))), PredictionIdCodec(bytes(range(1, 33)))
-SHOWN = PredictionId("0123456789ab", 7, 1_795_419_201_852, "9f31c0aa", "v2", "koala")
-SHOWN_ID = "ASNFZ4mrAAAAAAAHES6yoXIZaFDFyICTYmnsGlD3fCLuTlhmJ913eBZMfxevJlWt"
+CODEC, OTHER_CODEC = PredictionIdCodec(bytes(range(32))), PredictionIdCodec(bytes(range(1, 33)))
+EXAMPLE = PredictionId("0123456789ab", 7, 1_795_419_201_852, "9f31c0aa", "v2", "koala")
+EXAMPLE_ID = "ASNFZ4mrAAAAAAAHES6yoXIZaFDFyICTYmnsGlD3fCLuTlhmJ913eBZMfxevJlWt"
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
 hex_digits = st.text("0123456789abcdef", min_size=12, max_size=12)
@@ -30,68 +30,68 @@ predictions = st.builds(
 
 
 @given(predictions)
-def test_an_id_says_what_it_was_made_of(prediction: PredictionId) -> None:
-    assert ONE.decode(ONE.encode(prediction)) == prediction
+def test_decode_reverses_encode(prediction: PredictionId) -> None:
+    assert CODEC.decode(CODEC.encode(prediction)) == prediction
 
 
-def test_an_id_that_was_given_out_is_understood_for_good() -> None:
-    """Golden value: feedback may come days later, to another release."""
-    assert ONE.decode(SHOWN_ID) == SHOWN
-    assert ONE.encode(SHOWN) == SHOWN_ID
+def test_the_format_of_ids_does_not_change() -> None:
+    """Golden value: feedback may arrive days later, at another release."""
+    assert CODEC.decode(EXAMPLE_ID) == EXAMPLE
+    assert CODEC.encode(EXAMPLE) == EXAMPLE_ID
 
 
 @given(predictions)
-def test_an_id_can_stand_in_a_url(prediction: PredictionId) -> None:
-    assert set(ONE.encode(prediction)) <= set(ALPHABET)
+def test_an_id_is_url_safe(prediction: PredictionId) -> None:
+    assert set(CODEC.encode(prediction)) <= set(ALPHABET)
 
 
 @given(predictions, predictions)
 def test_different_predictions_have_different_ids(one: PredictionId, other: PredictionId) -> None:
-    assert (ONE.encode(one) == ONE.encode(other)) == (one == other)
+    assert (CODEC.encode(one) == CODEC.encode(other)) == (one == other)
 
 
-@pytest.mark.parametrize("place", range(len(ONE.encode(SHOWN))))
-def test_an_id_with_a_changed_character_is_forged(place: int) -> None:
-    genuine = ONE.encode(SHOWN)
+@pytest.mark.parametrize("place", range(len(CODEC.encode(EXAMPLE))))
+def test_an_id_with_a_changed_character_is_invalid(place: int) -> None:
+    genuine = CODEC.encode(EXAMPLE)
     other = ALPHABET[(ALPHABET.index(genuine[place]) + 1) % len(ALPHABET)]
-    with pytest.raises(ForgedPrediction):
-        ONE.decode(genuine[:place] + other + genuine[place + 1 :])
+    with pytest.raises(InvalidPredictionId):
+        CODEC.decode(genuine[:place] + other + genuine[place + 1 :])
 
 
 @given(st.text(max_size=120))
-def test_an_invented_id_is_forged(text: str) -> None:
-    with pytest.raises(ForgedPrediction):
-        ONE.decode(text)
+def test_arbitrary_text_is_invalid(text: str) -> None:
+    with pytest.raises(InvalidPredictionId):
+        CODEC.decode(text)
 
 
 @given(st.text(ALPHABET, min_size=40, max_size=80))
-def test_an_invented_id_of_the_right_alphabet_is_forged(text: str) -> None:
-    with pytest.raises(ForgedPrediction):
-        ONE.decode(text)
+def test_arbitrary_text_of_the_alphabet_is_invalid(text: str) -> None:
+    with pytest.raises(InvalidPredictionId):
+        CODEC.decode(text)
 
 
-def test_an_id_of_another_key_is_forged() -> None:
-    with pytest.raises(ForgedPrediction, match="was not given out here"):
-        OTHER.decode(ONE.encode(SHOWN))
+def test_an_id_of_another_key_is_invalid() -> None:
+    with pytest.raises(InvalidPredictionId, match="is not from this service"):
+        OTHER_CODEC.decode(CODEC.encode(EXAMPLE))
 
 
-def test_every_part_of_an_id_is_needed() -> None:
-    genuine = ONE.encode(SHOWN)
+def test_a_truncated_id_is_invalid() -> None:
+    genuine = CODEC.encode(EXAMPLE)
     for stop in range(len(genuine)):
-        with pytest.raises(ForgedPrediction):
-            ONE.decode(genuine[:stop])
+        with pytest.raises(InvalidPredictionId):
+            CODEC.decode(genuine[:stop])
 
 
-def test_a_label_of_any_kind_may_stand_in_an_id() -> None:
+def test_any_label_can_be_encoded() -> None:
     for label in ("", "Küken", "考拉", "🐨", "a b", "with\0nul"):
-        labelled = replace(SHOWN, label=label)
-        assert ONE.decode(ONE.encode(labelled)) == labelled
+        labelled = replace(EXAMPLE, label=label)
+        assert CODEC.decode(CODEC.encode(labelled)) == labelled
 
 
-def test_ids_of_two_versions_look_alike() -> None:
-    """An A/B test stays blind: neither the length nor a shared part tells the version."""
+def test_ids_do_not_reveal_the_version() -> None:
+    """An A/B test stays blind: neither the length nor a common part depends on the version."""
     ids = [
-        ONE.encode(PredictionId("0123456789ab", n, SHOWN.at_ms, "9f31c0aa", version, "cat"))
+        CODEC.encode(PredictionId("0123456789ab", n, EXAMPLE.at_ms, "9f31c0aa", version, "cat"))
         for n, version in enumerate(("v1", "v1", "v2"), 1)
     ]
     first, second, treated = (text[16:] for text in ids)  # after the nonce

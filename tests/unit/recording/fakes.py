@@ -1,4 +1,4 @@
-"""A clock that does not wait, a store that fails when told to, and what they are fed with."""
+"""An event loop in virtual time, a fake store, and example entries."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ KEPT = KeptImage(
     candidate="v2",
     label="koala",
     labels=("cat", "dog", "koala"),
-    encrypted=b"gAAAAA-sealed",
+    encrypted=b"gAAAAA-encrypted",
 )
 
 FEEDBACK = Feedback(
@@ -85,126 +85,135 @@ FEEDBACK = Feedback(
 )
 
 
-class JumpingSelector(selectors.SelectSelector):
-    """Never waits: the time jumps to the next timer."""
+class VirtualTimeSelector(selectors.SelectSelector):
+    """A selector that never waits: the clock jumps to the next timer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert timeout is not None, "everything waits for something that will never happen"
+        assert timeout is not None, "deadlock: no timer is pending"
         self.now_s += max(timeout, 0.0)
         return super().select(0)
 
 
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock starts at 0 and takes no time."""
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time; its clock starts at 0."""
 
     def __init__(self) -> None:
-        self._jumping = JumpingSelector()
-        super().__init__(self._jumping)
+        self._virtual_selector = VirtualTimeSelector()
+        super().__init__(self._virtual_selector)
 
     def time(self) -> float:
-        """Seconds."""
-        return self._jumping.now_s
+        """Virtual seconds."""
+        return self._virtual_selector.now_s
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """What a thread makes of it, while the clock stands still."""
+        """Run a function in a thread; the clock does not advance."""
         with ThreadPoolExecutor(1) as pool:
             return asyncio.wrap_future(pool.submit(func, *args), loop=self)
 
 
 def run(scenario: Coroutine[Any, Any, T]) -> T:
-    """What a scenario returns, played without waiting."""
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+    """Run a scenario in virtual time and return its result."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(scenario)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Let time pass until something holds."""
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Advance the virtual time until a condition holds."""
     async with asyncio.timeout(3_600):
         while not condition():
             await asyncio.sleep(0.01)
 
 
-class Fate(StrEnum):
-    """What becomes of a delivery."""
+class DeliveryResult(StrEnum):
+    """The result of a delivery."""
 
-    TAKEN = "taken"
+    STORED = "stored"
     REJECTED = "rejected"
     HANGING = "hanging"
     CANCELLED = "cancelled"  # by the other side
-    UNANSWERED = "unanswered"  # taken, and the answer is lost
+    RESPONSE_LOST = "response lost"  # stored, but the response is an error
 
 
 class FakeStore:
-    """Knows an entry by its writer and number, as the store does.
+    """A store whose deliveries have scripted results.
 
     Attributes:
-        attempts: Every delivery: when, in seconds of the loop, and what.
-        taken: The batches that were stored; one can be there twice.
+        attempts: The time of every delivery, in seconds of the loop, and its batch.
+        batches: The stored batches; a batch may be there twice.
     """
 
-    def __init__(self, fates: Iterable[Fate] = (), afterwards: Fate = Fate.TAKEN) -> None:
+    def __init__(
+        self,
+        results: Iterable[DeliveryResult] = (),
+        default_result: DeliveryResult = DeliveryResult.STORED,
+    ) -> None:
+        """
+        Args:
+            results: Of the first deliveries.
+            default_result: Of all later deliveries.
+        """
         self.attempts: list[tuple[float, Batch]] = []
-        self.taken: list[Batch] = []
-        self._fates = deque(fates)
-        self._afterwards = afterwards
+        self.batches: list[Batch] = []
+        self._results = deque(results)
+        self._default_result = default_result
 
     @property
     def sequences(self) -> list[int]:
-        """The numbers of the exposures that are stored, each once."""
-        return sorted({e.sequence for batch in self.taken for e in batch.exposures})
+        """The sequence numbers of the stored exposures, without duplicates."""
+        return sorted({e.sequence for batch in self.batches for e in batch.exposures})
 
     @property
     def pair_sequences(self) -> list[int]:
-        """The numbers of the shadow pairs that are stored, each once."""
-        return sorted({p.sequence for batch in self.taken for p in batch.pairs})
+        """The sequence numbers of the stored shadow pairs, without duplicates."""
+        return sorted({p.sequence for batch in self.batches for p in batch.pairs})
 
     @property
     def feedback(self) -> list[Feedback]:
-        """What was told, each once, by its time."""
-        told = {f for batch in self.taken for f in batch.feedback}
-        return sorted(told, key=lambda f: f.at_ms)
+        """The stored feedback without duplicates, sorted by time."""
+        unique = {f for batch in self.batches for f in batch.feedback}
+        return sorted(unique, key=lambda f: f.at_ms)
 
-    def take(self, batch: Batch) -> None:
+    def store(self, batch: Batch) -> None:
         """Store a batch."""
-        self.taken.append(batch)
+        self.batches.append(batch)
 
     async def deliver(self, batch: Batch) -> None:
-        """One delivery, with the next fate."""
+        """Deliver a batch with the next result."""
         self.attempts.append((asyncio.get_running_loop().time(), batch))
-        fate = self._fates.popleft() if self._fates else self._afterwards
-        match fate:
-            case Fate.REJECTED:
-                raise ConnectionError("the store is away")
-            case Fate.CANCELLED:
+        result = self._results.popleft() if self._results else self._default_result
+        match result:
+            case DeliveryResult.REJECTED:
+                raise ConnectionError("the store is down")
+            case DeliveryResult.CANCELLED:
                 raise asyncio.CancelledError
-            case Fate.HANGING:
+            case DeliveryResult.HANGING:
                 await asyncio.get_running_loop().create_future()
-        self.take(batch)
-        if fate is Fate.UNANSWERED:
-            raise ConnectionError("the answer is lost")
+        self.store(batch)
+        if result is DeliveryResult.RESPONSE_LOST:
+            raise ConnectionError("the response is lost")
 
 
 def exposure(sequence: int, **changes: Any) -> Exposure:
-    """An exposure with a number."""
+    """An exposure with a sequence number."""
     return replace(EXPOSURE, sequence=sequence, **changes)
 
 
 def pair(sequence: int, **changes: Any) -> ShadowPair:
-    """A shadow pair with a number."""
+    """A shadow pair with a sequence number."""
     return replace(PAIR, sequence=sequence, **changes)
 
 
-def kept(sequence: int, **changes: Any) -> KeptImage:
-    """A kept image with a number."""
+def kept_image(sequence: int, **changes: Any) -> KeptImage:
+    """A kept image with a sequence number."""
     return replace(KEPT, sequence=sequence, **changes)
 
 
 def feedback(at_ms: int, **changes: Any) -> Feedback:
-    """Feedback that came at a time."""
+    """Feedback that arrived at a time."""
     return replace(FEEDBACK, at_ms=at_ms, **changes)

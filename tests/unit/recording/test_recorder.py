@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.recording.recorder import KEPT_AT_ONCE, MAX_KEPT, Recorder
+from serve_app.recording.recorder import MAX_KEPT, MAX_KEPT_PER_BATCH, Recorder
 from serve_app.recording.spool import Spool
-from tests.unit.recording.fakes import FakeStore, Fate, exposure, kept, pair, run, until
+from tests.unit.recording.fakes import (
+    DeliveryResult,
+    FakeStore,
+    exposure,
+    kept_image,
+    pair,
+    run,
+    wait_until,
+)
 
 RULE = '{"kind":"single","stable":"v1"}'
 
@@ -27,20 +35,20 @@ def record_pairs(recorder: Recorder, count: int = 1) -> None:
         recorder.record_pair(pair(recorder.pairs.recorded + 1, writer=recorder.writer))
 
 
-def test_a_writer_is_named_by_12_hex_digits_and_counts_from_1(tmp_path: Path) -> None:
+def test_a_writer_has_a_random_id_and_numbers_exposures_from_1(tmp_path: Path) -> None:
     one, other = (Recorder(FakeStore().deliver, Spool(tmp_path)) for _ in range(2))
     assert len(bytes.fromhex(one.writer)) == 6
     assert one.writer != other.writer
     assert [one.next_sequence() for _ in range(3)] == [1, 2, 3]
 
 
-def test_few_exposures_are_delivered_after_the_interval(tmp_path: Path) -> None:
+def test_a_partial_batch_is_delivered_after_the_interval(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=3, interval_s=0.5)
         recorder.start()
         record(recorder, 2)
-        await until(lambda: recorder.delivered == 2)
+        await wait_until(lambda: recorder.delivered == 2)
         assert [time_s for time_s, _ in store.attempts] == [0.5]
 
     run(scenario())
@@ -52,7 +60,7 @@ def test_a_full_batch_is_delivered_at_once(tmp_path: Path) -> None:
         recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=3, interval_s=0.5)
         recorder.start()
         record(recorder, 7)
-        await until(lambda: recorder.delivered == 7)
+        await wait_until(lambda: recorder.delivered == 7)
         assert [(time_s, len(batch.exposures)) for time_s, batch in store.attempts] == [
             (0.0, 3),
             (0.0, 3),
@@ -62,7 +70,7 @@ def test_a_full_batch_is_delivered_at_once(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_nothing_is_sent_when_nothing_waits(tmp_path: Path) -> None:
+def test_empty_buffers_cause_no_delivery(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path))
@@ -74,65 +82,75 @@ def test_nothing_is_sent_when_nothing_waits(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_nothing_is_sent_before_the_start(tmp_path: Path) -> None:
-    """A recorder is made before the replica's event loop knows it."""
+def test_nothing_is_delivered_before_start(tmp_path: Path) -> None:
+    """A recorder is created before the event loop of its replica runs."""
 
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path))
-        recorder.adopted("9f31c0aa", RULE, at_ms=5)
+        recorder.record_adoption("9f31c0aa", RULE, at_ms=5)
         record(recorder)
         await asyncio.sleep(60)
         assert store.attempts == []
         recorder.start()
-        await until(lambda: recorder.delivered == 1)
+        await wait_until(lambda: recorder.delivered == 1)
 
     run(scenario())
 
 
-@pytest.mark.parametrize("fate", [Fate.REJECTED, Fate.HANGING, Fate.CANCELLED, Fate.UNANSWERED])
-def test_the_very_same_batch_is_delivered_until_it_is_taken(tmp_path: Path, fate: Fate) -> None:
-    """What comes later waits, so that the batch that is repeated is equal to the first."""
+@pytest.mark.parametrize(
+    "result",
+    [
+        DeliveryResult.REJECTED,
+        DeliveryResult.HANGING,
+        DeliveryResult.CANCELLED,
+        DeliveryResult.RESPONSE_LOST,
+    ],
+)
+def test_a_failed_batch_is_retried_unchanged(tmp_path: Path, result: DeliveryResult) -> None:
+    """Exposures that arrive meanwhile go to the next batch."""
 
     async def scenario() -> None:
-        store = FakeStore([fate, fate])
+        store = FakeStore([result, result])
         recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=10)
         recorder.start()
         record(recorder, 2)
-        await until(lambda: len(store.attempts) == 1)
+        await wait_until(lambda: len(store.attempts) == 1)
         record(recorder)
-        await until(lambda: recorder.delivered == 3)
+        await wait_until(lambda: recorder.delivered == 3)
 
-        first, again, and_again, last = (batch for _, batch in store.attempts)
-        assert first is again is and_again
+        first, second, third, last = (batch for _, batch in store.attempts)
+        assert first is second is third
         assert [e.sequence for e in first.exposures] == [1, 2]
         assert [e.sequence for e in last.exposures] == [3]
 
     run(scenario())
 
 
-def test_a_hanging_delivery_is_given_up_after_its_timeout(tmp_path: Path) -> None:
+def test_a_hanging_delivery_times_out(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = FakeStore([Fate.HANGING])
+        store = FakeStore([DeliveryResult.HANGING])
         recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5, timeout_s=2.0)
         recorder.start()
         record(recorder)
-        await until(lambda: recorder.delivered == 1)
-        first_s, again_s = (time_s for time_s, _ in store.attempts)
-        assert again_s - first_s == pytest.approx(2.0 + 0.5)
+        await wait_until(lambda: recorder.delivered == 1)
+        first_s, second_s = (time_s for time_s, _ in store.attempts)
+        assert second_s - first_s == pytest.approx(2.0 + 0.5)
 
     run(scenario())
 
 
-def test_the_pauses_double_up_to_5_seconds_and_start_anew(tmp_path: Path) -> None:
+def test_the_pauses_double_up_to_5_seconds_and_reset_after_a_success(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = FakeStore([Fate.REJECTED] * 6 + [Fate.TAKEN, Fate.REJECTED])
+        store = FakeStore(
+            [DeliveryResult.REJECTED] * 6 + [DeliveryResult.STORED, DeliveryResult.REJECTED]
+        )
         recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5)
         recorder.start()
         record(recorder)
-        await until(lambda: recorder.delivered == 1)
+        await wait_until(lambda: recorder.delivered == 1)
         record(recorder)
-        await until(lambda: recorder.delivered == 2)
+        await wait_until(lambda: recorder.delivered == 2)
 
         times_s = [time_s for time_s, _ in store.attempts]
         pauses_s = [after - before for before, after in pairwise(times_s)]
@@ -148,19 +166,19 @@ def test_only_the_first_failure_and_the_recovery_are_logged(
     caplog.set_level(logging.INFO)
 
     async def scenario() -> None:
-        store = FakeStore([Fate.REJECTED] * 5)
+        store = FakeStore([DeliveryResult.REJECTED] * 5)
         recorder = Recorder(store.deliver, Spool(tmp_path))
         recorder.start()
         for delivered in (1, 2):
             record(recorder)
-            await until(lambda: recorder.delivered == delivered)  # noqa: B023 awaited here
+            await wait_until(lambda: recorder.delivered == delivered)  # noqa: B023 awaited here
 
     run(scenario())
     events = [r.message for r in caplog.records if r.message.startswith("recording.")]
     assert events == ["recording.stalled", "recording.resumed"]
 
 
-def test_a_full_buffer_drops_the_newest_and_says_so(tmp_path: Path) -> None:
+def test_a_full_buffer_drops_and_counts_new_exposures(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path), capacity=3)
@@ -168,19 +186,19 @@ def test_a_full_buffer_drops_the_newest_and_says_so(tmp_path: Path) -> None:
         assert (recorder.recorded, recorder.waiting, recorder.dropped) == (5, 3, 2)
 
         recorder.start()
-        await until(lambda: recorder.delivered == 3)
+        await wait_until(lambda: recorder.delivered == 3)
         ((_, batch),) = store.attempts
         assert [e.sequence for e in batch.exposures] == [1, 2, 3]
         assert (batch.last_sequence, batch.dropped) == (5, 2)
 
         record(recorder)
-        await until(lambda: recorder.delivered == 4)
+        await wait_until(lambda: recorder.delivered == 4)
         assert recorder.dropped == 2
 
     run(scenario())
 
 
-def test_pairs_travel_with_the_exposures(tmp_path: Path) -> None:
+def test_pairs_and_exposures_share_a_batch(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path))
@@ -188,8 +206,8 @@ def test_pairs_travel_with_the_exposures(tmp_path: Path) -> None:
         record(recorder, 2)
         record_pairs(recorder)
         record(recorder)
-        await until(lambda: recorder.delivered == 3)
-        (batch,) = store.taken
+        await wait_until(lambda: recorder.delivered == 3)
+        (batch,) = store.batches
         assert [e.sequence for e in batch.exposures] == [1, 2, 3]
         assert [p.sequence for p in batch.pairs] == [1]
         assert (recorder.pairs.delivered, recorder.pairs.waiting) == (1, 0)
@@ -197,33 +215,33 @@ def test_pairs_travel_with_the_exposures(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_pairs_are_delivered_without_exposures_too(tmp_path: Path) -> None:
+def test_pairs_are_delivered_without_exposures(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5)
         recorder.start()
         record_pairs(recorder, 2)
-        await until(lambda: recorder.pairs.delivered == 2)
+        await wait_until(lambda: recorder.pairs.delivered == 2)
         assert [(time_s, len(batch.pairs)) for time_s, batch in store.attempts] == [(0.5, 2)]
 
     run(scenario())
 
 
-def test_enough_of_either_is_delivered_at_once(tmp_path: Path) -> None:
+def test_a_full_batch_of_either_is_delivered_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=3, interval_s=0.5)
         recorder.start()
         record(recorder, 4)
         record_pairs(recorder, 8)
-        await until(lambda: recorder.pairs.delivered == 8)
+        await wait_until(lambda: recorder.pairs.delivered == 8)
         sizes = [(at_s, len(b.exposures), len(b.pairs)) for at_s, b in store.attempts]
         assert sizes == [(0.0, 3, 3), (0.0, 1, 3), (0.5, 0, 2)]
 
     run(scenario())
 
 
-def test_pairs_are_dropped_by_a_count_of_their_own(tmp_path: Path) -> None:
+def test_dropped_pairs_have_a_separate_count(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path), capacity=3)
@@ -233,7 +251,7 @@ def test_pairs_are_dropped_by_a_count_of_their_own(tmp_path: Path) -> None:
         assert (recorder.pairs.dropped, recorder.dropped) == (2, 0)
 
         recorder.start()
-        await until(lambda: recorder.pairs.delivered == 3)
+        await wait_until(lambda: recorder.pairs.delivered == 3)
         ((_, batch),) = store.attempts
         assert [p.sequence for p in batch.pairs] == [1, 2, 3]
         assert (batch.dropped_pairs, batch.dropped) == (2, 0)
@@ -241,26 +259,26 @@ def test_pairs_are_dropped_by_a_count_of_their_own(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_kept_images_are_delivered_a_few_at_once_after_the_interval(tmp_path: Path) -> None:
+def test_kept_images_are_delivered_in_small_batches_after_the_interval(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path), interval_s=0.5)
         recorder.start()
-        for number in range(1, KEPT_AT_ONCE + 3):
-            recorder.record_kept(kept(number))
+        for number in range(1, MAX_KEPT_PER_BATCH + 3):
+            recorder.record_kept(kept_image(number))
         record(recorder)
-        await until(lambda: recorder.kept.delivered == KEPT_AT_ONCE + 2)
+        await wait_until(lambda: recorder.kept.delivered == MAX_KEPT_PER_BATCH + 2)
         sizes = [(at_s, len(b.exposures), len(b.kept)) for at_s, b in store.attempts]
-        assert sizes == [(0.5, 1, KEPT_AT_ONCE), (1.0, 0, 2)]
+        assert sizes == [(0.5, 1, MAX_KEPT_PER_BATCH), (1.0, 0, 2)]
 
     run(scenario())
 
 
-def test_images_that_wait_are_few_and_the_others_counted(tmp_path: Path) -> None:
+def test_kept_images_beyond_the_buffer_are_dropped_and_counted(tmp_path: Path) -> None:
     async def scenario() -> None:
         recorder = Recorder(FakeStore().deliver, Spool(tmp_path))
         for number in range(MAX_KEPT + 3):
-            recorder.record_kept(kept(number))
+            recorder.record_kept(kept_image(number))
         recorder.kept.drop()
         counts = recorder.kept
         assert (counts.recorded, counts.waiting, counts.dropped) == (MAX_KEPT + 4, MAX_KEPT, 4)
@@ -268,28 +286,28 @@ def test_images_that_wait_are_few_and_the_others_counted(tmp_path: Path) -> None
     run(scenario())
 
 
-def test_images_that_cannot_be_delivered_are_spooled_as_they_are(tmp_path: Path) -> None:
-    store = FakeStore(afterwards=Fate.REJECTED)
+def test_undelivered_images_are_spooled_unchanged(tmp_path: Path) -> None:
+    store = FakeStore(default_result=DeliveryResult.REJECTED)
 
     async def scenario() -> None:
         recorder = Recorder(store.deliver, Spool(tmp_path))
-        recorder.record_kept(kept(1))
+        recorder.record_kept(kept_image(1))
         await recorder.close(timeout_s=1)
         assert recorder.kept.spooled == 1
 
     run(scenario())
-    Spool(tmp_path).drain(store.take)
-    assert [batch.kept for batch in store.taken] == [(kept(1),)]
+    Spool(tmp_path).drain(store.store)
+    assert [batch.kept for batch in store.batches] == [(kept_image(1),)]
 
 
-def test_an_adoption_is_delivered_without_exposures_too(tmp_path: Path) -> None:
+def test_an_adoption_is_delivered_without_exposures(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path))
         recorder.start()
-        recorder.adopted("9f31c0aa", RULE, at_ms=5)
-        await until(lambda: bool(store.taken))
-        (batch,) = store.taken
+        recorder.record_adoption("9f31c0aa", RULE, at_ms=5)
+        await wait_until(lambda: bool(store.batches))
+        (batch,) = store.batches
         ((at_ms, rule_id, rule),) = [(a.at_ms, a.rule_id, a.rule) for a in batch.adoptions]
         assert (at_ms, rule_id, rule) == (5, "9f31c0aa", RULE)
         assert batch.exposures == ()
@@ -297,23 +315,23 @@ def test_an_adoption_is_delivered_without_exposures_too(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_full_buffer_drops_no_adoption(tmp_path: Path) -> None:
+def test_adoptions_are_never_dropped(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = FakeStore()
         recorder = Recorder(store.deliver, Spool(tmp_path), capacity=1)
         record(recorder, 2)
         for at_ms in range(10):
-            recorder.adopted("9f31c0aa", RULE, at_ms)
+            recorder.record_adoption("9f31c0aa", RULE, at_ms)
         recorder.start()
-        await until(lambda: bool(store.taken))
-        assert [a.at_ms for a in store.taken[0].adoptions] == list(range(10))
+        await wait_until(lambda: bool(store.batches))
+        assert [a.at_ms for a in store.batches[0].adoptions] == list(range(10))
 
     run(scenario())
 
 
-def test_closing_delivers_what_waits(tmp_path: Path) -> None:
+def test_close_delivers_waiting_exposures(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = FakeStore([Fate.REJECTED])
+        store = FakeStore([DeliveryResult.REJECTED])
         recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=10)
         recorder.start()
         record(recorder, 25)
@@ -325,17 +343,19 @@ def test_closing_delivers_what_waits(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("fate", [Fate.REJECTED, Fate.HANGING])
-def test_what_cannot_be_delivered_in_time_goes_to_the_spool(tmp_path: Path, fate: Fate) -> None:
-    store = FakeStore([Fate.TAKEN], afterwards=fate)
+@pytest.mark.parametrize("result", [DeliveryResult.REJECTED, DeliveryResult.HANGING])
+def test_close_spools_undelivered_entries_after_its_timeout(
+    tmp_path: Path, result: DeliveryResult
+) -> None:
+    store = FakeStore([DeliveryResult.STORED], default_result=result)
 
     async def scenario() -> None:
         recorder = Recorder(store.deliver, Spool(tmp_path), batch_size=10)
         recorder.start()
         record(recorder, 25)
         record_pairs(recorder, 12)
-        recorder.adopted("9f31c0aa", RULE, at_ms=5)
-        await until(lambda: len(store.attempts) == 2)
+        recorder.record_adoption("9f31c0aa", RULE, at_ms=5)
+        await wait_until(lambda: len(store.attempts) == 2)
         before_s = asyncio.get_running_loop().time()
         await recorder.close(timeout_s=3)
         assert asyncio.get_running_loop().time() - before_s == pytest.approx(3)
@@ -344,32 +364,32 @@ def test_what_cannot_be_delivered_in_time_goes_to_the_spool(tmp_path: Path, fate
         assert (pairs.delivered, pairs.waiting, pairs.spooled) == (10, 0, 2)
 
     run(scenario())
-    assert Spool(tmp_path).drain(store.take) == 15
+    assert Spool(tmp_path).drain(store.store) == 15
     assert store.sequences == list(range(1, 26))
     assert store.pair_sequences == list(range(1, 13))
-    assert [a.at_ms for batch in store.taken for a in batch.adoptions] == [5]
+    assert [a.at_ms for batch in store.batches for a in batch.adoptions] == [5]
 
 
-def test_closing_that_is_cancelled_still_spools(tmp_path: Path) -> None:
-    """A replica that is killed while it closes gets no second chance."""
-    store = FakeStore(afterwards=Fate.HANGING)
+def test_a_cancelled_close_still_spools(tmp_path: Path) -> None:
+    """Serve may kill a replica while it closes."""
+    store = FakeStore(default_result=DeliveryResult.HANGING)
 
     async def scenario() -> None:
         recorder = Recorder(store.deliver, Spool(tmp_path))
         recorder.start()
         record(recorder, 2)
         closing = asyncio.create_task(recorder.close(timeout_s=60))
-        await until(lambda: len(store.attempts) == 1)
+        await wait_until(lambda: len(store.attempts) == 1)
         closing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await closing
 
     run(scenario())
-    Spool(tmp_path).drain(store.take)
+    Spool(tmp_path).drain(store.store)
     assert store.sequences == [1, 2]
 
 
-def test_what_is_recorded_after_closing_is_dropped_and_counted(tmp_path: Path) -> None:
+def test_entries_recorded_after_close_are_dropped_and_counted(tmp_path: Path) -> None:
     async def scenario() -> None:
         recorder = Recorder(FakeStore().deliver, Spool(tmp_path))
         recorder.start()
@@ -382,11 +402,13 @@ def test_what_is_recorded_after_closing_is_dropped_and_counted(tmp_path: Path) -
     run(scenario())
 
 
-def test_a_spool_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """Nothing else would tell of the loss."""
+def test_a_failing_spool_is_an_error(tmp_path: Path) -> None:
+    """The loss must not go unnoticed."""
 
     async def scenario() -> None:
-        recorder = Recorder(FakeStore(afterwards=Fate.REJECTED).deliver, Spool(tmp_path / "none"))
+        recorder = Recorder(
+            FakeStore(default_result=DeliveryResult.REJECTED).deliver, Spool(tmp_path / "none")
+        )
         record(recorder)
         with pytest.raises(FileNotFoundError):
             await recorder.close(timeout_s=1)
@@ -395,7 +417,7 @@ def test_a_spool_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     run(scenario())
 
 
-# What an ingress does: so many exposures, so many pairs, a new rule, or nothing for some seconds.
+# Actions of an ingress: n exposures, n pairs, a new rule, or a pause in seconds.
 exposures = st.tuples(st.just("exposures"), st.integers(1, 12))
 pairs = st.tuples(st.just("pairs"), st.integers(1, 12))
 adoption = st.just("adoption")
@@ -404,17 +426,23 @@ pause = st.floats(0.0, 8.0)
 
 @given(
     actions=st.lists(exposures | pairs | adoption | pause, max_size=25),
-    fates=st.lists(st.sampled_from(Fate), max_size=25),
-    afterwards=st.sampled_from([Fate.TAKEN, Fate.REJECTED, Fate.HANGING]),
+    results=st.lists(st.sampled_from(DeliveryResult), max_size=25),
+    default_result=st.sampled_from(
+        [DeliveryResult.STORED, DeliveryResult.REJECTED, DeliveryResult.HANGING]
+    ),
 )
 def test_everything_recorded_is_stored_or_counted_as_dropped(
-    actions: list[tuple[str, int] | str | float], fates: list[Fate], afterwards: Fate
+    actions: list[tuple[str, int] | str | float],
+    results: list[DeliveryResult],
+    default_result: DeliveryResult,
 ) -> None:
-    """Whatever the store does, and adoptions precede what follows them."""
-    store = FakeStore(fates, afterwards)
-    adopted: list[int] = []  # the time of an adoption is its place in the story
-    preceding: dict[int, int] = {}  # number of an exposure -> adoptions before it
-    preceding_pair: dict[int, int] = {}
+    """With any results of the store. Adoptions arrive before, or with, the entries after them."""
+    store = FakeStore(results, default_result)
+    adopted: list[int] = []  # at_ms of an adoption is its index
+    adoptions_before: dict[
+        int, int
+    ] = {}  # sequence number of an exposure to the number of adoptions before it
+    adoptions_before_pair: dict[int, int] = {}
 
     async def scenario(folder: Path) -> Recorder:
         recorder = Recorder(store.deliver, Spool(folder), capacity=20, batch_size=5)
@@ -424,14 +452,14 @@ def test_everything_recorded_is_stored_or_counted_as_dropped(
                 case ("exposures", int(count)):
                     for _ in range(count):
                         record(recorder)
-                        preceding[recorder.recorded] = len(adopted)
+                        adoptions_before[recorder.recorded] = len(adopted)
                 case ("pairs", int(count)):
                     for _ in range(count):
                         record_pairs(recorder)
-                        preceding_pair[recorder.pairs.recorded] = len(adopted)
+                        adoptions_before_pair[recorder.pairs.recorded] = len(adopted)
                 case str():
                     adopted.append(len(adopted))
-                    recorder.adopted("9f31c0aa", RULE, at_ms=adopted[-1])
+                    recorder.record_adoption("9f31c0aa", RULE, at_ms=adopted[-1])
                 case float(seconds):
                     await asyncio.sleep(seconds)
             for counts in (recorder, recorder.pairs):
@@ -444,14 +472,18 @@ def test_everything_recorded_is_stored_or_counted_as_dropped(
 
     with tempfile.TemporaryDirectory() as folder:
         recorder = run(scenario(Path(folder)))
-        Spool(Path(folder)).drain(store.take)
+        Spool(Path(folder)).drain(store.store)
 
     assert len(store.sequences) == recorder.recorded - recorder.dropped
     assert len(store.pair_sequences) == recorder.pairs.recorded - recorder.pairs.dropped
-    known: list[int] = []
-    for batch in dict.fromkeys(store.taken):
+    delivered_adoptions: list[int] = []
+    for batch in dict.fromkeys(store.batches):
         assert max(len(batch.exposures), len(batch.pairs)) <= 5
-        known += [adoption.at_ms for adoption in batch.adoptions]
-        assert all(preceding[e.sequence] <= len(known) for e in batch.exposures)
-        assert all(preceding_pair[p.sequence] <= len(known) for p in batch.pairs)
-    assert known == adopted
+        delivered_adoptions += [adoption.at_ms for adoption in batch.adoptions]
+        assert all(
+            adoptions_before[e.sequence] <= len(delivered_adoptions) for e in batch.exposures
+        )
+        assert all(
+            adoptions_before_pair[p.sequence] <= len(delivered_adoptions) for p in batch.pairs
+        )
+    assert delivered_adoptions == adopted

@@ -56,69 +56,69 @@ batches = st.builds(
 
 @settings(max_examples=25)  # each draws dozens of rows
 @given(written=st.lists(batches, max_size=8))
-def test_batches_come_back_as_they_were_and_in_order(written: list[Batch]) -> None:
+def test_drained_batches_are_unchanged_and_in_order(written: list[Batch]) -> None:
     store = FakeStore()
     with tempfile.TemporaryDirectory() as folder:
         spool = Spool(Path(folder))
         for one in written:
             spool.write(one)
-        Spool(Path(folder)).drain(store.take)
+        Spool(Path(folder)).drain(store.store)
         assert list(Path(folder).iterdir()) == []
-    assert store.taken == written
+    assert store.batches == written
 
 
-def test_draining_tells_how_many_exposures_there_were(tmp_path: Path) -> None:
+def test_drain_returns_the_number_of_exposures(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.write(batch(1, 2))
     spool.write(batch(3))
-    assert spool.drain(FakeStore().take) == 3
-    assert spool.drain(FakeStore().take) == 0
+    assert spool.drain(FakeStore().store) == 3
+    assert spool.drain(FakeStore().store) == 0
 
 
-def test_a_batch_of_an_older_ingress_has_neither_pairs_nor_feedback(tmp_path: Path) -> None:
-    """What it spooled is read by the program that replaced it."""
+def test_a_batch_without_pairs_and_feedback_is_readable(tmp_path: Path) -> None:
+    """An older release of the ingress spooled it."""
     (tmp_path / f"{WRITER}-000001.json").write_text(
         f'{{"writer":"{WRITER}","adoptions":[{{"at_ms":5,"rule_id":"9f31c0aa","rule":"{{}}"}}],'
         '"exposures":[],"last_sequence":3,"dropped":1}'
     )
     store = FakeStore()
-    Spool(tmp_path).drain(store.take)
+    Spool(tmp_path).drain(store.store)
     adoptions = (Adoption(5, "9f31c0aa", "{}"),)
-    assert store.taken == [Batch(WRITER, adoptions, last_sequence=3, dropped=1)]
+    assert store.batches == [Batch(WRITER, adoptions, last_sequence=3, dropped=1)]
 
 
-def test_a_pair_of_an_older_ingress_says_nothing_of_the_live_answer(tmp_path: Path) -> None:
+def test_a_pair_without_live_fields_is_readable(tmp_path: Path) -> None:
     (tmp_path / f"{WRITER}-000001.json").write_text(
         f'{{"writer":"{WRITER}","pairs":[{{"writer":"{WRITER}","sequence":1,"at_ms":5,'
         '"rule_id":"9f31c0aa","candidate":"v2","outcome":"shed","probability":1.0,"label":null,'
         '"confidence":null,"latency_ms":null,"model_ms":null,"error":"full"}]}'
     )
     store = FakeStore()
-    Spool(tmp_path).drain(store.take)
-    ((one,),) = (taken.pairs for taken in store.taken)
+    Spool(tmp_path).drain(store.store)
+    ((one,),) = (batch.pairs for batch in store.batches)
     assert (one.live_version, one.live_latency_ms, one.region) == (None, None, None)
 
 
-def test_threads_may_write_at_once(tmp_path: Path) -> None:
-    """Feedback is written in threads of its own, also while the recorder closes."""
+def test_concurrent_writes_lose_no_batch(tmp_path: Path) -> None:
+    """Feedback is written in threads, also while the recorder closes."""
     spool = Spool(tmp_path)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(spool.write, [batch(n) for n in range(1, 41)]))
     store = FakeStore()
-    assert spool.drain(store.take) == 40
+    assert spool.drain(store.store) == 40
     assert store.sequences == list(range(1, 41))
 
 
-def test_nobody_else_can_read_a_batch(tmp_path: Path) -> None:
+def test_a_batch_file_is_private(tmp_path: Path) -> None:
     Spool(tmp_path).write(batch(1))
     (path,) = tmp_path.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_batch_is_on_disk_before_its_name_and_its_name_before_write_returns(
+def test_write_syncs_the_file_before_the_rename_and_the_folder_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a power cut takes feedback whose sender was thanked."""
+    """Otherwise a power cut loses feedback that was accepted."""
     synced: list[tuple[bool, list[str], int]] = []
 
     def fsync(descriptor: int) -> None:
@@ -134,7 +134,7 @@ def test_a_batch_is_on_disk_before_its_name_and_its_name_before_write_returns(
     assert (is_folder, names) == (True, [".json"])
 
 
-def test_what_cannot_be_written_is_told_and_leaves_no_file(
+def test_a_failed_write_raises_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: int) -> NoReturn:
@@ -151,19 +151,19 @@ def test_a_batch_that_cannot_be_stored_keeps_its_file(tmp_path: Path) -> None:
     spool.write(batch(1))
 
     def fail(_: Batch) -> NoReturn:
-        raise ConnectionError("the store is away")
+        raise ConnectionError("the store is down")
 
     with pytest.raises(ConnectionError):
         spool.drain(fail)
-    assert spool.drain(FakeStore().take) == 1
+    assert spool.drain(FakeStore().store) == 1
 
 
-def test_an_unfinished_file_is_not_read(tmp_path: Path) -> None:
-    """A process that dies while it writes leaves a draft, never half a batch."""
+def test_a_draft_is_not_read(tmp_path: Path) -> None:
+    """A process that dies during a write leaves a draft."""
     Spool(tmp_path).write(batch(1))
     (path,) = tmp_path.iterdir()
     path.rename(path.with_suffix(".tmp"))
-    assert Spool(tmp_path).drain(FakeStore().take) == 0
+    assert Spool(tmp_path).drain(FakeStore().store) == 0
 
 
 @pytest.mark.parametrize(
@@ -175,9 +175,9 @@ def test_an_unfinished_file_is_not_read(tmp_path: Path) -> None:
         lambda content: b"{}",
         lambda content: content.replace(b'"sequence":1', b'"sequence":"1"'),
     ],
-    ids=["empty", "cut off", "not UTF-8", "not a batch", "a text for a number"],
+    ids=["empty", "cut off", "not UTF-8", "not a batch", "a string instead of a number"],
 )
-def test_a_damaged_file_is_put_aside_and_the_others_are_stored(
+def test_a_damaged_file_is_renamed_and_the_others_are_stored(
     tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = Spool(tmp_path)
@@ -188,15 +188,15 @@ def test_a_damaged_file_is_put_aside_and_the_others_are_stored(
     spool.write(batch(2))
 
     store = FakeStore()
-    assert spool.drain(store.take) == 1
+    assert spool.drain(store.store) == 1
     assert store.sequences == [2]
-    (aside,) = tmp_path.iterdir()
-    assert (aside.suffix, aside.read_bytes()) == (".damaged", content)
+    (damaged,) = tmp_path.iterdir()
+    assert (damaged.suffix, damaged.read_bytes()) == (".damaged", content)
     assert [r.message for r in caplog.records] == ["spool.damaged"]
 
 
-def test_two_processes_may_drain_one_folder(tmp_path: Path) -> None:
-    """The file that another one removed meanwhile is no error."""
+def test_two_processes_can_drain_one_folder(tmp_path: Path) -> None:
+    """A file that another process has removed is not an error."""
     spool = Spool(tmp_path)
     spool.write(batch(1))
     spool.write(batch(2))
@@ -205,7 +205,7 @@ def test_two_processes_may_drain_one_folder(tmp_path: Path) -> None:
 
     def store(one: Batch) -> None:
         mine.append(one)
-        Spool(tmp_path).drain(other.take)
+        Spool(tmp_path).drain(other.store)
 
     assert spool.drain(store) == 1
     assert other.sequences == [1, 2]

@@ -1,4 +1,4 @@
-"""Small stores whose figures can be worked out by hand."""
+"""Small stores whose report figures can be computed by hand."""
 
 from __future__ import annotations
 
@@ -40,24 +40,27 @@ SHADOW: dict[str, Any] = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
 
 
 def labels(version: str) -> tuple[str, ...]:
-    """Those that a version knows."""
+    """The labels that a version knows."""
     return LABELS[version]
 
 
 def hours(since: float, until: float, **region: Any) -> Period:
-    """A part of the day, and of the next ones."""
+    """The period between two hours, counted from `START_MS`."""
     return Period(START_MS + int(since * HOUR_MS), START_MS + int(until * HOUR_MS), **region)
 
 
 def as_json(report: dict[str, Any]) -> dict[str, Any]:
-    """What a client gets; rejects what JSON cannot say."""
-    sent: dict[str, Any] = json.loads(json.dumps(report, allow_nan=False))
-    assert sent == report
-    return sent
+    """The report after a JSON round trip, which must not change it."""
+    decoded: dict[str, Any] = json.loads(json.dumps(report, allow_nan=False))
+    assert decoded == report
+    return decoded
 
 
-class Diary:
-    """What an ingress tells, entry by entry. Minutes count from `START_MS`."""
+class StoreBuilder:
+    """Collects the records of one ingress and writes them to a store.
+
+    Minutes count from `START_MS`.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -68,17 +71,17 @@ class Diary:
         self._pairs: list[ShadowPair] = []
         self._feedback: list[Feedback] = []
 
-    def obeys(self, rule: dict[str, Any], minute: int = 0, **changes: Any) -> Rule:
-        """A rule is in force from now on."""
+    def adopt_rule(self, rule: dict[str, Any], minute: int = 0, **changes: Any) -> Rule:
+        """Adopt a rule from this minute on. Later exposures belong to it."""
         self._rule = parse_rule(rule | changes, tuple(LABELS))
         at_ms = START_MS + minute * MINUTE_MS
         self._adoptions.append(Adoption(at_ms, self._rule.rule_id, self._rule.canonical()))
         return self._rule
 
-    def answers(
+    def add_exposure(
         self, assigned: str | None, user: int | None, minute: int = 1, **changes: Any
     ) -> Exposure:
-        """An image was answered; by the version that was assigned, unless `changes` differ."""
+        """Add an exposure, served by the assigned version unless `changes` say otherwise."""
         self._sequence += 1
         exposure = Exposure(
             writer=WRITER,
@@ -103,29 +106,29 @@ class Diary:
         self._exposures.append(exposure)
         return exposure
 
-    def falls_back(self, user: int, minute: int = 1, **changes: Any) -> Exposure:
-        """v2 was assigned and failed; v1 answered."""
+    def add_fallback(self, user: int, minute: int = 1, **changes: Any) -> Exposure:
+        """Add an exposure that was assigned to v2, which failed; v1 served it."""
         failed = {"served": "v1", "error": "too_slow", "latency_ms": 20.0}
-        return self.answers("v2", user, minute, **failed | changes)
+        return self.add_exposure("v2", user, minute, **failed | changes)
 
-    def hears(self, answer: Exposure, after_s: float = 60, **said: Any) -> None:
-        """Something is said of an answer."""
-        word = {"label": None, "correct": None, "rating": None, "complaint": None} | said
+    def add_feedback(self, exposure: Exposure, after_s: float = 60, **content: Any) -> None:
+        """Add feedback on an exposure, `after_s` seconds later."""
+        empty = {"label": None, "correct": None, "rating": None, "complaint": None}
         self._feedback.append(
             Feedback(
-                writer=answer.writer,
-                sequence=answer.sequence,
-                at_ms=answer.at_ms + int(1000 * after_s),
-                answered_at_ms=answer.at_ms,
-                rule_id=answer.rule_id,
-                assigned=answer.assigned,
-                answered=answer.label or "",
-                **word,
+                writer=exposure.writer,
+                sequence=exposure.sequence,
+                at_ms=exposure.at_ms + int(1000 * after_s),
+                answered_at_ms=exposure.at_ms,
+                rule_id=exposure.rule_id,
+                assigned=exposure.assigned,
+                answered=exposure.label or "",
+                **empty | content,
             )
         )
 
-    def copies(self, live: Exposure, label: str | None, **changes: Any) -> None:
-        """An image was copied to the candidate, which took 6 ms for it; None: it failed."""
+    def add_pair(self, live: Exposure, label: str | None, **changes: Any) -> None:
+        """Add a shadow pair with a model time of 6 ms; a failed one if the label is None."""
         pair = ShadowPair(
             writer=live.writer,
             sequence=live.sequence,
@@ -148,8 +151,8 @@ class Diary:
         )
         self._pairs.append(replace(pair, **changes))
 
-    def store(self) -> Store:
-        """The store, which was told everything."""
+    def build(self) -> Store:
+        """Record everything that was added, and return the store."""
         self._store.record(
             Batch(
                 WRITER,
@@ -169,7 +172,7 @@ def database_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def diary(database_url: str) -> Iterator[Diary]:
+def builder(database_url: str) -> Iterator[StoreBuilder]:
     store = open_store(database_url)
-    yield Diary(store)
+    yield StoreBuilder(store)
     store.close()

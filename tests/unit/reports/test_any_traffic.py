@@ -1,4 +1,4 @@
-"""Whatever came, a report is JSON and its counts add up."""
+"""For random traffic, reports are valid JSON and their counts add up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.reports.conftest import (
     DAY,
     SHADOW,
     TEST,
-    Diary,
+    StoreBuilder,
     as_json,
     hours,
     labels,
@@ -49,7 +49,7 @@ VERSIONS = st.sampled_from(["v1", "v2", "v3", None])
 LABELS = st.sampled_from(["cat", "dog", "koala", "wombat", None])
 MS = st.sampled_from([0.0, 0.01, 12.5, 1e5])
 HASHES = st.sampled_from([None, *(f"{number:016x}" * 2 for number in range(6))])
-ANSWERS = st.fixed_dictionaries(
+EXPOSURES = st.fixed_dictionaries(
     {
         "assigned": VERSIONS,
         "user": st.none() | st.integers(1, 6),
@@ -65,7 +65,7 @@ ANSWERS = st.fixed_dictionaries(
         "error": st.sampled_from([None, None, "too_slow"]),
     }
 )
-WORDS = st.fixed_dictionaries(
+FEEDBACK = st.fixed_dictionaries(
     {
         "after_s": st.sampled_from([0, 60, 10**7]),
         "label": LABELS,
@@ -74,10 +74,10 @@ WORDS = st.fixed_dictionaries(
         "rating": st.none() | st.integers(1, 5),
     }
 )
-COPIES = st.fixed_dictionaries({"label": LABELS, "probability": st.sampled_from([0.01, 1.0])})
+PAIRS = st.fixed_dictionaries({"label": LABELS, "probability": st.sampled_from([0.01, 1.0])})
 ENTRIES = st.one_of(
-    st.tuples(st.just("obeys"), RULES, st.integers(0, 1440)),
-    st.tuples(ANSWERS, st.none() | WORDS, st.none() | COPIES),
+    st.tuples(st.just("adopt_rule"), RULES, st.integers(0, 1440)),
+    st.tuples(EXPOSURES, st.none() | FEEDBACK, st.none() | PAIRS),
 )
 PERIODS = (
     DAY,
@@ -87,22 +87,22 @@ PERIODS = (
 )
 
 
-def keep(diary: Diary, entries: list[Any]) -> Store:
+def add_entries(builder: StoreBuilder, entries: list[Any]) -> Store:
     for entry in entries:
-        if entry[0] == "obeys":
-            diary.obeys(entry[1], entry[2])
+        if entry[0] == "adopt_rule":
+            builder.adopt_rule(entry[1], entry[2])
             continue
-        told, word, copy = entry
-        answer = diary.answers(**told)
-        if word:
-            diary.hears(answer, **word)
-        if copy:
-            diary.copies(answer, **copy)
-    return diary.store()
+        exposure_fields, feedback_fields, pair_fields = entry
+        exposure = builder.add_exposure(**exposure_fields)
+        if feedback_fields:
+            builder.add_feedback(exposure, **feedback_fields)
+        if pair_fields:
+            builder.add_pair(exposure, **pair_fields)
+    return builder.build()
 
 
-def all_reports(store: Store, period: Period) -> dict[str, dict[str, Any]]:
-    found = {"traffic": as_json(traffic.report(store, period))}
+def make_reports(store: Store, period: Period) -> dict[str, dict[str, Any]]:
+    reports = {"traffic": as_json(traffic.report(store, period))}
     others: dict[str, Callable[[], dict[str, Any]]] = {
         "canary": lambda: canary.report(store, period, labels, None),
         "ab": lambda: ab_test.report(store, period, labels, None),
@@ -110,33 +110,33 @@ def all_reports(store: Store, period: Period) -> dict[str, dict[str, Any]]:
     }
     for name, make in others.items():
         try:
-            found[name] = as_json(make())
+            reports[name] = as_json(make())
         except NothingToReport:
-            kinds = {epoch["kind"] for epoch in found["traffic"]["epochs"]}
+            kinds = {epoch["kind"] for epoch in reports["traffic"]["epochs"]}
             assert not any(name in kind for kind in kinds)
-    return found
+    return reports
 
 
 @settings(max_examples=10)
 @given(st.lists(ENTRIES, max_size=30))
-def test_it_is_reported(entries: list[Any]) -> None:
+def test_reports_of_random_traffic_add_up(entries: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{folder}/store.db")
-        keep(Diary(store), [("obeys", CANARY, 0), ("obeys", TEST, 0), ("obeys", SHADOW, 0)])
-        keep(Diary(store), entries)
+        add_entries(
+            StoreBuilder(store),
+            [("adopt_rule", CANARY, 0), ("adopt_rule", TEST, 0), ("adopt_rule", SHADOW, 0)],
+        )
+        add_entries(StoreBuilder(store), entries)
         for period in PERIODS:
-            found = all_reports(store, period)
-            everything = found["traffic"]
-            within = sum(epoch["exposures"] for epoch in everything["epochs"])
-            assert everything["exposures"] >= within
-            assert everything["exposures"] == sum(r["exposures"] for r in everything["regions"])
-            assert everything["exposures"] == sum(
-                point["exposures"] for point in everything["series"]["points"]
-            )
+            report = make_reports(store, period)["traffic"]
+            points = report["series"]["points"]
+            assert report["exposures"] >= sum(epoch["exposures"] for epoch in report["epochs"])
+            assert report["exposures"] == sum(region["exposures"] for region in report["regions"])
+            assert report["exposures"] == sum(point["exposures"] for point in points)
         store.close()
 
 
 @pytest.mark.parametrize("rule", [CANARY, TEST, SHADOW], ids=lambda rule: rule["kind"])
-def test_there_is_something_to_report(diary: Diary, rule: dict[str, Any]) -> None:
-    diary.obeys(rule)
-    assert len(all_reports(diary.store(), DAY)) == 2
+def test_a_rule_without_traffic_has_a_report(builder: StoreBuilder, rule: dict[str, Any]) -> None:
+    builder.adopt_rule(rule)
+    assert len(make_reports(builder.build(), DAY)) == 2

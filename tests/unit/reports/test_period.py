@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from serve_app.errors import BadPeriod
 from serve_app.regions import members
-from serve_app.reports.period import MOST_POINTS, Period, period
+from serve_app.reports.period import MAX_POINTS, Period, parse_period
 
 NOW = datetime(2026, 11, 23, 12, 34, 56, 789_000, UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -20,7 +20,7 @@ def at(text: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("since", "begins"),
+    ("since", "start"),
     [
         ("1m", "2026-11-23T12:33:00Z"),
         ("30m", "2026-11-23T12:04:00Z"),
@@ -35,13 +35,13 @@ def at(text: str) -> int:
         ("2026-11-20", "2026-11-20T00:00:00Z"),
     ],
 )
-def test_it_begins_when_it_is_told_to_in_whole_minutes(since: str, begins: str) -> None:
-    assert period(since, None, NOW_MS).since_ms == at(begins)
+def test_since_is_rounded_down_to_the_minute(since: str, start: str) -> None:
+    assert parse_period(since, None, NOW_MS).since_ms == at(start)
 
 
-def test_it_lasts_until_the_end_of_the_minute_that_has_begun() -> None:
-    assert period("1h", None, NOW_MS).until_ms == at("2026-11-23T12:35:00Z")
-    assert period("1h", None, at("2026-11-23T12:34Z")).until_ms == at("2026-11-23T12:35:00Z")
+def test_a_period_includes_the_current_minute() -> None:
+    assert parse_period("1h", None, NOW_MS).until_ms == at("2026-11-23T12:35:00Z")
+    assert parse_period("1h", None, at("2026-11-23T12:34Z")).until_ms == at("2026-11-23T12:35:00Z")
 
 
 @pytest.mark.parametrize(
@@ -49,37 +49,37 @@ def test_it_lasts_until_the_end_of_the_minute_that_has_begun() -> None:
     ["", "0h", "-1h", "1.5h", "1w", "h", "1234567m", "٣h", "soon", "2026-13-01", "1 h", "nan",
      "2026-11-23T12:35", "2027-01-01", "1m\n1m"],
 )  # fmt: skip
-def test_another_time_is_rejected(since: str) -> None:
+def test_an_invalid_since_is_rejected(since: str) -> None:
     with pytest.raises(BadPeriod, match=r"^since is '"):
-        period(since, None, NOW_MS)
+        parse_period(since, None, NOW_MS)
 
 
 @pytest.mark.parametrize("since", ["0001-01-01", "0001-01-01T00:00+14:00"])
-def test_the_beginning_of_time_is_a_time(since: str) -> None:
-    assert period(since, None, NOW_MS).since_ms < 0
+def test_since_may_be_before_1970(since: str) -> None:
+    assert parse_period(since, None, NOW_MS).since_ms < 0
 
 
 @pytest.mark.parametrize("region", ["AU", "au", "australia-pacific", "Western Europe"])
-def test_a_region_is_its_countries(region: str) -> None:
-    found = period("1h", region, NOW_MS)
-    assert (found.region, found.countries) == (region, members(region))
-    assert found.scope([3]).regions == members(region)
+def test_a_region_selects_its_countries(region: str) -> None:
+    period = parse_period("1h", region, NOW_MS)
+    assert (period.region, period.countries) == (region, members(region))
+    assert period.scope([3]).regions == members(region)
 
 
 @pytest.mark.parametrize("region", ["", "XX", "atlantis", "AU,NZ"])
-def test_another_region_is_rejected(region: str) -> None:
+def test_an_unknown_region_is_rejected(region: str) -> None:
     with pytest.raises(BadPeriod, match=r"^region is '"):
-        period("1h", region, NOW_MS)
+        parse_period("1h", region, NOW_MS)
 
 
-def test_what_is_rejected_is_not_repeated_at_length() -> None:
+def test_an_error_quotes_a_long_since_in_part() -> None:
     with pytest.raises(BadPeriod) as rejection:
-        period("x" * 1000, None, NOW_MS)
+        parse_period("x" * 1000, None, NOW_MS)
     assert len(str(rejection.value)) < 200
 
 
-def test_whole_days_are_all_that_it_touches() -> None:
-    assert period("24h", "AU", NOW_MS).whole_days == Period(
+def test_whole_days_cover_the_period() -> None:
+    assert parse_period("24h", "AU", NOW_MS).whole_days == Period(
         at("2026-11-22T00:00Z"), at("2026-11-24T00:00Z"), "AU", members("AU")
     )
     day = Period(at("2026-11-22T00:00Z"), at("2026-11-23T00:00Z"))
@@ -98,7 +98,7 @@ def test_whole_days_are_all_that_it_touches() -> None:
         (61 * DAY_MS, 2 * DAY_MS),
     ],
 )
-def test_a_series_is_as_fine_as_it_can_be_drawn(length_ms: int, slot_ms: int) -> None:
+def test_a_series_has_the_smallest_step_that_fits(length_ms: int, slot_ms: int) -> None:
     assert Period(0, length_ms).slot_ms(None) == slot_ms
     assert Period(0, 400 * DAY_MS).slot_ms(400 * DAY_MS - length_ms) in (slot_ms, 2 * slot_ms)
 
@@ -108,10 +108,10 @@ def test_a_series_is_as_fine_as_it_can_be_drawn(length_ms: int, slot_ms: int) ->
     length=st.integers(1, 50 * 365 * 24 * 60),
     first_ms=st.none() | st.integers(0, 100 * 365 * DAY_MS),
 )
-def test_a_series_has_few_points(since: int, length: int, first_ms: int | None) -> None:
-    """Slots begin at multiples of their length, so that both ends may stick out."""
-    whole = Period(since * MINUTE_MS, (since + length) * MINUTE_MS)
-    slot_ms = whole.slot_ms(first_ms)
-    begin_ms = max(whole.since_ms, first_ms or 0)
+def test_a_series_has_at_most_max_points(since: int, length: int, first_ms: int | None) -> None:
+    """Slots begin at multiples of the step, so the first and the last may exceed the period."""
+    period = Period(since * MINUTE_MS, (since + length) * MINUTE_MS)
+    slot_ms = period.slot_ms(first_ms)
+    begin_ms = max(period.since_ms, first_ms or 0)
     assert slot_ms % MINUTE_MS == 0
-    assert len(range(begin_ms // slot_ms, -(-whole.until_ms // slot_ms))) <= MOST_POINTS
+    assert len(range(begin_ms // slot_ms, -(-period.until_ms // slot_ms))) <= MAX_POINTS

@@ -1,4 +1,4 @@
-"""What reviews add to the report on a shadow."""
+"""The review section of the shadow report."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rich.console import Console
 from serve_app.cli.report import reviews as text
 from serve_app.clock import MINUTE_MS
 from serve_app.evidence.confidence import proportion_sequence
-from serve_app.evidence.paired import paired
+from serve_app.evidence.paired import compare_paired
 from serve_app.recording.batch import Batch
 from serve_app.reports import shadow
 from serve_app.store.store import Store
-from tests.unit.recording.fakes import kept
-from tests.unit.reports.conftest import DAY, SHADOW, START_MS, Diary, as_json, hours, labels
+from tests.unit.recording.fakes import kept_image
+from tests.unit.reports.conftest import DAY, SHADOW, START_MS, StoreBuilder, as_json, hours, labels
 
-# (live label, candidate's label, what the image shows) -> how often
-SAID = {
+# (stable's label, candidate's label, review answer) -> number of images
+COUNTS = {
     ("dog", "koala", "koala"): 6,
     ("dog", "koala", "dog"): 2,
     ("cat", "dog", "other"): 1,
@@ -30,17 +30,17 @@ SAID = {
 }
 
 
-class Album:
-    """Images of a shadow, and what is said of them."""
+class ReviewStore:
+    """A store with kept images of a shadow and their reviews."""
 
-    def __init__(self, diary: Diary) -> None:
-        self._rule = diary.obeys(SHADOW)
-        self.store: Store = diary.store()
+    def __init__(self, builder: StoreBuilder) -> None:
+        self._rule = builder.adopt_rule(SHADOW)
+        self.store: Store = builder.build()
         self._sequence = 0
 
-    def keep(self, live_label: str, label: str, truth: str | None, **changes: Any) -> None:
+    def add(self, live_label: str, label: str, answer: str | None, **changes: Any) -> None:
         self._sequence += 1
-        facts: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "at_ms": START_MS + MINUTE_MS,
             "rule_id": self._rule.rule_id,
             "digest": f"{self._sequence:064x}",
@@ -49,47 +49,47 @@ class Album:
             "room": 1000,
             "probability": 1.0,
         }
-        image = kept(self._sequence, **facts | changes)
+        image = kept_image(self._sequence, **fields | changes)
         self.store.record(Batch(image.writer, kept=(image,)))
-        if truth:
-            self.store.add_review(image.digest, truth, "ada", "", at_ms=START_MS)
+        if answer:
+            self.store.add_review(image.digest, answer, "ada", "", at_ms=START_MS)
 
-    def report(self, **where: Any) -> dict[str, Any]:
-        """The section."""
-        period = hours(0, 24, **where) if where else DAY
+    def section(self, **region: Any) -> dict[str, Any]:
+        """The review section of the report."""
+        period = hours(0, 24, **region) if region else DAY
         section: dict[str, Any] = as_json(shadow.report(self.store, period, labels))["reviews"]
         return section
 
 
 @pytest.fixture
-def album(diary: Diary) -> Album:
-    return Album(diary)
+def review_store(builder: StoreBuilder) -> ReviewStore:
+    return ReviewStore(builder)
 
 
-def filled(album: Album) -> Album:
-    for said, times in SAID.items():
-        for _ in range(times):
-            album.keep(*said)
-    return album
+def fill(review_store: ReviewStore) -> ReviewStore:
+    for image, count in COUNTS.items():
+        for _ in range(count):
+            review_store.add(*image)
+    return review_store
 
 
-def printed(album: Album) -> list[str]:
+def print_section(review_store: ReviewStore) -> list[str]:
     out = io.StringIO()
-    report = shadow.report(album.store, DAY, labels)
+    report = shadow.report(review_store.store, DAY, labels)
     text.show(Console(file=out, width=200, highlight=False), report)
     return out.getvalue().strip().splitlines()
 
 
-def test_a_report_tells_who_was_right(album: Album) -> None:
-    found = filled(album).report()
-    assert (found["reviewed"], found["waiting"]) == (17, 2)
-    test = paired(2, 6)
-    assert found["disagreements"] == {
+def test_the_section_counts_which_version_is_right(review_store: ReviewStore) -> None:
+    section = fill(review_store).section()
+    assert (section["reviewed"], section["waiting"]) == (17, 2)
+    test = compare_paired(2, 6)
+    assert section["disagreements"] == {
         "only_stable": 2,
         "only_candidate": 6,
         "both_wrong": 1,
         "cannot_tell": 3,
-        "left_out": 0,
+        "excluded": 0,
         "probability": 1.0,
         "candidate_right": {
             "estimate": 0.75,
@@ -98,66 +98,70 @@ def test_a_report_tells_who_was_right(album: Album) -> None:
         "p": test.p,
         "better": None,
     }
-    assert found["hijack_rate"]["estimate"] == 0.25
-    assert found["hijack_rate"]["reviewed"] == 8
+    assert section["hijack_rate"]["estimate"] == 0.25
+    assert section["hijack_rate"]["reviewed"] == 8
     wrong = proportion_sequence(1, 5)
-    assert found["agreements"]["both_wrong"] == {
+    assert section["agreements"]["both_wrong"] == {
         "estimate": 0.2,
         "interval": [wrong.low, wrong.high],
         "reviewed": 5,
     }
 
 
-def test_without_reviews_nothing_is_known(album: Album) -> None:
-    album.keep("dog", "koala", None)
-    found = album.report()
-    assert (found["reviewed"], found["waiting"]) == (0, 1)
+def test_without_reviews_the_rates_are_not_known(review_store: ReviewStore) -> None:
+    review_store.add("dog", "koala", None)
+    section = review_store.section()
+    assert (section["reviewed"], section["waiting"]) == (0, 1)
     for key in ("candidate_right", "p", "better", "probability"):
-        assert found["disagreements"][key] is None
-    assert found["hijack_rate"]["estimate"] is None
-    assert found["agreements"]["both_wrong"]["estimate"] is None
-    assert printed(album) == [
-        "reviews: 0 images, 1 wait; which version is right is not known",
+        assert section["disagreements"][key] is None
+    assert section["hijack_rate"]["estimate"] is None
+    assert section["agreements"]["both_wrong"]["estimate"] is None
+    assert print_section(review_store) == [
+        "reviews: 0 images reviewed, 1 waiting; which version is right is not known",
     ]
 
 
-def test_images_of_other_versions_are_not_looked_at(album: Album) -> None:
-    album.keep("dog", "koala", "dog", candidate="v3")
-    album.keep("dog", "koala", "dog", stable="v3")
-    assert album.report()["reviewed"] == 0
+def test_images_of_other_versions_do_not_count(review_store: ReviewStore) -> None:
+    review_store.add("dog", "koala", "dog", candidate="v3")
+    review_store.add("dog", "koala", "dog", stable="v3")
+    assert review_store.section()["reviewed"] == 0
 
 
-def test_only_images_of_the_period_and_the_region_count(album: Album) -> None:
-    album.keep("dog", "koala", "koala", region="AU")
-    album.keep("dog", "koala", "koala", region="DE")
-    album.keep("dog", "koala", "koala", at_ms=DAY.until_ms, region="AU")
-    assert album.report()["reviewed"] == 2
+def test_only_images_of_the_period_and_the_region_count(review_store: ReviewStore) -> None:
+    review_store.add("dog", "koala", "koala", region="AU")
+    review_store.add("dog", "koala", "koala", region="DE")
+    review_store.add("dog", "koala", "koala", at_ms=DAY.until_ms, region="AU")
+    assert review_store.section()["reviewed"] == 2
     australia = {"region": "AU", "countries": frozenset({"AU"})}
-    assert album.report(**australia)["reviewed"] == 1
+    assert review_store.section(**australia)["reviewed"] == 1
 
 
-def test_better_takes_evidence(album: Album) -> None:
+def test_better_is_set_once_p_is_below_alpha(review_store: ReviewStore) -> None:
     for _ in range(10):
-        album.keep("dog", "koala", "koala")
-    assert album.report()["disagreements"]["better"] == "candidate"
-    assert "v2: 100.0 % (" in printed(album)[2]
-    assert "), v2 is better (p 0.011, always valid)" in printed(album)[2]
-
-
-def test_for_the_eye_it_is_said_in_words(album: Album) -> None:
-    head, differing, test, hijacks, agreeing = printed(filled(album))
-    assert head == "reviews: 17 images, 2 wait"
-    assert differing == (
-        "where they disagree: 2 only v1 right, 6 only v2, 1 neither, 3 cannot be told"
+        review_store.add("dog", "koala", "koala")
+    assert review_store.section()["disagreements"]["better"] == "candidate"
+    assert (
+        "v2 right where exactly one version is right: 100.0 % (" in print_section(review_store)[2]
     )
-    assert test.startswith("of those on which one was right, v2: 75.0 % (")
-    assert "), no difference is shown (p " in test
-    assert hijacks.startswith("hijack rate, cat or dog shown where v2 says koala: 25.0 % (")
-    assert agreeing.startswith("where they agree, both wrong: 20.0 % (")
+    assert "), v2 is better (p = 0.011, always valid)" in print_section(review_store)[2]
 
 
-def test_what_was_drawn_otherwise_is_named(album: Album) -> None:
+def test_the_section_is_printed(review_store: ReviewStore) -> None:
+    header, disagreements, test, hijack_rate, agreements = print_section(fill(review_store))
+    assert header == "reviews: 17 images reviewed, 2 waiting"
+    assert disagreements == (
+        "disagreements: 2 only v1 right, 6 only v2 right, 1 both wrong, 3 undecidable"
+    )
+    assert test.startswith("v2 right where exactly one version is right: 75.0 % (")
+    assert "), no difference shown (p = " in test
+    assert hijack_rate.startswith(
+        "hijack rate (v2 predicts koala, true label cat or dog): 25.0 % ("
+    )
+    assert agreements.startswith("agreements: both wrong in 20.0 % (")
+
+
+def test_images_with_another_keep_probability_are_excluded(review_store: ReviewStore) -> None:
     for probability in (1.0, 1.0, 0.5):
-        album.keep("dog", "koala", "dog", probability=probability)
-    assert album.report()["disagreements"]["left_out"] == 1
-    assert "1 drawn otherwise left out" in printed(album)[1]
+        review_store.add("dog", "koala", "dog", probability=probability)
+    assert review_store.section()["disagreements"]["excluded"] == 1
+    assert "1 excluded (other keep probability)" in print_section(review_store)[1]

@@ -14,7 +14,7 @@ from tests.unit.reports.conftest import (
     DAY,
     SHADOW,
     START_MS,
-    Diary,
+    StoreBuilder,
     as_json,
     hours,
     labels,
@@ -23,95 +23,100 @@ from tests.unit.reports.conftest import (
 SESSIONS = count_from(1)
 
 
-def report(diary: Diary, period: Period = DAY) -> dict[str, Any]:
-    return as_json(shadow.report(diary.store(), period, labels))
+def make_report(builder: StoreBuilder, period: Period = DAY) -> dict[str, Any]:
+    return as_json(shadow.report(builder.build(), period, labels))
 
 
-def copies(
-    diary: Diary, stable: str, candidate: str | None, count: int = 1, minute: int = 1, **live: Any
+def add_pairs(
+    builder: StoreBuilder,
+    stable: str,
+    candidate: str | None,
+    count: int = 1,
+    minute: int = 1,
+    **live: Any,
 ) -> None:
-    """Images of which both versions said something, each of a session of its own."""
+    """Add `count` shadow pairs, each of a separate session."""
     for _ in range(count):
-        facts = {
+        exposure = {
             "session": 2 * f"{next(SESSIONS):016x}",
             "label": stable,
             "reason": "static",
         } | live
-        diary.copies(diary.answers("v1", None, minute, **facts), candidate)
+        builder.add_pair(builder.add_exposure("v1", None, minute, **exposure), candidate)
 
 
-def shed(diary: Diary, count: int, minute: int = 1, error: str = "full", **live: Any) -> None:
-    """Images of which the candidate was not asked."""
+def add_shed(
+    builder: StoreBuilder, count: int, minute: int = 1, error: str = "full", **live: Any
+) -> None:
+    """Add `count` images that were shed instead of copied."""
     for _ in range(count):
-        answer = diary.answers("v1", 1, minute, reason="static", **live)
-        diary.copies(answer, None, outcome="shed", error=error, latency_ms=None)
+        exposure = builder.add_exposure("v1", 1, minute, reason="static", **live)
+        builder.add_pair(exposure, None, outcome="shed", error=error, latency_ms=None)
 
 
-def test_agreement_is_asked_of_shared_labels(diary: Diary) -> None:
-    """Of 8 images v2 calls 3 a koala; of the others, 4 of 5 what v1 called them."""
-    diary.obeys(SHADOW)
-    copies(diary, "cat", "cat", 3)
-    copies(diary, "dog", "dog", 1)
-    copies(diary, "dog", "cat", 1)
-    copies(diary, "dog", "koala", 3)
-    found = report(diary)
-    assert found["agreement"]["estimate"] == pytest.approx(0.8)
-    assert found["agreement"]["images"] == 5
-    assert found["new_labels"]["rate"]["estimate"] == pytest.approx(3 / 8)
-    assert found["transitions"] == {
+def test_agreement_counts_candidate_predictions_of_shared_labels(builder: StoreBuilder) -> None:
+    """v2 predicts koala for 3 of 8 images, and agrees with v1 on 4 of the other 5."""
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "cat", "cat", 3)
+    add_pairs(builder, "dog", "dog", 1)
+    add_pairs(builder, "dog", "cat", 1)
+    add_pairs(builder, "dog", "koala", 3)
+    report = make_report(builder)
+    assert report["agreement"]["estimate"] == pytest.approx(0.8)
+    assert report["agreement"]["images"] == 5
+    assert report["new_labels"]["rate"]["estimate"] == pytest.approx(3 / 8)
+    assert report["transitions"] == {
         "stable": ["cat", "dog"],
         "candidate": ["cat", "dog", "koala"],
         "shares": [[3 / 8, 0, 0], [1 / 8, 1 / 8, 3 / 8]],
     }
-    assert found["labels"] == {"shared": ["cat", "dog"], "new": ["koala"]}
+    assert report["labels"] == {"shared": ["cat", "dog"], "new": ["koala"]}
 
 
-def test_pinned_requests_are_no_load_of_the_candidate(diary: Diary) -> None:
-    """They are not copied, and say nothing of those that are."""
-    diary.obeys(SHADOW)
-    copies(diary, "cat", "cat", 8)
+def test_pinned_requests_do_not_count_as_load(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "cat", "cat", 8)
     for _ in range(2):
-        diary.answers("v2", 1, reason="pinned")
-    assert report(diary)["load"]["peak_copied"] == 1
+        builder.add_exposure("v2", 1, reason="pinned")
+    assert make_report(builder)["load"]["peak_copied_share"] == 1
 
 
-def test_a_minute_in_which_few_were_copied_counts_as_much(diary: Diary) -> None:
-    """Of 10 cats in one minute all were copied, of 10 koalas in the next one 2: half of the
-    images are koalas, not 2 of 12."""
-    diary.obeys(SHADOW)
-    copies(diary, "cat", "cat", 10, minute=1)
-    copies(diary, "dog", "koala", 2, minute=2)
-    shed(diary, 5, minute=2)
-    copies(diary, "dog", None, 3, minute=2)
-    found = report(diary)
-    assert found["new_labels"]["rate"]["estimate"] == pytest.approx(0.5)
-    assert found["new_labels"]["rate"]["images"] == 12
-    assert found["outcomes"] == {"copied": 12, "failed": 3, "shed": 5}
-    assert found["errors"] == {"full": 5, "too_slow": 3}
-    assert found["load"]["minutes"] == 2
-    assert found["load"]["copies_per_minute"] == 6
-    assert found["load"]["peak_at_ms"] == START_MS + MINUTE_MS
-    assert (found["load"]["peak_copied"], found["load"]["established"]) == (1, True)
+def test_copies_are_weighted_by_the_copied_share_of_their_minute(builder: StoreBuilder) -> None:
+    """All 10 cats of one minute are copied, and 2 of 10 koalas of the next: the rate is a half."""
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "cat", "cat", 10, minute=1)
+    add_pairs(builder, "dog", "koala", 2, minute=2)
+    add_shed(builder, 5, minute=2)
+    add_pairs(builder, "dog", None, 3, minute=2)
+    report = make_report(builder)
+    assert report["new_labels"]["rate"]["estimate"] == pytest.approx(0.5)
+    assert report["new_labels"]["rate"]["images"] == 12
+    assert report["outcomes"] == {"copied": 12, "failed": 3, "shed": 5}
+    assert report["errors"] == {"full": 5, "too_slow": 3}
+    assert report["load"]["minutes"] == 2
+    assert report["load"]["copies_per_minute"] == 6
+    assert report["load"]["peak_at_ms"] == START_MS + MINUTE_MS
+    assert (report["load"]["peak_copied_share"], report["load"]["established"]) == (1, True)
 
 
-def test_a_sample_is_not_all_that_was_answered(diary: Diary) -> None:
-    """What the rule left out has no pair, and still was answered."""
-    diary.obeys(SHADOW, sample=0.5)
-    copies(diary, "cat", "cat", 2)
+def test_exposures_outside_the_sample_count_as_load(builder: StoreBuilder) -> None:
+    """An exposure outside the sample has no shadow pair."""
+    builder.adopt_rule(SHADOW, sample=0.5)
+    add_pairs(builder, "cat", "cat", 2)
     for _ in range(2):
-        diary.answers("v1", 1, reason="static")
-    found = report(diary)
-    assert (found["load"]["peak_answered"], found["load"]["peak_copied"]) == (4, 0.5)
-    assert found["load"]["established"] is False
-    assert found["epochs"][0]["sample"] == 0.5
+        builder.add_exposure("v1", 1, reason="static")
+    report = make_report(builder)
+    assert (report["load"]["peak_images"], report["load"]["peak_copied_share"]) == (4, 0.5)
+    assert report["load"]["established"] is False
+    assert report["epochs"][0]["sample"] == 0.5
 
 
-def test_where_and_when_it_says_koala(diary: Diary) -> None:
-    diary.obeys(SHADOW)
-    copies(diary, "dog", "koala", 3, minute=61, region="AU")
-    copies(diary, "dog", "dog", 1, minute=61, region="AU")
-    copies(diary, "cat", "cat", 4, minute=121, region=None)
-    new = report(diary)["new_labels"]
+def test_new_labels_by_region_and_hour(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "dog", "koala", 3, minute=61, region="AU")
+    add_pairs(builder, "dog", "dog", 1, minute=61, region="AU")
+    add_pairs(builder, "cat", "cat", 4, minute=121, region=None)
+    new = make_report(builder)["new_labels"]
     assert [(r["region"], r["estimate"], r["images"]) for r in new["by_region"]] == [
         (None, 0, 4),
         ("AU", pytest.approx(0.75), 4),
@@ -122,122 +127,123 @@ def test_where_and_when_it_says_koala(diary: Diary) -> None:
     ]
 
 
-def test_model_times_are_of_the_same_images(diary: Diary) -> None:
-    """v1 takes 4 and 8 ms, v2 6 ms for both: 0 more in the mean. What failed is in no pair."""
-    diary.obeys(SHADOW)
+def test_model_times_are_paired_by_image(builder: StoreBuilder) -> None:
+    """v1 takes 4 and 8 ms, v2 6 ms: the mean difference is 0. Failed copies do not count."""
+    builder.adopt_rule(SHADOW)
     for _ in range(5):
-        copies(diary, "cat", "cat", model_ms=4.0)
-        copies(diary, "cat", "cat", model_ms=8.0)
-    copies(diary, "cat", None, model_ms=500.0)
-    found = report(diary)
-    model = found["model_ms"]
+        add_pairs(builder, "cat", "cat", model_ms=4.0)
+        add_pairs(builder, "cat", "cat", model_ms=8.0)
+    add_pairs(builder, "cat", None, model_ms=500.0)
+    report = make_report(builder)
+    model = report["model_ms"]
     assert (model["stable"], model["candidate"], model["difference"]) == (6, 6, 0)
     assert model["pairs"] == 10
     assert model["interval"][0] == -model["interval"][1] < 0
-    assert found["latency_ms"] == {"candidate": 30, "stable": 10}
+    assert report["latency_ms"] == {"candidate": 30, "stable": 10}
 
 
-def test_images_of_one_unit_tell_less(diary: Diary) -> None:
-    """In Australia eighty units sent an image each; in New Zealand one sent eighty; in Fiji nobody
-    said who it was."""
-    diary.obeys(SHADOW)
-    for region, who in (("AU", {}), ("NZ", {"session": "a" * 32}), ("FJ", {"session": None})):
+def test_correlated_images_of_one_unit_widen_the_interval(builder: StoreBuilder) -> None:
+    """80 units with one image each in AU, one unit with 80 in NZ, 80 images without unit in FJ."""
+    builder.adopt_rule(SHADOW)
+    for region, unit in (("AU", {}), ("NZ", {"session": "a" * 32}), ("FJ", {"session": None})):
         for stable, candidate in (("dog", "koala"), ("cat", "cat")):
-            copies(diary, stable, candidate, 40, region=region, **who)
-    found = report(diary)
-    rates = {r["region"]: r for r in found["new_labels"]["by_region"]}
+            add_pairs(builder, stable, candidate, 40, region=region, **unit)
+    report = make_report(builder)
+    rates = {r["region"]: r for r in report["new_labels"]["by_region"]}
     assert all(r["estimate"] == pytest.approx(0.5) for r in rates.values())
     width = {region: r["interval"][1] - r["interval"][0] for region, r in rates.items()}
     assert width["NZ"] > 1.5 * width["AU"]
     assert width["FJ"] == pytest.approx(width["AU"])
-    assert found["images_per_unit"] == pytest.approx((80 * 80 + 160) / 240)
+    assert report["images_per_unit"] == pytest.approx((80 * 80 + 160) / 240)
 
 
-def test_where_stable_failed_nobody_disagrees(diary: Diary) -> None:
-    diary.obeys(SHADOW)
-    copies(diary, "cat", "cat", 3)
-    failed = diary.answers(
+def test_failures_of_stable_do_not_count_for_agreement(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "cat", "cat", 3)
+    failed = builder.add_exposure(
         "v1", 1, reason="static", served=None, label=None, error="internal", model_ms=None
     )
-    diary.copies(failed, "cat")
-    found = report(diary)
-    assert found["agreement"]["estimate"] == pytest.approx(1)
-    assert found["agreement"]["images"] == 3
-    assert found["transitions"]["stable"] == ["", "cat"]
+    builder.add_pair(failed, "cat")
+    report = make_report(builder)
+    assert report["agreement"]["estimate"] == pytest.approx(1)
+    assert report["agreement"]["images"] == 3
+    assert report["transitions"]["stable"] == ["", "cat"]
 
 
-def test_a_region_has_its_own_copies(diary: Diary) -> None:
-    diary.obeys(SHADOW)
-    copies(diary, "dog", "koala", 2, region="AU")
-    copies(diary, "dog", "dog", 2, region="DE")
-    shed(diary, 2, region="DE")
-    found = report(diary, hours(0, 24, region="AU", countries=frozenset({"AU"})))
-    assert found["new_labels"]["rate"]["estimate"] == pytest.approx(1)
-    assert found["outcomes"] == {"copied": 2, "failed": 0, "shed": 0}
-    assert found["load"]["peak_answered"] == 2
+def test_a_report_can_be_limited_to_a_region(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "dog", "koala", 2, region="AU")
+    add_pairs(builder, "dog", "dog", 2, region="DE")
+    add_shed(builder, 2, region="DE")
+    report = make_report(builder, hours(0, 24, region="AU", countries=frozenset({"AU"})))
+    assert report["new_labels"]["rate"]["estimate"] == pytest.approx(1)
+    assert report["outcomes"] == {"copied": 2, "failed": 0, "shed": 0}
+    assert report["load"]["peak_images"] == 2
 
 
-def test_it_is_about_the_newest_candidate(diary: Diary) -> None:
-    diary.obeys(SHADOW, candidate="v3")
-    copies(diary, "dog", "dog", 5)
-    diary.obeys(SHADOW, minute=60, stable="v3")
-    copies(diary, "dog", "dog", 4, minute=61)
-    diary.obeys(SHADOW, minute=120)
-    copies(diary, "dog", "koala", 3, minute=121)
-    diary.obeys(SHADOW, minute=180, sample=0.5)
-    copies(diary, "dog", "koala", 2, minute=181)
-    found = report(diary)
-    assert (found["stable"], found["candidate"]) == ("v1", "v2")
-    assert [epoch["epoch"] for epoch in found["epochs"]] == [3, 4]
-    assert found["outcomes"]["copied"] == 5
+def test_the_report_is_about_the_newest_pair_of_versions(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW, candidate="v3")
+    add_pairs(builder, "dog", "dog", 5)
+    builder.adopt_rule(SHADOW, minute=60, stable="v3")
+    add_pairs(builder, "dog", "dog", 4, minute=61)
+    builder.adopt_rule(SHADOW, minute=120)
+    add_pairs(builder, "dog", "koala", 3, minute=121)
+    builder.adopt_rule(SHADOW, minute=180, sample=0.5)
+    add_pairs(builder, "dog", "koala", 2, minute=181)
+    report = make_report(builder)
+    assert (report["stable"], report["candidate"]) == ("v1", "v2")
+    assert [epoch["epoch"] for epoch in report["epochs"]] == [3, 4]
+    assert report["outcomes"]["copied"] == 5
 
 
-def test_an_exposure_may_be_lost(diary: Diary) -> None:
-    """A pair tells of its answer, too."""
-    diary.obeys(SHADOW)
-    copies(diary, "cat", "cat", 2)
-    diary._exposures.pop()
-    assert report(diary)["load"]["peak_answered"] == 2
+def test_a_shadow_pair_without_its_exposure_counts_as_load(builder: StoreBuilder) -> None:
+    """The exposure may be lost."""
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "cat", "cat", 2)
+    builder._exposures.pop()
+    assert make_report(builder)["load"]["peak_images"] == 2
 
 
 class TestDrift:
-    def test_labels_that_are_others_later_have_drifted(self, diary: Diary) -> None:
-        diary.obeys(SHADOW)
-        copies(diary, "cat", "cat", 50, minute=1)
-        copies(diary, "cat", "dog", 50, minute=2)
-        found = report(diary)["drift"]
-        assert found["stable"]["drift"] is False
-        assert found["candidate"]["drift"] is True
-        assert found["candidate"]["divergence_bits"] == pytest.approx(1)
+    def test_different_labels_in_the_second_half_are_drift(self, builder: StoreBuilder) -> None:
+        builder.adopt_rule(SHADOW)
+        add_pairs(builder, "cat", "cat", 50, minute=1)
+        add_pairs(builder, "cat", "dog", 50, minute=2)
+        drift = make_report(builder)["drift"]
+        assert drift["stable"]["drift"] is False
+        assert drift["candidate"]["drift"] is True
+        assert drift["candidate"]["divergence_bits"] == pytest.approx(1)
 
-    def test_labels_of_one_minute_have_not(self, diary: Diary) -> None:
-        """They come in the order of their names, and no half of them is later."""
-        diary.obeys(SHADOW)
-        copies(diary, "cat", "cat", 50)
-        copies(diary, "dog", "dog", 50)
-        for found in report(diary)["drift"].values():
-            assert found == {"divergence_bits": None, "noise_bits": None, "drift": None}
+    def test_labels_of_a_single_minute_have_no_halves(self, builder: StoreBuilder) -> None:
+        """Within a minute the store orders pairs by label, not by time."""
+        builder.adopt_rule(SHADOW)
+        add_pairs(builder, "cat", "cat", 50)
+        add_pairs(builder, "dog", "dog", 50)
+        for drift in make_report(builder)["drift"].values():
+            assert drift == {"divergence_bits": None, "noise_bits": None, "drift": None}
 
-    def test_the_minute_in_the_middle_is_not_torn_apart(self, diary: Diary) -> None:
-        diary.obeys(SHADOW)
+    def test_the_middle_minute_is_not_split(self, builder: StoreBuilder) -> None:
+        builder.adopt_rule(SHADOW)
         for minute, count in ((1, 10), (2, 60), (3, 10)):
-            copies(diary, "cat", "cat", count, minute=minute)
-            copies(diary, "dog", "dog", count, minute=minute)
-        assert report(diary)["drift"]["candidate"]["divergence_bits"] == pytest.approx(0, abs=1e-12)
+            add_pairs(builder, "cat", "cat", count, minute=minute)
+            add_pairs(builder, "dog", "dog", count, minute=minute)
+        assert make_report(builder)["drift"]["candidate"]["divergence_bits"] == pytest.approx(
+            0, abs=1e-12
+        )
 
 
-def test_nothing_was_copied(diary: Diary) -> None:
-    diary.obeys(SHADOW)
-    found = report(diary)
-    assert found["agreement"]["estimate"] is found["new_labels"]["rate"]["estimate"] is None
-    assert found["new_labels"]["by_region"] == found["new_labels"]["by_hour"] == []
-    assert found["model_ms"]["difference"] is found["latency_ms"]["candidate"] is None
-    assert found["transitions"] == {"stable": [], "candidate": [], "shares": []}
-    assert found["load"]["peak_at_ms"] is None
-    assert found["load"]["sentence"] == "Not established: there was no image to copy."
+def test_a_shadow_without_copies_has_no_estimates(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    report = make_report(builder)
+    assert report["agreement"]["estimate"] is report["new_labels"]["rate"]["estimate"] is None
+    assert report["new_labels"]["by_region"] == report["new_labels"]["by_hour"] == []
+    assert report["model_ms"]["difference"] is report["latency_ms"]["candidate"] is None
+    assert report["transitions"] == {"stable": [], "candidate": [], "shares": []}
+    assert report["load"]["peak_at_ms"] is None
+    assert report["load"]["sentence"] == "Not established: there was no image to copy."
 
 
-def test_there_was_no_shadow(diary: Diary) -> None:
-    diary.obeys(CANARY)
+def test_a_period_without_a_shadow_has_no_report(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY)
     with pytest.raises(NothingToReport, match="no shadow was in force in this period"):
-        report(diary)
+        make_report(builder)

@@ -13,7 +13,7 @@ from tests.unit.reports.conftest import (
     SHADOW,
     START_MS,
     TEST,
-    Diary,
+    StoreBuilder,
     as_json,
     hours,
 )
@@ -21,22 +21,21 @@ from tests.unit.reports.conftest import (
 SINGLE = {"kind": "single", "stable": "v1"}
 
 
-def report(diary: Diary, period: Period = DAY) -> dict[str, Any]:
-    return as_json(traffic.report(diary.store(), period))
+def make_report(builder: StoreBuilder, period: Period = DAY) -> dict[str, Any]:
+    return as_json(traffic.report(builder.build(), period))
 
 
-def test_planned_and_actual_shares(diary: Diary) -> None:
-    """Of 4 exposures that were split, 1 went to v2; what was tagged, pinned or not split is in
-    rows of its own."""
-    diary.obeys(CANARY, weight=0.2, allow_pin=True)
+def test_the_actual_share_counts_only_the_reason_split(builder: StoreBuilder) -> None:
+    """1 of 4 split exposures is assigned to v2. Other reasons are in separate groups."""
+    builder.adopt_rule(CANARY, weight=0.2, allow_pin=True)
     for user in (1, 2, 3):
-        diary.answers("v1", user)
-    diary.answers("v2", user=4, latency_ms=30.0)
+        builder.add_exposure("v1", user)
+    builder.add_exposure("v2", user=4, latency_ms=30.0)
     for reason in ("tagged", "tagged", "pinned"):
-        diary.answers("v2", user=5, reason=reason)
-    diary.answers("v1", user=None, reason="no_unit")
-    diary.answers("v1", user=6, reason="not_ready")
-    (epoch,) = report(diary)["epochs"]
+        builder.add_exposure("v2", user=5, reason=reason)
+    builder.add_exposure("v1", user=None, reason="no_unit")
+    builder.add_exposure("v1", user=6, reason="not_ready")
+    (epoch,) = make_report(builder)["epochs"]
     assert (epoch["planned_share"], epoch["actual_share"], epoch["exposures"]) == (0.2, 0.25, 9)
     assert [(g["version"], g["reason"], g["exposures"]) for g in epoch["groups"]] == [
         ("v1", "no_unit", 1),
@@ -52,92 +51,94 @@ def test_planned_and_actual_shares(diary: Diary) -> None:
     assert [g["mean_latency_ms"] for g in epoch["groups"]] == [10, 10, 10, 10, 30, 10]
 
 
-def test_a_fallback_counts_against_the_assigned_version(diary: Diary) -> None:
-    diary.obeys(CANARY)
-    diary.answers("v1", user=1)
-    diary.falls_back(user=2)
-    diary.answers("v2", user=3, served=None, label=None, error="internal")
-    found = report(diary)
-    assert (found["exposures"], found["errors"], found["fallbacks"]) == (3, 2, 1)
-    stable, candidate = found["epochs"][0]["groups"]
+def test_a_fallback_counts_against_the_assigned_version(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY)
+    builder.add_exposure("v1", user=1)
+    builder.add_fallback(user=2)
+    builder.add_exposure("v2", user=3, served=None, label=None, error="internal")
+    report = make_report(builder)
+    assert (report["exposures"], report["errors"], report["fallbacks"]) == (3, 2, 1)
+    stable, candidate = report["epochs"][0]["groups"]
     assert (stable["version"], stable["errors"], stable["fallbacks"]) == ("v1", 0, 0)
     assert (candidate["version"], candidate["errors"], candidate["fallbacks"]) == ("v2", 2, 1)
-    assert found["epochs"][0]["actual_share"] == pytest.approx(2 / 3)
+    assert report["epochs"][0]["actual_share"] == pytest.approx(2 / 3)
 
 
-def test_each_epoch_is_told_by_itself(diary: Diary) -> None:
-    diary.obeys(CANARY, weight=0.1)
-    diary.answers("v1", user=1)
-    diary.obeys(CANARY, minute=60, weight=0.5)
-    diary.answers("v2", user=2, minute=61)
-    diary.obeys(SINGLE, minute=120)
-    diary.answers("v1", user=1, minute=121, reason="static")
-    diary.obeys(SHADOW, minute=180)
-    found = report(diary)
+def test_each_epoch_has_its_own_shares(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY, weight=0.1)
+    builder.add_exposure("v1", user=1)
+    builder.adopt_rule(CANARY, minute=60, weight=0.5)
+    builder.add_exposure("v2", user=2, minute=61)
+    builder.adopt_rule(SINGLE, minute=120)
+    builder.add_exposure("v1", user=1, minute=121, reason="static")
+    builder.adopt_rule(SHADOW, minute=180)
+    report = make_report(builder)
     assert [
         (e["epoch"], e["kind"], e["experiment"], e["planned_share"], e["actual_share"])
-        for e in found["epochs"]
+        for e in report["epochs"]
     ] == [
         (1, "canary_parallel", "koala-canary", 0.1, 0),
         (2, "canary_parallel", "koala-canary", 0.5, 1),
         (3, "single", None, None, None),
         (4, "shadow", None, None, None),
     ]
-    assert [e["from_ms"] for e in found["epochs"]] == [START_MS + h * HOUR_MS for h in range(4)]
-    assert found["epochs"][0]["to_ms"] == found["epochs"][1]["from_ms"]
-    assert found["epochs"][3]["to_ms"] is None
+    assert [e["from_ms"] for e in report["epochs"]] == [START_MS + h * HOUR_MS for h in range(4)]
+    assert report["epochs"][0]["to_ms"] == report["epochs"][1]["from_ms"]
+    assert report["epochs"][3]["to_ms"] is None
 
 
-def test_units_are_checked_for_srm_and_exposures_are_not(diary: Diary) -> None:
-    """One user of v2 who asks 60 times is one unit."""
-    diary.obeys(TEST)
-    diary.answers("v1", user=1)
+def test_srm_counts_units_not_exposures(builder: StoreBuilder) -> None:
+    """A user of v2 with 60 exposures is one unit."""
+    builder.adopt_rule(TEST)
+    builder.add_exposure("v1", user=1)
     for minute in range(60):
-        diary.answers("v2", user=2, minute=minute)
-    (found,) = report(diary)["experiments"]
-    assert (found["srm"]["control"], found["srm"]["treatment"]) == (1, 1)
-    assert found["srm"]["invalid"] is False
+        builder.add_exposure("v2", user=2, minute=minute)
+    (experiment,) = make_report(builder)["experiments"]
+    assert (experiment["srm"]["control"], experiment["srm"]["treatment"]) == (1, 1)
+    assert experiment["srm"]["invalid"] is False
 
 
-def test_lost_units_are_a_mismatch_where_they_were_lost(diary: Diary) -> None:
-    diary.obeys(TEST)
+def test_srm_by_region_locates_lost_units(builder: StoreBuilder) -> None:
+    builder.adopt_rule(TEST)
     for user in range(40):
-        diary.answers("v1", user, region="AU")
-        diary.answers("v1" if user % 2 else "v2", 100 + user, region="DE")
-    (found,) = report(diary)["experiments"]
-    assert found["srm"]["invalid"] is True
-    assert {r: one["invalid"] for r, one in found["srm_by_region"].items()} == {
+        builder.add_exposure("v1", user, region="AU")
+        builder.add_exposure("v1" if user % 2 else "v2", 100 + user, region="DE")
+    (experiment,) = make_report(builder)["experiments"]
+    assert experiment["srm"]["invalid"] is True
+    assert {r: srm["invalid"] for r, srm in experiment["srm_by_region"].items()} == {
         "AU": True,
         "DE": False,
     }
 
 
-def test_a_region_has_its_own_traffic(diary: Diary) -> None:
-    diary.obeys(TEST)
-    diary.answers("v1", user=1, region="AU")
-    diary.answers("v2", user=2, region="NZ")
-    diary.answers("v2", user=3, region="DE")
-    diary.answers("v2", user=4, region=None)
-    everywhere = report(diary)
-    assert [(r["region"], r["exposures"]) for r in everywhere["regions"]] == [
+def test_a_report_can_be_limited_to_a_region(builder: StoreBuilder) -> None:
+    builder.adopt_rule(TEST)
+    builder.add_exposure("v1", user=1, region="AU")
+    builder.add_exposure("v2", user=2, region="NZ")
+    builder.add_exposure("v2", user=3, region="DE")
+    builder.add_exposure("v2", user=4, region=None)
+    all_regions = make_report(builder)
+    assert [(r["region"], r["exposures"]) for r in all_regions["regions"]] == [
         (None, 1),
         ("AU", 1),
         ("DE", 1),
         ("NZ", 1),
     ]
-    here = report(diary, hours(0, 24, region="oceania", countries=frozenset({"AU", "NZ", "FJ"})))
-    assert (here["exposures"], here["period"]["region"]) == (2, "oceania")
-    assert here["epochs"][0]["actual_share"] == 0.5
-    assert here["experiments"][0]["srm"]["control"] == 1
+    oceania = make_report(
+        builder, hours(0, 24, region="oceania", countries=frozenset({"AU", "NZ", "FJ"}))
+    )
+    assert (oceania["exposures"], oceania["period"]["region"]) == (2, "oceania")
+    assert oceania["epochs"][0]["actual_share"] == 0.5
+    assert oceania["experiments"][0]["srm"]["control"] == 1
 
 
-def test_a_period_has_its_own_traffic(diary: Diary) -> None:
-    diary.obeys(CANARY)
+def test_only_exposures_in_the_period_count(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY)
     for minute in (30, 89, 90, 119, 120):
-        diary.answers("v1", user=minute, minute=minute)
-    found = report(diary, hours(1.5, 2))
-    assert found["exposures"] == 2
-    assert found["series"] == {
+        builder.add_exposure("v1", user=minute, minute=minute)
+    report = make_report(builder, hours(1.5, 2))
+    assert report["exposures"] == 2
+    assert report["series"] == {
         "slot_ms": MINUTE_MS,
         "points": [
             {"at_ms": START_MS + m * MINUTE_MS, "exposures": 1, "errors": 0, "fallbacks": 0}
@@ -146,28 +147,30 @@ def test_a_period_has_its_own_traffic(diary: Diary) -> None:
     }
 
 
-def test_what_belongs_to_no_epoch_is_counted(diary: Diary) -> None:
-    diary.answers("v1", user=1)
-    found = report(diary)
-    assert (found["exposures"], found["without_epoch"], found["epochs"]) == (1, 1, [])
-    assert found["recording"]["without_epoch"] == 1
+def test_exposures_without_an_epoch_are_counted(builder: StoreBuilder) -> None:
+    builder.add_exposure("v1", user=1)
+    report = make_report(builder)
+    assert (report["exposures"], report["without_epoch"], report["epochs"]) == (1, 1, [])
+    assert report["recording"]["without_epoch"] == 1
 
 
-def test_a_plan_without_a_version_is_told(diary: Diary) -> None:
-    diary.obeys(SINGLE)
-    diary.answers(None, user=1, reason="static", label=None, error="not_ready", model_ms=None)
-    (group,) = report(diary)["epochs"][0]["groups"]
+def test_an_exposure_without_a_version_is_a_group(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SINGLE)
+    builder.add_exposure(
+        None, user=1, reason="static", label=None, error="not_ready", model_ms=None
+    )
+    (group,) = make_report(builder)["epochs"][0]["groups"]
     assert (group["version"], group["errors"], group["fallbacks"]) == (None, 1, 0)
 
 
-def test_nothing_is_a_report_too(diary: Diary) -> None:
-    found = report(diary)
-    assert (found["exposures"], found["errors"], found["fallbacks"]) == (0, 0, 0)
-    assert found["epochs"] == found["experiments"] == found["regions"] == []
-    assert found["series"]["points"] == []
+def test_a_report_without_exposures_is_empty(builder: StoreBuilder) -> None:
+    report = make_report(builder)
+    assert (report["exposures"], report["errors"], report["fallbacks"]) == (0, 0, 0)
+    assert report["epochs"] == report["experiments"] == report["regions"] == []
+    assert report["series"]["points"] == []
 
 
-def test_an_epoch_in_which_nobody_came(diary: Diary) -> None:
-    diary.obeys(CANARY)
-    (epoch,) = report(diary)["epochs"]
+def test_an_epoch_without_exposures_has_no_actual_share(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY)
+    (epoch,) = make_report(builder)["epochs"]
     assert (epoch["exposures"], epoch["actual_share"], epoch["groups"]) == (0, None, [])

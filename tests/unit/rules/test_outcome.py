@@ -1,4 +1,4 @@
-"""What an A/B test is decided by."""
+"""The defaults of an A/B test's outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serve_app.rules.ab_test import Outcome
 
 
 @pytest.mark.parametrize(
-    ("said", "direction", "min_effect"),
+    ("content", "direction", "min_effect"),
     [
         ({}, "decrease", 0.01),
         ({"metric": "complaint"}, "decrease", 0.01),
@@ -19,9 +19,8 @@ from serve_app.rules.ab_test import Outcome
         ({"metric": "rating", "direction": "decrease", "min_effect": 0.5}, "decrease", 0.5),
     ],
 )
-def test_the_metric_says_which_way_is_better(
-    said: dict[str, Any], direction: str, min_effect: float
+def test_defaults_depend_on_the_metric(
+    content: dict[str, Any], direction: str, min_effect: float
 ) -> None:
-    """Unless the rule does."""
-    outcome = Outcome.model_validate(said)
+    outcome = Outcome.model_validate(content)
     assert (outcome.direction, outcome.min_effect) == (direction, min_effect)

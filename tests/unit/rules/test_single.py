@@ -27,40 +27,40 @@ contexts = st.builds(
 
 
 @given(contexts)
-def test_everybody_gets_what_the_stable_pool_is_assigned(context: Context) -> None:
-    """No version travels: in a rolling update the replicas change and the rule stays."""
+def test_every_request_goes_to_the_stable_pool(context: Context) -> None:
+    """The call carries no version: a rolling update changes the replicas one by one."""
     assert RULE.plan(context) == Plan(Reason.STATIC, Pool.STABLE, None)
 
 
-def test_a_pin_is_rejected_unless_the_rule_allows_it() -> None:
+def test_a_pin_is_rejected_by_default() -> None:
     with pytest.raises(PinRejected, match="pinned to v2, and the rule in force allows no pins"):
         RULE.plan(Context("r-1", pin="v2"))
 
 
-def test_an_allowed_pin_goes_before_everything_else() -> None:
+def test_an_allowed_pin_overrides_the_rule() -> None:
     rule = Single(kind="single", stable="v1", allow_pin=True)
     context = Context("r-1", user="anna", region="AU", tag=True, pin="v2")
-    assert rule.plan(context) == Plan(Reason.PINNED, Pool.STABLE, "v2", by_id=True)
+    assert rule.plan(context) == Plan(Reason.PINNED, Pool.STABLE, "v2", sends_version=True)
 
 
-def test_only_a_tag_is_noted_as_having_no_effect() -> None:
-    assert RULE.notes(Context("r-1", user="anna", region="AU")) == []
+def test_header_notes_mention_only_an_ignored_tag() -> None:
+    assert RULE.header_notes(Context("r-1", user="anna", region="AU")) == []
     for tag in (True, False):
-        assert RULE.notes(Context("r-1", tag=tag)) == [
+        assert RULE.header_notes(Context("r-1", tag=tag)) == [
             "X-Canary has no effect under the rule single"
         ]
 
 
-def test_it_tries_nobody_beside_the_stable_version() -> None:
+def test_it_has_no_candidate_and_no_experiment() -> None:
     assert (RULE.candidate_replicas, RULE.share, RULE.experiment_terms) == (None, 0, None)
     assert RULE.versions == {"stable": "v1"}
 
 
-def test_the_rule_id_is_the_hash_of_the_rule_with_its_defaults() -> None:
-    written_out = Single(
+def test_rule_id_is_the_hash_of_the_rule_with_defaults() -> None:
+    explicit = Single(
         kind="single", stable="v1", allow_pin=False, trust_headers=True, reveal_version=True
     )
-    assert RULE.rule_id == written_out.rule_id
+    assert RULE.rule_id == explicit.rule_id
     assert RULE.rule_id == hashlib.sha256(RULE.canonical().encode()).hexdigest()[:8]
 
 
@@ -73,17 +73,17 @@ def test_the_rule_id_is_the_hash_of_the_rule_with_its_defaults() -> None:
         {"reveal_version": False},
     ],
 )
-def test_another_rule_has_another_id(change: dict[str, object]) -> None:
+def test_every_key_changes_the_rule_id(change: dict[str, object]) -> None:
     assert Single.model_validate(RULE.content() | change).rule_id != RULE.rule_id
 
 
-def test_the_canonical_text_is_compact_json_with_sorted_keys() -> None:
+def test_canonical_is_compact_json_with_sorted_keys() -> None:
     text = RULE.canonical()
     assert json.loads(text) == RULE.content()
     assert list(json.loads(text)) == sorted(RULE.content())
     assert " " not in text
 
 
-def test_a_rule_cannot_be_changed() -> None:
+def test_a_rule_is_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         RULE.stable = "v2"

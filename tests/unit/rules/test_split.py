@@ -1,4 +1,4 @@
-"""The laws of every split: sticky, monotone, in the order of reasons that the contract gives."""
+"""Properties of every split: sticky and monotone assignment, and the order of the reasons."""
 
 from __future__ import annotations
 
@@ -58,33 +58,37 @@ contexts = st.builds(
 )
 
 
-def rule(content: dict[str, Any], **changes: Any) -> Rule:
+def make_rule(content: dict[str, Any], **changes: Any) -> Rule:
     return parse_rule(content | changes, KNOWN)
 
 
-def version(content: dict[str, Any], context: Context, **changes: Any) -> str | None:
-    return rule(content, **changes).plan(context).assigned
+def assigned_version(content: dict[str, Any], context: Context, **changes: Any) -> str | None:
+    return make_rule(content, **changes).plan(context).assigned
 
 
 @given(st.text(min_size=1, max_size=20), st.floats(0, 0.5), st.floats(0, 0.5))
-def test_a_growing_weight_sends_nobody_back(user: str, one: float, other: float) -> None:
+def test_a_larger_weight_moves_no_user_back_to_stable(user: str, one: float, other: float) -> None:
     small, large = sorted((one, other))
     context = Context("r-1", user=user)
-    if version(PARALLEL, context, weight=small) == "v2":
-        assert version(PARALLEL, context, weight=large) == "v2"
+    if assigned_version(PARALLEL, context, weight=small) == "v2":
+        assert assigned_version(PARALLEL, context, weight=large) == "v2"
 
 
 @given(st.text(min_size=1, max_size=20), contexts)
-def test_a_user_stays_whatever_else_the_request_says(user: str, context: Context) -> None:
+def test_the_version_of_a_user_does_not_depend_on_other_headers(
+    user: str, context: Context
+) -> None:
     again = Context("r-2", user=user, session=context.session, region=context.region)
     for content in (PARALLEL, ROLLING):
-        assert version(content, Context("r-1", user=user)) == version(content, again)
+        assert assigned_version(content, Context("r-1", user=user)) == assigned_version(
+            content, again
+        )
 
 
 @pytest.mark.parametrize("content", [PARALLEL, AB | {"unit": "user", "weight": 0.3}])
-def test_the_share_is_the_weight(content: dict[str, Any]) -> None:
-    """20,000 units, the 99.99 % interval of the binomial."""
-    split = rule(content)
+def test_the_candidates_share_of_users_is_the_weight(content: dict[str, Any]) -> None:
+    """20,000 users; the 99.99 % interval of the binomial distribution."""
+    split = make_rule(content)
     users = [Context("r", user=f"user-{number}", region="AU") for number in range(20_000)]
     candidates = sum(split.plan(user).assigned == "v2" for user in users)
     low, high = stats.binom.interval(0.9999, len(users), split.share)
@@ -93,13 +97,11 @@ def test_the_share_is_the_weight(content: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("content", SPLITS)
 @given(context=contexts)
-def test_reasons_come_in_the_order_of_the_contract(
-    content: dict[str, Any], context: Context
-) -> None:
-    """Tag, eligibility, no unit, not ready, share."""
-    split = rule(content)
-    targeted = content["kind"] != "ab_test" or context.region in ("AU", "NZ", "FJ")
-    unit = {"request": "anybody", "session": context.session, "user": context.user}[
+def test_the_reasons_have_a_fixed_order(content: dict[str, Any], context: Context) -> None:
+    """Tag, region, no unit, not ready, share."""
+    split = make_rule(content)
+    is_targeted = content["kind"] != "ab_test" or context.region in ("AU", "NZ", "FJ")
+    unit = {"request": "any", "session": context.session, "user": context.user}[
         split.content()["unit"]
     ]
     for ready in (True, False):
@@ -107,7 +109,7 @@ def test_reasons_come_in_the_order_of_the_contract(
         if context.tag is not None and content["kind"] != "ab_test":
             assert plan.reason is Reason.TAGGED
             assert plan.assigned == ("v2" if context.tag else "v1")
-        elif not targeted:
+        elif not is_targeted:
             assert (plan.reason, plan.assigned) == (Reason.NOT_TARGETED, "v1")
         elif not unit:
             assert (plan.reason, plan.assigned) == (Reason.NO_UNIT, "v1")
@@ -120,52 +122,52 @@ def test_reasons_come_in_the_order_of_the_contract(
 
 @pytest.mark.parametrize("content", SPLITS)
 @given(context=contexts)
-def test_a_position_tells_the_plan(content: dict[str, Any], context: Context) -> None:
-    split = rule(content)
-    position, plan = split.position(context), split.plan(context)
+def test_the_split_position_agrees_with_the_plan(content: dict[str, Any], context: Context) -> None:
+    split = make_rule(content)
+    position, plan = split.split_position(context), split.plan(context)
     assert position is not None
     assert position.threshold == split.share
     if plan.reason is Reason.SPLIT and position.bucket is not None:
         assert plan.assigned == ("v2" if position.bucket < position.threshold else "v1")
 
 
-def test_in_one_pool_the_version_travels_and_between_pools_it_need_not() -> None:
+def test_only_a_rolling_canary_sends_the_version() -> None:
     tagged = Context("r-1", tag=True)
-    stay = Plan(Reason.FALLBACK, Pool.STABLE, "v1")
-    assert rule(PARALLEL).plan(tagged) == Plan(
-        Reason.TAGGED, Pool.CANDIDATE, "v2", by_id=False, fallback=stay, timeout_s=2.0
+    fallback = Plan(Reason.FALLBACK, Pool.STABLE, "v1")
+    assert make_rule(PARALLEL).plan(tagged) == Plan(
+        Reason.TAGGED, Pool.CANDIDATE, "v2", sends_version=False, fallback=fallback, timeout_s=2.0
     )
-    stay = Plan(Reason.FALLBACK, Pool.STABLE, "v1", by_id=True)
-    rolling = rule(ROLLING).plan(tagged)
-    assert rolling == Plan(Reason.TAGGED, Pool.STABLE, "v2", True, stay, 2.0)
+    fallback = Plan(Reason.FALLBACK, Pool.STABLE, "v1", sends_version=True)
+    rolling = make_rule(ROLLING).plan(tagged)
+    assert rolling == Plan(Reason.TAGGED, Pool.STABLE, "v2", True, fallback, 2.0)
     assert rolling.version == "v2"
 
 
-def test_stable_falls_back_on_nobody() -> None:
+def test_plans_for_stable_have_no_fallback() -> None:
     for content in SPLITS:
-        assert rule(content).plan(Context("r-1", region="DE")).fallback is None
+        assert make_rule(content).plan(Context("r-1", region="DE")).fallback is None
 
 
-def test_a_request_of_an_ab_test_is_drawn_and_a_user_is_not() -> None:
-    for draw, drawn in ((0.49, "v2"), (0.5, "v1")):
-        assert version(AB, Context("r", user="anna", region="AU", draw=draw)) == drawn
+def test_an_ab_test_draws_requests_and_hashes_users() -> None:
+    for draw, expected in ((0.49, "v2"), (0.5, "v1")):
+        assert assigned_version(AB, Context("r", user="anna", region="AU", draw=draw)) == expected
     sticky = {
-        version(AB, Context("r", user="anna", region="AU", draw=draw / 10), unit="user")
+        assigned_version(AB, Context("r", user="anna", region="AU", draw=draw / 10), unit="user")
         for draw in range(10)
     }
     assert len(sticky) == 1
-    assert rule(AB).position(Context("r", user="anna")).bucket is None  # type: ignore[union-attr]
+    assert make_rule(AB).split_position(Context("r", user="anna")).bucket is None  # type: ignore[union-attr]
 
 
-def test_nobody_outside_the_region_gets_the_treatment() -> None:
+def test_only_users_in_the_regions_get_the_treatment() -> None:
     pacific = members("australia-pacific") or frozenset()
     for region in ("AU", "NZ", "FJ", "WS", "DE", "JP", "ID", None):
-        plan = rule(AB, weight=1.0).plan(Context("r", region=region))
+        plan = make_rule(AB, weight=1.0).plan(Context("r", region=region))
         assert plan.assigned == ("v2" if region in pacific else "v1")
 
 
-def test_a_canary_can_select_its_users_by_region() -> None:
-    plan = rule(PARALLEL, regions=["NZ", "europe"], weight=0.5).plan
+def test_a_canary_can_target_regions() -> None:
+    plan = make_rule(PARALLEL, regions=["NZ", "europe"], weight=0.5).plan
     reasons = {
         region: plan(Context("r", user="anna", region=region)).reason
         for region in ("NZ", "DE", "AU", None)
@@ -178,54 +180,54 @@ def test_a_canary_can_select_its_users_by_region() -> None:
     }
 
 
-def test_pins_go_before_tags() -> None:
+def test_a_pin_overrides_a_tag() -> None:
     context = Context("r", user="anna", tag=True, pin="v3")
     with pytest.raises(PinRejected):
-        rule(PARALLEL).plan(context)
-    plan = rule(PARALLEL, allow_pin=True).plan(context)
-    assert plan == Plan(Reason.PINNED, Pool.STABLE, "v3", by_id=True)
+        make_rule(PARALLEL).plan(context)
+    plan = make_rule(PARALLEL, allow_pin=True).plan(context)
+    assert plan == Plan(Reason.PINNED, Pool.STABLE, "v3", sends_version=True)
 
 
-def test_the_weight_of_a_rolling_canary_is_its_replicas_unless_smaller() -> None:
-    assert rule(ROLLING).share == 0.25
-    assert rule(ROLLING, weight=0.1).share == 0.1
-    assert rule(ROLLING, weight=0.5).share == 0.25
+def test_the_patched_share_bounds_the_weight_of_a_rolling_canary() -> None:
+    assert make_rule(ROLLING).share == 0.25
+    assert make_rule(ROLLING, weight=0.1).share == 0.1
+    assert make_rule(ROLLING, weight=0.5).share == 0.25
 
 
-def test_a_large_canary_is_warned_of() -> None:
-    assert rule(PARALLEL, weight=0.35).warnings() == []
-    assert rule(PARALLEL, weight=0.4).warnings() == [
-        "the canary gets 0.4 of the units: ideally below 0.35"
+def test_a_large_canary_gives_a_warning() -> None:
+    assert make_rule(PARALLEL, weight=0.35).warnings() == []
+    assert make_rule(PARALLEL, weight=0.4).warnings() == [
+        "the canary gets 0.4 of the units: at most 0.35 is recommended"
     ]
-    assert rule(ROLLING, replicas=2).warnings()
-    assert rule(AB, weight=0.9).warnings() == []
+    assert make_rule(ROLLING, replicas=2).warnings()
+    assert make_rule(AB, weight=0.9).warnings() == []
 
 
-def test_a_weight_that_the_patched_replicas_do_not_reach_is_told() -> None:
-    assert rule(ROLLING, weight=0.5).warnings() == [
-        "rule.weight is 0.5, and 1 of 4 replicas hold the candidate: its share is 0.25"
+def test_a_weight_above_the_patched_share_gives_a_warning() -> None:
+    assert make_rule(ROLLING, weight=0.5).warnings() == [
+        "rule.weight is 0.5, but 1 of 4 replicas hold the candidate: its share is 0.25"
     ]
 
 
-def test_an_ab_test_says_that_tags_have_no_effect() -> None:
+def test_header_notes_of_an_ab_test_mention_an_ignored_tag() -> None:
     tagged = Context("r", tag=True)
-    assert rule(AB).notes(tagged) == ["X-Canary has no effect under the rule ab_test"]
-    assert rule(PARALLEL).notes(tagged) == rule(ROLLING).notes(tagged) == []
+    assert make_rule(AB).header_notes(tagged) == ["X-Canary has no effect under the rule ab_test"]
+    assert make_rule(PARALLEL).header_notes(tagged) == make_rule(ROLLING).header_notes(tagged) == []
 
 
-def test_an_experiment_is_its_kind_versions_and_unit() -> None:
-    terms = rule(PARALLEL).experiment_terms
+def test_experiment_terms_are_kind_versions_and_unit() -> None:
+    terms = make_rule(PARALLEL).experiment_terms
     assert terms is not None
     assert terms.name == "koala-canary"
     assert terms.terms == {"kind": "canary_parallel", "versions": ["v1", "v2"], "unit": "user"}
-    assert rule(PARALLEL, weight=0.5).experiment_terms == terms
-    assert rule(PARALLEL, candidate="v3").experiment_terms != terms
+    assert make_rule(PARALLEL, weight=0.5).experiment_terms == terms
+    assert make_rule(PARALLEL, candidate="v3").experiment_terms != terms
 
 
 @given(contexts)
-def test_a_shadow_answers_as_single_does(context: Context) -> None:
-    shadow = rule(SHADOW)
-    single = rule({"kind": "single", "stable": "v1"})
+def test_a_shadow_plans_like_single(context: Context) -> None:
+    shadow = make_rule(SHADOW)
+    single = make_rule({"kind": "single", "stable": "v1"})
     assert shadow.plan(context) == single.plan(context)
     assert shadow.share == 0
 
@@ -233,7 +235,7 @@ def test_a_shadow_answers_as_single_does(context: Context) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (PARALLEL | {"weight": 0.6}, "rule.weight is 0.6: a canary never exceeds 0.5"),
+        (PARALLEL | {"weight": 0.6}, "rule.weight is 0.6: expected 0 to 0.5 for a canary"),
         (PARALLEL | {"weight": -0.1}, "rule.weight is -0.1"),
         (PARALLEL | {"weight": float("nan")}, "rule.weight is nan"),
         (PARALLEL | {"weight": "0.1"}, "rule.weight is rejected"),
@@ -247,7 +249,7 @@ def test_a_shadow_answers_as_single_does(context: Context) -> None:
         (PARALLEL | {"unit": "request"}, "rule.unit is rejected"),
         (PARALLEL | {"replicas": 1}, "rule.replicas is rejected"),
         (PARALLEL | {"timeout_s": 0}, "rule.timeout_s is rejected"),
-        (ROLLING | {"replicas": 3}, "rule.replicas is 3 of 4: a canary never exceeds half"),
+        (ROLLING | {"replicas": 3}, "rule.replicas is 3 of 4: expected at most half for a canary"),
         (ROLLING | {"replicas": 0}, "rule.replicas is rejected"),
         (ROLLING | {"weight": 0.6}, "rule.weight is 0.6"),
         (AB | {"weight": 1.1}, "rule.weight is rejected"),
@@ -259,7 +261,9 @@ def test_a_shadow_answers_as_single_does(context: Context) -> None:
         (SHADOW | {"weight": 0.1}, "rule.weight is rejected"),
     ],
 )
-def test_a_wrong_rule_is_rejected_with_its_path(content: dict[str, Any], text: str) -> None:
+def test_an_invalid_rule_is_rejected_with_the_path_of_the_key(
+    content: dict[str, Any], text: str
+) -> None:
     with pytest.raises(BadConfig) as caught:
         parse_rule(content, KNOWN)
     assert str(caught.value).startswith(text)

@@ -1,4 +1,4 @@
-"""What the ControlApi does itself; neither Serve nor the Controller is there."""
+"""Exports of the ControlApi, without Serve and the Controller."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ import pytest
 from serve_app.errors import NotReady, TooSlow
 from serve_app.home import DATABASE_VARIABLE, HOME_VARIABLE
 
-with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+with warnings.catch_warnings():  # deprecated pydantic features in Serve's modules
     warnings.simplefilter("ignore")
     from serve_app.serving import control_api
     from serve_app.serving.control_api import ControlApi
 
 
-class FakeDesk:
-    """Writes files.
+class FakeReports:
+    """A `ReportService` that writes empty files.
 
     Attributes:
-        begun: Set when an export has begun.
-        may_write: What every export waits for.
-        failure: What it meets then.
-        written: The files, also those that are gone.
+        started: Set when an export has started.
+        may_write: Every export waits for it.
+        failure: Raised instead of writing.
+        written: The written files, also deleted ones.
     """
 
     def __init__(self) -> None:
-        self.begun, self.may_write = threading.Event(), threading.Event()
+        self.started, self.may_write = threading.Event(), threading.Event()
         self.failure: Exception | None = None
         self.written: list[Path] = []
 
     def export(self, table: str, kind: str, since: str, folder: Path) -> Path:
         path = folder / f"{table}.{kind}"
-        self.begun.set()
+        self.started.set()
         self.may_write.wait(60)
         if self.failure:
             raise self.failure
@@ -50,7 +50,7 @@ class FakeDesk:
 
 @pytest.fixture
 def exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that exports lie in."""
+    """The folder of the exports."""
     (tmp_path / "home").mkdir(mode=0o700)
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
@@ -58,55 +58,54 @@ def exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home" / "exports"
 
 
-def made(desk: FakeDesk) -> ControlApi:
-    """A ControlApi whose reports come from the desk."""
+def create_control_api(reports: FakeReports) -> ControlApi:
     handle: Any = None
-    plane = ControlApi(handle)
-    plane.__dict__["_reports"] = desk
-    return plane
+    api = ControlApi(handle)
+    api.__dict__["_reports"] = reports
+    return api
 
 
-def test_who_asked_for_an_export_gets_the_file(exports: Path) -> None:
-    desk = FakeDesk()
-    desk.may_write.set()
-    path = asyncio.run(made(desk).export("epochs", "csv", "7d"))
+def test_export_returns_the_file(exports: Path) -> None:
+    reports = FakeReports()
+    reports.may_write.set()
+    path = asyncio.run(create_control_api(reports).export("epochs", "csv", "7d"))
     assert path == exports / "epochs.csv"
     assert path.exists()
 
 
-@pytest.mark.parametrize("how", ["given up", "cancelled"])
-def test_an_export_that_nobody_waits_for_leaves_no_file(
+@pytest.mark.parametrize("how", ["timeout", "cancelled"])
+def test_an_abandoned_export_leaves_no_file(
     exports: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    if how == "given up":
+    if how == "timeout":
         monkeypatch.setattr(control_api, "READ_TIMEOUT_S", 0.1)
-    desk = FakeDesk()
+    reports = FakeReports()
 
     async def scenario() -> None:
-        asking = asyncio.create_task(made(desk).export("epochs", "csv", "7d"))
-        while not desk.begun.is_set():
+        export = asyncio.create_task(create_control_api(reports).export("epochs", "csv", "7d"))
+        while not reports.started.is_set():
             await asyncio.sleep(0.001)
         if how == "cancelled":
-            asking.cancel()
-        with pytest.raises(TooSlow if how == "given up" else asyncio.CancelledError):
-            await asking
+            export.cancel()
+        with pytest.raises(TooSlow if how == "timeout" else asyncio.CancelledError):
+            await export
 
     asyncio.run(scenario())
-    desk.may_write.set()
+    reports.may_write.set()
     deadline = time.monotonic() + 10
-    while not (desk.written and not desk.written[0].exists()) and time.monotonic() < deadline:
+    while not (reports.written and not reports.written[0].exists()) and time.monotonic() < deadline:
         time.sleep(0.001)
-    assert desk.written == [exports / "epochs.csv"]
+    assert reports.written == [exports / "epochs.csv"]
     assert list(exports.iterdir()) == []
 
 
-def test_a_full_disk_is_told(exports: Path) -> None:
-    desk = FakeDesk()
-    desk.failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(exports / "epochs.csv"))
-    desk.may_write.set()
-    with pytest.raises(NotReady) as rejected:
-        asyncio.run(made(desk).export("epochs", "csv", "7d"))
-    assert str(rejected.value) == (
-        "the export cannot be written (No space left on device): make room for it in the home"
-        " directory, or ask for a shorter period"
+def test_the_error_of_a_full_disk_names_the_cause(exports: Path) -> None:
+    reports = FakeReports()
+    reports.failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(exports / "epochs.csv"))
+    reports.may_write.set()
+    with pytest.raises(NotReady) as caught:
+        asyncio.run(create_control_api(reports).export("epochs", "csv", "7d"))
+    assert str(caught.value) == (
+        "the export cannot be written (No space left on device): free space in the home"
+        " directory, or export a shorter period"
     )

@@ -1,4 +1,4 @@
-"""What the Controller answers by what Serve says; Serve itself is not there."""
+"""The Controller with a fake Serve."""
 
 from __future__ import annotations
 
@@ -23,201 +23,204 @@ from serve_app.home import DATABASE_VARIABLE, HOME_VARIABLE
 from serve_app.lifecycle.up import BASE
 from serve_app.recording.batch import Batch
 from serve_app.store.errors import StoreError
-from tests.unit.recording.fakes import kept
+from tests.unit.recording.fakes import kept_image
 from tests.unit.service import PARALLEL, SINGLE
 
-with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+with warnings.catch_warnings():  # deprecated pydantic features in Serve's modules
     warnings.simplefilter("ignore")
-    from serve_app.serving import controller, serve_config
+    from serve_app.serving import controller as controller_module
+    from serve_app.serving import serve_config
     from serve_app.serving.controller import Controller
     from serve_app.serving.recreation import Progress
 
 
-# Ray's own check of what Ray's own default is; see `serve_app.deployment.scaling`.
+# `serve_app.deployment.scaling` explains why the field is set.
 pytestmark = pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
 
 
 @pytest.fixture
-def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """What Serve is sent while it has the control plane alone."""
+def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """The configurations sent to a Serve that runs only the control plane."""
     document = without_data_plane(config.read(BASE))
     details = {
         "applications": {"control": {"deployed_app_config": document["applications"][0]}},
         "http_options": document["http_options"],
     }
-    sent: list[Any] = []
+    deployed: list[Any] = []
     (tmp_path / "home").mkdir(mode=0o700)
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
     monkeypatch.setattr(serve_config, "details", lambda: details)
-    monkeypatch.setattr(serve_config, "deploy", sent.append)
-    monkeypatch.setattr(controller, "join_serve_log", lambda: None)
-    monkeypatch.delattr(Controller, "__del__")  # it is Serve that awaits it
-    gc.freeze()  # what is there already need not be looked through
-    yield sent
-    gc.collect()  # a Controller that were left would be told its end as Serve's are
+    monkeypatch.setattr(serve_config, "deploy", deployed.append)
+    monkeypatch.setattr(controller_module, "join_serve_log", lambda: None)
+    monkeypatch.delattr(Controller, "__del__")  # Serve awaits it
+    gc.freeze()  # a faster collection at the end
+    yield deployed
+    gc.collect()  # a leaked Controller fails this test, not a later one
     gc.unfreeze()
 
 
-@pytest.mark.parametrize("what", ["rule", "rolling", "recreate", "under a key"])
-def test_without_a_data_plane_a_rule_and_an_update_are_rejected(sent: list[Any], what: str) -> None:
-    async def ask() -> None:
-        made = Controller()
+@pytest.mark.parametrize("change", ["rule", "rolling", "recreate", "with a key"])
+def test_changes_without_a_data_plane_are_rejected(deployed: list[Any], change: str) -> None:
+    async def scenario() -> None:
+        controller = Controller()
         try:
-            if what == "rule":
-                await made.set_rule(PARALLEL, "anna", "a test")
-            elif what == "under a key":
-                await made.once("a-key", "update", "v2", "rolling", None, "anna", "a test")
+            if change == "rule":
+                await controller.set_rule(PARALLEL, "anna", "a test")
+            elif change == "with a key":
+                await controller.change_once(
+                    "a-key", "update", "v2", "rolling", None, "anna", "a test"
+                )
             else:
-                await made.update("v2", what, None, "anna", "a test")
+                await controller.update("v2", change, None, "anna", "a test")
         finally:
-            made._watching.cancel()
-            await made._in_writer(made._store.close)
-            made._writer.shutdown()
+            controller._chores.cancel()
+            await controller._in_writer(controller._store.close)
+            controller._writer.shutdown()
 
     with pytest.raises(BadConfig) as caught:
-        asyncio.run(ask())
-    assert str(caught.value) == "applications have no 'animals': deploy one"
-    assert sent == []
+        asyncio.run(scenario())
+    assert str(caught.value) == "applications have no 'animals': deploy a whole file first"
+    assert deployed == []
 
 
 @asynccontextmanager
-async def alone() -> AsyncIterator[Controller]:
-    """A Controller that does nothing by itself."""
-    made = Controller()
-    made._watching.cancel()
-    made._resumed = True
+async def idle_controller() -> AsyncIterator[Controller]:
+    """A Controller without its chores."""
+    controller = Controller()
+    controller._chores.cancel()
+    controller._has_resumed = True
     try:
-        yield made
+        yield controller
     finally:
-        await made._in_writer(made._store.close)
-        made._writer.shutdown()
+        await controller._in_writer(controller._store.close)
+        controller._writer.shutdown()
 
 
-def test_a_change_whose_asker_is_gone_is_made_whole(
-    sent: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_a_change_of_a_cancelled_caller_completes(
+    deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    started, may_end = threading.Event(), threading.Event()
 
     def deploy(document: Any) -> None:
-        begun.set()
-        assert go_on.wait(60)
-        sent.append(document)
+        started.set()
+        assert may_end.wait(60)
+        deployed.append(document)
 
     monkeypatch.setattr(serve_config, "deploy", deploy)
 
-    async def ask() -> None:
-        async with alone() as made:
-            asked = asyncio.create_task(made.deploy(config.read(BASE), "anna", "a test"))
-            await asyncio.to_thread(begun.wait, 60)
-            asked.cancel()
-            await asyncio.wait([asked])
-            assert asked.cancelled()
-            go_on.set()
-            while not await made.audit(1):
+    async def scenario() -> None:
+        async with idle_controller() as controller:
+            call = asyncio.create_task(controller.deploy(config.read(BASE), "anna", "a test"))
+            await asyncio.to_thread(started.wait, 60)
+            call.cancel()
+            await asyncio.wait([call])
+            assert call.cancelled()
+            may_end.set()
+            while not await controller.audit(1):
                 await asyncio.sleep(0.01)
-            (change,) = await made.audit(1)
-            (revision,) = await made.revisions(1)
+            (change,) = await controller.audit(1)
+            (revision,) = await controller.revisions(1)
             assert (change["actor"], change["action"]) == ("anna", "deploy")
             assert change["details"] == {"revision": revision["number"]}
 
-    asyncio.run(ask())
-    assert len(sent) == 1
+    asyncio.run(scenario())
+    assert len(deployed) == 1
 
 
-def test_what_could_not_be_recorded_is_recorded_later_with_who_did_it(
-    sent: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_a_change_is_recorded_later_with_its_actor_if_the_store_fails(
+    deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Serve was told already: the store comes second."""
+    """The change is deployed before it is recorded."""
 
-    async def ask() -> None:
-        async with alone() as made:
-            add = made._store.add_revision
+    async def scenario() -> None:
+        async with idle_controller() as controller:
+            add = controller._store.add_revision
 
             def fail(*_: Any) -> int:
                 raise StoreError("the disk is full")
 
-            monkeypatch.setattr(made._store, "add_revision", fail)
+            monkeypatch.setattr(controller._store, "add_revision", fail)
             with pytest.raises(StoreError) as caught:
-                await made.deploy(config.read(BASE), "anna", "a test")
+                await controller.deploy(config.read(BASE), "anna", "a test")
             assert str(caught.value) == (
-                "the change is in force, and is recorded once the store can be used: the disk is"
-                " full"
+                "the change is deployed, and will be recorded when the store is available: the"
+                " disk is full"
             )
-            assert len(sent) == 1
+            assert len(deployed) == 1
             with pytest.raises(StoreError):
-                await made.set_rule(SINGLE, "bob", "first things first")
-            assert len(sent) == 1
-            monkeypatch.setattr(made._store, "add_revision", add)
-            await made._notice()
-            await made._notice()
-            (change,) = await made.audit(10)
+                await controller.set_rule(SINGLE, "bob", "a test")
+            assert len(deployed) == 1
+            monkeypatch.setattr(controller._store, "add_revision", add)
+            await controller._record_outside_change()
+            await controller._record_outside_change()
+            (change,) = await controller.audit(10)
             assert (change["action"], change["actor"], change["reason"]) == (
                 "deploy",
                 "anna",
                 "a test",
             )
-            assert len(await made.revisions(10)) == 1
+            assert len(await controller.revisions(10)) == 1
 
-    asyncio.run(ask())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
-    ("place", "key", "value", "message"),
+    ("part", "key", "value", "message"),
     [
-        ("pool", "max_surge_pct", 1, "animals.StablePool.max_surge_pct is no key of"),
-        ("pool", "autoscaling_config", {"min_replica": 1}, "autoscaling_config.min_replica is no"),
+        ("pool", "max_surge_pct", 1, "animals.StablePool.max_surge_pct is not a key of"),
+        ("pool", "autoscaling_config", {"min_replica": 1}, "autoscaling_config.min_replica is not"),
         (
             "pool",
             "autoscaling_config",
             {"min_replicas": 5, "max_replicas": 2},
             "animals.StablePool.autoscaling_config.",
         ),
-        ("animals", "runtime_envv", {}, "animals.runtime_envv is no key of"),
-        ("animals", "runtime_env", {"pipp": []}, "animals.runtime_env.pipp is no key of"),
+        ("animals", "runtime_envv", {}, "animals.runtime_envv is not a key of"),
+        ("animals", "runtime_env", {"pipp": []}, "animals.runtime_env.pipp is not a key of"),
         ("animals", "args", {"bakend": "torch"}, "animals.args.bakend is rejected"),
         ("animals", "args", {"backend": "jax"}, "animals.args.backend is rejected"),
-        ("file", "http_options", {"prot": 8000}, "http_options.prot is no key of"),
+        ("file", "http_options", {"prot": 8000}, "http_options.prot is not a key of"),
         ("another", "deployments", {"a": 1}, "is rejected"),
         ("another", "deployments", "abc", "is rejected"),
-        ("another", "colour", "red", "another.colour is no key of"),
-        ("file", "colour", "red", "colour is no key of"),
+        ("another", "colour", "red", "another.colour is not a key of"),
+        ("file", "colour", "red", "colour is not a key of"),
     ],
 )
-def test_what_serve_would_ignore_or_fail_to_build_is_rejected(
-    sent: list[Any], place: str, key: str, value: Any, message: str
+def test_keys_that_serve_ignores_or_rejects_are_rejected(
+    deployed: list[Any], part: str, key: str, value: Any, message: str
 ) -> None:
     document = config.read(BASE)
     animals = document["applications"][0]
     (pool,) = [d for d in animals["deployments"] if d["name"] == "StablePool"]
     another = {"name": "another", "route_prefix": "/another", "import_path": "x:another"}
-    if place == "another":
+    if part == "another":
         document["applications"].append(another)
-    {"pool": pool, "animals": animals, "file": document, "another": another}[place][key] = value
+    {"pool": pool, "animals": animals, "file": document, "another": another}[part][key] = value
 
-    async def ask() -> None:
-        async with alone() as made:
+    async def scenario() -> None:
+        async with idle_controller() as controller:
             with pytest.raises(BadConfig) as caught:
-                await made.deploy(document, "anna", "a test")
+                await controller.deploy(document, "anna", "a test")
             assert message in str(caught.value)
 
-    asyncio.run(ask())
-    assert sent == []
+    asyncio.run(scenario())
+    assert deployed == []
 
 
-def test_a_change_that_waited_while_a_recreation_began_is_rejected(sent: list[Any]) -> None:
-    async def ask() -> None:
-        async with alone() as made:
-            async with made._deploying:
-                waiting = asyncio.create_task(made.deploy(config.read(BASE), "bob", "a test"))
+def test_a_change_that_waits_while_a_recreation_starts_is_rejected(deployed: list[Any]) -> None:
+    async def scenario() -> None:
+        async with idle_controller() as controller:
+            async with controller._change_lock:
+                waiting = asyncio.create_task(controller.deploy(config.read(BASE), "bob", "a test"))
                 await asyncio.sleep(0.01)
-                made._recreating = asyncio.create_task(asyncio.sleep(60))
+                controller._recreation_task = asyncio.create_task(asyncio.sleep(60))
             with pytest.raises(UpdateInProgress):
                 await waiting
-            made._recreating.cancel()
+            controller._recreation_task.cancel()
 
-    asyncio.run(ask())
-    assert sent == []
+    asyncio.run(scenario())
+    assert deployed == []
 
 
 @pytest.mark.parametrize(
@@ -228,82 +231,82 @@ def test_a_change_that_waited_while_a_recreation_began_is_rejected(sent: list[An
     ],
     ids=lambda end: str(end.state),
 )
-def test_how_a_recreation_ended_is_in_the_audit(
-    sent: list[Any], monkeypatch: pytest.MonkeyPatch, end: Progress
+def test_the_end_of_a_recreation_is_in_the_audit_log(
+    deployed: list[Any], monkeypatch: pytest.MonkeyPatch, end: Progress
 ) -> None:
-    async def recreated(*_: Any) -> Progress:
+    async def recreate(*_: Any) -> Progress:
         return end
 
-    async def recreate() -> None:
-        async with alone() as made:
-            await made._recreate(config.read(BASE), "v2", 1, "anna", "a new library")
-            assert made._recreation == end
-            (noted,) = await made.audit(10)
-            facts = (noted["action"], noted["actor"], noted["reason"], noted["details"])
-            assert facts == ("recreate", "anna", "a new library", asdict(end))
+    async def scenario() -> None:
+        async with idle_controller() as controller:
+            await controller._recreate(config.read(BASE), "v2", 1, "anna", "a new library")
+            assert controller._recreation == end
+            (entry,) = await controller.audit(10)
+            fields = (entry["action"], entry["actor"], entry["reason"], entry["details"])
+            assert fields == ("recreate", "anna", "a new library", asdict(end))
 
-    monkeypatch.setattr(controller, "recreate", recreated)
-    asyncio.run(recreate())
-    assert sent == []
+    monkeypatch.setattr(controller_module, "recreate", recreate)
+    asyncio.run(scenario())
+    assert deployed == []
 
 
-def test_a_data_plane_that_is_being_deleted_is_built_when_it_is_gone(
-    sent: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_a_restarted_controller_resumes_a_recreation_after_the_deletion(
+    deployed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Controller was killed while it recreated: what is left is nobody's wish, no revision."""
+    """The configuration during the deletion is not recorded as a revision."""
     without = serve_config.details()
-    going = copy.deepcopy(without)
-    going["applications"]["animals"] = {
+    deleting = copy.deepcopy(without)
+    deleting["applications"]["animals"] = {
         "status": "DELETING",
         "deployed_app_config": config.read(BASE)["applications"][0],
     }
 
-    async def born() -> None:
-        async with alone() as made:
-            made._resumed = False
-            await made._remember(config.read(BASE), "anna", "recreate")
+    async def scenario() -> None:
+        async with idle_controller() as controller:
+            controller._has_resumed = False
+            await controller._add_revision(config.read(BASE), "anna", "recreate")
             for _ in range(2):
-                monkeypatch.setattr(serve_config, "details", lambda: going)
-                await made._resume()
-                await made._notice()
-            assert sent == []
-            assert len(await made.revisions(10)) == 1
+                monkeypatch.setattr(serve_config, "details", lambda: deleting)
+                await controller._resume_recreation()
+                await controller._record_outside_change()
+            assert deployed == []
+            assert len(await controller.revisions(10)) == 1
             monkeypatch.setattr(serve_config, "details", lambda: without)
-            await made._resume()
-            assert len(sent) == 1
-            await made._resume()
-            assert len(sent) == 1
+            await controller._resume_recreation()
+            assert len(deployed) == 1
+            await controller._resume_recreation()
+            assert len(deployed) == 1
 
-    asyncio.run(born())
+    asyncio.run(scenario())
 
 
-def test_a_review_is_made_once_for_a_key_and_expired_images_are_removed(sent: list[Any]) -> None:
+def test_a_review_is_made_once_per_key_and_expired_images_are_removed(deployed: list[Any]) -> None:
     writer = "0123456789ab"
 
-    async def review() -> None:
-        made = Controller()
+    async def scenario() -> None:
+        controller = Controller()
         try:
-            await made._expire()
+            await controller._remove_expired_images()
             now = now_ms()
             images = (
-                kept(1, at_ms=now, expires_at_ms=now + 60_000),
-                kept(2, at_ms=now, expires_at_ms=now - 1, digest="d2" * 32),
+                kept_image(1, at_ms=now, expires_at_ms=now + 60_000),
+                kept_image(2, at_ms=now, expires_at_ms=now - 1, digest="d2" * 32),
             )
-            await made.record(Batch(writer, kept=images))
-            said = (f"{writer}-1", "koala", "anna", "")
+            await controller.record(Batch(writer, kept=images))
+            review = (f"{writer}-1", "koala", "anna", "")
             for _ in range(2):
-                assert await made.once("a-key", "review", *said) == 1
+                assert await controller.change_once("a-key", "add_review", *review) == 1
             with pytest.raises(AlreadyReviewed):
-                await made.review(*said)
-            assert len(made._store.kept_images()) == 2
-            await made._expire()  # too early to look again
-            assert len(made._store.kept_images()) == 2
-            made._expire_from_s = 0.0
-            await made._expire()
-            assert [image.sequence for image in made._store.kept_images()] == [1]
+                await controller.add_review(*review)
+            assert len(controller._store.kept_images()) == 2
+            await controller._remove_expired_images()  # within a minute of the previous call
+            assert len(controller._store.kept_images()) == 2
+            controller._next_expiry_s = 0.0
+            await controller._remove_expired_images()
+            assert [image.sequence for image in controller._store.kept_images()] == [1]
         finally:
-            made._watching.cancel()
-            await made._in_writer(made._store.close)
-            made._writer.shutdown()
+            controller._chores.cancel()
+            await controller._in_writer(controller._store.close)
+            controller._writer.shutdown()
 
-    asyncio.run(review())
+    asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Calls of a pool, over handles that are not Ray's."""
+"""Calls of a pool, with fake deployment handles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serve_app.domain import Pool
 from serve_app.errors import NotReady, Problem, TooSlow
 from tests.unit.recording.fakes import run
 
-with warnings.catch_warnings():  # Serve's modules use what pydantic will take away
+with warnings.catch_warnings():  # deprecated pydantic features in Serve's modules
     warnings.simplefilter("ignore")
     from ray.serve._private.common import DeploymentID, RequestMetadata
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
@@ -26,32 +26,31 @@ with warnings.catch_warnings():  # Serve's modules use what pydantic will take a
     from serve_app.serving.serve_pools import CALL_TIMEOUT_S, ServePools
 
 PIXELS = np.zeros((1, 2, 2, 3), np.uint8)
-ANSWER = Prediction("v1", ("cat", "dog"), np.array([[0.25, 0.75]], np.float32), 1.0)
+PREDICTION = Prediction("v1", ("cat", "dog"), np.array([[0.25, 0.75]], np.float32), 1.0)
 DELETED = DeploymentUnavailableError(DeploymentID("StablePool", "animals"))
 
 
 class Method:
-    """Replies to each call after a time, with an answer or an error; never, if the time is None.
+    """Responds to each call after a delay, with a prediction or an error; never if it is None.
 
-    As with Serve's own transport, a call is sent and answered while its router still assigns it.
+    As in Serve's transport, the router's task is still running when the response comes.
 
     Attributes:
-        calls: What the router does for each, oldest first.
+        calls: The router's task of each call, oldest first.
     """
 
-    def __init__(self, after_s: float | None, outcome: Any = ANSWER) -> None:
-        self.after_s = after_s
+    def __init__(self, delay_s: float | None, outcome: Any = PREDICTION) -> None:
+        self.delay_s = delay_s
         self.outcome = outcome
         self.calls: list[asyncio.Task[Reply]] = []
 
     def remote(self, *_: Any) -> DeploymentResponse[Any]:
-        """The response is Serve's own."""
         self.calls.append(asyncio.create_task(self._reply()))
-        of = RequestMetadata(request_id="r", internal_request_id="i", call_method="m")
-        return DeploymentResponse(self.calls[-1], of, False)  # type: ignore[arg-type]
+        metadata = RequestMetadata(request_id="r", internal_request_id="i", call_method="m")
+        return DeploymentResponse(self.calls[-1], metadata, False)  # type: ignore[arg-type]
 
     async def _reply(self) -> Reply:
-        await (asyncio.Event().wait() if self.after_s is None else asyncio.sleep(self.after_s))
+        await (asyncio.Event().wait() if self.delay_s is None else asyncio.sleep(self.delay_s))
         if isinstance(self.outcome, BaseException):
             raise self.outcome
         return Reply(self.outcome)
@@ -59,7 +58,7 @@ class Method:
 
 @dataclass
 class Reply:
-    """What a replica sends."""
+    """The response of a replica."""
 
     content: Any
 
@@ -68,49 +67,51 @@ class Reply:
 
 
 class Handle:
-    """A pool that replies to `classify` and `describe`."""
+    """A handle with the methods `classify` and `describe`."""
 
     def __init__(self, classify: Method, describe: Method) -> None:
         self.classify = classify
         self.describe = describe
 
     def options(self, **_: str) -> Handle:
-        """The same pool: how a call is serialised makes no difference here."""
+        """The same handle: serialization makes no difference here."""
         return self
 
 
-def asked(
-    classify: Method, describe: Method, then: Callable[[asyncio.Task[Any]], object] | None = None
+def call_pool(
+    classify: Method,
+    describe: Method,
+    act_late: Callable[[asyncio.Task[Any]], object] | None = None,
 ) -> tuple[Any, float]:
-    """What a call comes to, and after how many seconds."""
+    """The result or error of a call, and its time in seconds."""
     handle: Any = Handle(classify, describe)
     pools = ServePools({Pool.STABLE: handle})
 
-    async def ask() -> tuple[Any, float]:
+    async def call() -> tuple[Any, float]:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
+        loop.set_exception_handler(lambda _, context: loop_errors.append(context["message"]))
         task = asyncio.create_task(pools.classify(Pool.STABLE, None, PIXELS))
-        if then:
-            loop.call_later(2 * LATE_S, then, task)
+        if act_late:
+            loop.call_later(2 * LATE_S, act_late, task)
         (outcome,) = await asyncio.gather(task, return_exceptions=True)
-        after_s = loop.time()
+        time_s = loop.time()
         await asyncio.sleep(1)
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not others, "something of it stays"
-        return outcome, after_s
+        assert not others, "leftover tasks"
+        return outcome, time_s
 
-    complaints: list[str] = []
-    outcome = run(ask())
+    loop_errors: list[str] = []
+    outcome = run(call())
     gc.collect()
-    assert complaints == []
+    assert loop_errors == []
     return outcome
 
 
-def test_an_answer_in_time_asks_nothing_else() -> None:
+def test_a_response_in_time_needs_no_describe_call() -> None:
     describe = Method(0.0)
-    answer, after_s = asked(Method(0.01), describe)
-    assert np.array_equal(answer.probabilities, ANSWER.probabilities)
-    assert after_s == pytest.approx(0.01)
+    prediction, time_s = call_pool(Method(0.01), describe)
+    assert np.array_equal(prediction.probabilities, PREDICTION.probabilities)
+    assert time_s == pytest.approx(0.01)
     assert describe.calls == []
 
 
@@ -119,41 +120,41 @@ def test_an_answer_in_time_asks_nothing_else() -> None:
     [
         Method(0.0),
         Method(None),
-        Method(0.0, RuntimeError("no one knows this one")),
+        Method(0.0, RuntimeError("unexpected")),
         Method(0.0, asyncio.CancelledError()),  # by the other side
     ],
 )
-def test_a_late_answer_is_waited_for_while_its_pool_is_there(describe: Method) -> None:
-    """Also where no replica answers: one may be on its way."""
+def test_a_late_response_is_awaited_while_the_pool_exists(describe: Method) -> None:
+    """Even if no replica answers: one may be starting."""
     classify = Method(5.0)
-    answer, after_s = asked(classify, describe)
-    assert answer.version == "v1"
-    assert after_s == pytest.approx(5.0)
+    prediction, time_s = call_pool(classify, describe)
+    assert prediction.version == "v1"
+    assert time_s == pytest.approx(5.0)
     assert not classify.calls[0].cancelled()
 
 
-def test_nobody_waits_for_a_pool_that_is_deleted() -> None:
-    """Serve would look for a replica for as long."""
+def test_a_call_of_a_deleted_pool_fails_soon() -> None:
+    """Serve would search for a replica until the timeout."""
     classify = Method(None)
-    problem, after_s = asked(classify, Method(0.0, DELETED))
+    problem, time_s = call_pool(classify, Method(0.0, DELETED))
     assert isinstance(problem, NotReady)
-    assert after_s == pytest.approx(LATE_S)
+    assert time_s == pytest.approx(LATE_S)
     assert classify.calls[0].cancelled()
 
 
-def test_a_call_ends_when_its_time_is_up_and_is_no_load_any_more() -> None:
+def test_a_call_that_times_out_is_cancelled() -> None:
     classify = Method(None)
-    problem, after_s = asked(classify, Method(0.0))
+    problem, time_s = call_pool(classify, Method(0.0))
     assert isinstance(problem, TooSlow)
-    assert after_s == pytest.approx(CALL_TIMEOUT_S)
+    assert time_s == pytest.approx(CALL_TIMEOUT_S)
     assert classify.calls[0].cancelled()
 
 
-def test_a_call_that_nobody_waits_for_is_no_load_any_more() -> None:
+def test_a_call_of_a_cancelled_request_is_cancelled() -> None:
     classify = Method(None)
-    left, after_s = asked(classify, Method(0.0), then=asyncio.Task.cancel)
-    assert isinstance(left, asyncio.CancelledError)
-    assert after_s == pytest.approx(2 * LATE_S)
+    error, time_s = call_pool(classify, Method(0.0), act_late=asyncio.Task.cancel)
+    assert isinstance(error, asyncio.CancelledError)
+    assert time_s == pytest.approx(2 * LATE_S)
     assert classify.calls[0].cancelled()
 
 
@@ -162,41 +163,41 @@ def test_a_call_that_nobody_waits_for_is_no_load_any_more() -> None:
     [
         (DELETED, "not_ready"),
         (BackPressureError(num_queued_requests=1, max_queued_requests=1), "busy"),
-        (RuntimeError("no one knows this one"), "internal"),
+        (RuntimeError("unexpected"), "internal"),
     ],
 )
-@pytest.mark.parametrize("after_s", [0.0, 5.0])
-def test_a_failure_is_told_in_our_words(failure: Exception, code: str, after_s: float) -> None:
-    problem, _ = asked(Method(after_s, failure), Method(0.0))
+@pytest.mark.parametrize("delay_s", [0.0, 5.0])
+def test_errors_of_serve_become_problems(failure: Exception, code: str, delay_s: float) -> None:
+    problem, _ = call_pool(Method(delay_s, failure), Method(0.0))
     assert isinstance(problem, Problem)
     assert problem.code == code
 
 
-@pytest.mark.parametrize("outcome", [ANSWER, DELETED], ids=["there", "deleted"])
-def test_many_late_calls_ask_no_more_than_one_does(outcome: Any) -> None:
-    """They ask a pool that is slow already."""
+@pytest.mark.parametrize("outcome", [PREDICTION, DELETED], ids=["existing", "deleted"])
+def test_many_late_calls_share_one_describe_call_at_a_time(outcome: Any) -> None:
+    """The pool is already slow."""
     classify, describe = Method(None), Method(0.0, outcome)
     handle: Any = Handle(classify, describe)
     pools = ServePools({Pool.STABLE: handle})
 
-    async def ask() -> list[tuple[str, Any]]:
+    async def call_often() -> list[tuple[str, Any]]:
         loop = asyncio.get_running_loop()
 
-        async def one() -> tuple[str, Any]:
+        async def call() -> tuple[str, Any]:
             try:
                 await pools.classify(Pool.STABLE, None, PIXELS)
             except Problem as exc:
                 return exc.code, loop.time()
-            raise AssertionError("nobody answers")
+            raise AssertionError("the call succeeded")
 
-        return await asyncio.gather(*(one() for _ in range(256)))
+        return await asyncio.gather(*(call() for _ in range(256)))
 
-    told = run(ask())
+    problems = run(call_often())
     assert len(classify.calls) > 10
     if outcome is DELETED:
-        assert {code for code, _ in told} == {"not_ready"}
-        assert max(after_s for _, after_s in told) <= 2 * LATE_S
+        assert {code for code, _ in problems} == {"not_ready"}
+        assert max(time_s for _, time_s in problems) <= 2 * LATE_S
     else:
-        assert {code for code, _ in told} == {"too_slow"}
-        took_s = max(after_s for _, after_s in told)
-        assert len(describe.calls) <= took_s / LATE_S + 1
+        assert {code for code, _ in problems} == {"too_slow"}
+        longest_s = max(time_s for _, time_s in problems)
+        assert len(describe.calls) <= longest_s / LATE_S + 1

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from serve_app.errors import BadConfig
-from serve_app.traffic.scenario import Scenario, parse_scenario, plain, read_scenario
+from serve_app.traffic.scenario import Scenario, parse_scenario, read_scenario, uniform_scenario
 
 ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "docs/scenarios").glob("*.yaml"))
@@ -28,18 +28,18 @@ CONTENT: dict[str, Any] = {
 }
 
 
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """The content with another value at a path such as `photographs.0.shares`."""
+def change(path: str, value: Any) -> dict[str, Any]:
+    """`CONTENT` with another value at a path such as `photographs.0.shares`."""
     content = deepcopy(CONTENT)
     *parents, last = path.split(".")
-    inside: Any = content
+    node: Any = content
     for key in parents:
-        inside = inside[int(key) if isinstance(inside, list) else key]
-    inside[last] = value
+        node = node[int(key) if isinstance(node, list) else key]
+    node[last] = value
     return content
 
 
-def test_a_scenario_is_read() -> None:
+def test_a_scenario_is_parsed() -> None:
     scenario = parse_scenario(CONTENT)
     assert scenario.labels == ("cat", "dog", "koala")
     assert scenario.simulated.latency_ms["v2"].median == 20
@@ -53,84 +53,88 @@ def test_a_scenario_is_read() -> None:
         ("requests", "many", "is rejected: Input should be a valid integer"),
         ("users", 2_000_000, "is rejected: Input should be less than or equal to 1000000"),
         ("activity_sigma", -1, "is rejected: Input should be greater than or equal to 0"),
-        ("regions", {"AU": 0.5}, "sums to 0.5: expected shares of a whole, 1"),
-        ("regions", {}, "sums to 0: expected shares of a whole, 1"),
+        ("regions", {"AU": 0.5}, "sums to 0.5: expected shares that sum to 1"),
+        ("regions", {}, "sums to 0: expected shares that sum to 1"),
         ("photographs", [], "is rejected: List should have at least 1 item"),
-        ("photographs.0.shares", {"cat": 0.9}, "sums to 0.9: expected shares of a whole, 1"),
+        ("photographs.0.shares", {"cat": 0.9}, "sums to 0.9: expected shares that sum to 1"),
         ("photographs.0.shares.cat", 1.5, "is rejected: Input should be less than or equal to 1"),
-        ("photographs.0.hours", [1], "is given: the first must fit all requests"),
-        ("photographs.0.regions", ["AU"], "is given: the first must fit all requests"),
+        ("photographs.0.hours", [1], "is set: the first entry must match all requests"),
+        ("photographs.0.regions", ["AU"], "is set: the first entry must match all requests"),
         ("photographs.1.hours", [], "is rejected: List should have at least 1 item"),
         ("feedback.coverage", 1.2, "is rejected: Input should be less than or equal to 1"),
         ("feedback.complaint", {"wrong": 0.5}, "is rejected: Field required"),
         ("feedback.rating", 3, "is rejected: Extra inputs are not permitted"),
-        ("feedback.complaint_extra", {"v2": 0.6}, "is 0.6: with complaint.wrong 0.5 that is no"),
-        ("feedback.complaint_extra", {"v2": -0.2}, "is -0.2: with complaint.right 0.1 that is no"),
+        ("feedback.complaint_extra", {"v2": 0.6}, "is 0.6: with complaint.wrong 0.5 the sum is no"),
+        (
+            "feedback.complaint_extra",
+            {"v2": -0.2},
+            "is -0.2: with complaint.right 0.1 the sum is no",
+        ),
         ("lost.v2", -0.1, "is rejected: Input should be greater than or equal to 0"),
         ("simulated.latency_ms.v2.median", 0, "is rejected: Input should be greater than 0"),
         ("simulated.speed", 2, "is rejected: Extra inputs are not permitted"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_path(path: str, value: Any, message: str) -> None:
+def test_an_invalid_value_is_rejected_with_its_path(path: str, value: Any, message: str) -> None:
     with pytest.raises(BadConfig) as rejection:
-        parse_scenario(changed(path, value))
+        parse_scenario(change(path, value))
     assert rejection.value.path.startswith(path)
     assert rejection.value.message.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("regions", "told"),
+    ("regions", "message"),
     [
         ({"XX": 1.0}, "regions.XX is 'XX': expected ISO 3166-1 alpha-2, such as AU"),
         ({"au": 1.0}, "regions.au is 'au': expected ISO 3166-1 alpha-2, such as AU"),
-        ({False: 1.0}, 'is false: YAML reads NO, for Norway, as that; write "NO"'),
+        ({False: 1.0}, 'is false: YAML reads NO (Norway) as false; write "NO"'),
     ],
 )
-def test_what_is_no_country_is_rejected(regions: dict[Any, float], told: str) -> None:
+def test_an_invalid_country_is_rejected(regions: dict[Any, float], message: str) -> None:
     with pytest.raises(BadConfig) as rejection:
-        parse_scenario(changed("regions", regions))
-    assert told in str(rejection.value)
+        parse_scenario(change("regions", regions))
+    assert message in str(rejection.value)
 
 
-def test_what_is_no_version_or_region_is_rejected() -> None:
+def test_an_invalid_version_or_region_is_rejected() -> None:
     with pytest.raises(BadConfig, match=r"^lost\.second is rejected"):
-        parse_scenario(changed("lost", {"second": 0.1}))
+        parse_scenario(change("lost", {"second": 0.1}))
     with pytest.raises(BadConfig, match=r"^photographs\.1\.regions\.0 is 'Mars'"):
-        parse_scenario(changed("photographs.1.regions", ["Mars"]))
+        parse_scenario(change("photographs.1.regions", ["Mars"]))
 
 
-def test_a_scenario_never_changes() -> None:
+def test_a_scenario_is_immutable() -> None:
     scenario = parse_scenario(CONTENT)
     with pytest.raises(ValidationError, match="frozen"):
         scenario.requests = 1
 
 
-def test_scaling_keeps_how_often_a_user_asks() -> None:
+def test_scaling_keeps_the_requests_per_user() -> None:
     scenario = parse_scenario(CONTENT)
-    assert (scenario.scaled(500).requests, scenario.scaled(500).users) == (500, 50)
-    assert (scenario.scaled(1).requests, scenario.scaled(1).users) == (1, 1)
+    assert (scenario.scale(500).requests, scenario.scale(500).users) == (500, 50)
+    assert (scenario.scale(1).requests, scenario.scale(1).users) == (1, 1)
 
 
-def test_a_plain_scenario_counts_repetitions() -> None:
-    scenario = plain(10, 5, ["AU", "AU", "DE", "DE"], ["cat", "cat", "cat", "dog"])
+def test_a_uniform_scenario_has_the_shares_of_its_lists() -> None:
+    scenario = uniform_scenario(10, 5, ["AU", "AU", "DE", "DE"], ["cat", "cat", "cat", "dog"])
     assert scenario.regions == {"AU": 0.5, "DE": 0.5}
     assert scenario.photographs[0].shares == {"cat": 0.75, "dog": 0.25}
     assert scenario == Scenario.model_validate(scenario.model_dump())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
-def test_a_shipped_scenario_has_its_files_name_and_the_usual_size(path: Path) -> None:
+def test_a_shipped_scenario_has_the_name_of_its_file_and_the_common_size(path: Path) -> None:
     scenario = read_scenario(path)
     assert scenario.name == path.stem
     assert (scenario.requests, scenario.users, len(scenario.regions)) == (20_000, 2_000, 8)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
-def test_a_shipped_scenario_opens_with_what_it_shows_and_how_to_run_it(path: Path) -> None:
+def test_a_shipped_scenario_starts_with_a_description_and_commands(path: Path) -> None:
     lines = path.read_text().splitlines()
     head = lines[: lines.index(f"name: {path.stem}")]
     assert all(line.startswith("#") for line in head)
     assert f"#         serve-app traffic --scenario docs/scenarios/{path.name}" in head
     assert sum(str(path.relative_to(ROOT)) in line for line in head) == 2
-    for word in ("# Rule:   ", "# Run:    ", "# Back:   ", "# Watch:  "):
-        assert sum(line.startswith(word) for line in head) == 1
+    for prefix in ("# Rule:   ", "# Run:    ", "# Back:   ", "# Watch:  "):
+        assert sum(line.startswith(prefix) for line in head) == 1

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.card import Parent
 from models.cnn import SmallCNN
-from training.checkpoint import FILE, EpochRecord, finished, restore, save
+from training.checkpoint import FILE, EpochRecord, load_finished, restore, save
 from training.config import Config, Phase
 from training.errors import TrainingError
 from training.origin import Origin
@@ -47,7 +47,7 @@ METADATA = {
 
 
 class State:
-    """What training holds between two epochs."""
+    """The state of a training run after an epoch."""
 
     def __init__(self, seed: int = 0, steps: int = 0) -> None:
         with torch.random.fork_rng():
@@ -62,9 +62,9 @@ class State:
                 self.step(number)
 
     def step(self, number: int) -> None:
-        """An epoch of one batch of noise."""
-        chance = torch.Generator().manual_seed(number)
-        loss = self.network(torch.rand(4, 3, 32, 32, generator=chance) * 255).square().mean()
+        """Train one epoch on one batch of noise."""
+        generator = torch.Generator().manual_seed(number)
+        loss = self.network(torch.rand(4, 3, 32, 32, generator=generator) * 255).square().mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -78,7 +78,7 @@ class State:
         self.history = restore(folder, config, origin, self.network, self.average, self.optimizer)
 
     def tensors(self) -> list[torch.Tensor]:
-        """All of its state."""
+        """All tensors of the state."""
         moments = [self.optimizer.state[p] for p in self.network.parameters()]
         return [
             *self.network.state_dict().values(),
@@ -87,53 +87,53 @@ class State:
         ]
 
 
-def equal(one: State, other: State) -> bool:
+def are_equal(one: State, other: State) -> bool:
     pairs = zip(one.tensors(), other.tensors(), strict=True)
     return one.history == other.history and all(torch.equal(a, b) for a, b in pairs)
 
 
 class TestRoundTrip:
     def test_a_run_is_restored_bit_for_bit(self, tmp_path: Path) -> None:
-        run, again = State(seed=0, steps=2), State(seed=1)
+        run, restored = State(seed=0, steps=2), State(seed=1)
         run.save(tmp_path)
-        again.restore(tmp_path)
-        assert equal(run, again)
-        assert len(again.history) == 2
+        restored.restore(tmp_path)
+        assert are_equal(run, restored)
+        assert len(restored.history) == 2
 
-    def test_a_restored_run_goes_on_as_the_first_would_have(self, tmp_path: Path) -> None:
-        run, again = State(seed=0, steps=2), State(seed=1)
+    def test_a_restored_run_continues_like_the_original(self, tmp_path: Path) -> None:
+        run, restored = State(seed=0, steps=2), State(seed=1)
         run.save(tmp_path)
-        again.restore(tmp_path)
+        restored.restore(tmp_path)
         run.step(2)
-        again.step(2)
-        assert equal(run, again)
+        restored.step(2)
+        assert are_equal(run, restored)
 
-    def test_without_a_checkpoint_nothing_changes(self, tmp_path: Path) -> None:
+    def test_without_a_checkpoint_the_state_does_not_change(self, tmp_path: Path) -> None:
         run = State(seed=4)
         run.restore(tmp_path)
-        assert equal(run, State(seed=4))
+        assert are_equal(run, State(seed=4))
 
-    def test_a_later_epoch_takes_the_place_of_an_earlier_one(self, tmp_path: Path) -> None:
+    def test_a_checkpoint_replaces_the_previous_one(self, tmp_path: Path) -> None:
         run = State(steps=1)
         run.save(tmp_path)
         run.step(1)
         run.save(tmp_path)
-        again = State()
-        again.restore(tmp_path)
-        assert equal(run, again)
+        restored = State()
+        restored.restore(tmp_path)
+        assert are_equal(run, restored)
         assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
-    def test_a_half_written_file_is_not_taken_for_a_checkpoint(self, tmp_path: Path) -> None:
-        """It is left by a run that was killed as it saved."""
+    def test_a_partly_written_file_is_ignored(self, tmp_path: Path) -> None:
+        """Left by a run that was killed while saving."""
         (tmp_path / f"{FILE}.unfinished").write_bytes(b"half of it")
         run = State()
         run.restore(tmp_path)
         assert run.history == []
 
-    def test_the_average_is_what_is_published(self, tmp_path: Path) -> None:
+    def test_load_finished_returns_the_averaged_weights(self, tmp_path: Path) -> None:
         run = State(steps=3)
         run.save(tmp_path)
-        saved, weights = finished(tmp_path)
+        saved, weights = load_finished(tmp_path)
         assert (saved.config, saved.origin, saved.history) == (CONFIG, ORIGIN, run.history)
         expected = run.average.module.state_dict()
         assert weights.keys() == expected.keys()
@@ -143,29 +143,29 @@ class TestRoundTrip:
 
 class TestRejections:
     @pytest.mark.parametrize("key", OTHER_CONFIGS)
-    def test_another_configuration_is_rejected(self, tmp_path: Path, key: str) -> None:
+    def test_a_different_configuration_is_rejected(self, tmp_path: Path, key: str) -> None:
         State(steps=1).save(tmp_path)
         text = f"^{tmp_path / FILE} belongs to a run with another configuration: remove it"
         with pytest.raises(TrainingError, match=text):
             State().restore(tmp_path, OTHER_CONFIGS[key])
 
-    @pytest.mark.parametrize("what", OTHER_ORIGINS)
-    def test_another_origin_is_rejected(self, tmp_path: Path, what: str) -> None:
+    @pytest.mark.parametrize("name", OTHER_ORIGINS)
+    def test_a_different_origin_is_rejected(self, tmp_path: Path, name: str) -> None:
         State(steps=1).save(tmp_path)
-        text = f"^{tmp_path / FILE} belongs to a run with another {what}: remove it"
+        text = f"^{tmp_path / FILE} belongs to a run with another {name}: remove it"
         with pytest.raises(TrainingError, match=text):
-            State().restore(tmp_path, origin=OTHER_ORIGINS[what])
+            State().restore(tmp_path, origin=OTHER_ORIGINS[name])
 
     @pytest.mark.parametrize("length", [0, 1, 7, 8, 100, 5000, -1])
     def test_a_truncated_file_is_rejected(self, tmp_path: Path, length: int) -> None:
         State(steps=1).save(tmp_path)
         path = tmp_path / FILE
         path.write_bytes(path.read_bytes()[:length])
-        rejected_as_damaged(tmp_path)
+        assert_damaged(tmp_path)
 
-    def test_another_file_is_rejected(self, tmp_path: Path) -> None:
+    def test_a_file_of_another_type_is_rejected(self, tmp_path: Path) -> None:
         (tmp_path / FILE).write_bytes(b"The cat sat on the mat.\n" * 20)
-        rejected_as_damaged(tmp_path)
+        assert_damaged(tmp_path)
 
     @pytest.mark.parametrize(
         "metadata",
@@ -181,31 +181,31 @@ class TestRejections:
             {key: METADATA[key] for key in ("config", "history")},
         ],
     )
-    def test_a_file_of_tensors_that_is_no_checkpoint_is_rejected(
+    def test_a_safetensors_file_without_valid_metadata_is_rejected(
         self, tmp_path: Path, metadata: dict[str, str] | None
     ) -> None:
         save_file({"weight": torch.zeros(1)}, tmp_path / FILE, metadata)
-        rejected_as_damaged(tmp_path)
+        assert_damaged(tmp_path)
 
     @pytest.mark.parametrize("steps", [1, 2])
-    def test_a_run_that_has_not_ended_cannot_be_published(self, tmp_path: Path, steps: int) -> None:
+    def test_an_unfinished_run_is_rejected(self, tmp_path: Path, steps: int) -> None:
         State(steps=steps).save(tmp_path)
-        text = f"{FILE} holds {steps} of 3 epochs: run `python -m training fit` again to go on"
+        text = f"{FILE} holds {steps} of 3 epochs: run `python -m training fit` again to resume"
         with pytest.raises(TrainingError, match=text):
-            finished(tmp_path)
+            load_finished(tmp_path)
 
-    def test_a_run_that_has_not_begun_cannot_be_published(self, tmp_path: Path) -> None:
+    def test_a_missing_checkpoint_is_rejected(self, tmp_path: Path) -> None:
         text = f"{tmp_path / FILE} is missing: run `python -m training fit` first"
         with pytest.raises(TrainingError, match=text):
-            finished(tmp_path)
+            load_finished(tmp_path)
 
 
-def rejected_as_damaged(folder: Path) -> None:
-    """By those who go on with a run and by those who publish it, in one line."""
-    for read in (State().restore, finished):
+def assert_damaged(folder: Path) -> None:
+    """Check that `restore` and `load_finished` reject the checkpoint with a one-line error."""
+    for read in (State().restore, load_finished):
         with pytest.raises(TrainingError) as caught:
             read(folder)
         text = str(caught.value)
         assert text.startswith(f"{folder / FILE} is damaged (")
-        assert text.endswith("): remove it to start anew")
+        assert text.endswith("): remove it to start again")
         assert "\n" not in text

@@ -13,7 +13,7 @@ from training.config import Config, Phase, load
 from training.errors import TrainingError
 
 SHIPPED = sorted((Path(configs.__file__).parent / "configs").glob("*.yaml"))
-LEAST: dict[str, Any] = {
+MINIMAL: dict[str, Any] = {
     "version": "v1",
     "labels": ["cat", "dog"],
     "phases": [{"epochs": 2, "side": 48}, {"epochs": 3, "side": 64}],
@@ -35,7 +35,7 @@ def rejection(path: Path) -> str:
 
 
 class TestShipped:
-    def test_there_are_some(self) -> None:
+    def test_there_are_shipped_configurations(self) -> None:
         assert SHIPPED
 
     @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -45,12 +45,12 @@ class TestShipped:
         assert set(config.labels) <= set(SYNTHETIC_LABELS)
 
     @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-    def test_it_begins_with_how_to_run_it(self, path: Path) -> None:
+    def test_it_starts_with_its_command(self, path: Path) -> None:
         assert f"#   python -m training fit training/configs/{path.name}" in path.read_text()
 
     @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-    def test_a_child_has_the_network_of_its_parent(self, path: Path) -> None:
-        """Or the parent's weights would not fit."""
+    def test_a_child_is_compatible_with_its_parent(self, path: Path) -> None:
+        """The parent's weights must fit."""
         config = load(path)
         if config.parent is not None:
             parent = load(path.with_name(f"{config.parent}.yaml"))
@@ -60,19 +60,19 @@ class TestShipped:
 
 
 class TestLoading:
-    def test_what_a_file_does_not_say_has_its_default(self, path: Path) -> None:
-        path.write_text(yaml.safe_dump(LEAST))
+    def test_missing_keys_have_defaults(self, path: Path) -> None:
+        path.write_text(yaml.safe_dump(MINIMAL))
         config = load(path)
-        assert config == Config.model_validate(LEAST)
+        assert config == Config.model_validate(MINIMAL)
         assert config.phases == (Phase(epochs=2, side=48), Phase(epochs=3, side=64))
         assert config.parent is None
         assert config.photographs
 
     def test_text_is_utf_8(self, path: Path) -> None:
-        path.write_bytes("# größer\n".encode() + yaml.safe_dump(LEAST).encode())
-        assert load(path) == Config.model_validate(LEAST)
+        path.write_bytes("# größer\n".encode() + yaml.safe_dump(MINIMAL).encode())
+        assert load(path) == Config.model_validate(MINIMAL)
 
-    def test_a_missing_file_is_named(self, path: Path) -> None:
+    def test_a_missing_file_is_reported(self, path: Path) -> None:
         assert rejection(path) == f"cannot read the configuration {path}: No such file or directory"
 
     def test_a_folder_is_rejected(self, tmp_path: Path) -> None:
@@ -89,12 +89,12 @@ class TestLoading:
             b"version: !!python/object/apply:os.getcwd []",
         ],
     )
-    def test_what_is_no_yaml_is_rejected_in_one_line(self, path: Path, content: bytes) -> None:
+    def test_invalid_yaml_is_rejected_in_one_line(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
         assert rejection(path).startswith(f"{path} is not YAML: ")
 
     @pytest.mark.parametrize("content", ["", "v1", "- v1", "42"])
-    def test_yaml_that_is_no_mapping_is_rejected(self, path: Path, content: str) -> None:
+    def test_yaml_that_is_not_a_mapping_is_rejected(self, path: Path, content: str) -> None:
         path.write_text(content)
         assert rejection(path).startswith(f"{path}: configuration: ")
 
@@ -132,15 +132,15 @@ class TestLoading:
             ({"images_per_epoch": 0}, "images_per_epoch"),
         ],
     )
-    def test_a_value_that_may_not_be_is_rejected_by_its_key(
+    def test_an_invalid_value_is_rejected_with_its_key(
         self, path: Path, changes: dict[str, Any], key: str
     ) -> None:
-        path.write_text(yaml.safe_dump(LEAST | changes))
+        path.write_text(yaml.safe_dump(MINIMAL | changes))
         assert re.match(rf"{re.escape(str(path))}: (.*; )?{re.escape(key)}: \w", rejection(path))
 
-    @pytest.mark.parametrize("key", LEAST)
-    def test_a_missing_key_is_named(self, path: Path, key: str) -> None:
-        path.write_text(yaml.safe_dump({k: v for k, v in LEAST.items() if k != key}))
+    @pytest.mark.parametrize("key", MINIMAL)
+    def test_a_missing_key_is_reported(self, path: Path, key: str) -> None:
+        path.write_text(yaml.safe_dump({k: v for k, v in MINIMAL.items() if k != key}))
         assert rejection(path) == f"{path}: {key}: Field required"
 
     @pytest.mark.parametrize(
@@ -149,26 +149,26 @@ class TestLoading:
             ({"widths": [8, 16]}, "widths has 2 stages, depths 4"),
             (
                 {"photographs": False, "synthetic_per_class": 0},
-                "photographs is false and synthetic_per_class 0: nothing to learn from",
+                "photographs is false and synthetic_per_class is 0: there are no images",
             ),
-            ({"labels": ["cat", "dog", "cat"]}, "a label comes twice"),
-            ({"ignored_labels": ["koala", "dog"]}, "a label comes twice"),
+            ({"labels": ["cat", "dog", "cat"]}, "a label occurs twice"),
+            ({"ignored_labels": ["koala", "dog"]}, "a label occurs twice"),
         ],
     )
-    def test_values_that_contradict_each_other_are_rejected(
+    def test_inconsistent_values_are_rejected(
         self, path: Path, changes: dict[str, Any], text: str
     ) -> None:
-        path.write_text(yaml.safe_dump(LEAST | changes))
+        path.write_text(yaml.safe_dump(MINIMAL | changes))
         assert text in rejection(path)
 
-    def test_every_problem_is_told_at_once(self, path: Path) -> None:
-        path.write_text(yaml.safe_dump(LEAST | {"batch": 1, "colour": "grey"}))
+    def test_all_problems_are_reported_at_once(self, path: Path) -> None:
+        path.write_text(yaml.safe_dump(MINIMAL | {"batch": 1, "colour": "grey"}))
         text = rejection(path)
         assert "batch: " in text
         assert "; colour: " in text
 
 
-class TestDrawnShare:
+class TestEffectiveSyntheticShare:
     @pytest.mark.parametrize(
         ("changes", "share"),
         [
@@ -178,18 +178,16 @@ class TestDrawnShare:
             ({"synthetic_share": 0.4, "photographs": False}, 1),
         ],
     )
-    def test_it_is_what_the_source_of_the_images_leaves(
-        self, changes: dict[str, Any], share: float
-    ) -> None:
-        assert Config.model_validate(LEAST | changes).effective_synthetic_share == share
+    def test_it_depends_on_the_image_sources(self, changes: dict[str, Any], share: float) -> None:
+        assert Config.model_validate(MINIMAL | changes).effective_synthetic_share == share
 
 
 class TestPhases:
-    def test_they_follow_each_other(self) -> None:
-        config = Config.model_validate(LEAST)
+    def test_they_are_consecutive(self) -> None:
+        config = Config.model_validate(MINIMAL)
         assert config.epochs == 5
         assert [config.side_at(epoch) for epoch in range(5)] == [48, 48, 64, 64, 64]
 
-    def test_there_is_no_epoch_after_the_last(self) -> None:
+    def test_an_epoch_after_the_last_is_an_error(self) -> None:
         with pytest.raises(IndexError):
-            Config.model_validate(LEAST).side_at(5)
+            Config.model_validate(MINIMAL).side_at(5)

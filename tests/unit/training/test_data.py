@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from models.errors import BadData
-from models.synthetic import draw, write_folder
+from models.synthetic import synthesize, write_folder
 from training.data import STORED_SIDE, load_photographs, load_synthetic, reject_unknown_classes
 from training.errors import TrainingError
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class TestPhotographs:
-    def test_they_are_kept_whole_with_their_shape_beside(self, tmp_path: Path) -> None:
+    def test_they_are_stored_whole_with_their_aspect_ratio(self, tmp_path: Path) -> None:
         (tmp_path / "cat").mkdir()
         for number, size in enumerate([(60, 30), (30, 60), (50, 50)]):
             image = Image.new("RGB", size, "red")
@@ -41,7 +41,7 @@ class TestPhotographs:
         assert load_photographs(folder, ["dog", "cat"]).targets.tolist() == [0, 0, 1, 1]
         assert load_photographs(folder, ["cat"]).targets.tolist() == [0, 0]
 
-    def test_an_image_is_turned_upright(self, tmp_path: Path) -> None:
+    def test_the_exif_orientation_is_applied(self, tmp_path: Path) -> None:
         (tmp_path / "cat").mkdir()
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -49,25 +49,25 @@ class TestPhotographs:
         assert load_photographs(tmp_path, ["cat"]).aspects.tolist() == pytest.approx([1 / 3])
 
     @pytest.mark.parametrize("content", [b"", b"a note, not an image", b"\xff\xd8\xff\xe0"])
-    def test_a_file_that_is_no_image_is_named(self, folder: Path, content: bytes) -> None:
+    def test_a_file_that_is_not_an_image_is_reported(self, folder: Path, content: bytes) -> None:
         path = folder / "dog" / "notes.txt"
         path.write_bytes(content)
-        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no image that we read: "):
+        with pytest.raises(BadData, match=f"^{re.escape(str(path))} cannot be read as an image: "):
             load_photographs(folder, ["cat", "dog"])
 
-    def test_a_truncated_image_is_named(self, folder: Path) -> None:
+    def test_a_truncated_image_is_reported(self, folder: Path) -> None:
         path = folder / "cat" / "half.jpg"
         buffer = BytesIO()
-        draw("cat", 0).save(buffer, "JPEG")
+        synthesize("cat", 0).save(buffer, "JPEG")
         path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-        with pytest.raises(BadData, match=f"^{re.escape(str(path))} is no image"):
+        with pytest.raises(BadData, match=f"^{re.escape(str(path))} cannot be read as an image"):
             load_photographs(folder, ["cat", "dog"])
 
-    def test_a_missing_class_is_named(self, folder: Path) -> None:
-        with pytest.raises(BadData, match=r"has no folder 'koala'; it has cat, dog: add images"):
+    def test_a_missing_class_is_reported(self, folder: Path) -> None:
+        with pytest.raises(BadData, match=r"has no folder 'koala', only cat, dog: add images"):
             load_photographs(folder, ["cat", "dog", "koala"])
 
-    def test_an_empty_class_is_named(self, folder: Path) -> None:
+    def test_an_empty_class_is_reported(self, folder: Path) -> None:
         (folder / "koala").mkdir()
         with pytest.raises(BadData, match="class 'koala' is empty"):
             load_photographs(folder, ["cat", "dog", "koala"])
@@ -77,35 +77,35 @@ class TestPhotographs:
         assert len(load_photographs(folder, ["cat", "dog"])) == 4
 
 
-class TestDrawings:
-    def test_every_label_is_drawn_with_every_seed(self) -> None:
+class TestSyntheticImages:
+    def test_there_is_one_image_per_label_and_seed(self) -> None:
         synthetic_images = load_synthetic(["koala", "cat"], 2, first_seed=7)
         assert len(synthetic_images) == 4
         assert synthetic_images.targets.tolist() == [0, 0, 1, 1]
         assert synthetic_images.aspects.tolist() == [1, 1, 1, 1]
         jobs = [("koala", 7), ("koala", 8), ("cat", 7), ("cat", 8)]
         for pixels, (label, seed) in zip(synthetic_images.pixels, jobs, strict=True):
-            expected = np.asarray(draw(label, seed, STORED_SIDE))
+            expected = np.asarray(synthesize(label, seed, STORED_SIDE))
             assert np.array_equal(pixels.permute(1, 2, 0).numpy(), expected)
 
 
 class TestUnknownClasses:
-    def test_known_classes_pass_whether_or_not_all_are_there(self, folder: Path) -> None:
+    def test_known_classes_are_accepted_even_if_some_are_missing(self, folder: Path) -> None:
         reject_unknown_classes(folder, ("cat", "dog", "koala"))
 
-    def test_an_unknown_class_is_named_beside_the_known_ones(self, folder: Path) -> None:
+    def test_an_unknown_class_is_reported_with_the_known_ones(self, folder: Path) -> None:
         (folder / "wombat").mkdir()
         text = (
             f"unknown class 'wombat' in {folder}; known are cat, dog: remove the folder,"
-            " or name it in `labels` or `ignored_labels` of the configuration"
+            " or add it to `labels` or `ignored_labels` of the configuration"
         )
         with pytest.raises(TrainingError, match=f"^{re.escape(text)}$"):
             reject_unknown_classes(folder, ("cat", "dog"))
 
-    def test_hidden_folders_are_no_classes(self, folder: Path) -> None:
+    def test_hidden_folders_are_ignored(self, folder: Path) -> None:
         (folder / ".cache").mkdir()
         reject_unknown_classes(folder, ("cat", "dog"))
 
-    def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
+    def test_a_missing_folder_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(BadData, match=f"{tmp_path / 'train'} is not a folder"):
             reject_unknown_classes(tmp_path / "train", ("cat", "dog"))

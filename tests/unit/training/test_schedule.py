@@ -21,7 +21,7 @@ def config(peak: float = 0.002, warmup: float = 0.05) -> Config:
 
 @settings(deadline=None, derandomize=True)
 @given(peak=st.floats(1e-5, 1), warmup=st.floats(0.001, 0.9))
-def test_it_rises_to_its_peak_and_falls_to_zero(peak: float, warmup: float) -> None:
+def test_the_rate_rises_to_its_peak_and_falls_to_zero(peak: float, warmup: float) -> None:
     schedule = config(peak, warmup)
     rising = [learning_rate(schedule, p) for p in np.linspace(0, warmup, 20)]
     falling = [learning_rate(schedule, p) for p in np.linspace(warmup, 1, 50)]
@@ -36,16 +36,16 @@ def test_it_rises_to_its_peak_and_falls_to_zero(peak: float, warmup: float) -> N
     ("progress", "share"),
     [(0, 0), (0.05, 0.25), (0.1, 0.5), (0.2, 1), (0.4, 0.8535534), (0.6, 0.5), (1, 0)],
 )
-def test_the_warm_up_is_linear_and_the_rest_a_cosine(progress: float, share: float) -> None:
+def test_the_warm_up_is_linear_and_the_decay_a_cosine(progress: float, share: float) -> None:
     rate = learning_rate(config(0.002, warmup=0.2), progress)
     assert rate == pytest.approx(0.002 * share, abs=1e-9)
 
 
-def test_without_a_warm_up_it_begins_at_its_peak() -> None:
+def test_without_warm_up_the_rate_starts_at_its_peak() -> None:
     assert learning_rate(config(0.002, warmup=0), 0) == 0.002
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5])
-def test_there_is_no_jump(warmup: float) -> None:
+def test_the_rate_is_continuous(warmup: float) -> None:
     rates = [learning_rate(config(1, warmup), p) for p in np.linspace(0, 1, 1001)]
     assert np.abs(np.diff(rates)).max() < 0.025

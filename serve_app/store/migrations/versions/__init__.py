@@ -1,1 +1,1 @@
-"""The migrations: `m`, a number, and what it does. A released one never changes."""
+"""The migrations, `mNNNN_SUBJECT`. A migration never changes after its release."""

@@ -1,4 +1,4 @@
-"""What `ray.serve.metrics` has, with a memory instead of a Ray."""
+"""An in-memory fake of `ray.serve.metrics`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Labels = tuple[str, ...]
 
 
 @dataclass
-class Meter:
+class FakeMetric:
     """One metric.
 
     Attributes:
-        values: By the values of the labels, in the order of `tag_keys`.
-        observed: The same of a histogram, oldest first.
+        values: Label values, in the order of `tag_keys`, to the value.
+        observed: Label values to the observations of a histogram, oldest first.
     """
 
     name: str
@@ -26,51 +26,51 @@ class Meter:
     observed: dict[Labels, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def labels(self, tags: dict[str, str] | None) -> Labels:
-        """As strict as Ray: every key, and no other."""
+        """The label values; like Ray, it requires every key and no other."""
         given = tags or {}
         assert set(given) == set(self.tag_keys), f"{self.name}: {given}"
         assert all(isinstance(value, str) for value in given.values()), f"{self.name}: {given}"
         return tuple(given[key] for key in self.tag_keys)
 
 
-class Counter(Meter):
+class Counter(FakeMetric):
     def inc(self, value: float = 1.0, tags: dict[str, str] | None = None) -> None:
         assert value > 0
         self.values[self.labels(tags)] += value
 
 
-class Gauge(Meter):
+class Gauge(FakeMetric):
     def set(self, value: float, tags: dict[str, str] | None = None) -> None:
         self.values[self.labels(tags)] = value
 
 
-class Histogram(Meter):
+class Histogram(FakeMetric):
     def observe(self, value: float, tags: dict[str, str] | None = None) -> None:
         self.observed[self.labels(tags)].append(value)
 
 
-M = TypeVar("M", bound=Meter)
+M = TypeVar("M", bound=FakeMetric)
 
 
-class Meters:
-    """Stands in for the module.
+class FakeMetrics:
+    """Replaces the module `ray.serve.metrics`.
 
     Attributes:
-        made: By name.
+        created: The metrics by name.
     """
 
     def __init__(self) -> None:
-        self.made: dict[str, Meter] = {}
+        self.created: dict[str, FakeMetric] = {}
 
     def Counter(  # noqa: N802 as in Ray
         self, name: str, description: str, tag_keys: tuple[str, ...] = ()
     ) -> Counter:
-        return self._make(Counter(name, description, tag_keys))
+        return self._add(Counter(name, description, tag_keys))
 
     def Gauge(  # noqa: N802
         self, name: str, description: str, tag_keys: tuple[str, ...] = ()
     ) -> Gauge:
-        return self._make(Gauge(name, description, tag_keys))
+        return self._add(Gauge(name, description, tag_keys))
 
     def Histogram(  # noqa: N802
         self,
@@ -79,9 +79,9 @@ class Meters:
         boundaries: list[float],
         tag_keys: tuple[str, ...] = (),
     ) -> Histogram:
-        return self._make(Histogram(name, description, tag_keys, boundaries))
+        return self._add(Histogram(name, description, tag_keys, boundaries))
 
-    def _make(self, meter: M) -> M:
-        assert meter.name not in self.made
-        self.made[meter.name] = meter
-        return meter
+    def _add(self, metric: M) -> M:
+        assert metric.name not in self.created
+        self.created[metric.name] = metric
+        return metric

@@ -9,10 +9,10 @@ _T = TypeVar("_T")
 
 
 def pick(rng: np.random.Generator, options: Sequence[_T]) -> _T:
-    """One of the options, all alike likely."""
+    """One of the options, with equal probability."""
     return options[int(rng.integers(len(options)))]
 
 
-def chance(rng: np.random.Generator, probability: float) -> bool:
-    """True with that probability (0..1)."""
+def flip(rng: np.random.Generator, probability: float) -> bool:
+    """True with probability `probability` (0 .. 1)."""
     return bool(rng.random() < probability)
