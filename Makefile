@@ -1,24 +1,27 @@
-# make serve    installs what serving needs, starts the service, says what to try; Ctrl-C ends it
-# make demo     the same, then plays the strategies with generated traffic, and ends it
-# make test     installs everything and runs every test this machine can
-# make check    formatting, lint, types
-# make bench    what a request costs, beside what else one could pick, and what each rule adds;
-#               QUICK=1 in five minutes
-# make train DATA=DIR    trains and publishes the shipped versions again; NOTICE=FILE says whose
-#               the images are
+# make serve    install the serving dependencies and run the service; Ctrl-C stops it
+# make demo     the same, then run the strategies with generated traffic, and stop
+# make test     install everything and run all tests
+# make unit     run the unit tests, in under a minute
+# make check    check formatting, lint and types
+# make fix      fix formatting and lint where possible
+# make docs     update the generated parts of the documentation and build it in build/docs
+# make bench    measure the cost of a request, compared with other servers, and of each rule;
+#               QUICK=1 takes five minutes
+# make train DATA=DIR    train and publish the shipped versions again; NOTICE=FILE is a text on the
+#               origin and licence of the images
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve demo test check bench train clean
+.PHONY: help install serve demo test unit check fix docs bench train clean
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
 
-# Compiled on every core: a start imports the same modules in ten processes, and takes 9 s instead
-# of 21. pip compiles on one core; a few files of other packages are templates that do not compile.
+# Compile on all cores, because pip compiles on one. A start imports the same modules in ten
+# processes and takes 9 s instead of 21. Some files of other packages are templates and do not compile.
 COMPILE := $(PYTHON) -m compileall -qq -j 0 $(VENV)/lib serve_app models training || true
 
 $(VENV)/.serving: pyproject.toml constraints.txt
@@ -36,7 +39,7 @@ $(VENV)/.developing: pyproject.toml constraints.txt
 serve: $(VENV)/.serving
 	@exec $(PYTHON) -m serve_app up
 
-# Also when interrupted, it ends what it started, and nothing else.
+# On interruption, it stops only the service that it started.
 demo: $(VENV)/.serving
 	@$(PYTHON) -m serve_app up --detach && { \
 	  trap 'exit 130' INT TERM; trap '$(PYTHON) -m serve_app down' EXIT; \
@@ -44,22 +47,34 @@ demo: $(VENV)/.serving
 
 install: $(VENV)/.developing
 
-# What needs no service of its own runs on every core, one thread each; services share their ports.
+# The e2e tests run one at a time, because their services use the same ports.
 test: install
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses logical --dist loadfile \
 	  tests/unit tests/contract tests/integration
 	$(PYTHON) -m pytest tests/e2e
+
+unit: install
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses logical --dist loadfile -m "not slow" tests/unit
 
 check: install
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m mypy
 
+fix: install
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
+
+docs: install
+	cd docs && ../$(PYTHON) -m cogapp -r -I . *.md adr/README.md
+	$(PYTHON) -m sphinx --builder html --fail-on-warning --quiet docs build/docs
+	@echo "build/docs/index.html"
+
 bench: install
 	$(PYTHON) -m benchmarks $(if $(QUICK),--quick)
 
 train: install
-	@test -d "$(DATA)" || { echo "Name the images: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }
+	@test -d "$(DATA)" || { echo "DATA is missing: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }
 	@for version in v1 v2; do \
 	  $(PYTHON) -m training fit training/configs/$$version.yaml --data "$(DATA)" && \
 	  $(PYTHON) -m training publish training/configs/$$version.yaml --data "$(DATA)" \

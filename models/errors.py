@@ -4,8 +4,8 @@
     ├── BadImage              the bytes cannot be read as an image
     │   ├── EmptyImage        no bytes
     │   ├── UnsupportedImage  not a supported format
-    │   ├── TooManyPixels     the header declares more pixels than the limit
-    │   └── BrokenImage       the data after a valid header is truncated or damaged
+    │   ├── TooManyPixels     the headers declare more pixels than the limit
+    │   └── BrokenImage       the data is truncated or damaged
     ├── BadData               a folder per class cannot be used
     ├── UnknownVersion        no such folder in the registry
     ├── BadVersion            a file of a version is missing, damaged or mislabelled
@@ -38,13 +38,13 @@ class UnsupportedImage(BadImage):
 
 
 class TooManyPixels(BadImage):
-    """The header declares more pixels than the limit; nothing was decoded."""
+    """The headers of a request declare more pixels than the limit; nothing was decoded."""
 
     code = "too_many_pixels"
 
 
 class BrokenImage(BadImage):
-    """The header is valid; the data after it is truncated or damaged."""
+    """The data is truncated or damaged, or has too many scans or segments, or too much text."""
 
     code = "broken_image"
 

@@ -58,10 +58,12 @@ class DeployFailed(ServeAppError):
     """A deployed configuration did not come into force; the message says what is in force."""
 
 
+# The base class of the HTTP errors; `code` is stable.
 class Problem(ServeAppError):
-    """The service failed unexpectedly. Base class of the HTTP errors; `code` is stable.
+    """The service failed unexpectedly.
 
-    Fix: Report it with the line of the log that has its `request_id`.
+    Fix: Repeat the request. If it fails again, report it with the log line that has the
+    `X-Request-Id` of the response.
     """
 
     status = 500
@@ -126,7 +128,8 @@ class NoSuchModel(Problem):
 class InvalidPredictionId(Problem):
     """The prediction id was not created by this service.
 
-    Fix: Send the `prediction_id` of a response, unchanged.
+    Fix: Send the `prediction_id` of a response, unchanged; a new `hash.key` makes all earlier ids
+    unknown.
     """
 
     status, code, title = 404, "unknown_prediction", "No such prediction"
@@ -135,7 +138,7 @@ class InvalidPredictionId(Problem):
 class BodyTooSlow(Problem):
     """The request body did not arrive in time.
 
-    Fix: Send the body faster, or send a smaller image.
+    Fix: Send the whole body within 30 s, or send a smaller body.
     """
 
     status, code, title = 408, "body_too_slow", "The body took too long"
@@ -144,16 +147,16 @@ class BodyTooSlow(Problem):
 class BodyTooLarge(Problem):
     """The request body exceeds the limit of the path.
 
-    Fix: Send a smaller image.
+    Fix: Send a smaller body: at most 10 MiB for images, 16 KiB for feedback, 1 MiB for `/control`.
     """
 
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
 class UnsupportedMedia(Problem):
-    """The media type of the request body is not supported.
+    """The media type or the compression of the request body is not supported.
 
-    Fix: Set `Content-Type` to a type that the detail names.
+    Fix: Set `Content-Type` to a type that the detail names, and send no `Content-Encoding`.
     """
 
     status, code, title = 415, "unsupported_media", "Unsupported media type"
@@ -176,16 +179,17 @@ class UnusableImage(Problem):
 class BadTensor(Problem):
     """An inference request does not match the model's inputs.
 
-    Fix: Send the tensors of `GET /v2/models/animals`.
+    Fix: Send one of the inputs of `GET /v2/models/animals`, with at most 64 images.
     """
 
     status, code, title = 422, "bad_tensor", "The request does not match the model"
 
 
 class BadFeedback(Problem):
-    """Feedback is empty or contradictory.
+    """Feedback is empty, contradictory, malformed or too late.
 
-    Fix: Send at least one of `label`, `correct`, `rating` and `complaint`, without contradiction.
+    Fix: Send at least one of `label`, `correct`, `rating` and `complaint`, without contradiction,
+    at most 30 days after the prediction.
     """
 
     status, code, title = 422, "bad_feedback", "Invalid feedback"
@@ -203,16 +207,17 @@ class BadReview(Problem):
 class BadPeriod(Problem):
     """A report's period or region is invalid.
 
-    Fix: Send `since` as a number and `m`, `h` or `d`, and a country or group of countries.
+    Fix: Send `since` as an age such as `24h`, or as a past time in ISO 8601; send `region` as a
+    country or a group of countries.
     """
 
     status, code, title = 422, "bad_period", "Invalid period or region"
 
 
 class NothingToReport(Problem):
-    """No rule of the report's kind was in force in the period.
+    """No rule of the report's kind, or not that experiment, was in force in the period.
 
-    Fix: Choose an earlier `since`, or another report.
+    Fix: Leave `since` out, correct the name of the experiment, or choose another report.
     """
 
     status, code, title = 404, "nothing_to_report", "Nothing to report"
@@ -228,7 +233,7 @@ class NoSuchRevision(Problem):
 
 
 class NoSuchImage(Problem):
-    """The image was never kept, or has been deleted.
+    """The image was never kept, has been deleted, or was encrypted with another `image.key`.
 
     Fix: Read the list of images again.
     """
@@ -255,9 +260,10 @@ class UpdateInProgress(Problem):
 
 
 class KeyInUse(Problem):
-    """The first request with the idempotency key has not finished.
+    """The first request with the idempotency key has not finished, or was interrupted.
 
-    Fix: Repeat the request after a second.
+    Fix: Repeat the request after a second. If the detail says that it was interrupted, check
+    whether its change was made; if not, use a new key.
     """
 
     status, code, title = 409, "idempotency_in_progress", "The first request has not finished"
@@ -282,7 +288,7 @@ class RejectedConfig(Problem):
 
 
 class Busy(Problem):
-    """Too many requests are in progress or queued.
+    """Too many requests, or too many reads of the store, are in progress or queued.
 
     Fix: Repeat the request after `Retry-After` seconds; raise `max_replicas` if it persists.
     """
@@ -291,18 +297,19 @@ class Busy(Problem):
 
 
 class NotReady(Problem):
-    """No replica can serve the request.
+    """A replica, a version, the Controller or the store is not available.
 
-    Fix: Repeat the request; `serve-app status` says what is missing.
+    Fix: Repeat the request; the detail and `serve-app status` say what is missing.
     """
 
     status, code, title = 503, "not_ready", "Not ready"
 
 
 class TooSlow(Problem):
-    """A pool did not respond in time.
+    """A pool, the Controller or the store did not respond in time.
 
-    Fix: Repeat the request; raise `max_replicas` if it persists.
+    Fix: Repeat the request. If a pool is slow, raise `max_replicas`; if a report is slow, send a
+    later `since`.
     """
 
     status, code, title = 504, "too_slow", "Timeout"
