@@ -20,6 +20,8 @@ from tests.simulated import DAY_MS, START_MS, UNKNOWN_LABELS, complaint_rate, si
 from tests.unit.service import AB, PARALLEL, SHADOW, SINGLE
 from tests.unit.traffic.test_population import CONTENT, assert_share
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "docs/scenarios"
 BY_USER = AB | {"unit": "user"}
 

@@ -22,15 +22,9 @@ TAIL_S = 2.0  # requests around a kill of the ingress whose exposures may be los
 VERSIONS: dict[str, Any] = {"stable": "v1", "candidate": "v2"}
 LONG_TIMEOUT = {"timeout_s": 15}  # the test machine may be busy
 RULES: dict[str, dict[str, Any]] = {
-    "single": {"stable": "v1"},
     "canary_parallel": VERSIONS
     | LONG_TIMEOUT
     | {"experiment": "e2e-canary_parallel", "weight": 0.3},
-    "canary_rolling": VERSIONS
-    | LONG_TIMEOUT
-    | {"experiment": "e2e-canary_rolling", "replicas": 1, "of": 2},
-    "ab_test": {"control": "v1", "treatment": "v2", "experiment": "e2e-ab_test", "unit": "user"}
-    | LONG_TIMEOUT,
     "shadow": VERSIONS,
 }
 

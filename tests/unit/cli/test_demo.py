@@ -12,6 +12,8 @@ from serve_app.rules.parse import parse_rule
 from serve_app.traffic import images
 from tests.unit.cli.conftest import Command, RunningService
 
+pytestmark = pytest.mark.slow
+
 demo = importlib.import_module("serve_app.cli.demo")  # not the command of that name
 
 pytestmark = pytest.mark.usefixtures("short_timeouts", "small_demo")

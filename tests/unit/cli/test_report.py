@@ -15,6 +15,8 @@ from serve_app.store.store import open_store
 from tests.unit.cli.conftest import ROOT, Command, CommandResult, RunningService
 from tests.unit.reports.conftest import CANARY, SHADOW, TEST, StoreBuilder
 
+pytestmark = pytest.mark.slow
+
 BEGIN = ("--since", "2023-11-15")
 
 

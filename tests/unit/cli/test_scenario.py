@@ -26,6 +26,8 @@ from tests.unit.cli.conftest import Command, CommandResult, RunningService, Serv
 from tests.unit.service import AB, SHADOW, image
 from tests.unit.traffic.test_population import assert_share
 
+pytestmark = pytest.mark.slow
+
 SCENARIO: dict[str, Any] = {
     "name": "some",
     "requests": 60,

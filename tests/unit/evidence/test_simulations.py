@@ -39,6 +39,8 @@ from serve_app.evidence.units import Floats, Ints, UnitSums, unit_share
 from serve_app.evidence.verdict import Finding
 from tests.unit.evidence.simulation import FEEDBACK_RATE, Design, draw_images, simulate
 
+pytestmark = pytest.mark.slow
+
 RUNS = 80
 TUNED_FOR = 500  # the default would make the intervals of these small experiments wide
 IntervalFunction = Callable[[UnitSums, Comparison], Interval]

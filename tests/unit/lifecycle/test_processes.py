@@ -56,6 +56,13 @@ def child_of(leader: psutil.Process) -> psutil.Process:
     return leader.children()[0]
 
 
+def sleeping(leader: psutil.Process) -> psutil.Process:
+    """A session leader, once it runs `sleep`: before, its environment may be that of the tests."""
+    with StopSignals() as signals:
+        assert signals.wait(5, until=lambda: leader.name() == "sleep")
+    return leader
+
+
 def child_names(leader: psutil.Process) -> list[str]:
     return [child.name() for child in leader.children()]
 
@@ -80,12 +87,12 @@ def test_a_process_with_run_id_identifies_its_session(spawn: Spawn) -> None:
 
 def test_a_process_with_run_id_is_found_outside_the_session(spawn: Spawn) -> None:
     """A process of Ray may open a new session."""
-    stray = spawn("exec sleep 60", RUN_ENVIRON)
+    stray = sleeping(spawn("exec sleep 60", RUN_ENVIRON))
     assert pids_of(find_processes(RUN_ENVIRON["SERVE_APP_RUN"], session=None)) == {stray.pid}
 
 
 def test_processes_of_other_runs_are_not_found(spawn: Spawn) -> None:
-    other = spawn("exec sleep 60", {"SERVE_APP_RUN": "another-run"})
+    other = sleeping(spawn("exec sleep 60", {"SERVE_APP_RUN": "another-run"}))
     assert find_processes(RUN_ENVIRON["SERVE_APP_RUN"], session=None) == []
     assert find_processes(RUN_ENVIRON["SERVE_APP_RUN"], session=other.pid) == []
 

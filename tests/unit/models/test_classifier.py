@@ -21,6 +21,8 @@ from models.errors import BadVersion, UnknownVersion
 from models.network import Floats
 from models.preprocess import Pixels
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 BACKENDS: tuple[Backend, ...] = ("onnx", "torch")
 

@@ -26,6 +26,8 @@ from tests.unit.reports.conftest import (
     labels,
 )
 
+pytestmark = pytest.mark.slow
+
 OUTCOME = st.builds(
     lambda metric, direction: {"metric": metric, "direction": direction},
     st.sampled_from(["complaint", "correct", "rating"]),

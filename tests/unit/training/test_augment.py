@@ -15,6 +15,8 @@ from torch.nn import functional
 from training import augment
 from training.data import STORED_SIDE, Images
 
+pytestmark = pytest.mark.slow
+
 
 def images(*images: Image.Image) -> Images:
     """Images in the form that training stores, resized to squares."""

@@ -15,6 +15,8 @@ from training.config import Config, Phase
 from training.errors import TrainingError
 from training.origin import Origin
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Config(
     version="v1",
     labels=("cat", "dog"),
