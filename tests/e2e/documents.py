@@ -34,6 +34,8 @@ PAGES = [
 NOT_RUN = "<!-- not run:"
 SHOWN = r"<!-- shown: (\d+) lines -->"
 TIMEOUT_S = 120.0
+# Printed only if a poll meets the state.
+PROGRESS = ("tearing down the data plane", "building the data plane")
 
 
 @dataclass(frozen=True)
@@ -107,18 +109,18 @@ def differences(command: Command, printed: str) -> list[str]:
         return []
     if command.language == "json":
         return sorted(_keys(json.loads(command.output)) - _keys(json.loads(printed)))
-    there = {_plain(line) for line in printed.splitlines()}
+    there = _plain(printed)  # one line: a terminal may break lines elsewhere
     shown = [_plain(line) for line in command.output.splitlines()]
     return [line for line in shown if _is_stable(line) and line not in there]
 
 
-def _plain(line: str) -> str:
-    return " ".join(re.sub(r"[\u2581-\u2588]", "", line).split())  # without sparklines
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[\u2581-\u2588]", "", text).split())  # without sparklines
 
 
 def _is_stable(line: str) -> bool:
     verdicts = tuple(finding.value for finding in Finding)
-    return not re.search(r"\d", line) and not line.startswith(verdicts)
+    return not re.search(r"\d", line) and not line.startswith(verdicts) and line not in PROGRESS
 
 
 def _keys(content: Any) -> set[str]:
