@@ -25,12 +25,6 @@ from serve_app.evidence.verdict import Finding
 from tests.e2e.service import ROOT, service_starter
 
 BASE = "serve-app deploy deploy_configs/base.yaml --reason 'documentation'"
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "docs" / "getting-started.md",
-    *sorted((ROOT / "docs" / "strategies").glob("*.md")),
-    *(ROOT / "docs" / f"{name}.md" for name in ("http", "feedback", "scenarios", "models")),
-]
 NOT_RUN = "<!-- not run:"
 SHOWN = r"<!-- shown: (\d+) lines -->"
 TIMEOUT_S = 120.0
@@ -75,6 +69,18 @@ def commands(page: str) -> Iterator[Command]:
             yield Command(start + 1, token.content, output.content, output.info, lines, shown)
         else:
             yield Command(start + 1, token.content)
+
+
+def pages() -> list[Path]:
+    """The pages with commands, in the order in which they are run."""
+    docs = ROOT / "docs"
+    found = [
+        ROOT / "README.md",
+        docs / "getting-started.md",
+        *sorted((docs / "strategies").glob("*.md")),
+        *sorted(docs.glob("*.md")),
+    ]
+    return [path for path in dict.fromkeys(found) if any(commands(path.read_text()))]
 
 
 def run(script: str, environ: Mapping[str, str]) -> str:
@@ -146,7 +152,7 @@ def update(path: Path, environ: Mapping[str, str]) -> None:
 
 def main() -> None:
     """Rewrite the outputs of all pages, or of those that are named, each on a new service."""
-    for path in [Path(name).resolve() for name in sys.argv[1:]] or PAGES:
+    for path in [Path(name).resolve() for name in sys.argv[1:]] or pages():
         print(path.relative_to(ROOT))
         with TemporaryDirectory() as home, service_starter(Path(home)) as start:
             update(path, start(ROOT / "deploy_configs" / "base.yaml").environ)

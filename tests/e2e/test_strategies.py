@@ -438,19 +438,23 @@ def test_a_copy_is_made_for_a_client_that_disconnects(
     set_rule(service, file, SHADOW)
     faults.write(service.home, faults.SLOW)
     before = copy_counts(service)
+    served = 0  # on a busy machine, a response may be there before the client looks at its clock
 
-    def disconnect() -> None:
-        with pytest.raises(httpx.TimeoutException):
+    def is_copied() -> bool:
+        nonlocal served
+        try:
             service.http.post(
                 "/v1/classify",
                 content=examples["koala"],
                 headers={"Content-Type": "image/png"},
                 timeout=0.001,
             )
-
-    def is_copied() -> bool:
-        disconnect()  # some copies are shed, because the governor remembers earlier failures
-        return (copy_counts(service) - before)["copied"] >= 5
+        except httpx.TimeoutException:
+            pass
+        else:
+            served += 1
+        # Some copies are shed, because the governor remembers earlier failures.
+        return (copy_counts(service) - before)["copied"] - served >= 5
 
     eventually(is_copied)
     assert (copy_counts(service) - before)["failed"] == 0
