@@ -10,6 +10,8 @@ from serve_app.http.headers import MAX_UNIT_CHARACTERS
 from serve_app.http.problems import PROBLEM_TYPE
 
 STRING = {"type": "string"}
+OBJECT = {"type": "object"}
+ARRAY = {"type": "array"}
 REASONS = [reason.value for reason in Reason]
 
 _PROBLEM = {

@@ -8,8 +8,6 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.http import documentation
 from serve_app.http.problems import json_response
 
-_OBJECT = {"type": "object"}
-
 
 def router(plane: DataPlane) -> APIRouter:
     """The router of the health checks."""
@@ -18,7 +16,7 @@ def router(plane: DataPlane) -> APIRouter:
     @routes.get(
         "/healthz",
         summary="Liveness",
-        responses={200: documentation.response("The process is alive", _OBJECT)},
+        responses={200: documentation.response("The process is alive", documentation.OBJECT)},
     )
     async def healthz() -> Response:
         return json_response({"status": "alive"})
@@ -27,7 +25,7 @@ def router(plane: DataPlane) -> APIRouter:
         "/readyz",
         summary="Readiness: a rule is in force and its pools have replicas",
         responses={
-            200: documentation.response("The service is ready", _OBJECT),
+            200: documentation.response("The service is ready", documentation.OBJECT),
             **documentation.problem_responses(503),
         },
     )

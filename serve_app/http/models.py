@@ -12,11 +12,8 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
 from serve_app.errors import Problem
 from serve_app.http import documentation
-from serve_app.http.documentation import STRING, object_schema
+from serve_app.http.documentation import ARRAY, OBJECT, STRING, object_schema
 from serve_app.http.problems import json_response
-
-_OBJECT = {"type": "object"}
-_LIST = {"type": "array"}
 
 
 def router(plane: DataPlane) -> APIRouter:
@@ -77,13 +74,13 @@ def _model(card: Card, replicas: list[Replica]) -> dict[str, Any]:
 
 _MODEL = object_schema(
     version=STRING,
-    labels=_LIST,
-    input=_OBJECT,
-    metrics=_LIST,
+    labels=ARRAY,
+    input=OBJECT,
+    metrics=ARRAY,
     digest=STRING,
     parent={"type": ["object", "null"]},
     backend={"type": ["string", "null"]},
-    libraries=_OBJECT,
+    libraries=OBJECT,
     assigned_replicas={"type": "integer", "minimum": 0},
     warm_replicas={"type": "integer", "minimum": 0},
 )

@@ -11,7 +11,7 @@ from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
 from serve_app.domain import Pool, Reason
 from serve_app.http import documentation
-from serve_app.http.documentation import STRING, object_schema
+from serve_app.http.documentation import ARRAY, OBJECT, STRING, object_schema
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
 
@@ -129,12 +129,12 @@ def _pools(replicas: list[Replica]) -> list[dict[str, Any]]:
 
 
 _RULE = object_schema(
-    rule={"type": "object"},
+    rule=OBJECT,
     rule_id=STRING,
     effective_weight={"type": "number", "minimum": 0, "maximum": 1},
     candidate={"type": ["object", "null"]},
     warnings={"type": "array", "items": STRING},
-    pools={"type": "array", "items": object_schema(pool=STRING, replicas={"type": "array"})},
+    pools={"type": "array", "items": object_schema(pool=STRING, replicas=ARRAY)},
     rejected={"type": ["object", "null"]},
 )
 _EXPLANATION = object_schema(
