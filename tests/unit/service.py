@@ -32,6 +32,7 @@ from serve_app.data_plane.pools import (
     WrongInputSize,
 )
 from serve_app.domain import Exposure, Feedback, KeptImage, Pool, ShadowPair
+from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.http.data_plane import application
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.privacy.prediction_ids import PredictionIdCodec
@@ -47,6 +48,19 @@ from serve_app.trace import Trace
 KEY = bytes(range(32))
 MODEL = "animals"
 T = TypeVar("T")
+
+# Results of a candidate that count as failures, with the code of the exposure or pair.
+CANDIDATE_FAILURES: list[tuple[Any, str]] = [
+    (NotReady("no replica"), "not_ready"),
+    (TooSlow("15 s"), "too_slow"),
+    (TimeoutError(), "too_slow"),
+    (Busy("full"), "busy"),
+    (Problem("it crashed"), "internal"),
+    (RuntimeError("unexpected"), "internal"),
+    (Unavailable("v2 cannot be loaded"), "not_ready"),
+    (WrongInputSize("v2", 32), "not_ready"),
+    (Prediction("v1", ("cat", "dog"), np.array([[0.5, 0.5]], np.float32), 1.0), "not_ready"),
+]
 
 # A rule of each kind, stable v1 and candidate v2.
 SINGLE: dict[str, Any] = {"kind": "single", "stable": "v1"}

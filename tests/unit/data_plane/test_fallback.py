@@ -12,31 +12,28 @@ import pytest
 from models.preprocess import Pixels
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult
-from serve_app.data_plane.pools import LATE_S, Prediction, Unavailable, WrongInputSize
+from serve_app.data_plane.pools import LATE_S
 from serve_app.domain import Context, Exposure, Pool, Reason
-from serve_app.errors import Busy, NotReady, Problem, TooSlow, UnusableImage
+from serve_app.errors import Busy, NotReady, TooSlow, UnusableImage
 from serve_app.trace import Trace
 from tests.unit.recording.fakes import wait_until
-from tests.unit.service import AB, PARALLEL, ROLLING, SINGLE, Service, expected_probabilities, image
+from tests.unit.service import (
+    AB,
+    CANDIDATE_FAILURES,
+    PARALLEL,
+    ROLLING,
+    SINGLE,
+    Service,
+    expected_probabilities,
+    image,
+)
 
 CAT, DOG, KOALA = image("cat"), image("dog"), image("koala")
 V1_LABEL = ("cat", "dog")[int(expected_probabilities("v1", KOALA).argmax())]  # for the koala
 ALL_USERS = AB | {"weight": 1.0}
 SPLIT_RULES = [PARALLEL, ROLLING, ALL_USERS]
 TAGGED = Context("r-1", user="u" * 32, region="AU", tag=True)
-OTHER_VERSION = Prediction("v1", ("cat", "dog"), np.array([[0.5, 0.5]], np.float32), 1.0)
-FAILURES: list[tuple[Any, str]] = [
-    (NotReady("no replica"), "not_ready"),
-    (TooSlow("15 s"), "too_slow"),
-    (TimeoutError(), "too_slow"),
-    (Busy("full"), "busy"),
-    (Problem("it crashed"), "internal"),
-    (RuntimeError("unexpected"), "internal"),
-    (Unavailable("v2 cannot be loaded"), "not_ready"),
-    (WrongInputSize("v2", 32), "not_ready"),
-    (OTHER_VERSION, "not_ready"),
-]
-failure_ids = [f"{type(override).__name__}" for override, _ in FAILURES]
+failure_ids = [f"{type(override).__name__}" for override, _ in CANDIDATE_FAILURES]
 rule_kinds = [rule["kind"] for rule in SPLIT_RULES]
 
 
@@ -59,7 +56,7 @@ def summarize(exposure: Exposure) -> tuple[str, str | None, str | None, str | No
 
 
 @pytest.mark.parametrize("rule", SPLIT_RULES, ids=rule_kinds)
-@pytest.mark.parametrize(("override", "code"), FAILURES, ids=failure_ids)
+@pytest.mark.parametrize(("override", "code"), CANDIDATE_FAILURES, ids=failure_ids)
 def test_stable_serves_when_the_candidate_fails_and_the_failure_counts_for_the_candidate(
     service: Service, rule: dict[str, Any], override: Any, code: str
 ) -> None:

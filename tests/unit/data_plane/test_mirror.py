@@ -19,17 +19,24 @@ from models.preprocess import Pixels
 from serve_app.data_plane import mirror
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult
-from serve_app.data_plane.pools import PoolResponse, Prediction, Unavailable, WrongInputSize
+from serve_app.data_plane.pools import PoolResponse
 from serve_app.domain import Context, Exposure, Pool, ShadowPair
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.trace import Trace
 from tests.unit.recording.fakes import VirtualTimeLoop, wait_until
-from tests.unit.service import PARALLEL, SHADOW, SINGLE, Service, expected_probabilities, image
+from tests.unit.service import (
+    CANDIDATE_FAILURES,
+    PARALLEL,
+    SHADOW,
+    SINGLE,
+    Service,
+    expected_probabilities,
+    image,
+)
 
 CAT, DOG, KOALA = image("cat"), image("dog"), image("koala")
 ANONYMOUS = Context("r-1")
 CONTEXT_OWNER: ContextVar[str] = ContextVar("CONTEXT_OWNER", default="none")
-OTHER_VERSION = Prediction("v1", ("cat", "dog"), np.array([[0.5, 0.5]], np.float32), 1.0)
 
 
 async def classify(
@@ -182,22 +189,11 @@ class TestPairs:
         assert [(p.rule_id, p.outcome) for p in service.pairs()] == [(rule.rule_id, "copied")]
 
 
-FAILURES: list[tuple[Any, str]] = [
-    (NotReady("no replica"), "not_ready"),
-    (TooSlow("15 s"), "too_slow"),
-    (TimeoutError(), "too_slow"),
-    (Busy("full"), "busy"),
-    (Problem("it crashed"), "internal"),
-    (RuntimeError("unexpected"), "internal"),
-    (Unavailable("v2 cannot be loaded"), "not_ready"),
-    (WrongInputSize("v2", 32), "not_ready"),
-    (OTHER_VERSION, "not_ready"),
-]
-
-
 class TestFailures:
     @pytest.mark.parametrize(
-        ("override", "code"), FAILURES, ids=[type(override).__name__ for override, _ in FAILURES]
+        ("override", "code"),
+        CANDIDATE_FAILURES,
+        ids=[type(override).__name__ for override, _ in CANDIDATE_FAILURES],
     )
     def test_a_failed_copy_has_an_error_code_and_does_not_affect_the_response(
         self, service: Service, override: Any, code: str
