@@ -66,7 +66,7 @@ fix: install
 	$(PYTHON) -m ruff format
 
 docs: install
-	cd docs && ../$(PYTHON) -m cogapp -r -I . *.md adr/README.md
+	cd docs && ../$(PYTHON) -m cogapp -r -P -I . *.md adr/README.md
 	$(PYTHON) -m sphinx --builder html --fail-on-warning --quiet docs build/docs
 	@echo "build/docs/index.html"
 

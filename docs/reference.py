@@ -1,19 +1,18 @@
 """Writes the reference parts of the documentation from the code.
 
-The Markdown files call these functions in cog blocks: `make docs` replaces what stands between
-`[[[cog` and `[[[end]]]`, and a test fails when a file is stale.
+The Markdown files call these functions in cog blocks, which take what is printed: `make docs`
+replaces what stands between `[[[cog` and `[[[end]]]`, and a test fails when a file is stale.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import cog
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -32,7 +31,7 @@ from serve_app.store.errors import BadExport
 
 DOCS = Path(__file__).parent
 
-SHOWN_TYPES = {"array": "list", "object": "mapping", "number": "number", "integer": "integer"}
+YAML_TYPES = {"array": "list", "object": "mapping"}
 BOUNDS = {
     "minimum": "≥",
     "exclusiveMinimum": ">",
@@ -66,11 +65,11 @@ def command_line(app: Typer, program: str) -> None:
         shown = [parameter for parameter in command.params if not parameter.hidden]
         arguments = [_argument(one) for one in shown if isinstance(one, TyperArgument)]
         options = ["[OPTIONS]"] if len(shown) > len(arguments) else []
-        cog.outl(f"\n### `{program} {name}`\n")
-        cog.outl(f"```text\n{' '.join([program, name, *options, *arguments])}\n```\n")
-        cog.outl(f"{_paragraphs(command.help or '')}")
+        print(f"\n### `{program} {name}`\n")
+        print(f"```text\n{' '.join([program, name, *options, *arguments])}\n```\n")
+        print(f"{_paragraphs(command.help or '')}")
         if shown:
-            cog.outl()
+            print()
             rows = [_parameter(parameter) for parameter in shown]
             _table(("argument or option", "default", "meaning"), rows)
 
@@ -94,8 +93,8 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
 def rules() -> None:
     """A table of keys for each kind of rule."""
     for kind, rule in KINDS.items():
-        cog.outl(f"\n### `kind: {kind}`\n")
-        cog.outl(f"{_summary(rule)}\n")
+        print(f"\n### `kind: {kind}`\n")
+        print(f"{_summary(rule)}\n")
         model(rule)
 
 
@@ -105,17 +104,17 @@ def model(one: type[BaseModel], prefix: str = "") -> None:
 
 
 def _keys(one: type[BaseModel], prefix: str) -> Iterator[tuple[str, ...]]:
-    schema = one.model_json_schema(by_alias=True)
+    properties = one.model_json_schema(by_alias=True)["properties"]
     described = {"kind": "The kind of the rule."} | attributes(one)
     for name, field in one.model_fields.items():
         key = field.alias or name
-        described_by = schema["properties"][key]
+        described_by = properties[key]
         nested = _nested(field.annotation)
         has_default = field.default not in (None, PydanticUndefined) and not nested
         default = f"`{_yaml(field.default)}`" if has_default else ""
         yield (
             f"`{prefix}{key}`",
-            _type(described_by, schema),
+            _type(described_by),
             "required" if field.is_required() else default,
             _bounds(described_by),
             described.get(name, ""),
@@ -136,17 +135,17 @@ def arguments() -> None:
 
 def regions() -> None:
     """The names of the groups of countries."""
-    cog.outl(", ".join(f"`{name}`" for name in GROUPS) + ".")
+    print(", ".join(f"`{name}`" for name in GROUPS) + ".")
 
 
 def data_plane_routes() -> None:
     """The routes of the data plane."""
-    _routes(data_plane.application(Mock(), Mock(), "animals", Mock(), None), "")
+    _routes(data_plane.application(Mock(), Mock(), "animals", Mock(), Mock()), "")
 
 
 def control_plane_routes() -> None:
     """The routes of the control plane."""
-    _routes(control_plane.application(Mock(), Mock(), Mock(), None), "/control")
+    _routes(control_plane.application(Mock(), Mock(), Mock(), Mock()), "/control")
 
 
 def _routes(app: FastAPI, prefix: str) -> None:
@@ -162,11 +161,11 @@ def decisions() -> None:
     """A list of the decision records, and the table of contents of the site."""
     files = sorted((DOCS / "adr").glob("0*.md"))
     for file in files:
-        cog.outl(f"- [{file.read_text().splitlines()[0].removeprefix('# ')}]({file.name})")
-    cog.outl("\n```{toctree}\n:hidden:\n")
+        print(f"- [{file.read_text().splitlines()[0].removeprefix('# ')}]({file.name})")
+    print("\n```{toctree}\n:hidden:\n")
     for file in files:
-        cog.outl(file.stem)
-    cog.outl("```")
+        print(file.stem)
+    print("```")
 
 
 def attributes(one: type) -> dict[str, str]:
@@ -190,7 +189,8 @@ def problems() -> None:
 
 def problem_classes() -> list[type[errors.Problem]]:
     """Every problem with a code of its own."""
-    found = {errors.Problem, BadExport, *errors.Problem.__subclasses__()}
+    found: set[type[errors.Problem]] = {errors.Problem, BadExport}
+    found.update(errors.Problem.__subclasses__())
     return [one for one in found if one is not errors.UnusableImage]
 
 
@@ -234,18 +234,17 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
+def _type(field: dict[str, Any]) -> str:
     if "anyOf" in field:
-        return " or ".join(
-            _type(one, schema) for one in field["anyOf"] if one.get("type") != "null"
-        )
+        return " or ".join(_type(one) for one in field["anyOf"] if one.get("type") != "null")
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "const" in field:
         return f"`{field['const']}`"
     if "$ref" in field:
         return "mapping"
-    return SHOWN_TYPES.get(field.get("type", ""), field.get("type", ""))
+    kind: str = field["type"]
+    return YAML_TYPES.get(kind, kind)
 
 
 def _bounds(field: dict[str, Any]) -> str:
@@ -268,9 +267,9 @@ def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    cog.outl("| " + " | ".join(head) + " |")
-    cog.outl("|" + "---|" * len(head))
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
     for row in rows:
         cells = [cell.replace("|", "\\|").replace("\n", " ") for cell in row]
-        cog.outl("| " + " | ".join(cells) + " |")
+        print("| " + " | ".join(cells) + " |")

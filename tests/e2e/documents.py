@@ -61,7 +61,9 @@ def commands(page: str) -> Iterator[Command]:
         start, _ = token.map or (0, 0)
         after = tokens[number + 1 : number + 3]
         limit = re.match(SHOWN, after[0].content) if after else None
-        output = after[1:][0] if limit else after[0] if after else None
+        if limit:
+            del after[0]
+        output = after[0] if after else None
         if output and output.type == "fence" and output.info in ("text", "json"):
             first, last = output.map or (0, 0)
             lines = (first + 1, last - 1)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cogapp import Cog
-from typer import Context, Typer
-from typer.core import TyperGroup
-from typer.main import get_command
+from typer import Typer
 
+from docs import reference
 from models.errors import BadImage
 from serve_app.cli import app as serve_app
 from serve_app.domain import Reason
-from serve_app.errors import Problem
 from serve_app.rules.parse import KINDS
-from serve_app.store.errors import BadExport
 from training.cli import app as training
 
 ROOT = Path(__file__).parents[2]
@@ -36,33 +31,15 @@ OUTSIDE_THE_SITE = [
 GENERATED = [path for path in PAGES if "[[[cog" in path.read_text() and path.stem != "contributing"]
 
 
-def command_names(app: Typer) -> list[str]:
-    """Every command of a typer application, such as `models list`."""
-    names = list(_walk(get_command(app), ()))
-    assert names
-    return names
-
-
-def _walk(command: Any, words: tuple[str, ...]) -> Iterator[str]:
-    if isinstance(command, TyperGroup):
-        context = Context(command)
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            assert child is not None
-            yield from _walk(child, (*words, name))
-    else:
-        yield " ".join(words)
-
-
 @pytest.mark.parametrize("page", GENERATED, ids=lambda page: page.stem)
 def test_generated_parts_are_up_to_date(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Run `make docs` when this fails."""
     monkeypatch.chdir(DOCS)
-    for module in ("reference", "cog", "cogmodule"):
+    for module in ("cog", "cogmodule"):
         monkeypatch.delitem(sys.modules, module, raising=False)
-    assert Cog().main(["cog", "--check", "--diff", "-I", str(DOCS), str(page)]) == 0, (
+    assert Cog().main(["cog", "--check", "--diff", "-P", "-I", str(DOCS), str(page)]) == 0, (
         capsys.readouterr().out
     )
 
@@ -73,7 +50,7 @@ def test_generated_parts_are_up_to_date(
 def test_every_command_has_a_section(app: Typer, program: str) -> None:
     page = (DOCS / "cli.md").read_text()
     headings = set(re.findall(r"^### `(.+)`$", page, re.MULTILINE))
-    assert {f"{program} {name}" for name in command_names(app)} <= headings
+    assert {f"{program} {name}" for name, _ in reference.commands(app)} <= headings
 
 
 def table_rows(page: str) -> dict[str, list[str]]:
@@ -94,8 +71,7 @@ def test_every_key_of_a_rule_is_described(kind: str) -> None:
 
 def test_every_error_code_says_what_it_means_and_what_to_do() -> None:
     rows = table_rows((DOCS / "troubleshooting.md").read_text())
-    codes = {problem.code for problem in Problem.__subclasses__() if "code" in vars(problem)}
-    codes |= {BadExport.code}
+    codes = {problem.code for problem in reference.problem_classes()}
     codes |= {problem.code for problem in BadImage.__subclasses__()}
     assert codes <= set(rows)
     assert [code for code in codes if not all(cell.strip("| ") for cell in rows[code])] == []
