@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_app.errors import BadHome
+from serve_app.files import creating
 
 HOME_VARIABLE = "SERVE_APP_HOME"
 DATABASE_VARIABLE = "SERVE_APP_DATABASE_URL"
@@ -66,15 +67,8 @@ class Home:
             BadHome: Other users can read the file, or its content is damaged.
         """
         if not path.exists():
-            draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-            draft.touch(mode=0o600, exist_ok=False)
-            draft.write_text(secrets.token_hex(32) + "\n")
-            try:
-                os.link(draft, path)  # unlike a rename, fails if another process was first
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
+            with creating(path) as draft:
+                draft.write_text(secrets.token_hex(32) + "\n")
         if path.stat().st_mode & 0o077:
             raise BadHome(f"{path} is readable by other users: chmod 600 {path}, or remove it")
         secret = path.read_text().strip()

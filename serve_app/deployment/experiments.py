@@ -6,13 +6,11 @@ users the same side again and mix the records of two experiments.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
 from pathlib import Path
 
 from serve_app.errors import BadConfig
+from serve_app.files import creating, sync
 from serve_app.rules.rule import Rule
 
 
@@ -51,14 +49,9 @@ class Experiments:
             return
         path = self._path(experiment.name)
         if not path.exists():
-            draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-            with open(draft, "w") as file:
-                json.dump(experiment.terms, file)
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):  # unlike a rename, the first writer wins
-                os.link(draft, path)
-            draft.unlink()
+            with creating(path) as draft:
+                draft.write_text(json.dumps(experiment.terms))
+                sync(draft)
         self.check(rule)
 
     def _read_terms(self, name: str) -> dict[str, object]:

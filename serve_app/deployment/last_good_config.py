@@ -5,13 +5,12 @@ A replica that starts under a rejected configuration uses the stored one.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
-import secrets
 from pathlib import Path
 from typing import Any
+
+from serve_app.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +26,11 @@ class LastGoodConfig:
 
         A failed write is logged, not raised: the configuration is in force all the same.
         """
-        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
-            draft.write_text(json.dumps(user_config, sort_keys=True))
-            os.replace(draft, self._path)
+            with replacing(self._path) as draft:
+                draft.write_text(json.dumps(user_config, sort_keys=True))
         except OSError:
             logger.exception("config_save.failed", extra={"path": str(self._path)})
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
 
     def load(self) -> Any | None:
         """The stored configuration; None if there is none that can be read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from serve_app.errors import BadHome
+from serve_app.files import replacing
 from serve_app.home import Home
 from serve_app.lifecycle.ports import Port
 from serve_app.lifecycle.processes import ProcessId, find_processes, identify
@@ -54,14 +54,8 @@ def save(run: Run, home: Home) -> None:
     Raises:
         OSError: The record cannot be written, for example on a full disk.
     """
-    path = _path(home)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(_path(home)) as draft:
         draft.write_text(json.dumps(asdict(run), indent=2) + "\n")
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)  # frees space on a full disk
-        raise
 
 
 def load(home: Home) -> Run | None:

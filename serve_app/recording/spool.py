@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from serve_app.files import replacing, sync
 from serve_app.recording.batch import Batch
 
 logger = logging.getLogger(__name__)
@@ -34,17 +34,10 @@ class Spool:
             OSError: The folder cannot be written.
         """
         path = self._folder / f"{batch.writer}-{next(self._numbers):06}.json"
-        draft = path.with_suffix(".tmp")
-        try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(_BATCH.dump_json(batch))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(path)
-        except OSError:
-            draft.unlink(missing_ok=True)  # frees space if the disk is full
-            raise
-        _sync_folder(self._folder)
+        with replacing(path) as draft:
+            draft.write_bytes(_BATCH.dump_json(batch))
+            sync(draft)
+        sync(self._folder)
 
     def drain(self, store: Callable[[Batch], None]) -> int:
         """Pass every batch to `store`, and delete its file once `store` has returned.
@@ -69,12 +62,3 @@ class Spool:
             path.unlink(missing_ok=True)
             exposures += len(batch.exposures)
         return exposures
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder's list of files: syncing a file does not make its name durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

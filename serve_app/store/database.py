@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url
@@ -14,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from serve_app.files import creating
 from serve_app.home import DATABASE_VARIABLE
 from serve_app.store.errors import StoreError
 
@@ -158,15 +157,8 @@ def _create_private(url: URL) -> None:
     path = Path(str(url.database))
     if path.exists():
         return
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    draft.touch(mode=0o600, exist_ok=False)
-    try:
-        with closing(sqlite3.connect(draft)) as connection:
-            connection.execute(WAL)
-        with suppress(FileExistsError):  # another process was first
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+    with creating(path) as draft, closing(sqlite3.connect(draft)) as connection:
+        connection.execute(WAL)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

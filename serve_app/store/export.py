@@ -6,16 +6,14 @@ An export is one read transaction, and so one snapshot of the database.
 from __future__ import annotations
 
 import csv
-import os
-import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, Row, Table, select
 
 from serve_app.clock import DAY_MS, MINUTE_MS
+from serve_app.files import replacing
 from serve_app.store import schema
 from serve_app.store.errors import BadExport
 
@@ -61,7 +59,7 @@ def export(
     write = {".csv": _write_csv, ".parquet": _write_parquet}.get(path.suffix)
     if write is None:
         raise BadExport(f"{path.name} is neither *.csv nor *.parquet")
-    with _replacement(path) as draft:
+    with replacing(path) as draft:
         return write(draft, TABLES[name][0], _rows(connection, name, since_ms, until_ms))
 
 
@@ -78,17 +76,6 @@ def _rows(
         query = query.where(table.c[time] < until_ms // unit_ms)
     result = connection.execution_options(yield_per=CHUNK_ROWS).execute(query)
     yield from result.partitions()
-
-
-@contextmanager
-def _replacement(path: Path) -> Iterator[Path]:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _write_csv(draft: Path, table: Table, partitions: Iterator[Sequence[Row[Any]]]) -> int:

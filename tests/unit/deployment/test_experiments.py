@@ -15,7 +15,7 @@ from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
 
-SPLITS = [PARALLEL, ROLLING, AB]
+NAMED = [PARALLEL, ROLLING, AB, SHADOW]
 
 
 def make_rule(content: dict[str, Any], **changes: Any) -> Rule:
@@ -27,7 +27,7 @@ def experiments(tmp_path: Path) -> Experiments:
     return Experiments(tmp_path)
 
 
-@pytest.mark.parametrize("content", SPLITS, ids=[c["kind"] for c in SPLITS])
+@pytest.mark.parametrize("content", NAMED, ids=[c["kind"] for c in NAMED])
 def test_a_new_name_passes_and_the_same_rule_passes_again(
     experiments: Experiments, content: dict[str, Any]
 ) -> None:
@@ -63,8 +63,9 @@ def test_a_running_experiment_may_change_keys_that_are_no_terms(
         PARALLEL | {"unit": "session"},
         ROLLING | {"experiment": "koala-canary"},
         AB | {"experiment": "koala-canary", "unit": "user"},
+        SHADOW | {"experiment": "koala-canary"},
     ],
-    ids=["candidate", "stable", "swapped", "unit", "rolling", "ab_test"],
+    ids=["candidate", "stable", "swapped", "unit", "rolling", "ab_test", "shadow"],
 )
 def test_other_terms_under_the_same_name_are_rejected(
     experiments: Experiments, other: dict[str, Any]
@@ -105,12 +106,11 @@ def test_a_stored_file_without_an_outcome_fixes_only_its_own_terms(
         experiments.check(make_rule(AB, treatment="v3"))
 
 
-@pytest.mark.parametrize("content", [SINGLE, SHADOW], ids=["single", "shadow"])
 def test_a_rule_without_an_experiment_passes_and_writes_nothing(
-    experiments: Experiments, tmp_path: Path, content: dict[str, Any]
+    experiments: Experiments, tmp_path: Path
 ) -> None:
-    experiments.check(make_rule(content))
-    experiments.claim(make_rule(content))
+    experiments.check(make_rule(SINGLE))
+    experiments.claim(make_rule(SINGLE))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +56,6 @@ def test_a_full_disk_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "write_text", fail)
     last_good_config(tmp_path).save(CONFIG)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_concurrent_saves_leave_one_whole_file(tmp_path: Path) -> None:
-    configs = [{"rule": {"stable": f"v{n}", "padding": "x" * 20_000}} for n in range(16)]
-    with ThreadPoolExecutor(8) as replicas:
-        list(replicas.map(last_good_config(tmp_path).save, configs))
-    assert last_good_config(tmp_path).load() in configs
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_file_is_json(tmp_path: Path) -> None:
