@@ -9,14 +9,14 @@ A day of 20,000 requests takes 0.4 s of CPU time, and 1.5 to 2 s to record in SQ
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.domain import Context, CopyOutcome, Exposure, Feedback, Plan, ShadowPair
+from serve_app.domain import Context, Exposure, Feedback, Plan, ShadowPair
 from serve_app.errors import Problem
 from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.recording.batch import Adoption, Batch
@@ -30,7 +30,8 @@ from serve_app.traffic.population import (
     is_lost,
     label_shares,
 )
-from serve_app.traffic.scenario import Latency, Scenario
+from serve_app.traffic.scenario import Scenario
+from tests.factories import feedback_on, pair_of
 
 WRITER = "51a1a7e00001"
 START_MS = 1_700_006_400_000  # a UTC midnight
@@ -43,8 +44,27 @@ LABELS = {"v1": ("cat", "dog"), "v2": ("cat", "dog", "koala")}
 ACCURACY = {"v1": 0.91, "v2": 0.90}  # on known labels; errors are uniform
 # (version, true label that it does not know) -> predicted label -> probability
 UNKNOWN_LABELS = {("v1", "koala"): {"dog": 0.77, "cat": 0.23}}
-LATENCY = Latency(median=12)  # milliseconds
+MEDIAN_MS, SIGMA = 12.0, 0.35  # of the lognormal latencies
 MODEL_SHARE = 0.4  # of the latency
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """How the simulated versions behave. Each field is by version.
+
+    Attributes:
+        accuracy: The share of right predictions, of images whose label the version knows.
+        errors: The share of requests that fail.
+        median_ms: The median latency, milliseconds.
+    """
+
+    accuracy: Mapping[str, float] = field(default_factory=ACCURACY.copy)
+    errors: Mapping[str, float] = field(default_factory=dict)
+    median_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+MODELS = Models()
+SLOWER_V2 = Models(errors={"v2": 0.01}, median_ms={"v1": 12.0, "v2": 18.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,7 @@ def simulate(
     scenario: Scenario,
     rule: Rule,
     seed: int,
+    models: Models = MODELS,
     *,
     start_ms: int = START_MS,
     batch_size: int = BATCH_SIZE,
@@ -83,7 +104,8 @@ def simulate(
     population = draw_population(scenario, seed)
     rng = np.random.default_rng((seed, 1))
     predictions = {
-        version: _predict(scenario, population, version, rng) for version in rule.versions.values()
+        version: _predict(scenario, models, population, version, rng)
+        for version in rule.versions.values()
     }
     records = _Records(scenario, rule, population, predictions, rng, start_ms)
     adoptions = (Adoption(start_ms, rule.rule_id, rule.canonical()),)
@@ -118,7 +140,7 @@ def complaint_rate(scenario: Scenario, version: str, regions: tuple[str, ...] = 
     ]
     shares = np.tensordot(np.array(weight) / sum(weight), label_shares(scenario).mean(1), 1)
     right = sum(
-        share * _confusion(scenario, version, truth).get(truth, 0.0)
+        share * _confusion(MODELS, version, truth).get(truth, 0.0)
         for truth, share in zip(scenario.labels, shares.tolist(), strict=True)
     )
     base = right * habits.complaint.right + (1 - right) * habits.complaint.wrong
@@ -150,7 +172,7 @@ class _Records:
         )
         self._draw, self._sample_draw = rng.random(n).tolist(), rng.random(n).tolist()
         self._feedback_delay_ms = rng.integers(*FEEDBACK_DELAY_MS, n).tolist()
-        self._stable = next(iter(rule.versions.values()))
+        self._stable = rule.stable
         self._pseudonym = cache(Pseudonymizer(bytes(32)).pseudonym)
 
     def arrivals(self) -> list[tuple[int, Plan]]:
@@ -222,25 +244,15 @@ class _Records:
             return None
         predictions = self._predictions[rule.candidate]
         latency_ms, is_error = predictions.latency_ms[request], predictions.is_error[request]
-        return ShadowPair(
-            writer=live.writer,
-            sequence=live.sequence,
-            at_ms=live.at_ms,
-            rule_id=rule.rule_id,
+        return pair_of(
+            live,
+            None if is_error else predictions.label[request],
             candidate=rule.candidate,
-            outcome=(CopyOutcome.FAILED if is_error else CopyOutcome.COPIED).value,
             probability=rule.sample,
-            label=None if is_error else predictions.label[request],
             confidence=None if is_error else predictions.confidence[request],
             latency_ms=latency_ms,
             model_ms=None if is_error else MODEL_SHARE * latency_ms,
             error=INTERNAL_ERROR if is_error else None,
-            region=live.region,
-            live_version=live.served,
-            live_label=live.label,
-            live_model_ms=live.model_ms,
-            live_latency_ms=live.latency_ms,
-            unit=live.user or live.session,
         )
 
     def feedback(self, exposure: Exposure, request: int) -> Feedback | None:
@@ -258,30 +270,22 @@ class _Records:
         )
         if content is None:
             return None
-        return Feedback(
-            exposure.writer,
-            exposure.sequence,
-            exposure.at_ms + self._feedback_delay_ms[request],
-            exposure.at_ms,
-            exposure.rule_id,
-            exposure.assigned,
-            exposure.label,
-            label=content.get("label"),
-            correct=None,
-            rating=None,
-            complaint=content["complaint"],
-        )
+        return feedback_on(exposure, self._feedback_delay_ms[request], **content)
 
 
 def _predict(
-    scenario: Scenario, population: Population, version: str, rng: np.random.Generator
+    scenario: Scenario,
+    models: Models,
+    population: Population,
+    version: str,
+    rng: np.random.Generator,
 ) -> _Predictions:
-    n, simulated = scenario.requests, scenario.simulated
-    latency = simulated.latency_ms.get(version, LATENCY)
+    n = scenario.requests
+    median_ms = models.median_ms.get(version, MEDIAN_MS)
     labels = np.array(LABELS[version])
     shares = np.array(
         [
-            [_confusion(scenario, version, truth).get(label, 0.0) for label in LABELS[version]]
+            [_confusion(models, version, truth).get(label, 0.0) for label in LABELS[version]]
             for truth in scenario.labels
         ]
     )
@@ -289,8 +293,8 @@ def _predict(
     return _Predictions(
         labels[label].tolist(),
         rng.uniform(0.6, 1.0, n).tolist(),
-        (latency.median * np.exp(latency.sigma * rng.standard_normal(n))).tolist(),
-        (rng.random(n) < simulated.errors.get(version, 0.0)).tolist(),
+        (median_ms * np.exp(SIGMA * rng.standard_normal(n))).tolist(),
+        (rng.random(n) < models.errors.get(version, 0.0)).tolist(),
     )
 
 
@@ -305,11 +309,11 @@ def _sample_columns(edges: NDArray[np.float64], draws: NDArray[np.float64]) -> N
     return np.asarray(np.minimum(column, edges.shape[1] - 1), np.int64)
 
 
-def _confusion(scenario: Scenario, version: str, truth: str) -> dict[str, float]:
+def _confusion(models: Models, version: str, truth: str) -> dict[str, float]:
     """Predicted label -> its probability, for an image with a true label."""
     if (version, truth) in UNKNOWN_LABELS:
         return UNKNOWN_LABELS[version, truth]
-    right = scenario.simulated.accuracy.get(version, ACCURACY[version])
+    right = models.accuracy[version]
     others = [label for label in LABELS[version] if label != truth]
     assert len(others) < len(LABELS[version]), f"{version} has no confusion for {truth}"
     return {truth: right} | {label: (1 - right) / len(others) for label in others}

@@ -77,17 +77,6 @@ def sequences_by_writer(predictions: Iterable[Exposure | Feedback]) -> dict[str,
     return dict(sequences)
 
 
-def list_since(connection: Connection, since_ms: int, limit: int) -> list[Feedback]:
-    """The feedback with `at_ms` >= `since_ms`, newest first."""
-    rows = connection.execute(
-        select(schema.feedback)
-        .where(_feedback.at_ms >= since_ms)
-        .order_by(_feedback.at_ms.desc(), _feedback.writer, _feedback.sequence.desc())
-        .limit(limit)
-    )
-    return [Feedback(**row) for row in rows.mappings()]
-
-
 def _new_row(rows: list[Feedback], feedback: Feedback) -> Feedback | None:
     """The row to add; None if the feedback repeats the row before it."""
     while before := rows[: bisect_right(rows, feedback.at_ms, key=_TIME)]:

@@ -54,7 +54,7 @@ class Population:
 def draw_population(scenario: Scenario, seed: int) -> Population:
     """Draw the population of a scenario; the same seed gives the same population.
 
-    The keys `feedback`, `lost` and `simulated` do not change the population.
+    The keys `feedback` and `lost` do not change the population.
     """
     rng = np.random.default_rng(seed)
     users, requests = scenario.users, scenario.requests

@@ -135,14 +135,9 @@ async def run_scenario(
 
 def unsupported_settings(scenario: Scenario) -> list[str]:
     """The settings of a scenario that an HTTP client cannot apply, one sentence each."""
-    found = [
-        f"simulated.{key}: only a simulation can apply it, not an HTTP client"
-        for key, value in scenario.simulated.model_dump().items()
-        if value
-    ]
     if any(part.hours is not None for part in scenario.photographs):
-        found.append("photographs.hours: requests are not spread over the hours of a real day")
-    return found
+        return ["photographs.hours: requests are not spread over the hours of a real day"]
+    return []
 
 
 class _ServiceClient:

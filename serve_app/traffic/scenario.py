@@ -11,9 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from serve_app.errors import BadConfig
 from serve_app.regions import country
-from serve_app.rules.parse import validate
-from serve_app.rules.rule import VersionName
 from serve_app.rules.split import Region
+from serve_app.rules.validation import VersionName, validate
 from serve_app.yaml_file import read_mapping
 
 MAX_REQUESTS = 1_000_000
@@ -88,32 +87,6 @@ class FeedbackHabits(_Part):
     tells_truth: bool = False
 
 
-class Latency(_Part):
-    """A lognormal distribution of latencies.
-
-    Attributes:
-        median: Milliseconds.
-        sigma: Of the logarithm; with 0 every latency is the median.
-    """
-
-    median: Annotated[float, Field(gt=0)]
-    sigma: Annotated[float, Field(ge=0, le=3)] = 0.35
-
-
-class Simulated(_Part):
-    """Properties of the versions that only a simulation can set, not an HTTP client.
-
-    Attributes:
-        latency_ms: The latency of each version.
-        errors: The share of requests that fail, by version.
-        accuracy: The accuracy of each version on the labels that it knows.
-    """
-
-    latency_ms: dict[VersionName, Latency] = {}
-    errors: ByVersion = {}
-    accuracy: ByVersion = {}
-
-
 class Scenario(_Part):
     """One day of traffic.
 
@@ -139,7 +112,6 @@ class Scenario(_Part):
     photographs: Annotated[list[Photographs], Field(min_length=1)]
     feedback: FeedbackHabits | None = None
     lost: ByVersion = {}
-    simulated: Simulated = Simulated()
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -71,19 +71,13 @@ def find_series(part: str) -> str:
 CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
     "healthy": ({}, set()),
     "no stable replica": ({find_series('"StablePool"'): ABSENT}, {"NoReplica"}),
-    "no healthy ingress replica": (
-        {find_series('"Ingress"'): "1+0x40 0+0x50"},
-        {"NoReplica"},
-    ),
+    "no healthy ingress replica": ({find_series('"Ingress"'): "1+0x40 0+0x50"}, {"NoReplica"}),
     "one of two stable replicas is unhealthy": (
         {f'{HEALTHY}, deployment="StablePool", replica="c"}}': CONSTANT.format(0)},
         set(),
     ),
     "Ray is down": (dict.fromkeys(BASELINE, ABSENT), {"NoReplica", "Silent"}),
-    "a recreation of 30 s": (
-        {find_series('"StablePool"'): "1+0x84 _x3 1+0x3"},
-        set(),
-    ),
+    "a recreation of 30 s": ({find_series('"StablePool"'): "1+0x84 _x3 1+0x3"}, set()),
     "the ingress rejects requests": (
         {f'{REQUESTS}{{route="/v1/classify", status="429", error="busy"}}': GROWING.format(100)},
         {"AnswersFail"},
@@ -94,14 +88,8 @@ CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
         {"CandidateFails", "Fallbacks"},
     ),
     "2 % fallbacks, and stable fails on 1 %": (fallbacks(2) | failures(9), {"Fallbacks"}),
-    "0.5 % fallbacks": (
-        fallbacks(1) | {find_series('assigned="v2"'): GROWING.format(199)},
-        set(),
-    ),
-    "both versions fail alike": (
-        fallbacks(10) | failures(90),
-        {"AnswersFail", "Fallbacks"},
-    ),
+    "0.5 % fallbacks": (fallbacks(1) | {find_series('assigned="v2"'): GROWING.format(199)}, set()),
+    "both versions fail alike": (fallbacks(10) | failures(90), {"AnswersFail", "Fallbacks"}),
     "only stable fails": (failures(90), {"AnswersFail"}),
     "too few requests": (
         {find_series('assigned="v2"'): ABSENT} | dict.fromkeys(fallbacks(1), "0+1x90"),
@@ -122,10 +110,7 @@ CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
         },
         set(),
     ),
-    "the governor sheds": (
-        {find_series('outcome="shed"'): GROWING.format(120)},
-        {"ShadowSheds"},
-    ),
+    "the governor sheds": ({find_series('outcome="shed"'): GROWING.format(120)}, {"ShadowSheds"}),
     "the shadow's candidate fails": (
         {'ray_serve_app_shadow_copies_total{outcome="failed"}': GROWING.format(5)},
         {"ShadowFails"},
@@ -134,10 +119,7 @@ CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
         {find_series('exposures{state="dropped"'): "0+0x60 7+0x30"},
         {"ExposuresDropped"},
     ),
-    "old dropped exposures": (
-        {find_series('exposures{state="dropped"'): "0+0x5 7+0x85"},
-        set(),
-    ),
+    "old dropped exposures": ({find_series('exposures{state="dropped"'): "0+0x5 7+0x85"}, set()),
     "pairs are dropped": (
         {find_series('pairs{state="dropped"'): "0+0x60 7+0x30"},
         {"PairsDropped"},

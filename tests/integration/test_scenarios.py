@@ -20,13 +20,26 @@ import numpy as np
 import pytest
 
 from serve_app.clock import DAY_MS
-from serve_app.reports import ab_test, canary, shadow
+from serve_app.reports.assessment import EXPERIMENT_REPORTS
+from serve_app.reports.experiment import find_experiment
 from serve_app.reports.period import Period
+from serve_app.reports.to_json import to_json
 from serve_app.rules.parse import parse_rule
 from serve_app.store.store import Store, open_store
 from serve_app.traffic.population import draw_population, label_shares
-from serve_app.traffic.scenario import Latency, Photographs, Scenario, read_scenario
-from tests.simulated import ACCURACY, LABELS, MODEL_SHARE, START_MS, complaint_rate, simulate
+from serve_app.traffic.scenario import Photographs, Scenario, read_scenario
+from tests.simulated import (
+    ACCURACY,
+    LABELS,
+    MODEL_SHARE,
+    MODELS,
+    SIGMA,
+    SLOWER_V2,
+    START_MS,
+    Models,
+    complaint_rate,
+    simulate,
+)
 
 FOLDER = Path(__file__).parents[2] / "docs/scenarios"
 SEEDS = range(1, 1 + int(os.environ.get("SERVE_APP_SEEDS", "2")))
@@ -54,11 +67,19 @@ CANARY = {
     "experiment": "scenario",
     "weight": 0.3,
 }
-Simulate = Callable[[str | Scenario, dict[str, Any], int], Store]
+Simulate = Callable[..., Store]
+ALWAYS_RIGHT = Models(accuracy={"v1": 1.0, "v2": 1.0})
 
 
 def labels(version: str) -> tuple[str, ...]:
     return LABELS[version]
+
+
+def make_report(name: str, store: Store, period: Period = DAY) -> dict[str, Any]:
+    """The JSON of the report on the only experiment of its kind."""
+    found = find_experiment(store, name, period, None)
+    report: dict[str, Any] = to_json(EXPERIMENT_REPORTS[name](store, period, labels, found))
+    return report
 
 
 @cache
@@ -74,14 +95,16 @@ def simulate_day(tmp_path: Path) -> Simulate:
     """Simulates a day into a new store, and removes the store of the call before."""
     stores: list[Store] = []
 
-    def simulate_into_store(what: str | Scenario, rule: dict[str, Any], seed: int) -> Store:
+    def simulate_into_store(
+        what: str | Scenario, rule: dict[str, Any], seed: int, models: Models = MODELS
+    ) -> Store:
         if stores:
             stores.pop().close()
         path = tmp_path / "store.db"
         path.unlink(missing_ok=True)
         stores.append(open_store(f"sqlite:///{path}"))
         day = scenario(what) if isinstance(what, str) else what
-        for batch in simulate(day, parse_rule(rule, tuple(LABELS)), seed):
+        for batch in simulate(day, parse_rule(rule, tuple(LABELS)), seed, models):
             stores[0].record(batch)
         return stores[0]
 
@@ -124,7 +147,7 @@ def test_the_preferred_version_is_found(
 ) -> None:
     covered, errors, findings = [], [], []
     for seed in SEEDS:
-        report = ab_test.report(simulate_day(name, BY_USER, seed), DAY, labels, None)
+        report = make_report("ab", simulate_day(name, BY_USER, seed))
         truth = complaint_difference(name, seed)
         assert abs(truth) > 0.04
         covered.append(covers(report["overall"], truth))
@@ -145,7 +168,7 @@ def test_the_preferred_version_is_found_by_request(simulate_day: Simulate) -> No
     truth = day.feedback.coverage * (complaint_rate(day, "v2") - complaint_rate(day, "v1"))
     covered, errors = [], []
     for seed in SEEDS:
-        report = ab_test.report(simulate_day(name, BY_REQUEST, seed), DAY, labels, None)
+        report = make_report("ab", simulate_day(name, BY_REQUEST, seed))
         covered.append(covers(report["overall"], truth))
         errors.append(report["overall"]["difference"] - truth)
         assert report["finding"] != "worse"
@@ -158,7 +181,7 @@ def test_koalas_are_found_by_region_and_hour(simulate_day: Simulate) -> None:
     name = "koalas-in-australia"
     covered = []
     for seed in SEEDS:
-        new = shadow.report(simulate_day(name, SHADOW, seed), DAY, labels)["new_labels"]
+        new = make_report("shadow", simulate_day(name, SHADOW, seed))["new_labels"]
         rates = {row["region"]: row for row in new["by_region"]}
         by_region, by_hour = koala_rates(scenario(name), seed)
         assert rates.keys() == by_region.keys()
@@ -192,17 +215,17 @@ def koala_rates(day: Scenario, seed: int) -> tuple[dict[str, float], dict[int, f
 def test_lost_users_are_an_srm(simulate_day: Simulate) -> None:
     name = "lost-users"
     for seed in SEEDS:
-        report = ab_test.report(simulate_day(name, BY_USER, seed), DAY, labels, None)
+        report = make_report("ab", simulate_day(name, BY_USER, seed))
         assert (report["finding"], report["srm"]["invalid"]) == ("invalid: SRM", True)
         assert report["sentence"].startswith("Invalid, sample ratio mismatch")
 
 
 def test_a_slower_candidate_is_found(simulate_day: Simulate) -> None:
     """The candidate fails 1 % of its requests, and stable serves them."""
-    name = "slower-v2"
-    simulated = scenario(name).simulated
-    stable, candidate = (mean_ms(simulated.latency_ms[version]) for version in ("v1", "v2"))
-    error_rate = simulated.errors["v2"]
+    stable, candidate = (
+        median_ms * math.exp(SIGMA**2 / 2) for median_ms in SLOWER_V2.median_ms.values()
+    )
+    error_rate = SLOWER_V2.errors["v2"]
     truths = (
         error_rate,
         candidate + error_rate * stable - stable,
@@ -210,7 +233,7 @@ def test_a_slower_candidate_is_found(simulate_day: Simulate) -> None:
     )
     covered, errors = [], []
     for seed in SEEDS:
-        report = canary.report(simulate_day(name, CANARY, seed), DAY, labels, None)
+        report = make_report("canary", simulate_day("nothing", CANARY, seed, SLOWER_V2))
         covered.append(all(map(covers, report["measures"], truths)))
         errors.append(report["measures"][1]["difference"] - truths[1])
         assert [measure["finding"] for measure in report["measures"][1:]] == ["worse", "worse"]
@@ -221,21 +244,16 @@ def test_a_slower_candidate_is_found(simulate_day: Simulate) -> None:
     assert_unbiased(errors)
 
 
-def mean_ms(latency: Latency) -> float:
-    """The mean of a lognormal distribution."""
-    return latency.median * math.exp(latency.sigma**2 / 2)
-
-
 @pytest.mark.parametrize("rule", [BY_USER, BY_REQUEST, CANARY], ids=["user", "request", "canary"])
 def test_equal_versions_have_no_finding(rule: dict[str, Any], simulate_day: Simulate) -> None:
     covered = []
     for seed in SEEDS:
         store = simulate_day("nothing", rule, seed)
         if rule is CANARY:
-            report = canary.report(store, DAY, labels, None)
+            report = make_report("canary", store)
             covered.append(all(covers(measure, 0) for measure in report["measures"]))
         else:
-            report = ab_test.report(store, DAY, labels, None)
+            report = make_report("ab", store)
             covered.append(covers(report["overall"], 0))
             assert not report["feedback_srm"]["invalid"]
         assert report["finding"] not in ("better", "worse")
@@ -249,7 +267,7 @@ def test_repeated_looks_at_equal_versions_have_no_finding(simulate_day: Simulate
     for seed in SEEDS:
         store = simulate_day("nothing", BY_USER, seed)
         looks = [
-            ab_test.report(store, Period(START_MS, START_MS + look * DAY_MS // LOOKS), labels, None)
+            make_report("ab", store, Period(START_MS, START_MS + look * DAY_MS // LOOKS))
             for look in range(1, LOOKS + 1)
         ]
         assert not {look["finding"] for look in looks} & {"better", "worse", "invalid: SRM"}
@@ -263,9 +281,9 @@ def test_correlated_images_of_users_have_no_finding(simulate_day: Simulate) -> N
     name = "one-pet-a-user"
     covered = []
     for seed in SEEDS:
-        store = simulate_day(name, CANARY | {"weight": 0.1}, seed)
+        store = simulate_day(name, CANARY | {"weight": 0.1}, seed, ALWAYS_RIGHT)
         record_next_day(store, name, CANARY | {"weight": 0.5}, seed)
-        report = canary.report(store, Period(START_MS, START_MS + 2 * DAY_MS), labels, None)
+        report = make_report("canary", store, Period(START_MS, START_MS + 2 * DAY_MS))
         covered.append(all(covers(measure, 0) for measure in report["measures"]))
         assert report["finding"] not in ("better", "worse")
         assert not report["srm"]["invalid"]
@@ -276,7 +294,7 @@ def test_correlated_images_of_users_have_no_finding(simulate_day: Simulate) -> N
 def record_next_day(store: Store, name: str, rule: dict[str, Any], seed: int) -> None:
     """Record the next day of the same users, from another writer."""
     rules = parse_rule(rule, tuple(LABELS))
-    for batch in simulate(scenario(name), rules, seed, start_ms=START_MS + DAY_MS):
+    for batch in simulate(scenario(name), rules, seed, ALWAYS_RIGHT, start_ms=START_MS + DAY_MS):
         renamed = replace(
             batch,
             writer=NEXT_WRITER,
@@ -293,7 +311,7 @@ def test_shadow_intervals_are_clustered_by_user(simulate_day: Simulate) -> None:
     )
     covered = []
     for seed in SEEDS:
-        new = shadow.report(simulate_day(pets, SHADOW, seed), DAY, labels)["new_labels"]
+        new = make_report("shadow", simulate_day(pets, SHADOW, seed, ALWAYS_RIGHT))["new_labels"]
         covered.append(covers(new["rate"], 0.2))
         covered.append(all(covers(row, 0.2) for row in new["by_region"] + new["by_hour"]))
     assert_covered(covered)

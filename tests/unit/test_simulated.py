@@ -16,7 +16,15 @@ from serve_app.recording.batch import Batch
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from serve_app.traffic.scenario import Scenario, parse_scenario, read_scenario
-from tests.simulated import DAY_MS, START_MS, UNKNOWN_LABELS, complaint_rate, simulate
+from tests.simulated import (
+    DAY_MS,
+    SLOWER_V2,
+    START_MS,
+    UNKNOWN_LABELS,
+    Models,
+    complaint_rate,
+    simulate,
+)
 from tests.unit.service import AB, PARALLEL, SHADOW, SINGLE
 from tests.unit.traffic.test_population import CONTENT, assert_share
 
@@ -139,8 +147,9 @@ def test_a_shadow_pair_has_the_fields_of_its_exposure() -> None:
 
 
 def test_a_shadow_copies_its_sample_and_some_copies_fail() -> None:
-    content = CONTENT | {"simulated": {"errors": {"v2": 0.2}}, "lost": {}}
-    batches = list(simulate(parse_scenario(content), rule(**SHADOW, sample=0.5), 1))
+    models = Models(errors={"v2": 0.2})
+    scenario = parse_scenario(CONTENT | {"lost": {}})
+    batches = list(simulate(scenario, rule(**SHADOW, sample=0.5), 1, models))
     found = pairs(batches)
     assert_share(np.arange(20_000) < len(found), 0.5)
     assert_share([p.outcome == "failed" for p in found], 0.2)
@@ -211,8 +220,8 @@ def test_a_rule_without_user_units_cannot_lose_users() -> None:
             next(simulate(scenario, rule(**content), 1))
 
 
-def test_slower_v2_has_higher_latency_and_fallbacks() -> None:
-    found = exposures(simulate_shipped("slower-v2"))
+def test_a_slower_candidate_has_higher_latency_and_fallbacks() -> None:
+    found = exposures(list(simulate(*read_shipped("nothing"), 1, SLOWER_V2)))
     without_error = [e for e in found if e.error is None]
     for version, median in (("v1", 12), ("v2", 18)):
         is_slow = [e.latency_ms > median for e in without_error if e.assigned == version]
@@ -225,13 +234,14 @@ def test_slower_v2_has_higher_latency_and_fallbacks() -> None:
 
 
 def test_failures_of_stable_have_no_fallback() -> None:
-    content = CONTENT | {"lost": {}, "simulated": {"errors": {"v1": 0.5, "v2": 1}}}
-    found = exposures(list(simulate(parse_scenario(content), rule(**PARALLEL), 1)))
+    models = Models(errors={"v1": 0.5, "v2": 1.0})
+    scenario = parse_scenario(CONTENT | {"lost": {}})
+    found = exposures(list(simulate(scenario, rule(**PARALLEL), 1, models)))
     assert {(e.assigned, e.served, e.label is None, e.model_ms is None) for e in found} == {
         ("v1", "v1", False, False),
         ("v1", None, True, True),
         ("v2", "v1", False, False),
         ("v2", None, True, True),
     }
-    single = exposures(list(simulate(parse_scenario(content), rule(**SINGLE), 1)))
+    single = exposures(list(simulate(scenario, rule(**SINGLE), 1, models)))
     assert {(e.assigned, e.served) for e in single} == {("v1", "v1"), (None, None)}

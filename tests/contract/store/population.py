@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve_app.domain import Exposure, Feedback, ShadowPair
+from serve_app.domain import Exposure
 from serve_app.recording.batch import Adoption, Batch
+from tests.factories import WRITER, feedback_on, pair_of
 
-WRITER = "0123456789ab"
 RULE = {"kind": "ab_test", "experiment": "koala-test", "unit": "user"}
 RULE_ID = "aaaaaaaa"
 REGIONS = ("AU", "NZ", "FJ", "PG", "DE", "FR", "US", "BR")
@@ -51,9 +51,20 @@ class Population:
                 WRITER,
                 adoptions=adoptions if first == 1 else (),
                 exposures=exposures,
-                pairs=tuple(_pair(e, n) for n, e in enumerate(exposures) if is_copied[n]),
+                pairs=tuple(
+                    pair_of(
+                        e,
+                        LABELS[n % len(LABELS)],
+                        latency_ms=e.latency_ms,
+                        model_ms=e.latency_ms / 3,
+                    )
+                    for n, e in enumerate(exposures)
+                    if is_copied[n]
+                ),
                 feedback=tuple(
-                    _feedback(e, n) for n, e in enumerate(exposures) if has_feedback[n] and e.label
+                    feedback_on(e, 1_000, correct=n % 10 > 0, complaint=n % 7 == 0)
+                    for n, e in enumerate(exposures)
+                    if has_feedback[n] and e.label
                 ),
                 last_sequence=first + size - 1,
             )
@@ -87,42 +98,3 @@ class Population:
                 model_ms=latencies[n] / 2,
                 error="too_slow" if failed[n] and assigned == "v2" else None,
             )
-
-
-def _pair(live: Exposure, number: int) -> ShadowPair:
-    return ShadowPair(
-        writer=live.writer,
-        sequence=live.sequence,
-        at_ms=live.at_ms + 5,
-        rule_id=live.rule_id,
-        candidate="v2",
-        outcome="copied",
-        probability=0.5,
-        label=LABELS[number % len(LABELS)],
-        confidence=0.75,
-        latency_ms=live.latency_ms,
-        model_ms=live.latency_ms / 3,
-        error=None,
-        region=live.region,
-        live_version=live.served,
-        live_label=live.label,
-        live_model_ms=live.model_ms,
-        live_latency_ms=live.latency_ms,
-        unit=live.user,
-    )
-
-
-def _feedback(answer: Exposure, number: int) -> Feedback:
-    return Feedback(
-        writer=answer.writer,
-        sequence=answer.sequence,
-        at_ms=answer.at_ms + 1_000,
-        answered_at_ms=answer.at_ms,
-        rule_id=answer.rule_id,
-        assigned=answer.assigned,
-        answered=answer.label or "",
-        label=None,
-        correct=number % 10 > 0,
-        rating=None,
-        complaint=number % 7 == 0,
-    )

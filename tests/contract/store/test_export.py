@@ -16,15 +16,9 @@ from serve_app.store.errors import BadExport
 from serve_app.store.export import TABLES
 from serve_app.store.schema import metadata
 from serve_app.store.store import Store
-from tests.contract.store.examples import (
-    adoption,
-    batch,
-    contents,
-    exposure,
-    feedback,
-    pair,
-)
 from tests.contract.store.population import Population
+from tests.factories import adoption, batch, exposure, feedback, pair
+from tests.rows import contents
 
 FORMATS = ("csv", "parquet")
 NOT_EXPORTED = {
@@ -33,7 +27,7 @@ NOT_EXPORTED = {
     "revisions",
     "audit",
     "retention_cutoff",
-    "idempotency_keys",
+    "recreations",
 }
 NOT_EXPORTED |= {"kept_images", "reviews"}  # images of users; reports have the labels
 

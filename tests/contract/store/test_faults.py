@@ -19,11 +19,13 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.pool import Pool
 
 from serve_app.store import audit, database
+from serve_app.store.audit import NewAuditEntry
 from serve_app.store.database import Database
 from serve_app.store.errors import StoreError
+from serve_app.store.revisions import RevisionState
 from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, open_store
-from tests.contract.store.examples import adoption, batch, exposure
+from tests.factories import adoption, batch, exposure
 from tests.postgres import NOBODY, PostgresServer, PostgresUnavailable, run_server
 
 NO_LIMIT = 1_073_741_823  # pages, SQLite's own
@@ -33,6 +35,11 @@ NO_LIMIT = 1_073_741_823  # pages, SQLite's own
 def path(tmp_path: Path) -> Path:
     """Path of a SQLite file that does not exist."""
     return tmp_path / "store.db"
+
+
+def add_audit_entry(store: Store) -> None:
+    entry = NewAuditEntry("deploy", "anna", "a test", {})
+    store.settle_revision(1, RevisionState.DEPLOYED, entry, at_ms=1)
 
 
 def exposure_count(store: Store) -> int:
@@ -67,8 +74,8 @@ def test_a_postgresql_lock_that_is_not_released_is_an_error(
     with other.connect() as connection:
         connection.exec_driver_sql(database.BEGIN_WRITE["postgresql"])
         with pytest.raises(StoreError, match="lock timeout"):
-            store.add_audit("deploy", "anna", "a test", {}, at_ms=1)
-    store.add_audit("deploy", "anna", "a test", {}, at_ms=1)
+            add_audit_entry(store)
+    add_audit_entry(store)
     assert len(store.audit(10)) == 1
     other.dispose()
     store.close()
@@ -203,7 +210,7 @@ def test_a_transaction_is_rolled_back_when_the_server_crashes(
 
     def crash_in_transaction() -> None:
         with one.write_transaction() as connection:
-            audit.add_entry(connection, "deploy", "ada", "try it", {}, at_ms=1)
+            audit.add_entry(connection, NewAuditEntry("deploy", "ada", "try it", {}), at_ms=1)
             own_server.stop(signal.SIGQUIT)
 
     with pytest.raises(StoreError, match="cannot be used"):

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from serve_app.recording.batch import Adoption
+from serve_app.store.audit import NewAuditEntry
 from serve_app.store.errors import StoreError
 from serve_app.store.retention import Retention
 from serve_app.store.reviews import Review
 from serve_app.store.scope import Scope
 from serve_app.store.store import Store
-from tests.contract.store.examples import KEPT, WRITER, adoption, batch, contents, kept
+from tests.factories import KEPT, WRITER, adoption, batch, kept_image
+from tests.rows import contents
 
 BEFORE_MS, AFTER_MS = KEPT.expires_at_ms - 1, KEPT.expires_at_ms
 DAY_MS = 86_400_000
@@ -20,11 +22,12 @@ DAY_MS = 86_400_000
 
 def record_images(store: Store, *numbers: int, **changes: Any) -> None:
     """Record images with these sequence numbers, one a second."""
-    store.record(batch(*(kept(n, at_ms=KEPT.at_ms + 1000 * n, **changes) for n in numbers)))
+    store.record(batch(*(kept_image(n, at_ms=KEPT.at_ms + 1000 * n, **changes) for n in numbers)))
 
 
 def add_review(store: Store, number: int, answer: str = "koala") -> int:
-    return store.add_review(kept(number).digest, answer, "ada", "it has ears", at_ms=7)
+    entry = NewAuditEntry("review", "ada", "it has ears", {"image": number})
+    return store.add_review(kept_image(number).digest, answer, entry, at_ms=7)
 
 
 def unreviewed(store: Store) -> list[int]:
@@ -58,20 +61,22 @@ def test_an_unknown_image_is_none(store: Store) -> None:
 
 def test_a_repeated_batch_adds_no_images(store: Store, url: str) -> None:
     for _ in range(2):
-        store.record(batch(kept(1), kept(2)))
+        store.record(batch(kept_image(1), kept_image(2)))
     assert with_content(url) == [1, 2]
 
 
 def test_an_image_is_kept_once_for_each_pair_of_versions(store: Store, url: str) -> None:
     """Otherwise one user's favourite image would count many times."""
-    digest = kept(1).digest
-    store.record(batch(kept(1), kept(2, digest=digest)))
-    store.record(batch(kept(3, digest=digest), kept(4, digest=digest, candidate="v3")))
+    digest = kept_image(1).digest
+    store.record(batch(kept_image(1), kept_image(2, digest=digest)))
+    store.record(batch(kept_image(3, digest=digest), kept_image(4, digest=digest, candidate="v3")))
     assert with_content(url) == [1, 4]
 
 
 def test_an_image_belongs_to_the_epoch_of_its_rule(store: Store, url: str) -> None:
-    store.record(batch(adoption("b", 0), Adoption(5, "aaaaaaaa", '{"kind":"shadow"}'), kept(1)))
+    store.record(
+        batch(adoption("b", 0), Adoption(5, "aaaaaaaa", '{"kind":"shadow"}'), kept_image(1))
+    )
     assert [row[3] for row in contents(url)["kept_images"]] == [2]
     assert [one.sequence for one in store.kept_images(Scope(epochs=[2]))] == [1]
     assert store.kept_images(Scope(epochs=[1])) == []
@@ -107,7 +112,7 @@ def test_an_image_is_reviewed_once(store: Store) -> None:
 def test_a_review_counts_for_every_pair_of_versions(store: Store) -> None:
     record_images(store, 1)
     add_review(store, 1)
-    store.record(batch(kept(9, digest=kept(1).digest, candidate="v3", label="cat")))
+    store.record(batch(kept_image(9, digest=kept_image(1).digest, candidate="v3", label="cat")))
     assert unreviewed(store) == []
     found = [(one.candidate, one.review.number) for one in store.reviewed_images(10) if one.review]
     assert found == [("v2", 1), ("v3", 1)]
@@ -157,13 +162,15 @@ def test_a_reviewed_image_that_expired_is_not_kept_again(store: Store, url: str)
     record_images(store, 1)
     add_review(store, 1)
     store.remove_expired(AFTER_MS)
-    store.record(batch(kept(9, digest=kept(1).digest)))
+    store.record(batch(kept_image(9, digest=kept_image(1).digest)))
     assert with_content(url) == []
     assert len(store.reviewed_images(10)) == 1
 
 
 def test_a_scope_selects_images(store: Store) -> None:
-    store.record(batch(kept(1), kept(2, region=None), kept(3, at_ms=KEPT.at_ms + 5)))
+    store.record(
+        batch(kept_image(1), kept_image(2, region=None), kept_image(3, at_ms=KEPT.at_ms + 5))
+    )
     scopes = {
         (2, 1): Scope(until_ms=KEPT.at_ms + 5),
         (3,): Scope(since_ms=KEPT.at_ms + 5),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import permutations
 from typing import Any
 
@@ -11,25 +10,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve_app.domain import Exposure, Feedback
-from serve_app.recording.batch import Adoption
 from serve_app.store.columns import Categorical
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store
 from serve_app.store.units import hash64
-from tests.contract.store.examples import (
+from tests.factories import (
     EXPOSURE,
     OTHER_WRITER,
     WRITER,
     adoption,
     batch,
-    delete_all,
     exposure,
     feedback,
+    split_adoption,
 )
+from tests.rows import delete_all, stored
 
-AB_TEST = Adoption(
-    0, "aaaaaaaa", json.dumps({"kind": "ab_test", "experiment": "k", "unit": "user"})
-)
+AB_TEST = split_adoption()
 MINUTE_MS = 60_000
 
 
@@ -92,12 +89,12 @@ def test_a_reported_label_implies_whether_the_prediction_is_correct(
     assert [row["correct"] for row in rows(store)] == [correct]
 
 
-def test_control_characters_are_removed_from_reported_labels(store: Store) -> None:
+def test_control_characters_are_removed_from_reported_labels(store: Store, url: str) -> None:
     """They separate columns; the feedback itself keeps them."""
     odd = "ko\x1eala\x1f, b\nig Käfer"
     store.record(batch(exposure(1), exposure(2), feedback(5, label=odd), feedback(5, sequence=2)))
     assert sorted(row["reported_label"] for row in rows(store)) == ["dog", "koala, big Käfer"]
-    assert odd in {row.label for row in store.feedback(since_ms=0, limit=10)}
+    assert odd in {row.label for row in stored(url, Feedback)}
 
 
 ENTRIES: dict[str, Exposure | Feedback] = {
@@ -124,8 +121,7 @@ def test_the_last_feedback_counts_in_any_order_of_delivery(
 def test_late_feedback_counts_only_without_timely_feedback(
     store: Store, times_s: tuple[int, ...], expected_s: int, is_reversed: bool
 ) -> None:
-    rule = {"kind": "ab_test", "experiment": "k", "unit": "user", "outcome": {"window": "1m"}}
-    store.record(batch(Adoption(0, "aaaaaaaa", json.dumps(rule)), exposure(1, at_ms=0)))
+    store.record(batch(split_adoption(outcome={"window": "1m"}), exposure(1, at_ms=0)))
     for time_s in reversed(times_s) if is_reversed else times_s:
         store.record(batch(feedback(1000 * time_s, answered_at_ms=0, label=str(time_s))))
     assert [row["reported_at_ms"] for row in rows(store)] == [1000 * expected_s]
@@ -192,9 +188,9 @@ def test_each_stored_exposure_is_joined_with_its_last_feedback(
         for _ in range(data.draw(st.integers(1, 2))):
             store.record(batch(*exposures.values(), *received))
         sent = sent[size:]
-    stored = {s.exposure.sequence for s in store.exposures(since_ms=0, limit=100)}
+    exposed = {e.sequence for e in stored(url, Exposure)}
     last: dict[int, Feedback] = {}
-    for row in reversed(store.feedback(since_ms=0, limit=100)):
+    for row in reversed(stored(url, Feedback)):
         last[row.sequence] = row
-    expected = sorted((f.at_ms, f.rating) for n, f in last.items() if n in stored)
+    expected = sorted((f.at_ms, f.rating) for n, f in last.items() if n in exposed)
     assert sorted((row["reported_at_ms"], row["rating"]) for row in rows(store)) == expected

@@ -16,20 +16,19 @@ from serve_app.store.database import Database
 from serve_app.store.errors import StoreError
 from serve_app.store.schema import metadata
 from serve_app.store.store import Store, open_store
-from tests.contract.store.examples import (
-    adoption,
-    batch,
-    contents,
-    exposure,
-)
+from tests.factories import adoption, batch, exposure
+from tests.rows import contents
 
 OPEN_AND_WRITE = """
 import sys
+from serve_app.store.audit import NewAuditEntry
+from serve_app.store.revisions import RevisionState
 from serve_app.store.store import open_store
 print("ready", flush=True)
 sys.stdin.readline()
 store = open_store(sys.argv[1])
-store.add_audit("open", "a process", "at once", {}, at_ms=1)
+entry = NewAuditEntry("open", "a process", "at once", {})
+store.settle_revision(1, RevisionState.DEPLOYED, entry, at_ms=1)
 store.close()
 """
 
@@ -83,7 +82,7 @@ def test_a_database_with_an_unknown_revision_is_rejected(url: str, revision: str
         connection.execute(text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
     before = contents(url)
     expected = (
-        rf"revision '{revision}'.*\(expected '0001_initial'\).* or set SERVE_APP_DATABASE_URL"
+        rf"revision '{revision}'.*\(expected '0002_control_plane'\).* or set SERVE_APP_DATABASE_URL"
     )
     with pytest.raises(StoreError, match=expected):
         open_store(url)

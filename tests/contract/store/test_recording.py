@@ -14,43 +14,26 @@ from serve_app.domain import Exposure
 from serve_app.recording.batch import Batch
 from serve_app.store.errors import StoreError
 from serve_app.store.store import Store
-from tests.contract.store.examples import (
-    OTHER_WRITER,
-    WRITER,
-    adoption,
-    batch,
-    contents,
-    delete_all,
-    exposure,
-    pair,
-)
+from tests.factories import OTHER_WRITER, WRITER, adoption, batch, exposure, pair
+from tests.rows import contents, delete_all, stored
 
 OPTIONAL = [field.name for field in fields(Exposure) if "None" in str(field.type)]
 
 
 @pytest.mark.parametrize("changes", [{}, dict.fromkeys(OPTIONAL)], ids=["full", "empty"])
-def test_an_exposure_is_read_as_recorded(store: Store, changes: dict[str, Any]) -> None:
+def test_an_exposure_is_read_as_recorded(store: Store, url: str, changes: dict[str, Any]) -> None:
     one = exposure(7, **changes)
     store.record(batch(adoption("a", 0), one))
-    (stored,) = store.exposures(since_ms=0, limit=10)
-    assert stored.exposure == one
+    assert stored(url, Exposure) == [one]
 
 
-def test_exposures_since_a_time_are_listed_newest_first(store: Store) -> None:
-    store.record(batch(*(exposure(n, at_ms=1_000 + n) for n in (1, 2, 3, 4))))
-    sequences = [s.exposure.sequence for s in store.exposures(since_ms=1_002, limit=2)]
-    assert sequences == [4, 3]
-    sequences = [s.exposure.sequence for s in store.exposures(since_ms=1_002, limit=10)]
-    assert sequences == [4, 3, 2]
-
-
-def test_an_overlapping_batch_adds_only_new_exposures(store: Store) -> None:
+def test_an_overlapping_batch_adds_only_new_exposures(store: Store, url: str) -> None:
     """The first exposure with a sequence number is kept."""
     store.record(batch(exposure(1), exposure(3)))
     store.record(batch(exposure(2), exposure(3, label="dog"), exposure(4)))
-    stored = [s.exposure for s in store.exposures(since_ms=0, limit=10)]
-    assert [e.sequence for e in stored] == [4, 3, 2, 1]
-    assert {e.label for e in stored} == {"cat"}
+    exposures = stored(url, Exposure)
+    assert sorted(e.sequence for e in exposures) == [1, 2, 3, 4]
+    assert {e.label for e in exposures} == {"cat"}
     assert store.recording().stored == 4
 
 
@@ -93,14 +76,14 @@ def test_a_batch_with_an_invalid_exposure_is_not_stored(store: Store, url: str) 
     assert not any(contents(url).values())
 
 
-def test_concurrent_records_store_every_batch_once(store: Store) -> None:
+def test_concurrent_records_store_every_batch_once(store: Store, url: str) -> None:
     """A delivery that timed out may still run when it is retried."""
     once = [batch(adoption("a", n), exposure(n), exposure(n + 1)) for n in range(1, 40)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(store.record, once * 2))
     (writer,) = store.recording().writers
     assert (writer.stored, writer.missing) == (40, 0)
-    assert len(store.exposures(since_ms=0, limit=100)) == 40
+    assert len(stored(url, Exposure)) == 40
     assert len(store.epochs(limit=10)) == 1
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
-from serve_app.recording.batch import Adoption, Batch
+from serve_app.domain import Exposure
+from serve_app.recording.batch import Batch
 from serve_app.store import retention
 from serve_app.store.retention import Retention
 from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store
-from tests.contract.store.examples import adoption, batch, contents, exposure, feedback, pair
+from tests.factories import adoption, batch, exposure, feedback, pair, split_adoption
+from tests.rows import contents, stored
 
 DAY_MS = 86_400_000
 NOW_MS = 1_000 * DAY_MS
@@ -26,7 +25,7 @@ SUMS = (
     "first_assignments",
     "labelled_feedback",
 )
-SPLIT = Adoption(0, "aaaaaaaa", json.dumps({"kind": "ab_test", "experiment": "k", "unit": "user"}))
+SPLIT = split_adoption()
 
 
 def batch_at(sequence: int, at_ms: int) -> Batch:
@@ -64,6 +63,7 @@ def test_rows_are_removed_after_30_days_and_sums_after_400(
 ) -> None:
     prune_all(store)
     assert {name: row_counts(url)[name] for name in ROWS} == dict.fromkeys(ROWS, 2)
+    assert min(e.at_ms for e in stored(url, Exposure)) == NOW_MS - 30 * DAY_MS
     # A sum is removed once its whole minute or day is too old.
     assert row_counts(url)["exposure_sums"] == row_counts(url)["pair_sums"] == 5
     assert row_counts(url)["unit_sums"] == row_counts(url)["first_assignments"] == 5
@@ -118,8 +118,8 @@ def test_the_recent_rows_of_a_partly_old_batch_are_stored(store: Store, url: str
             *(feedback(NOW_MS, sequence=n, answered_at_ms=ms) for n, ms in ((1, old), (2, young))),
         )
     )
-    stored = contents(url)
-    assert [[row[1] for row in stored[name]] for name in ROWS[:3]] == [[2], [2], [2]]
+    rows = contents(url)
+    assert [[row[1] for row in rows[name]] for name in ROWS[:3]] == [[2], [2], [2]]
     assert store.recording().rejected == 3
 
 
@@ -168,9 +168,3 @@ def test_a_prune_is_bounded_and_rows_in_between_are_not_counted_twice(
 def test_an_invalid_retention_is_rejected(days: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"{days[0]} days and sums for {days[1]}"):
         Retention(*days)
-
-
-def test_no_listed_exposure_is_older_than_the_cutoff(store: Store, ages: list[Any]) -> None:
-    prune_all(store)
-    oldest = min(s.exposure.at_ms for s in store.exposures(since_ms=0, limit=100))
-    assert oldest == NOW_MS - 30 * DAY_MS

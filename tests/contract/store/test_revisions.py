@@ -1,58 +1,131 @@
-"""Revisions and the audit log."""
+"""Revisions, recreations and the audit log."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from serve_app.store.store import Store
+from sqlalchemy import create_engine, text
+
+from serve_app.store.audit import NewAuditEntry
+from serve_app.store.recreations import Phase, Recreation
+from serve_app.store.revisions import NewRevision, RevisionKind, RevisionState
+from serve_app.store.store import Store, open_store
 
 V1 = {"rule": {"kind": "single", "stable": "v1"}, "version": "v1"}
 V2 = {"rule": {"kind": "single", "stable": "v2"}, "version": "v2"}
+ENTRY = NewAuditEntry("rule", "ada", "try it", {"revision": 1})
 
 
-def add_revision(store: Store, document: dict[str, Any], at_ms: int = 0) -> int:
-    return store.add_revision(document, actor="ada", reason="a better koala", at_ms=at_ms)
+def new(document: dict[str, Any], **changes: Any) -> NewRevision:
+    return NewRevision(
+        **{
+            "kind": RevisionKind.RULE,
+            "document": document,
+            "actor": "ada",
+            "reason": "a better koala",
+            **changes,
+        }
+    )
 
 
-def test_revisions_are_numbered_from_1(store: Store) -> None:
-    assert [add_revision(store, document) for document in (V1, V2)] == [1, 2]
+def add(store: Store, document: dict[str, Any], at_ms: int = 0, **changes: Any) -> int:
+    return store.add_revision(new(document, **changes), at_ms)
 
 
-def test_a_revision_has_its_document_actor_time_and_reason(store: Store) -> None:
-    add_revision(store, V1, at_ms=5)
-    revision = store.revision(1)
-    assert revision is not None
-    assert (revision.number, revision.at_ms, revision.document) == (1, 5, V1)
-    assert (revision.actor, revision.reason) == ("ada", "a better koala")
+class TestRevisions:
+    def test_they_are_numbered_from_1(self, store: Store) -> None:
+        assert [add(store, document) for document in (V1, V2)] == [1, 2]
+
+    def test_all_fields_are_kept(self, store: Store) -> None:
+        add(store, V1, at_ms=5)
+        revision = store.revision(1)
+        assert revision is not None
+        assert (revision.number, revision.at_ms, revision.document) == (1, 5, V1)
+        assert (revision.actor, revision.reason) == ("ada", "a better koala")
+        assert (revision.kind, revision.state) == (RevisionKind.RULE, RevisionState.PENDING)
+        assert revision.in_force_at_ms is None
+
+    def test_the_latest_document_does_not_make_a_new_one(self, store: Store) -> None:
+        """Not even with its keys in another order."""
+        add(store, V1, at_ms=5)
+        assert add(store, dict(reversed(V1.items())), at_ms=6) == 1
+        assert [revision.at_ms for revision in store.revisions(limit=10)] == [5]
+
+    def test_a_failed_document_may_be_tried_again(self, store: Store) -> None:
+        store.settle_revision(add(store, V1), RevisionState.FAILED, ENTRY, at_ms=1)
+        assert add(store, V1) == 2
+
+    def test_an_earlier_document_makes_a_new_one_with_its_digest(self, store: Store) -> None:
+        assert [add(store, document) for document in (V1, V2, V1)] == [1, 2, 3]
+        digests = [revision.digest for revision in store.revisions(limit=10)]
+        assert digests[0] == digests[2] != digests[1]
+
+    def test_they_are_listed_newest_first_by_state_and_by_force(self, store: Store) -> None:
+        for document in (V1, V2, V1):
+            add(store, document)
+        for number in (1, 2):
+            store.settle_revision(number, RevisionState.DEPLOYED, ENTRY, at_ms=1)
+        store.set_in_force(1, at_ms=7)
+
+        def numbers(*states: RevisionState, **options: Any) -> list[int]:
+            return [r.number for r in store.revisions(2, *states, **options)]
+
+        assert numbers() == [3, 2]
+        assert numbers(RevisionState.DEPLOYED) == [2, 1]
+        assert numbers(RevisionState.PENDING, RevisionState.DEPLOYED) == [3, 2]
+        assert numbers(in_force=True) == [1]
+
+    def test_the_first_time_in_force_stays(self, store: Store) -> None:
+        add(store, V1)
+        for at_ms in (7, 8):
+            store.set_in_force(1, at_ms)
+        revision = store.revision(1)
+        assert revision
+        assert revision.in_force_at_ms == 7
+
+    def test_an_unknown_number_has_none(self, store: Store) -> None:
+        add(store, V1)
+        assert store.revision(2) is None
 
 
-def test_the_latest_document_does_not_make_a_new_revision(store: Store) -> None:
-    """Not even with its keys in another order."""
-    add_revision(store, V1, at_ms=5)
-    assert add_revision(store, dict(reversed(V1.items())), at_ms=6) == 1
-    assert [revision.at_ms for revision in store.revisions(limit=10)] == [5]
+class TestRecreations:
+    def test_it_starts_with_its_revision(self, store: Store) -> None:
+        assert store.latest_recreation() is None
+        started = store.start_recreation(new(V2), "v2", at_ms=3)
+        assert started == Recreation(1, "v2", Phase.TEARING_DOWN, started_at_ms=3)
+        assert store.latest_recreation() == started
+        assert [revision.number for revision in store.revisions(10)] == [1]
 
+    def test_its_progress_is_saved_with_an_audit_entry_once(self, store: Store) -> None:
+        """The acknowledgement of the first save may have been lost."""
+        started = store.start_recreation(new(V2), "v2", at_ms=3)
+        building = replace(started, phase=Phase.BUILDING, down_from_ms=4)
+        store.save_recreation(building, None, at_ms=5)
+        done = replace(
+            building, phase=Phase.DONE, down_to_ms=4_504, is_upper_bound=True, message="slow"
+        )
+        for _ in range(2):
+            store.save_recreation(done, ENTRY, at_ms=6)
+        assert store.latest_recreation() == done
+        assert (done.is_over, done.downtime_s) == (True, 4.5)
+        assert (building.is_over, building.downtime_s) == (False, None)
+        assert [entry.action for entry in store.audit(10)] == ["rule"]
 
-def test_an_earlier_document_makes_a_new_revision_with_its_digest(store: Store) -> None:
-    assert [add_revision(store, document) for document in (V1, V2, V1)] == [1, 2, 3]
-    digests = [revision.digest for revision in store.revisions(limit=10)]
-    assert digests[0] == digests[2] != digests[1]
-
-
-def test_revisions_are_listed_newest_first(store: Store) -> None:
-    for document in (V1, V2, V1):
-        add_revision(store, document)
-    assert [revision.number for revision in store.revisions(limit=2)] == [3, 2]
-
-
-def test_an_unknown_number_has_no_revision(store: Store) -> None:
-    add_revision(store, V1)
-    assert store.revision(2) is None
+    def test_another_one_with_the_same_document_replaces_it(self, store: Store) -> None:
+        started = store.start_recreation(new(V2), "v2", at_ms=3)
+        store.save_recreation(replace(started, phase=Phase.FAILED), None, at_ms=4)
+        assert store.start_recreation(new(V2), "v2", at_ms=5).revision == 1
+        latest = store.latest_recreation()
+        assert latest
+        assert (latest.phase, latest.started_at_ms) == (Phase.TEARING_DOWN, 5)
 
 
 def test_audit_entries_are_listed_newest_first_with_all_fields(store: Store) -> None:
+    add(store, V1)
     for at_ms in (1, 2, 3):
-        store.add_audit("rule.set", "ada", "try it", {"weight": 0.1, "at": [at_ms]}, at_ms=at_ms)
+        entry = NewAuditEntry("rule.set", "ada", "try it", {"weight": 0.1, "at": [at_ms]})
+        store.settle_revision(1, RevisionState.DEPLOYED, entry, at_ms=at_ms)
     newest, before = store.audit(limit=2)
     assert (newest.at_ms, newest.actor, newest.action, newest.reason) == (
         3,
@@ -62,3 +135,40 @@ def test_audit_entries_are_listed_newest_first_with_all_fields(store: Store) -> 
     )
     assert newest.details == {"weight": 0.1, "at": [3]}
     assert newest.id > before.id
+
+
+def test_revisions_of_the_first_release_were_in_force(empty_url: str) -> None:
+    """They were recorded after they were deployed."""
+    engine = create_engine(empty_url)
+    open_store(empty_url).close()
+    with engine.begin() as connection:
+        for statement in DOWNGRADE:
+            connection.execute(text(statement))
+    store = open_store(empty_url)
+    (revision,) = store.revisions(10)
+    assert (revision.kind, revision.state) == (RevisionKind.DEPLOY, RevisionState.DEPLOYED)
+    assert (revision.number, revision.in_force_at_ms, revision.document) == (1, 5, V1)
+    assert add(store, V2) == 2
+    store.close()
+    engine.dispose()
+
+
+# The revisions as 0001_initial leaves them.
+CREATE_REVISIONS = """
+CREATE TABLE revisions (
+  number INTEGER NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL, actor VARCHAR NOT NULL,
+  reason VARCHAR NOT NULL, document TEXT NOT NULL, digest VARCHAR NOT NULL
+)
+"""
+INSERT_REVISION = """
+INSERT INTO revisions VALUES
+  (1, 5, 'ada', 'koalas', '{"rule":{"kind":"single","stable":"v1"},"version":"v1"}', 'd')
+"""
+DOWNGRADE = (
+    "DROP TABLE recreations",
+    "DROP TABLE revisions",
+    CREATE_REVISIONS,
+    "CREATE TABLE idempotency_keys (key VARCHAR NOT NULL PRIMARY KEY)",
+    INSERT_REVISION.replace(":", r"\:"),
+    "UPDATE alembic_version SET version_num = '0001_initial'",
+)

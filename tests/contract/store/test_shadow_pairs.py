@@ -10,51 +10,33 @@ import pytest
 from serve_app.domain import ShadowPair
 from serve_app.store.errors import StoreError
 from serve_app.store.store import Store
-from tests.contract.store.examples import (
-    OTHER_WRITER,
-    WRITER,
-    adoption,
-    batch,
-    contents,
-    exposure,
-    pair,
-)
+from tests.factories import OTHER_WRITER, WRITER, adoption, batch, exposure, pair
+from tests.rows import contents, epoch_by_sequence, stored
 
 OPTIONAL = [field.name for field in fields(ShadowPair) if "None" in str(field.type)]
 
 
-def epoch_by_sequence(url: str) -> dict[int, int | None]:
-    """Sequence of a pair -> number of its epoch."""
-    return {row[1]: row[3] for row in contents(url)["shadow_pairs"]}
-
-
 @pytest.mark.parametrize("changes", [{}, dict.fromkeys(OPTIONAL)], ids=["full", "empty"])
-def test_a_pair_is_read_as_recorded(store: Store, changes: dict[str, Any]) -> None:
+def test_a_pair_is_read_as_recorded(store: Store, url: str, changes: dict[str, Any]) -> None:
     one = pair(7, **changes)
     store.record(batch(adoption("a", 0), one))
-    assert store.shadow_pairs(since_ms=0, limit=10) == [one]
+    assert stored(url, ShadowPair) == [one]
 
 
-def test_pairs_since_a_time_are_listed_newest_first(store: Store) -> None:
-    store.record(batch(*(pair(n, at_ms=1_000 + n) for n in (1, 2, 3, 4))))
-    assert [p.sequence for p in store.shadow_pairs(since_ms=1_002, limit=2)] == [4, 3]
-    assert [p.sequence for p in store.shadow_pairs(since_ms=1_002, limit=10)] == [4, 3, 2]
-
-
-def test_a_pair_may_arrive_before_or_without_its_exposure(store: Store) -> None:
+def test_a_pair_may_arrive_before_or_without_its_exposure(store: Store, url: str) -> None:
     store.record(batch(pair(1), pair(2)))
     store.record(batch(exposure(2)))
-    assert len(store.shadow_pairs(since_ms=0, limit=10)) == 2
+    assert len(stored(url, ShadowPair)) == 2
     assert store.recording().stored == 1
 
 
-def test_an_overlapping_batch_adds_only_new_pairs(store: Store) -> None:
+def test_an_overlapping_batch_adds_only_new_pairs(store: Store, url: str) -> None:
     """The first pair with a sequence number is kept."""
     store.record(batch(pair(1), pair(3)))
     store.record(batch(pair(2), pair(3, label="cow"), pair(4)))
-    stored = store.shadow_pairs(since_ms=0, limit=10)
-    assert [p.sequence for p in stored] == [4, 3, 2, 1]
-    assert {p.label for p in stored} == {"dog"}
+    pairs = stored(url, ShadowPair)
+    assert sorted(p.sequence for p in pairs) == [1, 2, 3, 4]
+    assert {p.label for p in pairs} == {"dog"}
     assert store.recording().pairs == 4
 
 
@@ -62,18 +44,18 @@ def test_a_pair_belongs_to_the_epoch_of_its_time(store: Store, url: str) -> None
     store.record(batch(adoption("a", 0), adoption("b", 10), adoption("a", 20)))
     times_ms = {1: 9, 2: 19, 3: 20}
     store.record(batch(*(pair(n, at_ms=at_ms) for n, at_ms in times_ms.items())))
-    assert epoch_by_sequence(url) == {1: 1, 2: 1, 3: 3}
+    assert epoch_by_sequence(url, ShadowPair) == {1: 1, 2: 1, 3: 3}
 
 
 def test_an_adoption_applies_to_the_pairs_of_its_batch(store: Store, url: str) -> None:
     store.record(batch(adoption("a", 0), pair(1)))
-    assert epoch_by_sequence(url) == {1: 1}
+    assert epoch_by_sequence(url, ShadowPair) == {1: 1}
 
 
 def test_a_pair_of_a_rule_without_adoption_has_no_epoch(store: Store, url: str) -> None:
     """It is not counted: `without_epoch` counts exposures."""
     store.record(batch(adoption("a", 0), pair(1, rule_id="bbbbbbbb")))
-    assert epoch_by_sequence(url) == {1: None}
+    assert epoch_by_sequence(url, ShadowPair) == {1: None}
     assert store.recording().without_epoch == 0
 
 

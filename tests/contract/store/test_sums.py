@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -13,20 +12,12 @@ from sqlalchemy import create_engine
 
 from serve_app.domain import Exposure, ShadowPair
 from serve_app.evidence.latency import bucket_of
-from serve_app.recording.batch import Adoption
 from serve_app.store import schema, units
 from serve_app.store.pair_sums import PairSum
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store
-from tests.contract.store.examples import (
-    OTHER_WRITER,
-    WRITER,
-    adoption,
-    batch,
-    delete_all,
-    exposure,
-    pair,
-)
+from tests.factories import OTHER_WRITER, WRITER, adoption, batch, exposure, pair, split_adoption
+from tests.rows import delete_all
 
 MINUTE_MS = 60_000
 ON_ONE_DATABASE = settings(
@@ -324,12 +315,6 @@ def test_an_unknown_key_is_rejected(store: Store) -> None:
         store.latency_histograms(Scope(regions=["AU"]), "model")
 
 
-def split(experiment: str, unit: str, at_ms: int, rule_id: str) -> Adoption:
-    """The adoption of a rule that splits units."""
-    content = {"kind": "ab_test", "experiment": experiment, "unit": unit}
-    return Adoption(at_ms, rule_id, json.dumps(content))
-
-
 def sums_by_unit(
     store: Store, experiment: str, scope: Scope = EVERYTHING
 ) -> dict[tuple[int, str], Any]:
@@ -367,7 +352,7 @@ class TestUnits:
         }
         store.record(
             batch(
-                split("koala", "user", 0, "aaaaaaaa"),
+                split_adoption("koala"),
                 exposure(1, **successful),
                 exposure(2, user=ANNA, latency_ms=8.0, model_ms=None),
                 exposure(3, user=ANNA, served=None, latency_ms=1.0, model_ms=None),
@@ -387,7 +372,7 @@ class TestUnits:
         self, store: Store, unit: str, expected: set[int]
     ) -> None:
         one = exposure(1, user=ANNA, session=BERT)
-        store.record(batch(split("koala", unit, 0, "aaaaaaaa"), one))
+        store.record(batch(split_adoption("koala", unit), one))
         assert set(store.unit_sums("koala").unit.tolist()) == expected
 
     @pytest.mark.parametrize(
@@ -403,15 +388,15 @@ class TestUnits:
     def test_exposures_that_the_split_did_not_assign_are_not_summed(
         self, store: Store, unit: str, changes: dict[str, Any]
     ) -> None:
-        store.record(batch(split("koala", unit, 0, "aaaaaaaa"), exposure(1, **changes)))
+        store.record(batch(split_adoption("koala", unit), exposure(1, **changes)))
         assert sums_by_unit(store, "koala") == {}
         assert store.first_assignment_counts("koala") == []
 
     def test_units_are_summed_per_experiment(self, store: Store) -> None:
         store.record(
             batch(
-                split("koala", "user", 0, "aaaaaaaa"),
-                split("panda", "user", 10, "bbbbbbbb"),
+                split_adoption("koala"),
+                split_adoption("panda", "user", 10, "bbbbbbbb"),
                 exposure(1, at_ms=5, user=ANNA),
                 exposure(2, at_ms=15, user=BERT, rule_id="bbbbbbbb"),
             )
@@ -423,8 +408,8 @@ class TestUnits:
     def test_units_are_summed_by_epoch_and_day(self, store: Store) -> None:
         store.record(
             batch(
-                split("koala", "user", 0, "aaaaaaaa"),
-                split("koala", "user", DAY_MS, "bbbbbbbb"),
+                split_adoption("koala"),
+                split_adoption("koala", "user", DAY_MS, "bbbbbbbb"),
                 exposure(1, at_ms=5, latency_ms=1.0),
                 exposure(2, at_ms=DAY_MS, rule_id="bbbbbbbb", latency_ms=2.0),
                 exposure(3, at_ms=2 * DAY_MS - 1, rule_id="bbbbbbbb", latency_ms=4.0),
@@ -447,9 +432,7 @@ class TestUnits:
 
     def test_a_unit_keeps_the_region_of_its_first_assignment(self, store: Store) -> None:
         """Even if the first exposure is delivered later."""
-        store.record(
-            batch(split("koala", "user", 0, "aaaaaaaa"), exposure(2, at_ms=20, region="NZ"))
-        )
+        store.record(batch(split_adoption("koala"), exposure(2, at_ms=20, region="NZ")))
         store.record(batch(exposure(1, at_ms=10, region="AU")))
         store.record(batch(exposure(3, at_ms=30, region="FJ")))
         found = store.unit_sums("koala")
@@ -462,7 +445,7 @@ class TestUnits:
     ) -> None:
         store.record(
             batch(
-                split("koala", "user", 0, "aaaaaaaa"),
+                split_adoption("koala"),
                 exposure(1, user=ANNA, region="AU", latency_ms=1.0),
                 exposure(2, user=BERT, region="NZ", latency_ms=2.0),
             )
@@ -484,7 +467,7 @@ class TestUnits:
     def test_each_unit_has_its_first_assignment(self, store: Store) -> None:
         store.record(
             batch(
-                split("koala", "user", 0, "aaaaaaaa"),
+                split_adoption("koala"),
                 exposure(1, at_ms=20, user=BERT, assigned="v2", region=None),
                 exposure(2, at_ms=10, user=ANNA, assigned="v1", region="NZ"),
                 exposure(3, at_ms=30, user=ANNA, assigned="v2", region="AU"),
@@ -501,7 +484,7 @@ class TestUnits:
     def test_select_applies_to_all_columns(self, store: Store) -> None:
         store.record(
             batch(
-                split("koala", "user", 0, "aaaaaaaa"),
+                split_adoption("koala"),
                 exposure(1, user=ANNA, assigned="v1"),
                 exposure(2, user=BERT, assigned="v2"),
             )
@@ -515,8 +498,8 @@ class TestUnits:
         """A later epoch that assigns it again does not count it."""
         store.record(
             batch(
-                split("koala", "user", 0, "aaaaaaaa"),
-                split("koala", "user", 100, "bbbbbbbb"),
+                split_adoption("koala"),
+                split_adoption("koala", "user", 100, "bbbbbbbb"),
                 exposure(1, at_ms=50, user=ANNA, assigned="v1", region=None),
                 exposure(2, at_ms=150, user=ANNA, assigned="v2", rule_id="bbbbbbbb"),
                 exposure(3, at_ms=150, user=BERT, assigned="v2", rule_id="bbbbbbbb"),
@@ -534,7 +517,7 @@ class TestUnits:
 
 def test_sums_include_all_writers(store: Store) -> None:
     for writer in (WRITER, OTHER_WRITER):
-        store.record(batch(split("koala", "user", 0, "aaaaaaaa"), exposure(1), writer=writer))
+        store.record(batch(split_adoption("koala"), exposure(1), writer=writer))
     assert [s.exposures for s in store.exposure_sums(EVERYTHING)] == [2]
     assert store.unit_sums("koala").exposures.tolist() == [2]
 
@@ -553,7 +536,7 @@ def test_epochs_between_two_times_overlap_the_period(store: Store) -> None:
 
 
 def test_an_epoch_has_the_experiment_and_unit_of_its_rule(store: Store) -> None:
-    store.record(batch(split("koala", "session", 0, "aaaaaaaa"), adoption("b", 10)))
+    store.record(batch(split_adoption("koala", "session"), adoption("b", 10)))
     ab, single = store.epochs_between()
     assert (ab.content["kind"], ab.experiment, ab.unit) == ("ab_test", "koala", "session")
     assert (single.experiment, single.unit) == (None, None)

@@ -182,14 +182,13 @@ def test_unsupported_settings_are_warnings(
     run_scenario: ScenarioCommand, running: RunningService
 ) -> None:
     hours = [*SCENARIO["photographs"], {"shares": {"cat": 1.0}, "hours": [7]}]
-    content = SCENARIO | {"simulated": {"errors": {"v2": 0.1}}, "photographs": hours}
+    content = SCENARIO | {"photographs": hours}
     result = run_scenario(content)
     assert result.code == 0
     assert result.err.splitlines() == [
-        "Warning: ignored: simulated.errors: only a simulation can apply it, not an HTTP client",
         "Warning: ignored: photographs.hours: requests are not spread over the hours of a real day",
     ]
-    assert len(run_scenario.summary(content)["unsupported"]) == 2
+    assert len(run_scenario.summary(content)["unsupported"]) == 1
 
 
 def test_images_have_the_labels_of_the_scenario(

@@ -71,21 +71,12 @@ class TestProbabilities:
         assert rows.dtype == np.float32
         assert rows.shape == (0, len(classifier.card.labels))
 
-    def test_different_images_get_different_predictions(self, classifier: Classifier) -> None:
-        rows = classifier.probabilities(noise(classifier, 8))
-        assert len(np.unique(rows, axis=0)) > 1
-
     def test_a_batch_gives_the_same_predictions_as_single_images(
         self, classifier: Classifier
     ) -> None:
         pixels = noise(classifier, 9)
         one_by_one = np.concatenate([classifier.probabilities(p[None]) for p in pixels])
         np.testing.assert_allclose(classifier.probabilities(pixels), one_by_one, atol=1e-5)
-
-    def test_predictions_are_deterministic(self, classifier: Classifier) -> None:
-        pixels = noise(classifier, 3)
-        one, other = (classifier.probabilities(pixels) for _ in range(2))
-        assert np.array_equal(one, other)
 
     def test_pixels_may_have_any_memory_layout(self, classifier: Classifier) -> None:
         """A slice of a larger array, or channels first."""
@@ -235,73 +226,25 @@ class TestLoading:
         )
 
 
-# Multiples of 1/8, so that sums and differences are exact.
-EIGHTHS = st.integers(-160, 160).map(lambda n: n / 8)
 LOGITS = arrays.arrays(
-    np.float32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=EIGHTHS
+    np.float32,
+    arrays.array_shapes(min_dims=2, max_dims=2, max_side=6),
+    elements=st.floats(-20, 20, width=32),
 )
-TEMPERATURES = st.floats(0.5, 20)
 
 
 class TestSoftmax:
     @settings(deadline=None, derandomize=True)
-    @given(logits=LOGITS, temperature=st.floats(0.05, 20))
-    def test_rows_are_distributions(self, logits: Floats, temperature: float) -> None:
-        rows = softmax(logits, temperature)
-        assert rows.dtype == np.float64
-        assert ((rows >= 0) & (rows <= 1)).all()
-        np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-12)
-
-    @settings(deadline=None, derandomize=True)
-    @given(logits=LOGITS, temperature=TEMPERATURES, shift=EIGHTHS)
-    def test_a_shift_of_all_logits_does_not_change_the_probabilities(
-        self, logits: Floats, temperature: float, shift: float
-    ) -> None:
-        shifted = softmax(logits + np.float32(shift), temperature)
-        np.testing.assert_allclose(shifted, softmax(logits, temperature), atol=1e-12)
-        biased = softmax(logits, temperature, shift)
-        np.testing.assert_allclose(biased, softmax(logits, temperature), atol=1e-12)
-
-    @settings(deadline=None, derandomize=True)
-    @given(logits=LOGITS, temperature=TEMPERATURES, bias=st.floats(-3, 3))
-    def test_a_bias_multiplies_the_odds_of_its_label(
-        self, logits: Floats, temperature: float, bias: float
-    ) -> None:
-        biases = np.zeros(logits.shape[1])
-        biases[0] = bias
-        raised = softmax(logits, temperature) * np.exp(biases)
-        expected = raised / raised.sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(softmax(logits, temperature, biases), expected, atol=1e-12)
-
-    @settings(deadline=None, derandomize=True)
-    @given(logits=LOGITS, temperature=TEMPERATURES)
-    def test_a_temperature_does_not_change_the_order(
-        self, logits: Floats, temperature: float
-    ) -> None:
-        for row, probabilities in zip(logits, softmax(logits, temperature), strict=True):
-            ordered = probabilities[row.argsort(kind="stable")]
-            assert (np.diff(ordered) >= 0).all()
-            assert row[probabilities.argmax()] == row.max()
-
-    @settings(deadline=None, derandomize=True)
-    @given(logits=LOGITS, temperature=TEMPERATURES)
-    def test_a_higher_temperature_never_raises_the_confidence(
-        self, logits: Floats, temperature: float
-    ) -> None:
-        warm, warmer = (softmax(logits, t).max(axis=1) for t in (temperature, 2 * temperature))
-        assert (warmer <= warm + 1e-12).all()
-
-    @settings(deadline=None, derandomize=True)
-    @given(logits=LOGITS, temperature=TEMPERATURES)
-    def test_it_matches_the_formula(self, logits: Floats, temperature: float) -> None:
-        exponentials = np.exp(logits.astype(np.float64) / temperature)
+    @given(logits=LOGITS, temperature=st.floats(0.5, 20), bias=st.floats(-3, 3))
+    def test_it_matches_the_formula(self, logits: Floats, temperature: float, bias: float) -> None:
+        biases = np.linspace(-bias, bias, logits.shape[1])
+        exponentials = np.exp(logits.astype(np.float64) / temperature + biases)
         expected = exponentials / exponentials.sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(softmax(logits, temperature), expected, atol=1e-12)
+        found = softmax(logits, temperature, biases)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, expected, atol=1e-12)
 
     @pytest.mark.parametrize("size", [1e4, -1e4, 1e30, -1e30])
     def test_huge_logits_do_not_overflow(self, size: float) -> None:
         rows = softmax(np.array([[size, 0, -size]], np.float32), 0.5)
         np.testing.assert_array_equal(rows, [[1, 0, 0]] if size > 0 else [[0, 0, 1]])
-
-    def test_equal_logits_have_equal_probabilities(self) -> None:
-        np.testing.assert_allclose(softmax(np.full((1, 4), 3, np.float32), 2.0), 0.25)

@@ -5,9 +5,7 @@ import resource
 import struct
 import subprocess
 import sys
-import warnings
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
@@ -95,10 +93,8 @@ class TestFormats:
         [
             ("PNG", {}, 0),
             ("BMP", {}, 0),
-            ("WEBP", {"lossless": True}, 0),
             ("WEBP", {}, 6),
             ("JPEG", {}, 3),
-            ("JPEG", {"progressive": True}, 3),
             ("MPO", {"save_all": True, "append_images": [Image.new("RGB", (96, 96))]}, 3),
             ("GIF", {}, 12),
         ],
@@ -113,22 +109,7 @@ class TestFormats:
 
     @pytest.mark.parametrize(
         ("mode", "format_", "tolerance"),
-        [
-            ("L", "PNG", 0),
-            ("L", "JPEG", 2),
-            ("L", "BMP", 0),
-            ("LA", "PNG", 0),
-            ("LA", "WEBP", 6),
-            ("P", "PNG", 0),
-            ("P", "GIF", 0),
-            ("P", "BMP", 0),
-            ("RGBA", "PNG", 0),
-            ("RGBA", "BMP", 0),
-            ("CMYK", "JPEG", 3),
-            ("1", "PNG", 0),
-            ("1", "BMP", 0),
-            ("1", "GIF", 0),
-        ],
+        [("1", "PNG", 0), ("P", "PNG", 0), ("RGBA", "PNG", 0), ("CMYK", "JPEG", 3)],
     )
     def test_every_mode_is_read(self, mode: str, format_: str, tolerance: float) -> None:
         image = scene().convert(mode)
@@ -143,12 +124,9 @@ class TestFormats:
         assert grey.mode == "I;16"
         assert (to_pixels(encoded(grey, "PNG"), 8) == seen).all()
 
-    @pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG"])
-    def test_the_first_frame_of_an_animation_is_read(self, format_: str) -> None:
+    def test_the_first_frame_of_an_animation_is_read(self) -> None:
         frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
-        data = encoded(frames[0], format_, save_all=True, append_images=frames[1:])
-        with Image.open(BytesIO(data)) as animation:
-            assert getattr(animation, "n_frames", 1) == 3
+        data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
         assert difference(to_pixels(data, 8), resized(frames[0], 8)) < 3
 
 
@@ -157,12 +135,8 @@ class TestTransparency:
         ("mode", "format_", "options"),
         [
             ("RGBA", "PNG", {}),
-            ("RGBA", "WEBP", {"lossless": True, "exact": True}),
             ("LA", "PNG", {}),
-            ("P", "PNG", {"transparency": 0}),
-            ("P", "PNG", {"transparency": b"\0"}),
             ("P", "GIF", {"transparency": 0}),
-            ("L", "PNG", {"transparency": 0}),
             ("RGB", "PNG", {"transparency": (0, 0, 0)}),
         ],
     )
@@ -173,19 +147,15 @@ class TestTransparency:
         image = Image.new(mode, (20, 20), 0)
         assert (to_pixels(encoded(image, format_, **options), 8) == 255).all()
 
-    @pytest.mark.parametrize("format_", ["PNG", "WEBP"])
-    def test_half_transparent_black_is_grey(self, format_: str) -> None:
+    def test_half_transparent_black_is_grey(self) -> None:
         image = Image.new("RGBA", (20, 20), (0, 0, 0, 128))
-        pixels = to_pixels(encoded(image, format_), 8)
+        pixels = to_pixels(encoded(image, "PNG"), 8)
         assert np.abs(pixels.astype(int) - 127).max() <= 1
 
 
 class TestOrientation:
-    @pytest.mark.parametrize(("format_", "tolerance"), [("JPEG", 3), ("PNG", 0), ("WEBP", 6)])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_the_exif_orientation_is_applied(
-        self, orientation: int, format_: str, tolerance: float
-    ) -> None:
+    def test_the_exif_orientation_is_applied(self, orientation: int) -> None:
         seen = np.asarray(scene())
         stored = {  # by position of the first stored row and column
             1: seen,  # top, left
@@ -198,67 +168,27 @@ class TestOrientation:
             8: np.rot90(seen, -1),  # left, bottom
         }[orientation]
         image = Image.fromarray(np.ascontiguousarray(stored))
-        data = encoded(image, format_, exif=exif((ORIENTATION, 3, 1, orientation)))
-        assert difference(to_pixels(data, 32), resized(scene())) <= tolerance
+        data = encoded(image, "PNG", exif=exif((ORIENTATION, 3, 1, orientation)))
+        assert np.array_equal(to_pixels(data, 32), resized(scene()))
 
     def test_a_rotation_swaps_width_and_height(self) -> None:
         data = encoded(scene(60, 20), "JPEG", exif=exif((ORIENTATION, 3, 1, 6)))
         assert decode_upright(data, target_side=32).size == (20, 60)
 
-    @pytest.mark.parametrize("orientation", [0, 9, 65535])
-    def test_an_invalid_orientation_is_ignored(self, orientation: int) -> None:
-        data = encoded(scene(60, 20), "PNG", exif=exif((ORIENTATION, 3, 1, orientation)))
-        assert decode_upright(data, target_side=32).size == (60, 20)
-
-    @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
-    @pytest.mark.parametrize(
-        "block",
-        [
-            b"Exif\0\0",
-            b"Exif\0\0garbage",
-            b"Exif\0\0II*\0",
-            b"Exif\0\0MM\0*\xff\xff\xff\xff",
-            exif((ORIENTATION, 3, 1, 6))[:-8],
-            exif((ORIENTATION, 3, 2**31, 6)),
-            exif((ORIENTATION, 7, 4, 6)),
-        ],
-    )
-    def test_damaged_exif_is_ignored(self, block: bytes, format_: str) -> None:
-        data = encoded(scene(60, 20), format_, exif=block)
-        assert decode_upright(data, target_side=32).size == (60, 20)
-
-    @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
-    @pytest.mark.parametrize(
-        "neighbour",
-        [
-            pytest.param((0x011A, 7, 4, 5), id="a resolution of bytes"),
-            pytest.param((0x0128, 2, 2, 65), id="a unit of text"),
-            pytest.param((0x8769, 4, 1, 9999), id="a block beyond the end"),
-        ],
-    )
-    def test_the_orientation_is_applied_despite_another_damaged_tag(
-        self, neighbour: tuple[int, int, int, int], format_: str
-    ) -> None:
-        data = encoded(scene(60, 20), format_, exif=exif((ORIENTATION, 3, 1, 6), neighbour))
+    def test_the_orientation_is_applied_despite_another_damaged_tag(self) -> None:
+        """`ImageOps.exif_transpose` writes all tags again, and would fail."""
+        text_as_number = (0x0128, 2, 2, 65)
+        data = encoded(scene(60, 20), "JPEG", exif=exif((ORIENTATION, 3, 1, 6), text_as_number))
         assert decode_upright(data, target_side=32).size == (20, 60)
 
 
 class TestWarnings:
-    @pytest.mark.parametrize(
-        "block", [b"Exif\0\0MM\0*\xff\xff\xff\xff", exif((ORIENTATION, 3, 1, 6))[:-8]]
-    )
-    def test_damaged_metadata_causes_no_warning(self, block: bytes) -> None:
+    def test_damaged_metadata_causes_no_warning(self) -> None:
         """In a separate process that turns warnings into errors."""
         program = "import sys; from models.preprocess import to_pixels as p"
         program += "; p(sys.stdin.buffer.read(), 8)"
-        data = encoded(scene(), "PNG", exif=block)
+        data = encoded(scene(), "PNG", exif=exif((ORIENTATION, 3, 1, 6))[:-8])
         subprocess.run([sys.executable, "-W", "error", "-c", program], input=data, check=True)
-
-    def test_reading_in_threads_does_not_change_the_warning_filters(self) -> None:
-        data, before = encoded(noise(200, 200), "JPEG"), list(warnings.filters)
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: to_pixels(data, 16), range(100)))
-        assert list(warnings.filters) == before
 
 
 class TestSizes:
@@ -276,30 +206,23 @@ class TestSizes:
         smallest = min(decode_upright(encoded(scene(300, 200), "JPEG"), around).size)
         assert smallest >= min(2 * around, 200)
 
-    @pytest.mark.parametrize("format_", FORMATS)
-    @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (2000, 3), (7, 1500)])
+    @pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+    @pytest.mark.parametrize("size", [(1, 1), (1, 500), (2000, 3)])
     def test_tiny_and_narrow_images_are_read(self, size: tuple[int, int], format_: str) -> None:
         grey = Image.new("RGB", size, (128, 128, 128))
-        pixels = to_pixels(encoded(grey, format_), 16)
-        assert pixels.shape == (16, 16, 3)
-        assert np.abs(pixels.astype(int) - 128).max() <= 2
+        assert (to_pixels(encoded(grey, format_), 16) == 128).all()
 
-    @pytest.mark.parametrize("format_", ["PNG", "JPEG"])
     @pytest.mark.parametrize("size", [(300, 100), (100, 300), (301, 100), (100, 301)])
-    def test_the_central_square_is_cropped(self, size: tuple[int, int], format_: str) -> None:
+    def test_the_central_square_is_cropped(self, size: tuple[int, int]) -> None:
         """The centre is green, the part before it red, the part after it blue."""
         width, height = size
         image = Image.new("RGB", size, "blue")
         image.paste("red", (0, 0, width // 2, height // 2))
         left, top = (width - 100) // 2, (height - 100) // 2
         image.paste("lime", (left, top, width - left, height - top))
-        pixels = to_pixels(encoded(image, format_, quality=95), 50)
+        pixels = to_pixels(encoded(image, "PNG"), 50)
         assert difference(pixels, np.full((50, 50, 3), (0, 255, 0), np.uint8)) < 6
         assert (pixels.argmax(axis=-1) == 1).all()
-
-    @pytest.mark.parametrize("side", [1, 16, 224, 500])
-    def test_the_result_has_the_requested_side(self, side: int) -> None:
-        assert to_pixels(SAMPLES["PNG"], side).shape == (side, side, 3)
 
 
 def with_declared_size(format_: str, width: int, height: int) -> bytes:
@@ -332,15 +255,7 @@ def peak_memory_bytes() -> int:
 class TestLimit:
     @pytest.mark.parametrize(
         ("format_", "width", "height"),
-        [
-            *((format_, 9_000, 9_000) for format_ in FORMATS),
-            ("PNG", 50_000, 50_000),
-            ("PNG", 2**31 - 1, 2**31 - 1),
-            ("JPEG", 65_500, 65_500),
-            ("GIF", 65_535, 65_535),
-            ("BMP", 2**31 - 1, 2**31 - 1),
-            ("WEBP", 16_383, 16_383),
-        ],
+        [*((format_, 9_000, 9_000) for format_ in FORMATS), ("PNG", 2**31 - 1, 2**31 - 1)],
     )
     def test_too_many_declared_pixels_are_rejected_without_decoding(
         self, format_: str, width: int, height: int
@@ -352,15 +267,11 @@ class TestLimit:
             to_pixels(data, 16)
         assert peak_memory_bytes() - before < 20_000_000
 
-    @pytest.mark.parametrize("format_", FORMATS)
-    def test_an_image_at_the_pixel_limit_is_read(self, format_: str) -> None:
-        assert to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25).shape == (8, 8, 3)
-
-    @pytest.mark.parametrize("format_", FORMATS)
-    def test_an_image_above_the_pixel_limit_is_rejected(self, format_: str) -> None:
+    def test_an_image_above_the_pixel_limit_is_rejected(self) -> None:
+        assert to_pixels(SAMPLES["PNG"], 8, max_pixels=40 * 25).shape == (8, 8, 3)
         text = "40 x 25 = 1000 pixels; the limit is 999: send a smaller image"
         with pytest.raises(TooManyPixels, match=text):
-            to_pixels(SAMPLES[format_], 8, max_pixels=40 * 25 - 1)
+            to_pixels(SAMPLES["PNG"], 8, max_pixels=40 * 25 - 1)
 
 
 def mpo_with(first: bytes) -> bytes:
@@ -392,9 +303,9 @@ class TestDecodingWork:
     @pytest.mark.parametrize("progressive", [True, False])
     def test_scan_markers_outside_the_image_data_are_not_counted(self, progressive: bool) -> None:
         """For example in a thumbnail, or in a video appended by a phone."""
-        scan = b"\xff\xda\x00\x08" * 100
-        data = encoded(scene(40, 25), "JPEG", progressive=progressive, comment=scan)
-        assert np.array_equal(to_pixels(data + scan, 8), to_pixels(data, 8))
+        scan = b"\xff\xda\x00\x08"
+        data = encoded(scene(40, 25), "JPEG", progressive=progressive, comment=100 * scan)
+        assert np.array_equal(to_pixels(data + 20_000 * scan, 8), to_pixels(data, 8))
 
     def test_a_jpeg_with_too_many_segments_is_rejected(self) -> None:
         data = encoded(scene(40, 25), "JPEG")
@@ -417,12 +328,7 @@ class TestDecodingWork:
 
 OTHER_FILES = {
     "plain text": b"The cat sat on the mat.\n" * 20,
-    "HTML": b"<!DOCTYPE html><html><body><img src='cat.jpg'></body></html>",
-    "PDF": b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n",
-    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
     "TIFF": encoded(scene(20, 20), "TIFF"),
-    "ICO": encoded(scene(32, 32), "ICO"),
-    "zeros": bytes(1000),
     "one byte": b"B",
 }
 
@@ -443,11 +349,9 @@ class TestInvalidImages:
         assert "one of JPEG, PNG, WEBP, GIF, BMP: convert the image to one of them" in text
 
     @pytest.mark.parametrize("format_", FORMATS)
-    @pytest.mark.parametrize("share", [0.005, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9])
-    def test_a_truncated_file_is_broken_or_unsupported(self, format_: str, share: float) -> None:
-        data = SAMPLES[format_][: max(1, int(len(SAMPLES[format_]) * share))]
-        with pytest.raises((BrokenImage, UnsupportedImage), match="send all of it"):
-            to_pixels(data, 16)
+    def test_half_a_file_is_broken(self, format_: str) -> None:
+        with pytest.raises(BrokenImage, match="send all of it"):
+            to_pixels(SAMPLES[format_][: len(SAMPLES[format_]) // 2], 16)
 
     @pytest.mark.parametrize("format_", FORMATS)
     def test_any_truncation_is_read_or_rejected(self, format_: str) -> None:
@@ -478,21 +382,13 @@ def assert_read_or_rejected(data: bytes) -> None:
 
 
 class TestArbitraryBytes:
-    @settings(deadline=None, derandomize=True, max_examples=150)
-    @given(data=st.binary(max_size=300))
-    @example(data=b"BM")
-    @example(data=b"GIF89a")
-    @example(data=b"\xff\xd8\xff")
-    @example(data=b"\x89PNG\r\n\x1a\n")
-    @example(data=b"RIFF\0\0\0\0WEBPVP8 ")
-    def test_are_read_or_rejected(self, data: bytes) -> None:
-        assert_read_or_rejected(data)
-
     @pytest.mark.parametrize("format_", FORMATS)
     @settings(deadline=None, derandomize=True, max_examples=80)
-    @given(rest=st.binary(max_size=200))
-    def test_after_an_image_begins_are_read_or_rejected(self, format_: str, rest: bytes) -> None:
-        assert_read_or_rejected(SAMPLES[format_][:30] + rest)
+    @given(begin=st.integers(1, 30), rest=st.binary(max_size=200))
+    def test_after_an_image_begins_are_read_or_rejected(
+        self, format_: str, begin: int, rest: bytes
+    ) -> None:
+        assert_read_or_rejected(SAMPLES[format_][:begin] + rest)
 
     @pytest.mark.parametrize("format_", FORMATS)
     @settings(deadline=None, derandomize=True, max_examples=80)
@@ -523,6 +419,10 @@ class TestArbitraryBytes:
         start=st.sampled_from([b"", b"II*\0\x08\0\0\0\x01\0", b"MM\0*\0\0\0\x08\0\x01"]),
         rest=st.binary(min_size=1, max_size=60),
     )
+    @example(start=b"", rest=b"II*\0")
+    @example(start=b"", rest=exif((ORIENTATION, 3, 1, 6))[6:-8])
+    @example(start=exif((ORIENTATION, 3, 2**31, 6))[6:], rest=b"\0")
+    @example(start=exif((ORIENTATION, 7, 4, 6))[6:], rest=b"\0")
     def test_in_exif_do_not_prevent_reading(self, format_: str, start: bytes, rest: bytes) -> None:
         data = encoded(scene(12, 12), format_, exif=b"Exif\0\0" + start + rest)
         assert to_pixels(data, 8).shape == (8, 8, 3)
@@ -540,23 +440,6 @@ class TestErrors:
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (kind, "the PNG of 3 x 4 px is green")
 
-    @pytest.mark.parametrize(
-        ("data", "code"),
-        [
-            (b"", "empty_image"),
-            (b"text", "unsupported_image"),
-            (with_declared_size("PNG", 9_000, 9_000), "too_many_pixels"),
-            (SAMPLES["JPEG"][:-100], "broken_image"),
-        ],
-    )
-    def test_an_error_survives_pickling_as_it_is_raised(self, data: bytes, code: str) -> None:
-        with pytest.raises(BadImage) as caught:
-            to_pixels(data, 16)
-        again: BadImage = pickle.loads(pickle.dumps(caught.value))
-        assert type(again) is type(caught.value)
-        assert str(again) == str(caught.value)
-        assert again.code == caught.value.code == code
-
     def test_each_error_has_a_stable_code(self) -> None:
         images: list[type[BadImage]] = [BadImage, *BadImage.__subclasses__()]
         assert {kind: kind.code for kind in images} == {
@@ -566,7 +449,3 @@ class TestErrors:
             TooManyPixels: "too_many_pixels",
             BrokenImage: "broken_image",
         }
-
-    @pytest.mark.parametrize("kind", error_types(BadImage))
-    def test_a_bad_image_is_a_value_error(self, kind: type[Exception]) -> None:
-        assert issubclass(kind, ValueError)

@@ -1,4 +1,4 @@
-"""An event loop in virtual time, a fake store, and example entries."""
+"""An event loop in virtual time, and a fake store."""
 
 from __future__ import annotations
 
@@ -7,82 +7,14 @@ import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar, TypeVarTuple
 
-from serve_app.domain import Exposure, Feedback, KeptImage, ShadowPair
+from serve_app.domain import Feedback
 from serve_app.recording.batch import Batch
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-EXPOSURE = Exposure(
-    writer="0123456789ab",
-    sequence=1,
-    at_ms=1_000,
-    request_id="r-1",
-    rule_id="9f31c0aa",
-    rule="single",
-    reason="static",
-    assigned="v1",
-    served="v1",
-    user="c4" * 16,
-    session=None,
-    region="AU",
-    label="cat",
-    confidence=0.875,
-    latency_ms=4.25,
-    model_ms=2.5,
-    error=None,
-)
-
-PAIR = ShadowPair(
-    writer="0123456789ab",
-    sequence=1,
-    at_ms=1_250,
-    rule_id="9f31c0aa",
-    candidate="v2",
-    outcome="copied",
-    probability=0.5,
-    label="dog",
-    confidence=0.75,
-    latency_ms=6.5,
-    model_ms=3.25,
-    error=None,
-)
-
-KEPT = KeptImage(
-    writer="0123456789ab",
-    sequence=1,
-    at_ms=1_250,
-    rule_id="9f31c0aa",
-    region="AU",
-    expires_at_ms=61_250,
-    room=10,
-    probability=0.5,
-    digest="d1" * 32,
-    stable="v1",
-    live_label="cat",
-    candidate="v2",
-    label="koala",
-    labels=("cat", "dog", "koala"),
-    encrypted=b"gAAAAA-encrypted",
-)
-
-FEEDBACK = Feedback(
-    writer="0123456789ab",
-    sequence=1,
-    at_ms=61_000,
-    answered_at_ms=1_000,
-    rule_id="9f31c0aa",
-    assigned="v1",
-    answered="cat",
-    label="dog",
-    correct=False,
-    rating=2,
-    complaint=None,
-)
 
 
 class VirtualTimeSelector(selectors.SelectSelector):
@@ -197,23 +129,3 @@ class FakeStore:
         self.store(batch)
         if result is DeliveryResult.RESPONSE_LOST:
             raise ConnectionError("the response is lost")
-
-
-def exposure(sequence: int, **changes: Any) -> Exposure:
-    """An exposure with a sequence number."""
-    return replace(EXPOSURE, sequence=sequence, **changes)
-
-
-def pair(sequence: int, **changes: Any) -> ShadowPair:
-    """A shadow pair with a sequence number."""
-    return replace(PAIR, sequence=sequence, **changes)
-
-
-def kept_image(sequence: int, **changes: Any) -> KeptImage:
-    """A kept image with a sequence number."""
-    return replace(KEPT, sequence=sequence, **changes)
-
-
-def feedback(at_ms: int, **changes: Any) -> Feedback:
-    """Feedback that arrived at a time."""
-    return replace(FEEDBACK, at_ms=at_ms, **changes)

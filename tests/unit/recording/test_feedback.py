@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from serve_app.recording.batch import Batch
 from serve_app.recording.feedback import FeedbackSink
 from serve_app.recording.spool import Spool
-from tests.unit.recording.fakes import DeliveryResult, FakeStore, feedback, run, wait_until
+from tests.factories import feedback
+from tests.unit.recording.fakes import DeliveryResult, FakeStore, run, wait_until
 
 
 class SlowSpool(Spool):

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from serve_app.recording.recorder import MAX_KEPT, MAX_KEPT_PER_BATCH, Recorder
 from serve_app.recording.spool import Spool
-from tests.unit.recording.fakes import (
-    DeliveryResult,
-    FakeStore,
-    exposure,
-    kept_image,
-    pair,
-    run,
-    wait_until,
-)
+from tests.factories import exposure, kept_image, pair
+from tests.unit.recording.fakes import DeliveryResult, FakeStore, run, wait_until
 
 RULE = '{"kind":"single","stable":"v1"}'
 

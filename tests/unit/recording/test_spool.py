@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from serve_app.domain import Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.recording.spool import Spool
-from tests.unit.recording.fakes import FakeStore, exposure
+from tests.factories import exposure
+from tests.unit.recording.fakes import FakeStore
 
 WRITER = "0123456789ab"
 

@@ -24,7 +24,6 @@ CONTENT: dict[str, Any] = {
     ],
     "feedback": {"coverage": 0.5, "complaint": {"wrong": 0.5, "right": 0.1}},
     "lost": {"v2": 0.1},
-    "simulated": {"latency_ms": {"v2": {"median": 20}}, "errors": {"v2": 0.01}},
 }
 
 
@@ -42,7 +41,6 @@ def change(path: str, value: Any) -> dict[str, Any]:
 def test_a_scenario_is_parsed() -> None:
     scenario = parse_scenario(CONTENT)
     assert scenario.labels == ("cat", "dog", "koala")
-    assert scenario.simulated.latency_ms["v2"].median == 20
 
 
 @pytest.mark.parametrize(
@@ -71,8 +69,6 @@ def test_a_scenario_is_parsed() -> None:
             "is -0.2: with complaint.right 0.1 the sum is no",
         ),
         ("lost.v2", -0.1, "is rejected: Input should be greater than or equal to 0"),
-        ("simulated.latency_ms.v2.median", 0, "is rejected: Input should be greater than 0"),
-        ("simulated.speed", 2, "is rejected: Extra inputs are not permitted"),
     ],
 )
 def test_an_invalid_value_is_rejected_with_its_path(path: str, value: Any, message: str) -> None:

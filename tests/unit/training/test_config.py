@@ -75,17 +75,11 @@ class TestLoading:
     def test_a_missing_file_is_reported(self, path: Path) -> None:
         assert rejection(path) == f"cannot read the configuration {path}: No such file or directory"
 
-    def test_a_folder_is_rejected(self, tmp_path: Path) -> None:
-        assert rejection(tmp_path).startswith(f"cannot read the configuration {tmp_path}: ")
-
     @pytest.mark.parametrize(
         "content",
         [
             b"labels: [cat, dog",
-            b"\tversion: v1",
-            b"a: b: c",
             b"\xff\xd8\xff\xe0 a JPEG",
-            b"\0\0\0",
             b"version: !!python/object/apply:os.getcwd []",
         ],
     )
@@ -137,11 +131,6 @@ class TestLoading:
     ) -> None:
         path.write_text(yaml.safe_dump(MINIMAL | changes))
         assert re.match(rf"{re.escape(str(path))}: (.*; )?{re.escape(key)}: \w", rejection(path))
-
-    @pytest.mark.parametrize("key", MINIMAL)
-    def test_a_missing_key_is_reported(self, path: Path, key: str) -> None:
-        path.write_text(yaml.safe_dump({k: v for k, v in MINIMAL.items() if k != key}))
-        assert rejection(path) == f"{path}: {key}: Field required"
 
     @pytest.mark.parametrize(
         ("changes", "text"),

@@ -1,15 +1,13 @@
-"""Example rows and batches, and the content of a database."""
+"""Example rows and batches."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import create_engine, select
-
-from serve_app.domain import Exposure, Feedback, KeptImage, ShadowPair
+from serve_app.domain import CopyOutcome, Exposure, Feedback, KeptImage, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
-from serve_app.store.schema import metadata
 
 WRITER = "0123456789ab"
 OTHER_WRITER = "ba9876543210"
@@ -98,7 +96,7 @@ def pair(sequence: int, **changes: Any) -> ShadowPair:
     return replace(PAIR, sequence=sequence, **changes)
 
 
-def kept(sequence: int, **changes: Any) -> KeptImage:
+def kept_image(sequence: int, **changes: Any) -> KeptImage:
     """A kept image with a sequence number; the digests are unique and descend with the numbers."""
     numbered: dict[str, Any] = {"sequence": sequence, "digest": f"{1000 - sequence:064x}"}
     return replace(KEPT, **numbered | changes)
@@ -109,9 +107,61 @@ def feedback(at_ms: int, **changes: Any) -> Feedback:
     return replace(FEEDBACK, at_ms=at_ms, **changes)
 
 
+def pair_of(live: Exposure, label: str | None, **changes: Any) -> ShadowPair:
+    """The shadow pair of an exposure with the candidate's label; a failed copy if it is None."""
+    fields: dict[str, Any] = {
+        "writer": live.writer,
+        "sequence": live.sequence,
+        "at_ms": live.at_ms,
+        "rule_id": live.rule_id,
+        "candidate": "v2",
+        "outcome": (CopyOutcome.COPIED if label else CopyOutcome.FAILED).value,
+        "probability": 1.0,
+        "label": label,
+        "confidence": 0.5 if label else None,
+        "latency_ms": 30.0,
+        "model_ms": 6.0 if label else None,
+        "error": None if label else "too_slow",
+        "region": live.region,
+        "live_version": live.served,
+        "live_label": live.label,
+        "live_model_ms": live.model_ms,
+        "live_latency_ms": live.latency_ms,
+        "unit": live.user or live.session,
+    }
+    return ShadowPair(**fields | changes)
+
+
+def feedback_on(exposure: Exposure, after_ms: int, **content: Any) -> Feedback:
+    """Feedback on an exposure; what `content` does not name is absent."""
+    absent = {"label": None, "correct": None, "rating": None, "complaint": None}
+    return Feedback(
+        writer=exposure.writer,
+        sequence=exposure.sequence,
+        at_ms=exposure.at_ms + after_ms,
+        answered_at_ms=exposure.at_ms,
+        rule_id=exposure.rule_id,
+        assigned=exposure.assigned,
+        answered=exposure.label or "",
+        **absent | content,
+    )
+
+
 def adoption(letter: str, at_ms: int) -> Adoption:
     """The adoption of a rule whose id is a letter, eight times."""
     return Adoption(at_ms, letter * 8, f'{{"kind":"single","name":"{letter}"}}')
+
+
+def split_adoption(
+    experiment: str = "k",
+    unit: str = "user",
+    at_ms: int = 0,
+    rule_id: str = "aaaaaaaa",
+    **keys: Any,
+) -> Adoption:
+    """The adoption of an A/B test."""
+    rule = {"kind": "ab_test", "experiment": experiment, "unit": unit} | keys
+    return Adoption(at_ms, rule_id, json.dumps(rule))
 
 
 def batch(
@@ -136,24 +186,3 @@ def batch(
         last_sequence=last_sequence or max((e.sequence for e in exposures), default=0),
         **dropped,
     )
-
-
-def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of all tables, by table."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        rows = {
-            table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
-            for table in metadata.sorted_tables
-        }
-    engine.dispose()
-    return rows
-
-
-def delete_all(url: str) -> None:
-    """Delete all rows of all tables."""
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
-    engine.dispose()
