@@ -46,3 +46,10 @@ class CardCache:
             except BadVersion as exc:
                 raise NotReady(f"version {version} is rejected: {exc}") from exc
         return self._cards[version]
+
+    def labels(self, version: str) -> tuple[str, ...] | None:
+        """The labels of a version; None if its card cannot be read."""
+        try:
+            return tuple(self.card(version).labels)
+        except (NoSuchVersion, NotReady):
+            return None

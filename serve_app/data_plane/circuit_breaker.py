@@ -59,6 +59,14 @@ class CandidateBreaker:
         if candidate:
             self._probe_needed.set()
 
+    def allows(self, candidate: Candidate) -> bool:
+        """Whether a request may go to a candidate.
+
+        The breaker knows only the candidate of the rule in force: a request of an earlier rule may
+        go to its own.
+        """
+        return self.is_closed or candidate != self._candidate
+
     @contextlib.asynccontextmanager
     async def deadline(self, candidate: Candidate | None, timeout_s: float) -> AsyncIterator[None]:
         """Bound the time of a request to the candidate; end it early if no replica is left.

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from serve_app.data_plane.circuit_breaker import CandidateBreaker
+from serve_app.data_plane.candidate_client import CandidateClient
 from serve_app.data_plane.governor import Governor
 from serve_app.data_plane.images import PreparedImages
-from serve_app.data_plane.pool_client import PoolClient
 from serve_app.data_plane.pools import Prediction
 from serve_app.data_plane.review_sampling import ReviewSampler
 from serve_app.domain import CopyOutcome, Exposure, Reason, ShadowPair
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.recording.recorder import Recorder
-from serve_app.rules.rule import Rule
-from serve_app.rules.shadow import Shadow
+from serve_app.rules.rule import Candidate, MirrorSettings, Rule
+from serve_app.tasks import DetachedTasks
 
 TICK_S = 1.0
 GOVERNED, FULL, STOPPED = "governed", "full", "stopped"  # error codes of copies
@@ -38,16 +37,14 @@ class Mirror:
 
     def __init__(
         self,
-        pool_client: PoolClient,
-        breaker: CandidateBreaker,
+        candidate_client: CandidateClient,
         recorder: Recorder,
         review_sampler: ReviewSampler,
     ) -> None:
-        self._pool_client = pool_client
-        self._breaker = breaker
+        self._candidate_client = candidate_client
         self._recorder = recorder
         self._review_sampler = review_sampler
-        self._copies: set[asyncio.Task[None]] = set()
+        self._copies = DetachedTasks()
         self.governor = Governor()
         self.in_flight = 0
         self.outcome_counts: Counter[str] = Counter({outcome.value: 0 for outcome in CopyOutcome})
@@ -60,29 +57,24 @@ class Mirror:
         Args:
             exposures: Those of the request, one per image.
         """
-        if not isinstance(rule, Shadow) or exposures[0].reason == Reason.PINNED:
+        mirror, candidate = rule.mirror, rule.candidate_replicas
+        if mirror is None or candidate is None or exposures[0].reason == Reason.PINNED:
             return
         draw = random.random()  # noqa: S311 no secret
-        if draw >= rule.sample:
+        if draw >= mirror.sample:
             return
-        probability = rule.sample * self.governor.share
-        copy = _Copy(rule, exposures, images, probability)
+        probability = mirror.sample * self.governor.share
+        copy = _Copy(rule.rule_id, mirror, candidate, exposures, images, probability)
         if draw >= probability:
             self._record_outcome(copy, CopyOutcome.SHED, GOVERNED)
-        elif not self._breaker.is_closed:
+        elif not self._candidate_client.breaker.allows(candidate):
             self._record_outcome(copy, CopyOutcome.SHED, NotReady.code)
-        elif self.in_flight and self.in_flight + len(images) > rule.max_in_flight:
+        elif self.in_flight and self.in_flight + len(images) > mirror.max_in_flight:
             self.governor.record_lag()
             self._record_outcome(copy, CopyOutcome.SHED, FULL)
         else:
             self.in_flight += len(images)
-            # An empty context: Serve cancels what runs in the context of a request when its client
-            # disconnects.
-            task = asyncio.get_running_loop().create_task(
-                self._send(copy), context=contextvars.Context()
-            )
-            self._copies.add(task)
-            task.add_done_callback(self._copies.discard)
+            self._copies.start(self._send(copy))
 
     async def run(self) -> None:
         """Run the governor until cancelled."""
@@ -92,21 +84,14 @@ class Mirror:
 
     async def close(self) -> None:
         """Cancel the copies in flight; they count as failed."""
-        await asyncio.sleep(0)  # a task that is cancelled before it starts would record nothing
-        for task in self._copies:
-            task.cancel()
-        await asyncio.gather(*self._copies, return_exceptions=True)
+        await self._copies.cancel()
         await self._review_sampler.close()
 
     async def _send(self, copy: _Copy) -> None:
-        rule, candidate = copy.rule, copy.rule.candidate_replicas
         try:
-            async with self._breaker.deadline(candidate, rule.timeout_s):
-                prediction = await self._pool_client.classify(
-                    candidate.pool, None, candidate.version, copy.images
-                )
-            if prediction.version != candidate.version:
-                raise NotReady(f"{candidate.pool.value} serves {prediction.version}")
+            prediction = await self._candidate_client.classify(
+                copy.candidate, None, copy.mirror.timeout_s, copy.images
+            )
         except asyncio.CancelledError:
             self._record_outcome(copy, CopyOutcome.FAILED, STOPPED)
             raise
@@ -116,7 +101,6 @@ class Mirror:
             logger.exception("copy.failed")
             self._record_failure(copy, Problem.code)
         else:
-            self._breaker.record_success(candidate)
             self._record_outcome(copy, CopyOutcome.COPIED, None, prediction)
         finally:
             self.in_flight -= len(copy.images)
@@ -124,10 +108,6 @@ class Mirror:
     def _record_failure(self, copy: _Copy, code: str) -> None:
         if code in (TooSlow.code, Busy.code):
             self.governor.record_lag()
-        if code == TooSlow.code:
-            self._breaker.record_timeout(copy.rule.candidate_replicas)
-        elif code == NotReady.code:
-            self._breaker.record_unreachable(copy.rule.candidate_replicas)
         self._record_outcome(copy, CopyOutcome.FAILED, code)
 
     def _record_outcome(
@@ -145,8 +125,8 @@ class Mirror:
                 writer=exposure.writer,
                 sequence=exposure.sequence,
                 at_ms=exposure.at_ms,
-                rule_id=copy.rule.rule_id,
-                candidate=copy.rule.candidate,
+                rule_id=copy.rule_id,
+                candidate=copy.candidate.version,
                 outcome=outcome.value,
                 probability=copy.probability,
                 label=label,
@@ -164,20 +144,16 @@ class Mirror:
             self._recorder.record_pair(pair)
             if prediction:
                 self._review_sampler.maybe_keep(
-                    copy.rule.review, pair, copy.images[image], prediction.labels
+                    copy.mirror.review, pair, copy.images[image], prediction.labels
                 )
 
 
+@dataclass(frozen=True, slots=True)
 class _Copy:
-    def __init__(
-        self,
-        rule: Shadow,
-        exposures: Sequence[Exposure],
-        images: PreparedImages,
-        probability: float,
-    ) -> None:
-        self.rule = rule
-        self.exposures = exposures
-        self.images = images
-        self.probability = probability
-        self.started = time.perf_counter()
+    rule_id: str
+    mirror: MirrorSettings
+    candidate: Candidate
+    exposures: Sequence[Exposure]
+    images: PreparedImages
+    probability: float
+    started: float = field(default_factory=time.perf_counter)

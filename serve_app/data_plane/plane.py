@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serve_app.clock import now_ms
+from serve_app.data_plane.candidate_client import CandidateClient
 from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.circuit_breaker import CandidateBreaker
 from serve_app.data_plane.images import InputImage, PreparedImages
@@ -20,7 +21,7 @@ from serve_app.data_plane.pool_client import PoolClient
 from serve_app.data_plane.pools import Pools, Prediction
 from serve_app.data_plane.review_sampling import ReviewSampler
 from serve_app.domain import Context, Exposure, Plan, Pool, Reason
-from serve_app.errors import BadConfig, Busy, NotReady, Problem, TooSlow
+from serve_app.errors import BadConfig, Busy, NotReady, Problem
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.privacy.pseudonyms import Pseudonymizer
@@ -76,8 +77,9 @@ class DataPlane:
         self.rejected_config: BadConfig | None = None
         self.breaker = CandidateBreaker(pools)
         self._pool_client = PoolClient(pools, versions)
+        self._candidate_client = CandidateClient(self._pool_client, self.breaker)
         review_sampler = ReviewSampler(recorder, image_cipher, versions)
-        self.mirror = Mirror(self._pool_client, self.breaker, recorder, review_sampler)
+        self.mirror = Mirror(self._candidate_client, recorder, review_sampler)
         self._rule: Rule | None = None
         self._in_progress = 0
 
@@ -198,8 +200,8 @@ class DataPlane:
 
     @property
     def effective_weight(self) -> float:
-        """The candidate's share of the units; 0 until the candidate is ready."""
-        return self.rule.share if self.breaker.ready else 0.0
+        """The share of the units that the candidate serves; 0 until the candidate is ready."""
+        return self.rule.share if self.rule.splits and self.breaker.ready else 0.0
 
     @contextlib.asynccontextmanager
     async def background_tasks(self) -> AsyncIterator[None]:
@@ -265,27 +267,13 @@ class DataPlane:
         return plan.fallback, await self._call_pool(plan.fallback, images), failure
 
     async def _call_candidate(self, rule: Rule, plan: Plan, images: PreparedImages) -> Prediction:
-        """The candidate's prediction, through the circuit breaker.
-
-        The breaker only knows the candidate of the rule in force: a request of an earlier rule
-        calls its candidate in any state of the breaker.
-        """
-        if self._rule is rule and not self.breaker.is_closed:
-            raise NotReady("the circuit breaker of the candidate is open")
+        """The candidate's prediction, unless the circuit breaker is open."""
         candidate = rule.candidate_replicas
-        try:
-            async with self.breaker.deadline(candidate, plan.timeout_s):
-                prediction = await self._call_pool(plan, images)
-        except TooSlow:
-            self.breaker.record_timeout(candidate)
-            raise
-        except NotReady:
-            self.breaker.record_unreachable(candidate)
-            raise
-        if prediction.version != plan.assigned:
-            raise NotReady(f"{plan.pool.value} serves {prediction.version}, not {plan.assigned}")
-        self.breaker.record_success(candidate)
-        return prediction
+        if candidate is None or not self.breaker.allows(candidate):
+            raise NotReady("the circuit breaker of the candidate is open")
+        return await self._candidate_client.classify(
+            candidate, plan.version, plan.timeout_s, images
+        )
 
     async def _call_pool(self, plan: Plan, images: PreparedImages) -> Prediction:
         return await self._pool_client.classify(
@@ -293,7 +281,7 @@ class DataPlane:
         )
 
     def _expected_version(self, plan: Plan) -> str:
-        return plan.assigned or next(iter(self.rule.versions.values()))
+        return plan.assigned or self.rule.stable
 
     def _record_exposure(
         self,

@@ -61,7 +61,8 @@ class Replica:
     Attributes:
         version: The version that it is assigned; None if it could not load any.
         warm: The versions that it has loaded, the assigned one included.
-        rejected: The last configuration that it rejected: path and message.
+        config_digest: Of the last `user_config`, accepted or rejected; see `serve_app.digest`.
+        rejected: The path and the message of the last `user_config`, if it was rejected.
         libraries: Name to version of the libraries that run its networks.
         answered: Version to the number of images that it has classified with it.
     """
@@ -70,6 +71,7 @@ class Replica:
     replica: str
     version: str | None
     warm: tuple[str, ...]
+    config_digest: str
     rejected: dict[str, str] | None
     backend: str
     libraries: dict[str, str]

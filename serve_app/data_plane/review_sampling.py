@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import os
 import random
@@ -17,6 +16,7 @@ from serve_app.domain import KeptImage, ShadowPair
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.recording.recorder import Recorder
 from serve_app.rules.review import ReviewSampling
+from serve_app.tasks import DetachedTasks
 
 PREVIEW_SIDE = 256  # px
 SLOTS = 4  # images encoded at the same time
@@ -38,7 +38,7 @@ class ReviewSampler:
         self._recorder = recorder
         self._cipher = image_cipher
         self._versions = versions
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = DetachedTasks()
 
     def maybe_keep(
         self,
@@ -64,21 +64,11 @@ class ReviewSampler:
         if len(self._tasks) >= SLOTS:
             self._recorder.kept.drop()
             return
-        # An empty context: Serve cancels what runs in the context of a request when its client
-        # disconnects.
-        task = asyncio.get_running_loop().create_task(
-            self._encode_and_record(review, pair, probability, image, labels),
-            context=contextvars.Context(),
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._encode_and_record(review, pair, probability, image, labels))
 
     async def close(self) -> None:
         """Drop the images that are not encoded yet."""
-        await asyncio.sleep(0)  # a task that is cancelled before it starts would count nothing
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
     async def _encode_and_record(
         self,

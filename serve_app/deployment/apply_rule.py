@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from serve_app.deployment.pool_requirements import replica_bounds, required_patch
-from serve_app.deployment.scaling import MAX_REPLICAS, pool_scaling
+from serve_app.deployment.pool_requirements import replica_bounds
+from serve_app.deployment.scaling import DEFAULT_MIN_REPLICAS, pool_scaling
 from serve_app.domain import DATA_PLANE, INGRESS, Pool
 from serve_app.errors import BadConfig
-from serve_app.rules.canary import CanaryRolling
+from serve_app.rules.pools import PoolNeed
 from serve_app.rules.rule import Rule
-from serve_app.rules.shadow import Shadow
 
 
 def with_rule(document: dict[str, Any], content: dict[str, Any], rule: Rule) -> dict[str, Any]:
     """A copy of a deployment file with another rule; keys that the rule does not need are kept.
+
+    After a rolling canary the stable pool keeps its fixed size, because its load has not changed. A
+    pool of `recreate.yaml` returns to rolling updates.
 
     Args:
         document: A checked deployment file.
@@ -23,8 +25,13 @@ def with_rule(document: dict[str, Any], content: dict[str, Any], rule: Rule) -> 
     """
     changed = copy.deepcopy(document)
     deployment(changed, INGRESS)["user_config"] = {"rule": content}
-    _configure_stable(deployment(changed, Pool.STABLE), rule)
-    _configure_candidate(deployment(changed, Pool.CANDIDATE), rule)
+    for pool in Pool:
+        entry = deployment(changed, pool)
+        _restore_rolling_updates(entry)
+        need = rule.pools.get(pool)
+        entry["user_config"] = _user_config(entry["user_config"], need)
+        scaling = entry.get("autoscaling_config") or pool_scaling(DEFAULT_MIN_REPLICAS[pool])
+        entry["autoscaling_config"] = _scaling(scaling, need)
     return changed
 
 
@@ -72,38 +79,33 @@ def deployment(document: dict[str, Any], name: str) -> dict[str, Any]:
     )
 
 
-def _configure_stable(pool: dict[str, Any], rule: Rule) -> None:
-    """Set the version, the patch and the size of the stable pool.
-
-    After a rolling canary the pool keeps its fixed size, because its load has not changed. A pool
-    of `recreate.yaml` returns to rolling updates.
-    """
+def _restore_rolling_updates(pool: dict[str, Any]) -> None:
     if pool.get("rolling_update_percentage") == 1:
         del pool["rolling_update_percentage"]
         pool.pop("max_surge_percent", None)
-    pool["user_config"] = {"version": next(iter(rule.versions.values()))}
-    scaling = pool.get("autoscaling_config") or pool_scaling(min_replicas=1)
-    if isinstance(rule, CanaryRolling):
-        pool["user_config"]["patch"] = required_patch(rule)
-        fixed = dict.fromkeys(("min_replicas", "initial_replicas", "max_replicas"), rule.of)
-        scaling = scaling | fixed  # a copy: a YAML alias may share the mapping with other pools
-    pool["autoscaling_config"] = scaling
 
 
-def _configure_candidate(pool: dict[str, Any], rule: Rule) -> None:
-    candidate = rule.candidate_replicas
-    least, most = replica_bounds(pool) or (0, MAX_REPLICAS)
-    if candidate is None or candidate.pool is not Pool.CANDIDATE:
-        pool["user_config"] = {"version": pool["user_config"].get("version")}
+def _user_config(present: dict[str, Any], need: PoolNeed | None) -> dict[str, Any]:
+    if need is None:
+        return {"version": present.get("version")}
+    config: dict[str, Any] = {"version": need.version}
+    if need.patch:
+        config["patch"] = need.patch.model_dump()
+    if need.background:
+        config["background"] = True
+    return config
+
+
+def _scaling(present: dict[str, Any], need: PoolNeed | None) -> dict[str, Any]:
+    """A copy of an `autoscaling_config` with the numbers of replicas that a rule needs."""
+    least, most = replica_bounds(present) or (0, 0)
+    if need is None:
         least = 0
+    elif need.fixed_replicas is not None:
+        least = most = need.fixed_replicas
+    elif least < need.min_replicas:
+        least = need.min_replicas
     else:
-        pool["user_config"] = {"version": candidate.version}
-        least = max(1, least)
-    if isinstance(rule, Shadow):
-        pool["user_config"]["background"] = True
-    scaling = pool.get("autoscaling_config") or pool_scaling(least)
-    pool["autoscaling_config"] = scaling | {
-        "min_replicas": least,
-        "initial_replicas": least,
-        "max_replicas": max(most, 1),
-    }
+        return dict(present)
+    bounds = {"min_replicas": least, "initial_replicas": least, "max_replicas": max(most, least, 1)}
+    return present | bounds  # a copy: a YAML alias may share the mapping with other pools

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from serve_app.domain import Pool
+
+DEFAULT_MIN_REPLICAS = {Pool.STABLE: 1, Pool.CANDIDATE: 0}
 MAX_REPLICAS = 2
 # It is the same under every rule, because Serve replaces all replicas when it changes. The period
 # bounds how late an ingress learns that a replica has another version.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import secrets
 
@@ -11,6 +10,7 @@ from serve_app.domain import Feedback
 from serve_app.recording.batch import Batch
 from serve_app.recording.delivery import Deliver, try_deliver
 from serve_app.recording.spool import Spool
+from serve_app.tasks import DetachedTasks
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class FeedbackSink:
         self._writer = secrets.token_hex(6)
         self._is_failing = False
         self._spools_until_s = 0.0  # in the loop's time
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = DetachedTasks()
 
     async def accept(self, feedback: Feedback) -> None:
         """Store or spool feedback, even if the caller is cancelled meanwhile.
@@ -47,20 +47,11 @@ class FeedbackSink:
         Raises:
             OSError: The store and the spool both failed.
         """
-        # An empty context: Serve cancels what runs in the context of a request when its client
-        # disconnects.
-        task = asyncio.get_running_loop().create_task(
-            self._store_or_spool(Batch(self._writer, feedback=(feedback,))),
-            context=contextvars.Context(),
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
+        await self._tasks.run(self._store_or_spool(Batch(self._writer, feedback=(feedback,))))
 
     async def close(self) -> None:
         """Wait for the feedback of cancelled callers."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.wait()
 
     async def _store_or_spool(self, batch: Batch) -> None:
         if await self._store(batch):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serve_app.domain import Context
-from serve_app.rules.rule import ExperimentTerms, SplitPosition, VersionName
+from serve_app.durations import Duration
+from serve_app.rules.rule import ExperimentTerms, SplitPosition
 from serve_app.rules.split import Split
+from serve_app.rules.validation import VersionName
 
 
 class Outcome(BaseModel):
@@ -28,7 +30,7 @@ class Outcome(BaseModel):
     metric: Literal["complaint", "correct", "rating"] = "complaint"
     direction: Literal["decrease", "increase"] = "decrease"
     min_effect: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
-    window: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$")] = "7d"
+    window: Duration = "7d"
 
     @model_validator(mode="before")
     @classmethod
@@ -56,6 +58,9 @@ class ABTest(Split):
         outcome: The outcome that decides the test.
     """
 
+    report: ClassVar[str] = "ab"
+    arm_names: ClassVar[tuple[str, ...]] = ("control", "treatment")
+
     kind: Literal["ab_test"]
     control: VersionName
     treatment: VersionName
@@ -64,8 +69,12 @@ class ABTest(Split):
     outcome: Outcome = Outcome()
 
     @property
-    def versions(self) -> dict[str, str]:
-        return {"control": self.control, "treatment": self.treatment}
+    def stable(self) -> str:
+        return self.control
+
+    @property
+    def candidate(self) -> str:
+        return self.treatment
 
     @property
     def share(self) -> float:

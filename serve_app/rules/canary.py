@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from serve_app.domain import Pool
-from serve_app.rules.rule import VersionName
+from serve_app.errors import BadConfig
+from serve_app.rules.pools import Patch, PoolNeed
 from serve_app.rules.split import LARGE_CANARY_SHARE, MAX_CANARY_SHARE, Split
+from serve_app.rules.validation import VersionName
+
+_SHARE_TOLERANCE = 1e-6  # so that a third may be given as 0.333333
 
 
 def _check_weight(weight: float) -> float:
@@ -28,12 +33,10 @@ class Canary(Split):
         candidate: The version that is tried.
     """
 
+    report: ClassVar[str] = "canary"
+
     stable: VersionName
     candidate: VersionName
-
-    @property
-    def versions(self) -> dict[str, str]:
-        return {"stable": self.stable, "candidate": self.candidate}
 
     @property
     def accepts_tags(self) -> bool:
@@ -91,5 +94,23 @@ class CanaryRolling(Canary):
         return warnings
 
     @property
-    def _pool(self) -> Pool:
-        return Pool.STABLE
+    def pools(self) -> Mapping[Pool, PoolNeed]:
+        patch = Patch(version=self.candidate, replicas=self.replicas, of=self.of)
+        return {Pool.STABLE: PoolNeed(self.stable, patch=patch, fixed_replicas=self.of)}
+
+    def _share_keys(self, share: float) -> dict[str, Any]:
+        for replicas in range(1, self.of // 2 + 1):
+            if abs(replicas / self.of - share) < _SHARE_TOLERANCE:
+                return {"replicas": replicas, "weight": None}
+        raise BadConfig(
+            "rule.weight",
+            f"is {share:g}: expected a whole number of the {self.of} replicas, at most half",
+        )
+
+    @model_validator(mode="after")
+    def _check_replicas(self) -> Self:
+        if 2 * self.replicas > self.of:
+            raise BadConfig(
+                "replicas", f"is {self.replicas} of {self.of}: expected at most half for a canary"
+            )
+        return self

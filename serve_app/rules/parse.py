@@ -3,67 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from serve_app.errors import BadConfig
-from serve_app.rules.ab_test import ABTest
-from serve_app.rules.canary import CanaryParallel, CanaryRolling
-from serve_app.rules.rule import Rule, VersionName
-from serve_app.rules.shadow import Shadow
-from serve_app.rules.single import Single
-
-KINDS: dict[str, type[Rule]] = {
-    "single": Single,
-    "canary_rolling": CanaryRolling,
-    "canary_parallel": CanaryParallel,
-    "ab_test": ABTest,
-    "shadow": Shadow,
-}
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class Patch(BaseModel):
-    """Assigns another version to the replicas with the highest ranks.
-
-    Serve gives the ranks 0 to n - 1 to n replicas, so a pool that shrinks loses patched replicas
-    first.
-
-    Attributes:
-        version: The version of the patched replicas.
-        replicas: The number of patched replicas.
-        of: The number of replicas of the pool.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    version: VersionName
-    replicas: Annotated[int, Field(ge=1)]
-    of: Annotated[int, Field(ge=2)]
-
-
-class PoolConfig(BaseModel):
-    """The `user_config` of a pool.
-
-    Attributes:
-        version: The version that the replicas are assigned.
-        patch: The replicas that are assigned another version.
-        background: The networks run at low priority, so that a shadow's copies do not slow live
-            requests.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    version: VersionName
-    patch: Patch | None = None
-    background: bool = False
-
-    def version_of_rank(self, rank: int) -> str:
-        """The version of the replica with a rank, from 0."""
-        if self.patch and rank >= self.patch.of - self.patch.replicas:
-            return self.patch.version
-        return self.version
+from serve_app.rules.pools import PoolConfig
+from serve_app.rules.registry import KINDS
+from serve_app.rules.rule import Rule
+from serve_app.rules.validation import validate
 
 
 def ingress_config(user_config: Any, known: Collection[str]) -> Rule:
@@ -95,7 +41,6 @@ def parse_rule(content: Any, known: Collection[str]) -> Rule:
     rule = read_rule(content)
     for key, version in rule.versions.items():
         _require_known(f"rule.{key}", version, known)
-    _check_rule(rule)
     return rule
 
 
@@ -127,38 +72,6 @@ def pool_config(user_config: Any, known: Collection[str]) -> PoolConfig:
     if config.patch:
         _require_known("patch.version", config.patch.version, known)
     return config
-
-
-def validate(model: type[Model], content: Any, root: str) -> Model:
-    """Validate YAML content against a pydantic model.
-
-    Args:
-        root: Prefix of the paths in errors; may be empty.
-
-    Raises:
-        BadConfig: The content is invalid; the error describes the first problem.
-    """
-    try:
-        return model.model_validate(content)
-    except ValidationError as exc:
-        error = exc.errors()[0]
-        keys = [str(key) for key in (root, *error["loc"]) if key not in ("", "[key]")]
-        path = ".".join(keys) or "user_config"
-        own = error.get("ctx", {}).get("error")
-        message = str(own) if own else f"is rejected: {error['msg']}"
-        raise BadConfig(path, message) from exc
-
-
-def _check_rule(rule: Rule) -> None:
-    """Check the conditions that involve more than one key."""
-    names = list(rule.versions.items())
-    if len({version for _, version in names}) < len(names):
-        key, version = names[-1]
-        raise BadConfig(f"rule.{key}", f"is {version}: the rule has that version already")
-    if isinstance(rule, CanaryRolling) and 2 * rule.replicas > rule.of:
-        raise BadConfig(
-            "rule.replicas", f"is {rule.replicas} of {rule.of}: expected at most half for a canary"
-        )
 
 
 def _require_known(path: str, version: str, known: Collection[str]) -> None:

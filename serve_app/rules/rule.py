@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from serve_app.digest import canonical_json, json_digest
 from serve_app.domain import Context, Plan, Pool, Reason
-from serve_app.errors import PinRejected
-
-VersionName = Annotated[str, Field(pattern=r"^v[0-9]+$")]
+from serve_app.errors import BadConfig, PinRejected
+from serve_app.rules.pools import PoolNeed, pool_of
+from serve_app.rules.review import ReviewSampling
+from serve_app.rules.validation import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentTerms:
-    """The parts of a split that are fixed once it has served a request.
+    """The parts of an experiment that are fixed once it has served a request.
 
     Attributes:
-        name: The experiment; it salts the buckets.
-        terms: The kind, the versions and the unit, and the outcome of an A/B test.
+        name: The experiment; it salts the buckets of a split.
+        terms: The kind and the versions; the unit of a split, and the outcome of an A/B test.
     """
 
     name: str
@@ -55,10 +56,27 @@ class SplitPosition:
     threshold: float
 
 
+@dataclass(frozen=True, slots=True)
+class MirrorSettings:
+    """How requests are copied to the candidate; see `serve_app.rules.shadow.Shadow`."""
+
+    sample: float
+    max_in_flight: int
+    timeout_s: float
+    review: ReviewSampling | None
+
+
 class Rule(BaseModel, ABC):
     """Chooses the version that serves a request.
 
+    Each kind declares its arms, its pools, its share and its report; see `registry`.
+
     Attributes:
+        report: The report that assesses it: `traffic`, `canary`, `ab` or `shadow`.
+        arm_names: The YAML keys of its versions: stable, and the candidate if it has one.
+        splits: It assigns units to its arms.
+        stable: The version of all requests that the candidate does not serve.
+        candidate: The version that is tried; None if the rule has one version.
         allow_pin: A request may pin its version with `X-Model-Version`; otherwise such a request
             is rejected.
         trust_headers: Pins, tags and regions are read from the request's headers; otherwise they
@@ -67,6 +85,17 @@ class Rule(BaseModel, ABC):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    report: ClassVar[str]
+    arm_names: ClassVar[tuple[str, ...]] = ("stable", "candidate")
+    splits: ClassVar[bool] = False
+
+    if TYPE_CHECKING:  # fields of most kinds, for which pydantic would take these as defaults
+
+        @property
+        def stable(self) -> str: ...
+
+        @property
+        def candidate(self) -> str | None: ...
 
     kind: str
     allow_pin: bool = False
@@ -104,23 +133,51 @@ class Rule(BaseModel, ABC):
 
     @property
     @abstractmethod
-    def versions(self) -> dict[str, str]:
-        """The versions by their YAML keys; stable, or control, comes first."""
+    def pools(self) -> Mapping[Pool, PoolNeed]:
+        """What the rule needs of each pool; a pool that it does not need is left out."""
 
     @property
+    def versions(self) -> dict[str, str]:
+        """The versions by their YAML keys, in the order of `arm_names`."""
+        return {name: getattr(self, name) for name in self.arm_names}
+
+    @cached_property
     def candidate_replicas(self) -> Candidate | None:
         """The candidate, if the rule has one."""
+        if self.candidate is None:
+            return None
+        return Candidate(self.candidate, pool_of(self.candidate, self.pools))
+
+    @property
+    def mirror(self) -> MirrorSettings | None:
+        """How requests are copied to the candidate; None if they are not."""
         return None
 
     @property
     def experiment_terms(self) -> ExperimentTerms | None:
-        """The fixed terms, if the rule splits units."""
+        """The fixed terms; None if the rule compares no versions."""
         return None
 
     @property
     def share(self) -> float:
-        """The share of units that the candidate serves, 0 to 1."""
+        """The share that the candidate gets, 0 to 1: of the units, or of the requests as copies."""
         return 0.0
+
+    def with_share(self, share: float) -> Self:
+        """The same rule with another share.
+
+        Raises:
+            BadConfig: The rule cannot have that share.
+        """
+        return validate(type(self), self.content() | self._share_keys(share), "rule")
+
+    def _share_keys(self, share: float) -> dict[str, Any]:
+        """The YAML keys that give the rule a share, with their values."""
+        raise BadConfig("rule.kind", f"is {self.kind}: it has no share")
+
+    def sentence(self) -> str:
+        """Who gets which version."""
+        return f"all requests get {self.stable}"
 
     def split_position(self, context: Context) -> SplitPosition | None:
         """The position of a request in the split; None if the rule is not a split."""
@@ -130,14 +187,22 @@ class Rule(BaseModel, ABC):
         """Settings that are allowed and not recommended."""
         return []
 
+    @model_validator(mode="after")
+    def _check_versions(self) -> Self:
+        if self.candidate == self.stable:
+            raise BadConfig(
+                self.arm_names[1], f"is {self.candidate}: the rule has that version already"
+            )
+        return self
+
     @cached_property
     def rule_id(self) -> str:
         """The first 8 hex digits of the SHA-256 of the canonical rule, defaults filled in."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()[:8]
+        return json_digest(self.content())[:8]
 
     def canonical(self) -> str:
         """The rule as compact JSON with sorted keys; equal rules have equal texts."""
-        return json.dumps(self.content(), sort_keys=True, separators=(",", ":"))
+        return canonical_json(self.content())
 
     def content(self) -> dict[str, Any]:
         """The rule as in the YAML, defaults filled in."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from serve_app.domain import Context, Plan, Reason
-from serve_app.rules.rule import Rule, VersionName
+from serve_app.domain import Context, Plan, Pool, Reason
+from serve_app.rules.pools import PoolNeed
+from serve_app.rules.rule import Rule
+from serve_app.rules.validation import VersionName
 
 
 class Single(Rule):
@@ -16,12 +19,19 @@ class Single(Rule):
             a rolling update changes the replicas one by one, while the rule changes at once.
     """
 
+    report: ClassVar[str] = "traffic"
+    arm_names: ClassVar[tuple[str, ...]] = ("stable",)
+
     kind: Literal["single"]
     stable: VersionName
 
     @property
-    def versions(self) -> dict[str, str]:
-        return {"stable": self.stable}
+    def candidate(self) -> None:
+        return None
+
+    @property
+    def pools(self) -> Mapping[Pool, PoolNeed]:
+        return {Pool.STABLE: PoolNeed(self.stable, is_assigned=False)}
 
     def _assign(self, context: Context, *, ready: bool) -> Plan:
         return Plan(Reason.STATIC)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from serve_app.domain import Context, Plan, Pool, Reason
 from serve_app.regions import GROUPS, members
 from serve_app.rules.bucket import MAX_EXPERIMENT_CHARACTERS, bucket
-from serve_app.rules.rule import Candidate, ExperimentTerms, Rule, SplitPosition
+from serve_app.rules.pools import PoolNeed, pool_of
+from serve_app.rules.rule import ExperimentTerms, Rule, SplitPosition
 
 MAX_CANARY_SHARE = 0.5
 LARGE_CANARY_SHARE = 0.35  # a canary above it gives a warning
@@ -45,6 +47,13 @@ class Split(Rule):
         timeout_s: The candidate's timeout, in seconds; after it stable serves the request.
     """
 
+    splits: ClassVar[bool] = True
+
+    if TYPE_CHECKING:
+
+        @property
+        def candidate(self) -> str: ...
+
     experiment: ExperimentName
     unit: Literal["user", "session"] = "user"
     regions: Annotated[list[Region], Field(min_length=1)] | None = None
@@ -55,23 +64,30 @@ class Split(Rule):
         return SplitPosition(bucket(self.experiment, unit) if unit else None, self.share)
 
     @property
-    def candidate_replicas(self) -> Candidate:
-        return Candidate(self._versions[1], self._pool)
+    def pools(self) -> Mapping[Pool, PoolNeed]:
+        return {
+            Pool.STABLE: PoolNeed(self.stable),
+            Pool.CANDIDATE: PoolNeed(self.candidate, min_replicas=1),
+        }
 
     @property
     def experiment_terms(self) -> ExperimentTerms:
-        terms = {"kind": self.kind, "versions": list(self._versions), "unit": self.unit}
+        versions = list(self.versions.values())
+        terms = {"kind": self.kind, "versions": versions, "unit": self.unit}
         return ExperimentTerms(self.experiment, terms)
 
-    @property
-    def _versions(self) -> tuple[str, str]:
-        stable, candidate = self.versions.values()
-        return stable, candidate
+    def sentence(self) -> str:
+        where = f" in {', '.join(self.regions)}" if self.regions else ""
+        units = f"{100 * self.share:.3g} % of {self.unit}s{where}"
+        return f"{units} get {self.candidate}, all others {self.stable}"
 
-    @property
+    def _share_keys(self, share: float) -> dict[str, Any]:
+        return {"weight": share}
+
+    @cached_property
     def _pool(self) -> Pool:
         """The pool of the candidate's replicas."""
-        return Pool.CANDIDATE
+        return pool_of(self.candidate, self.pools)
 
     @property
     @abstractmethod
@@ -100,13 +116,13 @@ class Split(Rule):
         return self.split_position(context).bucket
 
     def _stable_plan(self, reason: Reason) -> Plan:
-        return Plan(reason, Pool.STABLE, self._versions[0], sends_version=self._has_shared_pool)
+        return Plan(reason, Pool.STABLE, self.stable, sends_version=self._has_shared_pool)
 
     def _candidate_plan(self, reason: Reason) -> Plan:
         return Plan(
             reason,
             self._pool,
-            self._versions[1],
+            self.candidate,
             self._has_shared_pool,
             self._stable_plan(Reason.FALLBACK),
             self.timeout_s,

@@ -12,8 +12,13 @@ from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
 from serve_app.deployment.args import AnimalsArgs
-from serve_app.deployment.scaling import ROUTING, ingress_scaling, pool_scaling
-from serve_app.domain import CONTROL_API, CONTROLLER
+from serve_app.deployment.scaling import (
+    DEFAULT_MIN_REPLICAS,
+    ROUTING,
+    ingress_scaling,
+    pool_scaling,
+)
+from serve_app.domain import CONTROL_API, CONTROLLER, INGRESS, Pool
 from serve_app.serving.classifier import Classifier
 from serve_app.serving.ingress import Ingress
 from serve_app.serving.logs import CONFIG
@@ -38,25 +43,25 @@ def animals(args: dict[str, Any]) -> Application:
 def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Application:
     """The data plane with a given class of pool replicas."""
     pools = {
-        name: _deployment(
+        pool: _deployment(
             classifier,
-            name,
+            pool.value,
             autoscaling_config=pool_scaling(min_replicas),
             max_surge_percent=25,  # a new replica starts before an old one stops
             request_router_config=RequestRouterConfig.model_validate(ROUTING),
             user_config=_NO_CONFIG,
         ).bind(settings.backend, settings.registry)
-        for name, min_replicas in (("StablePool", 1), ("CandidatePool", 0))
+        for pool, min_replicas in DEFAULT_MIN_REPLICAS.items()
     }
     ingress = _deployment(
         serve.ingress()(Ingress),
-        "Ingress",
+        INGRESS,
         autoscaling_config=ingress_scaling(),
         user_config=_NO_CONFIG,
         rolling_update_percentage=1.0,
         max_surge_percent=100,  # all new replicas start before the old ones stop
     )
-    return ingress.bind(pools["StablePool"], pools["CandidatePool"], settings.registry)
+    return ingress.bind(pools[Pool.STABLE], pools[Pool.CANDIDATE], settings.registry)
 
 
 def control(_: dict[str, Any]) -> Application:

@@ -137,7 +137,7 @@ class Telemetry:
         self._effective_weight.set(plane.effective_weight if plane.has_rule else 0.0)
         if plane.has_rule:
             self._write_rule(plane.rule)
-            has_candidate = plane.rule.candidate_replicas is not None
+            has_candidate = plane.rule.candidate is not None
             for state, is_true in zip(
                 CANDIDATE_STATES,
                 (has_candidate, plane.breaker.ready, plane.breaker.is_closed),
@@ -151,8 +151,8 @@ class Telemetry:
         flush_serve_log()
 
     def _write_rule(self, rule: Rule) -> None:
-        stable, candidate = (*rule.versions.values(), "")[:2]
-        labels = dict(zip(_RULE_LABELS, (rule.kind, rule.rule_id, stable, candidate), strict=True))
+        values = (rule.kind, rule.rule_id, rule.stable, rule.candidate or "")
+        labels = dict(zip(_RULE_LABELS, values, strict=True))
         if self._rule_labels not in ({}, labels):
             self._rule.set(0, self._rule_labels)
         self._rule_labels = labels

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from io import BytesIO
@@ -187,6 +188,7 @@ class FakePools:
                 replica=f"{name.value}-{number}",
                 version=version,
                 warm=(version,) if version else (),
+                config_digest="",
                 rejected=self.rejected,
                 backend="onnx",
                 libraries={"onnxruntime": "1.22.0"},
@@ -383,15 +385,15 @@ def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None
     assert media_type in described["content"], f"{where} does not document {media_type}"
     if media_type.endswith("json"):
         schema = described["content"][media_type].get("schema", {})
-        jsonschema_rs.validate(
-            schema | {"components": document.get("components", {})}, response.json()
-        )
+        jsonschema_rs.validate(schema | {"components": document["components"]}, response.json())
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, cached by the title of the application, because it is slow."""
+    """The OpenAPI document, its models without other keys; cached by title, because it is slow."""
     if app.title not in _documents:
-        _documents[app.title] = app.openapi()
+        _documents[app.title] = document = deepcopy(app.openapi())
+        for schema in document["components"]["schemas"].values():
+            schema.setdefault("additionalProperties", False)
     return _documents[app.title]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.preprocess import Pixels
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult
 from serve_app.data_plane.pools import LATE_S
@@ -277,38 +276,6 @@ def test_the_fallback_gets_images_of_its_own_input_size(service: Service) -> Non
     ]
 
 
-def test_three_timeouts_in_a_row_open_the_breaker(service: Service) -> None:
-    service.apply_rule_with_candidate(**PARALLEL)
-    service.pools.overrides["v2"] = TooSlow("15 s")
-    service.pools.unreported_versions = {"v2"}
-    for _ in range(5):
-        assert service.run(classify(service)).prediction.version == "v1"
-    called = [call.pool for call in service.pools.calls]
-    assert called.count(Pool.CANDIDATE) == 3
-    assert [e.error for e in service.exposures()] == ["too_slow"] * 3 + ["not_ready"] * 2
-
-
-def test_timeouts_with_successes_between_do_not_open_the_breaker(service: Service) -> None:
-    service.apply_rule_with_candidate(**PARALLEL)
-    service.pools.unreported_versions = {"v2"}  # so that an open breaker stays open
-    for _ in range(4):
-        service.pools.overrides["v2"] = TooSlow("15 s")
-        for _ in range(2):
-            assert service.run(classify(service)).prediction.version == "v1"
-        service.pools.overrides.clear()
-        assert service.run(classify(service)).prediction.version == "v2"
-
-
-def test_an_unreachable_candidate_is_called_once(service: Service) -> None:
-    service.apply_rule_with_candidate(**PARALLEL)
-    service.pools.overrides["v2"] = NotReady("no replica")
-    service.pools.unreported_versions = {"v2"}
-    for _ in range(3):
-        assert service.run(classify(service)).prediction.version == "v1"
-    called = [call.pool for call in service.pools.calls]
-    assert called.count(Pool.CANDIDATE) == 1
-
-
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_another_version_in_the_stable_pool_is_recorded_as_a_failure(
     service: Service, version: str
@@ -322,18 +289,3 @@ def test_another_version_in_the_stable_pool_is_recorded_as_a_failure(
     assert (exposure.assigned, exposure.served) == ("v1", version)
     assert exposure.error == (None if version == "v1" else "not_ready")
     assert (exposure.own_model_ms is None) is (version == "v2")
-
-
-def test_a_request_of_the_previous_rule_may_call_its_candidate(service: Service) -> None:
-    """The rule changes while the image is decoded; the breaker of the new rule is not used."""
-    service.apply_rule_with_candidate(**PARALLEL)
-
-    class RuleChangingImage(EncodedImage):
-        def pixels(self, side: int) -> Pixels:
-            service.apply_rule(**SINGLE)
-            return super().pixels(side)
-
-    trace = Trace("r-1", "POST", "/v1/classify")
-    service.run(service.plane.classify([RuleChangingImage(KOALA)], TAGGED, trace, started=0))
-    (exposure,) = service.exposures()
-    assert (exposure.assigned, exposure.served, exposure.error) == ("v2", "v2", None)

@@ -230,36 +230,6 @@ class TestFailures:
         assert to_outcome_s == pytest.approx(7.5, abs=0.1)
         assert outcomes(service) == [("failed", "too_slow")]
 
-    def test_three_timeouts_in_a_row_open_the_breaker(self, service: Service) -> None:
-        service.apply_rule_with_candidate(**SHADOW)
-        service.pools.overrides["v2"] = TooSlow("15 s")
-        service.pools.unreported_versions = {"v2"}
-        for _ in range(5):
-            classify_and_settle(service)
-        assert outcomes(service) == [("failed", "too_slow")] * 3 + [("shed", "not_ready")] * 2
-
-    def test_timeouts_with_successes_between_do_not_open_the_breaker(
-        self, service: Service
-    ) -> None:
-        service.apply_rule_with_candidate(**SHADOW)
-        service.pools.unreported_versions = {"v2"}  # so that an open breaker stays open
-        for _ in range(4):
-            service.pools.overrides["v2"] = TooSlow("15 s")
-            classify_and_settle(service)
-            classify_and_settle(service)
-            service.pools.overrides.clear()
-            classify_and_settle(service)
-        timeout, copied = ("failed", "too_slow"), ("copied", None)
-        assert outcomes(service) == [timeout, timeout, copied] * 4
-
-    def test_an_unreachable_candidate_is_called_once(self, service: Service) -> None:
-        service.apply_rule_with_candidate(**SHADOW)
-        service.pools.overrides["v2"] = NotReady("no replica")
-        service.pools.unreported_versions = {"v2"}
-        for _ in range(3):
-            classify_and_settle(service)
-        assert outcomes(service) == [("failed", "not_ready")] + [("shed", "not_ready")] * 2
-
     @pytest.mark.parametrize("failure", [Busy("full"), TooSlow("15 s"), RuntimeError("unexpected")])
     def test_a_request_that_stable_failed_is_copied(
         self, service: Service, failure: Exception

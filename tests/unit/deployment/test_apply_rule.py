@@ -107,6 +107,10 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
+def pool_bounds(document: dict[str, Any], pool: str) -> tuple[int, int] | None:
+    return replica_bounds(deployment(document, pool).get("autoscaling_config"))
+
+
 def apply_rule(document: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
     return with_rule(document, content, parse_rule(content, KNOWN))
 
@@ -206,16 +210,16 @@ def test_the_stable_pool_keeps_its_size_after_a_rolling_canary(
         pool = deployment(document, "StablePool")
         assert "patch" not in pool["user_config"]
         assert pool["autoscaling_config"] == frozen
-    assert replica_bounds(deployment(document, "StablePool")) == (ROLLING["of"], ROLLING["of"])
+    assert pool_bounds(document, "StablePool") == (ROLLING["of"], ROLLING["of"])
 
 
 @given(documents(), rules())
 def test_the_candidate_pool_is_empty_unless_it_has_a_candidate(
     document: dict[str, Any], content: dict[str, Any]
 ) -> None:
-    pool = deployment(apply_rule(document, content), "CandidatePool")
-    before = deployment(document, "CandidatePool")
-    least, most = replica_bounds(before) or (0, MAX_REPLICAS)
+    changed = apply_rule(document, content)
+    pool, before = (deployment(d, "CandidatePool") for d in (changed, document))
+    least, most = pool_bounds(document, "CandidatePool") or (0, MAX_REPLICAS)
     if content["kind"] in ("single", "canary_rolling"):
         assert pool["user_config"] == {"version": before["user_config"]["version"]}
         least = 0
@@ -225,8 +229,8 @@ def test_the_candidate_pool_is_empty_unless_it_has_a_candidate(
         assert ("background" in pool["user_config"]) == (content["kind"] == "shadow")
         least = max(1, least)
     scaling = pool["autoscaling_config"]
-    assert replica_bounds(pool) == (least, most)
-    assert scaling["initial_replicas"] == least
+    assert pool_bounds(changed, "CandidatePool") == (least, most)
+    assert scaling.get("initial_replicas", least) == least
     assert without_bounds(scaling) == without_bounds(
         before.get("autoscaling_config", pool_scaling(0))
     )
@@ -242,7 +246,7 @@ def test_single_restores_the_file_after_any_rules(contents: list[dict[str, Any]]
     deployment(back, "CandidatePool")["user_config"] = {"version": "v2"}
     frozen = [content["of"] for content in contents if content["kind"] == "canary_rolling"]
     if frozen:
-        assert replica_bounds(deployment(back, "StablePool")) == (frozen[-1], frozen[-1])
+        assert pool_bounds(back, "StablePool") == (frozen[-1], frozen[-1])
         deployment(back, "StablePool")["autoscaling_config"] = pool_scaling(1)
     assert back == start
 
@@ -271,8 +275,8 @@ def test_a_mapping_that_deployments_share_is_not_changed() -> None:
         entry["autoscaling_config"] = shared
     changed = apply_rule(document, ROLLING)
     assert deployment(changed, "Ingress")["autoscaling_config"] == shared
-    assert replica_bounds(deployment(changed, "StablePool")) == (4, 4)
-    assert replica_bounds(deployment(changed, "CandidatePool")) == (0, MAX_REPLICAS)
+    assert pool_bounds(changed, "StablePool") == (4, 4)
+    assert pool_bounds(changed, "CandidatePool") == (0, MAX_REPLICAS)
 
 
 def test_the_patch_has_the_replicas_of_the_rule() -> None:

@@ -83,15 +83,15 @@ BACKGROUND = {"user_config": {"version": "v2", "background": True}}
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "another candidate": (
         document(PARALLEL, candidate=ONE | {"user_config": {"version": "v3"}}),
-        f"{CANDIDATE}.user_config.version is v3: the candidate of the rule is v2",
+        f"{CANDIDATE}.user_config.version is v3: rule.candidate is v2",
     ),
     "another treatment": (
         document(AB | {"treatment": "v3"}, candidate=ONE),
-        f"{CANDIDATE}.user_config.version is v2: the candidate of the rule is v3",
+        f"{CANDIDATE}.user_config.version is v2: rule.treatment is v3",
     ),
     "another shadow": (
         document(SHADOW | {"candidate": "v3"}, candidate=ONE),
-        f"{CANDIDATE}.user_config.version is v2: the candidate of the rule is v3",
+        f"{CANDIDATE}.user_config.version is v2: rule.candidate is v3",
     ),
     "no replica by default": (
         document(PARALLEL),
@@ -145,7 +145,7 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     **{
         name: (
             document(ROLLING, PATCHED | size),
-            f"{STABLE}.autoscaling_config does not freeze the pool: rule.of is 4, so min_replicas",
+            f"{STABLE}.autoscaling_config does not freeze the pool: canary_rolling needs 4",
         )
         for name, size in {
             "another size": {"autoscaling_config": {"min_replicas": 3, "max_replicas": 3}},
@@ -166,6 +166,14 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "background without a candidate": (
         document(SINGLE, candidate=BACKGROUND),
         f"{CANDIDATE}.user_config.background is true: under single",
+    ),
+    "stable in the background": (
+        document(SHADOW, {"user_config": {"version": "v1", "background": True}}, ONE),
+        f"{STABLE}.user_config.background is true: under shadow users wait for the pool",
+    ),
+    "a patch of the candidate pool": (
+        document(PARALLEL, candidate=ONE | {"user_config": {"version": "v2", "patch": PATCH}}),
+        f"{CANDIDATE}.user_config.patch is {{version: v2, replicas: 1, of: 4}}: the rule needs no",
     ),
 }
 
@@ -195,11 +203,7 @@ def test_pools_that_do_not_fit_the_rule_are_rejected(name: str) -> None:
 def test_replica_bounds_have_the_defaults_of_serve(
     scaling: Any, expected: tuple[int, int] | None
 ) -> None:
-    assert replica_bounds({"autoscaling_config": scaling}) == expected
-
-
-def test_a_pool_without_an_autoscaling_config_has_no_replica_bounds() -> None:
-    assert replica_bounds({}) is None
+    assert replica_bounds(scaling) == expected
 
 
 values = st.one_of(st.none(), st.integers(-2, 4), st.text(max_size=3), st.booleans(), st.lists(

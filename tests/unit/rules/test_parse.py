@@ -110,7 +110,7 @@ def test_content_has_the_review_keys_of_the_yaml() -> None:
         ({"keep": 1.5}, "rule.review.keep is rejected"),
         ({"agreements": 1.01}, "rule.review.agreements is rejected"),
         ({"disagreements": -0.1}, "rule.review.disagreements is rejected"),
-        ({"for": "7"}, "rule.review.for is '7': expected a number and m, h or d, such as 7d"),
+        ({"for": "7"}, "rule.review.for is '7': expected a number and s, m, h or d, such as 7d"),
         ({"for": "0d"}, "rule.review.for is '0d': expected a number"),
         ({"for": "7d\n"}, "rule.review.for is '7d\n': expected a number"),
         ({"for": "31d"}, "rule.review.for is 31d: expected at most 30d"),

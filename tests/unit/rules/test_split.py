@@ -229,7 +229,6 @@ def test_a_shadow_plans_like_single(context: Context) -> None:
     shadow = make_rule(SHADOW)
     single = make_rule({"kind": "single", "stable": "v1"})
     assert shadow.plan(context) == single.plan(context)
-    assert shadow.share == 0
 
 
 @pytest.mark.parametrize(
@@ -252,6 +251,7 @@ def test_a_shadow_plans_like_single(context: Context) -> None:
         (ROLLING | {"replicas": 3}, "rule.replicas is 3 of 4: expected at most half for a canary"),
         (ROLLING | {"replicas": 0}, "rule.replicas is rejected"),
         (ROLLING | {"weight": 0.6}, "rule.weight is 0.6"),
+        (ROLLING | {"candidate": "v1"}, "rule.candidate is v1: the rule has that version"),
         (AB | {"weight": 1.1}, "rule.weight is rejected"),
         (AB | {"outcome": {"metric": "smiles"}}, "rule.outcome.metric is rejected"),
         (AB | {"outcome": {"windw": "7d"}}, "rule.outcome.windw is rejected"),
