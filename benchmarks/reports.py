@@ -20,12 +20,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import create_engine, update
 
 from serve_app.recording.batch import Adoption
-from serve_app.reports import ab_test, canary, shadow, traffic
+from serve_app.reports import overview, traffic
+from serve_app.reports.assessment import EXPERIMENT_REPORTS
+from serve_app.reports.experiment import find_experiment
 from serve_app.reports.period import Period
 from serve_app.rules.parse import parse_rule
 from serve_app.store import schema
@@ -40,16 +43,20 @@ TEST = EXPERIMENT | {"kind": "ab_test", "control": "v1", "treatment": "v2"}
 CANARY = EXPERIMENT | VERSIONS | {"kind": "canary_parallel", "weight": 0.5}
 LABELS = {"v1": ("cat", "dog"), "v2": ("cat", "dog", "koala")}.__getitem__
 
+
+def _assess(report: str, store: Store) -> object:
+    found = find_experiment(store, report, DAY, None)
+    return EXPERIMENT_REPORTS[report](store, DAY, LABELS, found)
+
+
 # name -> rule of the day, report
 REPORTS: dict[str, tuple[dict[str, Any], Callable[[Store], object]]] = {
-    "traffic": (CANARY, lambda store: traffic.report(store, DAY)),
-    "canary": (CANARY, lambda store: canary.report(store, DAY, LABELS, None)),
-    "ab, unit: user": (
-        TEST | {"unit": "user"},
-        lambda store: ab_test.report(store, DAY, LABELS, None),
-    ),
-    "ab, unit: request": (TEST, lambda store: ab_test.report(store, DAY, LABELS, None)),
-    "shadow": (VERSIONS | {"kind": "shadow"}, lambda store: shadow.report(store, DAY, LABELS)),
+    "traffic": (CANARY, lambda store: traffic.assess(store, DAY)),
+    "overview": (CANARY, lambda store: overview.assess(store, DAY)),
+    "canary": (CANARY, partial(_assess, "canary")),
+    "ab, unit: user": (TEST | {"unit": "user"}, partial(_assess, "ab")),
+    "ab, unit: request": (TEST, partial(_assess, "ab")),
+    "shadow": (VERSIONS | {"kind": "shadow"}, partial(_assess, "shadow")),
 }
 
 

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.strategies import Strategy, fixed_size_document, replica_counts
-from serve_app.cli.waiting import DesiredState, desired_state, unmet_conditions
 from serve_app.client import Client
+from serve_app.control_plane.changes import Deploy
 from serve_app.domain import DATA_PLANE
 from serve_app.errors import NotRunning, Rejected
-from serve_app.health import troubles
 
 WAIT_S = 120.0
-SETTLE_S = 1.0  # Serve still reports the old state
 POLL_S = 0.2
 STORED_S = 10.0  # timeout for storing copies; recorders deliver every 0.5 s
+STORED_POLL_S = 1.0
 ACTOR = "benchmarks"
 
 
@@ -38,11 +37,10 @@ class RuleSwitcher:
             NotRunning, Rejected: See `Client`.
         """
         document = fixed_size_document(strategy, stable_replicas)
-        desired = desired_state(document)
-        self._client.deploy(document, ACTOR, strategy.name)
+        change = Deploy(actor=ACTOR, reason=strategy.name, document=document, base_revision=None)
+        revision = self._client.apply(change)["revision"]
         deadline = time.monotonic() + WAIT_S
-        time.sleep(SETTLE_S)
-        while missing := self._missing(desired, stable_replicas):
+        while missing := self._missing(revision, stable_replicas):
             if time.monotonic() > deadline:
                 raise NotInForce(f"{strategy.name} after {WAIT_S:g} s: {'; '.join(missing)}")
             time.sleep(POLL_S)
@@ -52,7 +50,7 @@ class RuleSwitcher:
         deadline = time.monotonic() + STORED_S
         found = self._read_copy_counts()
         while time.monotonic() < deadline:
-            time.sleep(SETTLE_S)
+            time.sleep(STORED_POLL_S)
             before, found = found, self._read_copy_counts()
             if found == before:
                 break
@@ -62,12 +60,14 @@ class RuleSwitcher:
         counts: dict[str, int] = self._client.status()["recording"]["shadow"]
         return counts
 
-    def _missing(self, desired: DesiredState, stable_replicas: int) -> list[str]:
+    def _missing(self, revision: int, stable_replicas: int) -> list[str]:
         try:
             rule, status = self._client.rule(), self._client.status()
         except (NotRunning, Rejected) as exc:  # the service is changing
             return [str(exc)]
-        found = [*troubles(status, rule), *unmet_conditions(desired, rule, status)]
+        found = [item["message"] for item in status["lacking"]]
+        if status["revision"] != revision:
+            found.append(f"revision {status['revision']} is deployed")
         candidate = rule["candidate"]
         if candidate and not (candidate["ready"] and candidate["up"]):  # also at weight 0
             found.append(f"the candidate {candidate['version']} is not ready")

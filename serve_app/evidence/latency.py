@@ -7,7 +7,13 @@ responses above a limit, such as the p95 of stable on the day before, with `comp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serve_app.evidence.hours import Hour, hour_weights
+from serve_app.evidence.units import Ints
 
 RATIO = 1.05  # of a bucket's upper edge to its lower edge
 MIN_MS = 0.1  # the lower edge of bucket 0, which has all lower latencies as well
@@ -59,3 +65,45 @@ def quantile(counts: Mapping[int, float], q: float) -> float | None:
         if cumulative >= q * total * (1 - 1e-12):
             return lower_edge_ms(bucket) * math.sqrt(RATIO)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Latency quantiles in ms; None without latencies."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+    @classmethod
+    def of(cls, counts: Mapping[int, float]) -> Quantiles:
+        """The quantiles of latencies by bucket."""
+        return cls(*(quantile(counts, q) for q in (0.5, 0.95, 0.99)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HourHistogram:
+    """The latencies of one arm in an hour.
+
+    Attributes:
+        arm: 0 for control, 1 for treatment.
+        buckets: int64 [k].
+        counts: int64 [k], latencies in each bucket.
+    """
+
+    hour: Hour
+    arm: int
+    buckets: Ints
+    counts: Ints
+
+
+def balanced_quantiles(histograms: Sequence[HourHistogram]) -> tuple[Quantiles, Quantiles]:
+    """The quantiles of control and of treatment, over hours weighted by `hours.hour_weights`."""
+    hours = {hour: n for n, hour in enumerate(sorted({h.hour for h in histograms}))}
+    last_bucket = max((int(h.buckets.max()) for h in histograms), default=0)
+    counts = np.zeros((len(hours), 2, last_bucket + 1))
+    for histogram in histograms:
+        counts[hours[histogram.hour], histogram.arm, histogram.buckets] = histogram.counts
+    has_both, weights = hour_weights(counts)
+    control, treatment = (weights[:, :, None] * counts[has_both]).sum(axis=0).tolist()
+    return Quantiles.of(dict(enumerate(control))), Quantiles.of(dict(enumerate(treatment)))

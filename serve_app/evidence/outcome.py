@@ -38,7 +38,6 @@ RANGE: dict[Metric, tuple[float, float]] = {
     "correct": (0, 1),
     "rating": (1, 5),
 }
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Truth(IntEnum):
@@ -47,6 +46,19 @@ class Truth(IntEnum):
     UNKNOWN = 0
     SHARED = 1  # not a new label
     NEW = 2  # a label that only treatment has
+
+
+@dataclass(frozen=True, slots=True)
+class HijackRate:
+    """The share of predictions of a new label whose true label is a shared one.
+
+    Attributes:
+        estimate: 0 to 1; None without predictions.
+        predictions: Predictions of a new label whose true label is known from feedback.
+    """
+
+    estimate: float | None
+    predictions: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,13 +190,25 @@ class FeedbackRows:
         return np.where(is_unknown, Truth.UNKNOWN, truth)
 
 
-def window_s(window: str) -> int:
-    """The seconds of a rule's window, such as 7d.
+def hijack_rate(
+    feedback: FeedbackRows, shared: Collection[str], new: Collection[str]
+) -> HijackRate:
+    """The hijack rate of the predictions with feedback.
 
-    Raises:
-        ValueError: It is not a number followed by s, m, h or d.
+    Only predictions whose truth is known from feedback count. If there is a single new label,
+    `correct: false` without a label means that the truth is a shared label.
+
+    There is no interval: units give feedback on several predictions, and complaints are
+    over-represented.
+
+    Args:
+        feedback: On the predictions of one version.
     """
-    number, unit = window[:-1], window[-1:]
-    if not number.isdecimal() or unit not in _SECONDS:
-        raise ValueError(f"window is {window!r}: expected a number and s, m, h or d")
-    return int(number) * _SECONDS[unit]
+    truth = feedback.reported_label
+    is_unlabelled = truth == ""
+    is_denied = is_unlabelled & (feedback.correct == 0) & (len(new) == 1)
+    is_known = np.isin(truth, [*shared, *new]) | is_unlabelled & (feedback.correct == 1) | is_denied
+    is_known &= np.isin(feedback.predicted_label, list(new))
+    is_hijacked = is_known & (is_denied | np.isin(truth, list(shared)))
+    count = int(is_known.sum())
+    return HijackRate(int(is_hijacked.sum()) / count if count else None, count)

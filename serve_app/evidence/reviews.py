@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from serve_app.evidence.confidence import ALPHA, Rate, rate
 from serve_app.evidence.paired import PairedComparison, compare_paired
 from serve_app.evidence.shadow import estimate_hijack_rate
+from serve_app.evidence.verdict import Finding, Verdict
+
+OTHER, CANNOT_TELL = "other", "cannot_tell"  # answers beside the labels of the versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,29 @@ def summarize_disagreements(
         hijacks=estimate_hijack_rate(
             len(new), sum(review.truth in shared for review in new), alpha
         ),
+    )
+
+
+def decide_disagreements(found: Disagreements) -> Verdict:
+    """Which version is right where they disagree: `better` if it is the candidate.
+
+    Always valid: `keep going` until the p of `paired` is below alpha.
+    """
+    if found.paired is None:
+        return Verdict(
+            Finding.NOT_KNOWN,
+            "Not known which version is right: no reviewed image shows exactly one to be right.",
+        )
+    finding = {
+        "candidate": Finding.BETTER,
+        "stable": Finding.WORSE,
+        None: Finding.KEEP_GOING,
+    }[found.paired.better]
+    return Verdict(
+        finding,
+        f"Of {found.only_stable + found.only_candidate:,} reviewed images on which exactly one"
+        f" version is right, the candidate is right on {found.only_candidate:,}"
+        f" (p = {found.paired.p:.2g}).",
     )
 
 

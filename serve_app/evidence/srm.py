@@ -107,6 +107,21 @@ def check_slices(slices: Mapping[str, Iterable[SrmCounts]]) -> dict[str, Srm]:
     }
 
 
+def sum_slices(slices: Mapping[str, Iterable[SrmCounts]]) -> list[SrmCounts]:
+    """The counts of all slices together, by epoch."""
+    epochs: dict[int, SrmCounts] = {}
+    for counts in slices.values():
+        for added in counts:
+            total = epochs.get(added.epoch, SrmCounts(added.epoch, 0, 0, added.weight))
+            epochs[added.epoch] = SrmCounts(
+                added.epoch,
+                total.control + added.control,
+                total.treatment + added.treatment,
+                added.weight,
+            )
+    return list(epochs.values())
+
+
 def log_evidence(
     control: npt.NDArray[np.int64],
     treatment: npt.NDArray[np.int64],

@@ -2,54 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
 from serve_app.domain import Reason
-from serve_app.evidence.confidence import ALPHA, bonferroni
-from serve_app.evidence.outcome import FeedbackRows, Metric, window_s
+from serve_app.durations import duration_ms
+from serve_app.evidence.confidence import Interval
+from serve_app.evidence.outcome import FeedbackRows, HijackRate, hijack_rate
+from serve_app.evidence.participants import Participants, check_response, compare_slices
 from serve_app.evidence.preference import (
     BoundedComparison,
-    Preference,
-    compare_overall,
+    Responders,
     compare_preference,
     decide_preference,
     preference_measure,
     responders_measure,
 )
-from serve_app.evidence.srm import Srm, SrmCounts, check, check_slices
-from serve_app.evidence.units import Ints, Texts
-from serve_app.reports import experiment, to_json
-from serve_app.reports.experiment import Experiment, VersionLabels
-from serve_app.reports.participants import Participants, Units, find_participants
-from serve_app.reports.period import Period
-from serve_app.rules.ab_test import ABTest
+from serve_app.evidence.srm import check, check_slices, sum_slices
+from serve_app.evidence.verdict import Finding
+from serve_app.reports import experiment
+from serve_app.reports.experiment import AssessedSplit, Experiment, VersionLabels
+from serve_app.reports.participants import find_participants
+from serve_app.reports.parts import (
+    INLINE,
+    ArmComparison,
+    AssessedMeasure,
+    EpochComparison,
+    KnownLabels,
+    RegionComparison,
+    SrmCheck,
+)
+from serve_app.reports.period import CoveredPeriod, Period
+from serve_app.rules.ab_test import ABTest, Outcome
 from serve_app.store.labelled_feedback import LabelledFeedback
 from serve_app.store.store import Store
 
-KINDS = ("ab_test",)
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The share of assigned units with feedback; nan without units."""
+
+    control: float
+    treatment: float
 
 
-def report(store: Store, period: Period, labels: VersionLabels, name: str | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class AssessedResponders:
+    """The units with feedback. Secondary: they are self-selected.
+
+    Attributes:
+        measure: The name of `mean`.
+        worst_case_interval: Of the difference over all assigned units, whatever the units without
+            feedback would have said.
+    """
+
+    coverage: Coverage
+    measure: str
+    mean: ArmComparison
+    worst_case_interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackCounts:
+    """Predictions with feedback.
+
+    Attributes:
+        eligible: On predictions of units that were first assigned in the period.
+        late: Of these, those after the window.
+        ineligible: Other feedback on predictions of the test.
+    """
+
+    eligible: int
+    late: int
+    ineligible: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ABTestAssessment:
     """Feedback and verdict of an A/B test.
+
+    Attributes:
+        shared_labels, new_labels, unknown_truth: Events by true label; None for ratings, and if no
+            label is new.
+    """
+
+    report: Literal["ab"] = "ab"
+    period: CoveredPeriod
+    split: AssessedSplit = field(metadata=INLINE)
+    outcome: Outcome
+    finding: Finding
+    sentence: str
+    srm: SrmCheck
+    srm_by_region: Mapping[str, SrmCheck]
+    labels: KnownLabels
+    overall: AssessedMeasure
+    shared_labels: ArmComparison | None
+    new_labels: ArmComparison | None
+    unknown_truth: ArmComparison | None
+    regions: tuple[RegionComparison, ...]
+    by_epoch: tuple[EpochComparison, ...]
+    responders: AssessedResponders
+    feedback_srm: SrmCheck
+    feedback: FeedbackCounts
+    hijack_rate: HijackRate
+
+
+def assess(
+    store: Store, period: Period, labels: VersionLabels, test: Experiment
+) -> ABTestAssessment:
+    """Assess an A/B test.
 
     Args:
         labels: The labels that a version knows.
-        name: The experiment; None for the newest A/B test.
-
-    Raises:
-        NothingToReport: No A/B test was in force in the period.
     """
-    test = experiment.find_experiment(store, KINDS, period, name)
     rule = test.rule
-    assert isinstance(rule, ABTest)  # noqa: S101 by KINDS
+    assert isinstance(rule, ABTest)  # noqa: S101 the report of this kind
     outcome = rule.outcome
     counts_by_region = experiment.srm_counts(store, test, period)
-    srm = check(experiment.sum_regions(counts_by_region))
-    control, treatment = set(labels(test.control)), set(labels(test.treatment))
+    srm = check(sum_slices(counts_by_region))
+    known = KnownLabels.of(labels(test.control), labels(test.treatment))
 
     scope = period.scope(test.epoch_numbers)
     if test.unit != "request":
@@ -59,24 +133,24 @@ def report(store: Store, period: Period, labels: VersionLabels, name: str | None
     feedback = feedback.select(feedback.reason.equals(Reason.SPLIT))
     participants = find_participants(store, test, period, feedback)
     rows = _feedback_rows(feedback, participants)
-    timely = rows.within_window(window_s(outcome.window))
+    timely = rows.within_window(duration_ms(outcome.window) / 1000)
     units = participants.units
-    preference = compare_preference(units.assigned(), timely, outcome.metric, treatment - control)
+    preference = compare_preference(units.assigned(), timely, outcome.metric, known.new)
     measure = preference_measure(outcome.metric, outcome.direction, outcome.min_effect)
-    verdict = decide_preference(preference, measure, srm)
-    return {
-        "report": "ab",
-        "period": period.content(),
-        **test.content(),
-        "covers_experiment": experiment.covers_experiment(store, test, period),
-        "outcome": outcome.model_dump(),
-        **to_json.verdict(verdict.verdict),
-        "srm": to_json.srm(srm),
-        "srm_by_region": {
-            region: to_json.srm(result) for region, result in check_slices(counts_by_region).items()
+    verdict = decide_preference(preference, measure, srm).verdict
+    is_treated = feedback.assigned.equals(test.treatment)[participants.is_eligible]
+    return ABTestAssessment(
+        period=period.covered,
+        split=test.assessed(period),
+        outcome=outcome,
+        finding=verdict.finding,
+        sentence=verdict.sentence,
+        srm=SrmCheck.of(srm),
+        srm_by_region={
+            region: SrmCheck.of(found) for region, found in check_slices(counts_by_region).items()
         },
-        "labels": {"shared": sorted(control & treatment), "new": sorted(treatment - control)},
-        "overall": to_json.measure(
+        labels=known,
+        overall=AssessedMeasure.of(
             measure,
             preference.overall.reported,
             srm,
@@ -84,51 +158,28 @@ def report(store: Store, period: Period, labels: VersionLabels, name: str | None
             # More units do not narrow the bounds on the ratings of units without feedback.
             has_power=outcome.metric != "rating",
         ),
-        "shared_labels": _comparison(preference.shared),
-        "new_labels": _comparison(preference.new),
-        "unknown_truth": _comparison(preference.unknown),
-        "regions": [
-            {"region": region or None, **comparison}
-            for region, comparison in _slices(units, units.region, timely, outcome.metric)
-        ],
-        "by_epoch": [
-            {"epoch": epoch, "weight": test.weights[epoch], **comparison}
-            for epoch, comparison in _slices(units, units.epoch, timely, outcome.metric)
-        ],
-        "responders": _responders(preference),
-        "feedback_srm": to_json.srm(_feedback_srm(test, units, timely)),
-        "feedback": {
-            "eligible": len(rows.unit),
-            "late": len(rows.unit) - len(timely.unit),
-            "ineligible": int((~participants.is_eligible).sum()),
-        },
-        "hijack_rate": _hijack_rate(
-            feedback.select(participants.is_eligible),
-            test.treatment,
-            control & treatment,
-            treatment - control,
+        shared_labels=_comparison(preference.shared),
+        new_labels=_comparison(preference.new),
+        unknown_truth=_comparison(preference.unknown),
+        regions=tuple(
+            RegionComparison(region or None, ArmComparison.of(found.reported, found.interval))
+            for region, found in compare_slices(units, units.region, timely, outcome.metric)
         ),
-    }
-
-
-def _slices(
-    units: Units, by: Ints | Texts, rows: FeedbackRows, metric: Metric
-) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """All events in slices of the units, for diagnosis. The intervals are simultaneous.
-
-    Args:
-        by: [n], the slice of each unit.
-    """
-    names = np.unique(by)
-    for name in names:
-        members = units.select(by == name)
-        bounded = compare_overall(
-            members.assigned(),
-            rows.for_units(members.unit),
-            metric,
-            bonferroni(ALPHA, len(names)),
-        )
-        yield name.item(), to_json.comparison(bounded.reported, bounded.interval)
+        by_epoch=tuple(
+            EpochComparison(
+                number, test.weights[number], ArmComparison.of(found.reported, found.interval)
+            )
+            for number, found in compare_slices(units, units.epoch, timely, outcome.metric)
+        ),
+        responders=_responders(preference.responders, responders_measure(outcome.metric)),
+        feedback_srm=SrmCheck.of(check_response(units, timely.unit, test.weights)),
+        feedback=FeedbackCounts(
+            eligible=len(rows.unit),
+            late=len(rows.unit) - len(timely.unit),
+            ineligible=int((~participants.is_eligible).sum()),
+        ),
+        hijack_rate=hijack_rate(rows.select(is_treated), known.shared, known.new),
+    )
 
 
 def _feedback_rows(feedback: LabelledFeedback, participants: Participants) -> FeedbackRows:
@@ -145,53 +196,15 @@ def _feedback_rows(feedback: LabelledFeedback, participants: Participants) -> Fe
     )
 
 
-def _comparison(bounded: BoundedComparison | None) -> dict[str, Any] | None:
-    return to_json.comparison(bounded.reported, bounded.interval) if bounded else None
+def _comparison(bounded: BoundedComparison | None) -> ArmComparison | None:
+    return ArmComparison.of(bounded.reported, bounded.interval) if bounded else None
 
 
-def _responders(preference: Preference) -> dict[str, Any]:
-    """The units with feedback. Secondary: they are self-selected."""
-    responders = preference.responders
-    return {
-        "coverage": {
-            "control": to_json.number(responders.coverage.control),
-            "treatment": to_json.number(responders.coverage.treatment),
-        },
-        "measure": responders_measure(preference.metric),
-        "mean": to_json.comparison(responders.mean, responders.mean_interval),
-        "worst_case_interval": to_json.interval(responders.worst_case_interval),
-    }
-
-
-def _feedback_srm(test: Experiment, units: Units, rows: FeedbackRows) -> Srm:
-    """Whether both arms give feedback at the same rate."""
-    has_feedback = np.isin(units.unit, rows.unit)
-    counts = []
-    for number, weight in test.weights.items():
-        in_epoch = has_feedback & (units.epoch == number)
-        treatment = int((in_epoch & units.treated).sum())
-        counts.append(SrmCounts(number, int(in_epoch.sum()) - treatment, treatment, weight))
-    return check(counts)
-
-
-def _hijack_rate(
-    feedback: LabelledFeedback, treatment: str, shared: Collection[str], new: Collection[str]
-) -> dict[str, Any]:
-    """The share of treatment's predictions of a new label whose true label is a shared one.
-
-    Only predictions whose truth is known from feedback count. If there is a single new label,
-    `correct: false` without a label means that the truth is a shared label.
-
-    There is no interval: units give feedback on several predictions, and complaints are
-    over-represented.
-    """
-    truth = feedback.reported_label.texts()
-    is_unlabelled = truth == ""
-    is_denied = is_unlabelled & (feedback.correct == 0) & (len(new) == 1)
-    is_known = np.isin(truth, [*shared, *new]) | is_unlabelled & (feedback.correct == 1) | is_denied
-    is_known &= feedback.assigned.equals(treatment) & np.isin(
-        feedback.predicted_label.texts(), list(new)
+def _responders(responders: Responders, measure: str) -> AssessedResponders:
+    coverage = responders.coverage
+    return AssessedResponders(
+        Coverage(coverage.control, coverage.treatment),
+        measure,
+        ArmComparison.of(responders.mean, responders.mean_interval),
+        responders.worst_case_interval,
     )
-    is_hijacked = is_known & (is_denied | np.isin(truth, list(shared)))
-    count = int(is_known.sum())
-    return {"estimate": int(is_hijacked.sum()) / count if count else None, "predictions": count}

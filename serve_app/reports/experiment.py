@@ -1,40 +1,100 @@
-"""Experiments: the splits that reports are about, and their epochs."""
+"""Experiments: the splits and shadows that reports are about, and their epochs.
+
+The epochs of an experiment have one name, one kind of rule and the same versions. Reports never
+pour two experiments together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from serve_app.domain import Reason
 from serve_app.errors import NothingToReport
 from serve_app.evidence.srm import SrmCounts
 from serve_app.reports.period import Period
 from serve_app.rules.parse import read_rule
+from serve_app.rules.registry import kinds_with_report
 from serve_app.rules.rule import Rule
 from serve_app.store.epochs import Epoch
 from serve_app.store.store import Store
 
 VersionLabels = Callable[[str], Collection[str]]  # version -> the labels that it knows
 
+TITLES = {"canary": "canary", "ab": "A/B test", "shadow": "shadow"}
+
+
+@dataclass(frozen=True, slots=True)
+class SplitEpoch:
+    """An epoch of a split, with the configured share of treatment."""
+
+    epoch: int
+    rule_id: str
+    weight: float
+    from_ms: int
+    to_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssessedSplit:
+    """The split that an assessment is about.
+
+    Attributes:
+        experiment: Its name.
+        unit: What the rule assigns: user, session or request.
+        control, treatment: The versions; stable and candidate in a canary.
+        epochs: Those in the period, oldest first.
+        ended_ms: The end of its last epoch; None while it is in force.
+        covers_experiment: Whether the period begins before the experiment.
+    """
+
+    experiment: str
+    kind: str
+    unit: str
+    control: str
+    treatment: str
+    epochs: tuple[SplitEpoch, ...]
+    ended_ms: int | None
+    covers_experiment: bool
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """A split and its epochs.
+    """A split or a shadow, and its epochs.
 
     Attributes:
-        name: The rule's `experiment`.
-        unit: What the rule assigns: user, session or request.
-        epochs: Oldest first; their rules differ in the weight only.
-        control, treatment: The versions; stable and candidate in a canary.
+        epochs: Those in the period, oldest first; their rules differ in the weight only.
+        started_at_ms: The start of its first epoch, in the period or not.
+        ended_at_ms: The end of its last epoch; None while it is in force.
     """
 
-    name: str
-    unit: str
     epochs: tuple[Epoch, ...]
-    control: str
-    treatment: str
+    started_at_ms: int
+    ended_at_ms: int | None
+
+    @property
+    def name(self) -> str:
+        return self.epochs[-1].experiment or ""
+
+    @property
+    def kind(self) -> str:
+        return self.epochs[-1].kind
+
+    @property
+    def unit(self) -> str:
+        """What the rule assigns: user, session or request; empty for a shadow."""
+        return self.epochs[-1].unit or ""
+
+    @property
+    def control(self) -> str:
+        """The version of control; stable in a canary or a shadow."""
+        return self.rule.stable
+
+    @property
+    def treatment(self) -> str:
+        """The version of treatment; the candidate in a canary or a shadow."""
+        return self.rule.candidate or ""
 
     @property
     def epoch_numbers(self) -> tuple[int, ...]:
@@ -42,33 +102,39 @@ class Experiment:
 
     @cached_property
     def weights(self) -> dict[int, float]:
-        """Epoch number -> configured share of treatment."""
+        """Epoch number -> configured share of treatment, or of copies."""
         return {epoch.number: epoch_rule(epoch).share for epoch in self.epochs}
 
-    @property
+    @cached_property
     def rule(self) -> Rule:
         """The rule of the newest epoch."""
         return epoch_rule(self.epochs[-1])
 
-    def content(self) -> dict[str, Any]:
-        """The experiment as JSON."""
-        return {
-            "experiment": self.name,
-            "kind": self.epochs[-1].kind,
-            "unit": self.unit,
-            "control": self.control,
-            "treatment": self.treatment,
-            "epochs": [
-                {
-                    "epoch": epoch.number,
-                    "rule_id": epoch.rule_id,
-                    "weight": self.weights[epoch.number],
-                    "from_ms": epoch.started_at_ms,
-                    "to_ms": epoch.ended_at_ms,
-                }
-                for epoch in self.epochs
-            ],
-        }
+    def is_covered_by(self, period: Period) -> bool:
+        """Whether the period begins before the experiment.
+
+        Always-valid intervals need data that accumulate from a fixed start. They do not hold for a
+        period whose start moves from look to look.
+        """
+        return period.since_ms <= self.started_at_ms
+
+    def assessed(self, period: Period) -> AssessedSplit:
+        """The split as a part of an assessment."""
+        return AssessedSplit(
+            self.name,
+            self.kind,
+            self.unit,
+            self.control,
+            self.treatment,
+            tuple(
+                SplitEpoch(
+                    e.number, e.rule_id, self.weights[e.number], e.started_at_ms, e.ended_at_ms
+                )
+                for e in self.epochs
+            ),
+            self.ended_at_ms,
+            self.is_covered_by(period),
+        )
 
 
 def epoch_rule(epoch: Epoch) -> Rule:
@@ -78,43 +144,37 @@ def epoch_rule(epoch: Epoch) -> Rule:
 
 def experiments(store: Store, period: Period) -> list[Experiment]:
     """All experiments that were in force in the period, oldest first."""
-    epochs_by_name: dict[str, list[Epoch]] = {}
-    for epoch in store.epochs_between(period.since_ms, period.until_ms):
+    groups: dict[Hashable, list[Epoch]] = {}
+    for epoch in store.epochs_between():
         if epoch.experiment:
-            epochs_by_name.setdefault(epoch.experiment, []).append(epoch)
-    found = [_experiment(name, epochs) for name, epochs in epochs_by_name.items()]
+            versions = tuple(epoch_rule(epoch).versions.values())
+            key = (epoch.experiment, epoch.kind, epoch.unit, versions)
+            groups.setdefault(key, []).append(epoch)
+    found = [
+        Experiment(inside, epochs[0].started_at_ms, epochs[-1].ended_at_ms)
+        for epochs in groups.values()
+        if (inside := tuple(epoch for epoch in epochs if _is_in(epoch, period)))
+    ]
     return sorted(found, key=lambda experiment: experiment.epochs[-1].started_at_ms)
 
 
-def find_experiment(
-    store: Store, kinds: Collection[str], period: Period, name: str | None
-) -> Experiment:
-    """The experiment of that name, or the newest, among those with a rule of some kinds.
+def find_experiment(store: Store, report: str, period: Period, name: str | None) -> Experiment:
+    """The experiment of that name, or the newest, among those that a report assesses.
 
     Raises:
         NothingToReport: There is none in the period.
     """
-    candidates = [e for e in experiments(store, period) if e.epochs[-1].kind in kinds]
+    kinds = kinds_with_report(report)
+    candidates = [e for e in experiments(store, period) if e.kind in kinds]
     matches = [e for e in candidates if name in (None, e.name)]
     if not matches:
-        missing = f"experiment '{name[:50]}'" if name else "rule of this kind"
-        others = ", ".join(e.name for e in candidates)
+        missing = f"experiment '{name[:50]}'" if name else TITLES[report]
+        others = ", ".join(dict.fromkeys(e.name for e in candidates))
         raise NothingToReport(
             f"no {missing} was in force in this period"
             + (f": there is {others}" if others else ": deploy one, or give an earlier --since")
         )
     return matches[-1]
-
-
-def covers_experiment(store: Store, experiment: Experiment, period: Period) -> bool:
-    """Whether the period begins before the experiment.
-
-    Always-valid intervals need data that accumulate from a fixed start. They do not hold for a
-    period whose start moves from look to look.
-    """
-    epochs = store.epochs_between(None, period.until_ms)
-    started_at_ms = min(e.started_at_ms for e in epochs if e.experiment == experiment.name)
-    return period.since_ms <= started_at_ms
 
 
 def srm_counts(store: Store, experiment: Experiment, period: Period) -> dict[str, list[SrmCounts]]:
@@ -130,19 +190,9 @@ def srm_counts(store: Store, experiment: Experiment, period: Period) -> dict[str
     return counts
 
 
-def sum_regions(counts_by_region: dict[str, list[SrmCounts]]) -> list[SrmCounts]:
-    """The counts of all regions together, by epoch."""
-    epochs: dict[int, SrmCounts] = {}
-    for counts in counts_by_region.values():
-        for added in counts:
-            total = epochs.get(added.epoch, SrmCounts(added.epoch, 0, 0, added.weight))
-            epochs[added.epoch] = SrmCounts(
-                added.epoch,
-                total.control + added.control,
-                total.treatment + added.treatment,
-                added.weight,
-            )
-    return list(epochs.values())
+def _is_in(epoch: Epoch, period: Period) -> bool:
+    has_ended = epoch.ended_at_ms is not None and epoch.ended_at_ms <= period.since_ms
+    return epoch.started_at_ms < period.until_ms and not has_ended
 
 
 def _first_assignments(
@@ -160,8 +210,3 @@ def _first_assignments(
         for s in store.exposure_sums(scope, by=("epoch", "assigned", "region", "reason"))
         if s.reason == Reason.SPLIT
     ]
-
-
-def _experiment(name: str, epochs: list[Epoch]) -> Experiment:
-    control, treatment = epoch_rule(epochs[-1]).versions.values()
-    return Experiment(name, epochs[-1].unit or "", tuple(epochs), control, treatment)

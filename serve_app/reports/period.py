@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, count
 
 from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from serve_app.durations import EXPECTED, duration_ms
 from serve_app.errors import BadPeriod
 from serve_app.regions import members
 from serve_app.store.scope import Scope
 
 MAX_POINTS = 60
-_UNITS_MS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _SLOTS_MS = [n * MINUTE_MS for n in (1, 2, 5, 10, 15, 30)] + [n * HOUR_MS for n in (1, 2, 6, 12)]
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredPeriod:
+    """The period of an assessment; `since_ms` is None for all data."""
+
+    since_ms: int | None
+    until_ms: int
+    region: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +72,34 @@ class Period:
             if -(-self.until_ms // slot) - first_ms // slot <= MAX_POINTS
         )
 
-    def content(self) -> dict[str, object]:
-        """The period as JSON."""
-        return {
-            "since_ms": self.since_ms or None,
-            "until_ms": self.until_ms,
-            "region": self.region,
-        }
+    @property
+    def covered(self) -> CoveredPeriod:
+        """The period as a part of an assessment."""
+        return CoveredPeriod(self.since_ms or None, self.until_ms, self.region)
 
 
-def parse_period(since: str | None, region: str | None, now_ms: int) -> Period:
-    """The period from `since` until now.
+def parse_period(
+    now_ms: int, since: str | None, until: str | None = None, region: str | None = None
+) -> Period:
+    """The period from `since` until `until`. Both are rounded down to the minute.
 
     Args:
-        since: A number and m, h or d before now; or an ISO 8601 time, UTC unless it has an offset;
+        since: A duration before now, such as 7d; or an ISO 8601 time, UTC unless it has an offset;
             None for all data.
+        until: As `since`; None for now, the current minute included.
         region: A country or a group of `serve_app.regions`; None for all regions.
 
     Raises:
-        BadPeriod: `since` or `region` is invalid.
+        BadPeriod: An argument is invalid, or `until` is not after `since`.
     """
-    since_ms = _since_ms(since.strip(), now_ms) if since is not None else 0
-    if since_ms >= now_ms:
-        raise BadPeriod(f"since is '{since}', which is not in the past")
+    since_ms = _past_ms("since", since, now_ms) if since is not None else 0
+    until_ms = (
+        _past_ms("until", until, now_ms)
+        if until is not None
+        else (now_ms // MINUTE_MS + 1) * MINUTE_MS
+    )
+    if since_ms >= until_ms:
+        raise BadPeriod(f"until is '{until}', which is not after the start of the period")
     countries = None
     if region is not None:
         countries = members(region)
@@ -94,18 +108,25 @@ def parse_period(since: str | None, region: str | None, now_ms: int) -> Period:
                 f"region is '{region[:50]}': expected a country code, such as AU, or a group,"
                 " such as australia-pacific"
             )
-    until_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS  # includes the current minute
-    return Period(since_ms // MINUTE_MS * MINUTE_MS, until_ms, region, countries)
+    return Period(since_ms, until_ms, region, countries)
 
 
-def _since_ms(since: str, now_ms: int) -> int:
-    if match := re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", since):
-        return max(0, now_ms - int(match[1]) * _UNITS_MS[match[2]])
+def _past_ms(name: str, time: str, now_ms: int) -> int:
+    """A past time in milliseconds since 1970 UTC, rounded down to the minute."""
+    at_ms = _time_ms(name, time.strip(), now_ms)
+    if at_ms >= now_ms:
+        raise BadPeriod(f"{name} is '{time}', which is not in the past")
+    return at_ms // MINUTE_MS * MINUTE_MS
+
+
+def _time_ms(name: str, time: str, now_ms: int) -> int:
+    with suppress(ValueError):
+        return max(0, now_ms - duration_ms(time))
     try:
-        at = datetime.fromisoformat(since)
+        at = datetime.fromisoformat(time)
         return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError) as exc:
         raise BadPeriod(
-            f"since is '{since[:50]}': expected a number and m, h or d, such as 24h, or an"
-            " ISO 8601 time, such as 2026-11-23T08:00"
+            f"{name} is '{time[:50]}': expected {EXPECTED}, or an ISO 8601 time, such as"
+            " 2026-11-23T08:00"
         ) from exc

@@ -3,23 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Literal
 
 from serve_app.evidence import reviews as estimates
-from serve_app.evidence.reviews import ReviewedImage
-from serve_app.reports import to_json
-from serve_app.review_service import CANNOT_TELL
+from serve_app.evidence.confidence import Rate
+from serve_app.evidence.reviews import CANNOT_TELL, ReviewedImage
+from serve_app.evidence.verdict import Verdict
+from serve_app.reports.parts import INLINE, EstimatedRate
 from serve_app.store.scope import Scope
 from serve_app.store.store import Store
 
 
-def section(
+@dataclass(frozen=True, slots=True)
+class ReviewedRate:
+    """A share of reviewed images; `reviewed` is their number."""
+
+    rate: EstimatedRate = field(metadata=INLINE)
+    reviewed: int
+
+    @classmethod
+    def of(cls, rate: Rate) -> ReviewedRate:
+        return cls(EstimatedRate.of(rate), int(rate.trials))
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedDisagreements:
+    """Reviewed images with different labels; see `serve_app.evidence.reviews.Disagreements`.
+
+    Attributes:
+        candidate_right: Of the images on which exactly one version is right, the share on which it
+            is the candidate; None without such images, as `p`.
+        p: Of the hypothesis that this share is one half; always valid.
+        better: The version that is right more often, if p is below alpha.
+    """
+
+    only_stable: int
+    only_candidate: int
+    both_wrong: int
+    cannot_tell: int
+    excluded: int
+    probability: float | None
+    candidate_right: EstimatedRate | None
+    p: float | None
+    better: Literal["stable", "candidate"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedAgreements:
+    """Reviewed images with the same label; see `serve_app.evidence.reviews.Agreements`."""
+
+    both_wrong: ReviewedRate
+    cannot_tell: int
+    excluded: int
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssessedReviews:
+    """Review results.
+
+    Attributes:
+        waiting: Kept images without a review.
+        hijack_rate: Of the images on which the candidate predicts a new label, the share with a
+            shared true label.
+    """
+
+    reviewed: int
+    waiting: int
+    disagreements: ReviewedDisagreements
+    hijack_rate: ReviewedRate
+    agreements: ReviewedAgreements
+
+
+def assess(
     store: Store, scope: Scope, stable: str, candidate: str, shared: Collection[str]
-) -> dict[str, Any]:
-    """Review results on the kept images of these two versions.
+) -> tuple[AssessedReviews, Verdict]:
+    """Assess the reviews of the kept images of these two versions.
 
     Args:
         shared: The labels that both versions know.
+
+    Returns:
+        The reviews, and the verdict on which version is right.
     """
     images = [
         image
@@ -39,31 +105,26 @@ def section(
     disagreements = estimates.summarize_disagreements(reviewed, shared)
     agreements = estimates.summarize_agreements(reviewed)
     test = disagreements.paired
-    return {
-        "reviewed": len(reviewed),
-        "waiting": len(images) - len(reviewed),
-        "disagreements": {
-            "only_stable": disagreements.only_stable,
-            "only_candidate": disagreements.only_candidate,
-            "both_wrong": disagreements.both_wrong,
-            "cannot_tell": disagreements.cannot_tell,
-            "excluded": disagreements.excluded,
-            "probability": disagreements.probability,
-            "candidate_right": to_json.rate(test.share) if test else None,
-            "p": test.p if test else None,
-            "better": test.better if test else None,
-        },
-        "hijack_rate": {
-            **to_json.rate(disagreements.hijacks),
-            "reviewed": disagreements.hijacks.trials,
-        },
-        "agreements": {
-            "both_wrong": {
-                **to_json.rate(agreements.both_wrong),
-                "reviewed": agreements.both_wrong.trials,
-            },
-            "cannot_tell": agreements.cannot_tell,
-            "excluded": agreements.excluded,
-            "probability": agreements.probability,
-        },
-    }
+    assessed = AssessedReviews(
+        reviewed=len(reviewed),
+        waiting=len(images) - len(reviewed),
+        disagreements=ReviewedDisagreements(
+            only_stable=disagreements.only_stable,
+            only_candidate=disagreements.only_candidate,
+            both_wrong=disagreements.both_wrong,
+            cannot_tell=disagreements.cannot_tell,
+            excluded=disagreements.excluded,
+            probability=disagreements.probability,
+            candidate_right=EstimatedRate.of(test.share) if test else None,
+            p=test.p if test else None,
+            better=test.better if test else None,
+        ),
+        hijack_rate=ReviewedRate.of(disagreements.hijacks),
+        agreements=ReviewedAgreements(
+            both_wrong=ReviewedRate.of(agreements.both_wrong),
+            cannot_tell=agreements.cannot_tell,
+            excluded=agreements.excluded,
+            probability=agreements.probability,
+        ),
+    )
+    return assessed, estimates.decide_disagreements(disagreements)

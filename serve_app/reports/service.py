@@ -1,4 +1,4 @@
-"""Makes reports and exports from the store."""
+"""Assesses the store's records: reports, experiments, an overview; and makes exports."""
 
 from __future__ import annotations
 
@@ -6,54 +6,68 @@ import secrets
 import threading
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from serve_app.clock import now_ms
 from serve_app.data_plane.card_cache import CardCache
 from serve_app.deployment import config
 from serve_app.errors import NoSuchVersion, NothingToReport
-from serve_app.reports import ab_test, canary, shadow, traffic
+from serve_app.reports import overview, traffic
+from serve_app.reports.assessment import EXPERIMENT_REPORTS, Assessment
+from serve_app.reports.experiment import find_experiment
+from serve_app.reports.overview import Overview
 from serve_app.reports.period import parse_period
+from serve_app.reports.promotion import promotion_warnings
+from serve_app.reports.query import ReportQuery
+from serve_app.reports.summaries import ExperimentSummary, Summaries
 from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, read_store
 
 
 class ReportService:
-    """Reads the Controller's store over separate connections. Thread-safe."""
+    """Reads the Controller's store over separate connections. Thread-safe.
+
+    Every method raises `StoreError` if the database fails.
+    """
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._lock = threading.Lock()
         self._opened: Store | None = None
         self._cards: dict[Path, CardCache] = {}
+        self._summaries = Summaries()
 
-    def make(
-        self, name: str, since: str | None, region: str | None, experiment: str | None = None
-    ) -> dict[str, Any]:
-        """A report as JSON.
+    def make(self, name: str, query: ReportQuery) -> Assessment:
+        """A report.
 
         Args:
             name: traffic, canary, ab or shadow.
-            since, region: See `serve_app.reports.period.parse_period`.
-            experiment: For canary and ab; None for the newest.
 
         Raises:
-            BadPeriod: `since` or `region` is invalid.
+            BadPeriod: The period or the region is invalid.
             NothingToReport: The period has no such experiment.
-            StoreError: The database fails.
         """
-        period = parse_period(since, region, now_ms())
+        period = parse_period(now_ms(), query.since, query.until, query.region)
         store = self._store()
-        match name:
-            case "traffic":
-                return traffic.report(store, period)
-            case "canary":
-                return canary.report(store, period, self._labels, experiment)
-            case "ab":
-                return ab_test.report(store, period, self._labels, experiment)
-            case "shadow":
-                return shadow.report(store, period, self._labels)
-        raise ValueError(f"there is no report {name}")
+        if name == "traffic":
+            return traffic.assess(store, period)
+        found = find_experiment(store, name, period, query.experiment)
+        return EXPERIMENT_REPORTS[name](store, period, self._labels, found)
+
+    def experiments(self) -> list[ExperimentSummary]:
+        """All experiments, newest first."""
+        return self._summaries.summarize(self._store(), self._labels, now_ms())
+
+    def overview(self, since: str) -> Overview:
+        """The traffic from `since` until now at a glance.
+
+        Raises:
+            BadPeriod: `since` is invalid.
+        """
+        return overview.assess(self._store(), parse_period(now_ms(), since))
+
+    def promotion_warnings(self, version: str) -> list[str]:
+        """What speaks against serving all users with a version, one sentence each."""
+        return list(promotion_warnings(self._store(), self.experiments(), version))
 
     def export(self, table: str, kind: str, since: str, folder: Path) -> Path:
         """Write the rows of a table from `since` until now to a new file.
@@ -67,10 +81,10 @@ class ReportService:
 
         Raises:
             BadExport, BadPeriod: An argument is invalid.
-            StoreError, OSError: The database or the disk fails.
+            OSError: The disk fails.
         """
         path = folder / f"{secrets.token_hex(8)}.{kind}"
-        self._store().export(table, path, parse_period(since, None, now_ms()).since_ms)
+        self._store().export(table, path, parse_period(now_ms(), since).since_ms)
         return path
 
     def _store(self) -> Store:

@@ -3,42 +3,185 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from serve_app.clock import HOUR_MS, MINUTE_MS
 from serve_app.domain import CopyOutcome, Reason
-from serve_app.errors import NothingToReport
 from serve_app.evidence import shadow as estimates
 from serve_app.evidence.clusters import design_effect, images_per_unit
-from serve_app.evidence.drift import drift
-from serve_app.evidence.shadow import Copies, Load
+from serve_app.evidence.confidence import Interval
+from serve_app.evidence.drift import drift_between_halves
+from serve_app.evidence.shadow import Copies, Load, Transitions, WeightedRate
 from serve_app.evidence.units import Texts, sum_by_code
-from serve_app.reports import experiment, reviews, to_json
-from serve_app.reports.experiment import VersionLabels
-from serve_app.reports.period import Period
-from serve_app.store.epochs import Epoch
+from serve_app.evidence.verdict import Finding
+from serve_app.reports import reviews
+from serve_app.reports.experiment import Experiment, VersionLabels
+from serve_app.reports.parts import INLINE, DriftCheck, EstimatedRate, KnownLabels
+from serve_app.reports.period import CoveredPeriod, Period
+from serve_app.reports.reviews import AssessedReviews
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.pair_sums import PairCounts, PairSum
 from serve_app.store.store import Store
 from serve_app.store.unit_pairs import UnitPairs
 
 
-def report(store: Store, period: Period, labels: VersionLabels) -> dict[str, Any]:
-    """Labels, latency and load of the newest shadow's candidate.
+@dataclass(frozen=True, slots=True)
+class ShadowEpoch:
+    """An epoch of a shadow, with the share of requests that is copied."""
+
+    epoch: int
+    rule_id: str
+    sample: float
+    from_ms: int
+    to_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesRate:
+    """A weighted share of copied images; `images` is their number, unweighted."""
+
+    rate: EstimatedRate = field(metadata=INLINE)
+    images: float
+
+    @classmethod
+    def of(cls, rate: WeightedRate) -> CopiesRate:
+        return cls(EstimatedRate.of(rate.rate), rate.images)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionRate:
+    """A rate in a region; None is the images without a region."""
+
+    region: str | None
+    rate: CopiesRate = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class HourRate:
+    """A rate in an hour that begins at `at_ms`."""
+
+    at_ms: int
+    rate: CopiesRate = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class NewLabels:
+    """How often the candidate predicts a label that stable does not know, right or wrong."""
+
+    rate: CopiesRate
+    by_region: tuple[RegionRate, ...]
+    by_hour: tuple[HourRate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTimes:
+    """Mean model times in ms on the same images, over whole UTC days; None without pairs.
+
+    Attributes:
+        difference: The candidate's less stable's, with its always valid interval.
+        pairs: Images with both times.
+    """
+
+    stable: float | None
+    candidate: float | None
+    difference: float | None
+    interval: Interval
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Mean latencies in ms of the copied images; None without any."""
+
+    candidate: float | None
+    stable: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedLoad:
+    """The candidate's load; see `serve_app.evidence.shadow.LoadSummary`.
+
+    Attributes:
+        peak_at_ms: Start of the minute with most images; None without images.
+        established: Whether the candidate carried that minute.
+    """
+
+    copies_per_minute: float
+    minutes: int
+    peak_at_ms: int | None
+    peak_images: float
+    peak_copied_share: float
+    established: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowDrift:
+    """Drift of each version's labels from the first half of the copies to the second."""
+
+    stable: DriftCheck
+    candidate: DriftCheck
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowImages:
+    """The images that stable answered, pinned ones excluded, and those copied to the candidate."""
+
+    stable: int
+    candidate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowAssessment:
+    """Labels, latency and load of a shadow's candidate.
+
+    Attributes:
+        ended_ms: The end of its last epoch; None while it is in force.
+        finding: Which version is right, by the reviewed images.
+        outcomes: Outcome -> copies.
+        errors: Error code -> copies that failed or were shed.
+    """
+
+    report: Literal["shadow"] = "shadow"
+    period: CoveredPeriod
+    experiment: str
+    kind: str
+    stable: str
+    candidate: str
+    epochs: tuple[ShadowEpoch, ...]
+    ended_ms: int | None
+    finding: Finding
+    sentence: str
+    labels: KnownLabels
+    images: ShadowImages
+    outcomes: Mapping[str, int]
+    errors: Mapping[str, int]
+    agreement: CopiesRate
+    transitions: Transitions
+    new_labels: NewLabels
+    images_per_unit: float
+    model_ms: ModelTimes
+    latency_ms: Latencies
+    load: CarriedLoad
+    drift: ShadowDrift
+    reviews: AssessedReviews
+
+
+def assess(
+    store: Store, period: Period, labels: VersionLabels, shadow: Experiment
+) -> ShadowAssessment:
+    """Assess a shadow.
 
     Args:
         labels: The labels that a version knows.
-
-    Raises:
-        NothingToReport: No shadow was in force in the period.
     """
-    epochs = _epochs(store, period)
-    scope = period.scope([epoch.number for epoch in epochs])
-    stable, candidate = experiment.epoch_rule(epochs[-1]).versions.values()
-    shared = sorted(set(labels(stable)) & set(labels(candidate)))
+    stable, candidate = shadow.control, shadow.treatment
+    scope = period.scope(shadow.epoch_numbers)
+    known = KnownLabels.of(labels(stable), labels(candidate))
 
     pairs, sums = store.pair_counts(scope), store.pair_sums(scope, by=("outcome", "error"))
     copied_sums = [row for row in sums if row.outcome == CopyOutcome.COPIED]
@@ -51,98 +194,55 @@ def report(store: Store, period: Period, labels: VersionLabels) -> dict[str, Any
         candidate=copied.label.texts(),
         images=copied.pairs.astype(np.float64),
     )
-    unit_pairs = store.unit_pairs(period.whole_days.scope(scope.epochs), shared)
+    unit_pairs = store.unit_pairs(period.whole_days.scope(scope.epochs), known.shared)
     cluster_size = images_per_unit(unit_pairs.unit, unit_pairs.pairs)
     agreement_effect = design_effect(unit_pairs.unit, unit_pairs.compared, unit_pairs.agreed)
-    new_label_effect = design_effect(unit_pairs.unit, unit_pairs.pairs, unit_pairs.new)
-    new_label_effects_by_region = {
-        region: design_effect(in_region.unit, in_region.pairs, in_region.new)
-        for region, in_region in _by_region(unit_pairs)
-    }
-    agreement = estimates.estimate_agreement(copies, load, shared, agreement_effect)
-    new_labels = estimates.estimate_new_label_rate(copies, load, shared, new_label_effect)
-    new_labels_by_region = estimates.estimate_new_label_rate_by_region(
-        copies, load, shared, new_label_effects_by_region
-    )
-    new_labels_by_hour = estimates.estimate_new_label_rate_by_hour(
-        copies, load, shared, new_label_effect
-    )
-    transitions = estimates.estimate_transitions(copies, load)
-    return {
-        "report": "shadow",
-        "period": period.content(),
-        "stable": stable,
-        "candidate": candidate,
-        "epochs": [
-            {
-                "epoch": epoch.number,
-                "rule_id": epoch.rule_id,
-                "sample": epoch.content["sample"],
-                "from_ms": epoch.started_at_ms,
-                "to_ms": epoch.ended_at_ms,
-            }
-            for epoch in epochs
-        ],
-        "labels": {"shared": shared, "new": sorted(set(labels(candidate)) - set(shared))},
-        "outcomes": {
+    reviewed, verdict = reviews.assess(store, scope, stable, candidate, known.shared)
+    return ShadowAssessment(
+        period=period.covered,
+        experiment=shadow.name,
+        kind=shadow.kind,
+        stable=stable,
+        candidate=candidate,
+        epochs=tuple(
+            ShadowEpoch(
+                e.number, e.rule_id, shadow.weights[e.number], e.started_at_ms, e.ended_at_ms
+            )
+            for e in shadow.epochs
+        ),
+        ended_ms=shadow.ended_at_ms,
+        finding=verdict.finding,
+        sentence=verdict.sentence,
+        labels=known,
+        images=ShadowImages(int(load.answered.sum()), int(load.copied.sum())),
+        outcomes={
             outcome.value: sum(row.pairs for row in sums if row.outcome == outcome)
             for outcome in CopyOutcome
         },
-        "errors": _errors(sums),
-        "agreement": to_json.weighted_rate(agreement),
-        "transitions": {
-            "stable": list(transitions.stable),
-            "candidate": list(transitions.candidate),
-            "shares": transitions.shares.tolist(),
-        },
-        "new_labels": {
-            "rate": to_json.weighted_rate(new_labels),
-            "by_region": [
-                {"region": region or None, **to_json.weighted_rate(rate)}
-                for region, rate in new_labels_by_region.items()
-            ],
-            "by_hour": [
-                {"at_ms": hour * HOUR_MS, **to_json.weighted_rate(rate)}
-                for hour, rate in new_labels_by_hour.items()
-            ],
-        },
-        "images_per_unit": cluster_size,
-        "model_ms": _model_ms(unit_pairs),
-        "latency_ms": {
-            "candidate": _mean(
+        errors=_errors(sums),
+        agreement=CopiesRate.of(
+            estimates.estimate_agreement(copies, load, known.shared, agreement_effect)
+        ),
+        transitions=estimates.estimate_transitions(copies, load),
+        new_labels=_new_labels(copies, load, known, unit_pairs),
+        images_per_unit=cluster_size,
+        model_ms=_model_ms(unit_pairs),
+        latency_ms=Latencies(
+            candidate=_mean(
                 _sum(copied_sums, "latency_ms_sum"), _sum(copied_sums, "latency_ms_count")
             ),
-            "stable": _mean(
+            stable=_mean(
                 _sum(copied_sums, "live_latency_ms_sum"),
                 _sum(copied_sums, "live_latency_ms_count"),
             ),
-        },
-        "load": _load_summary(load),
-        "drift": {
-            "stable": _drift(copies, copies.stable, cluster_size),
-            "candidate": _drift(copies, copies.candidate, cluster_size),
-        },
-        "reviews": reviews.section(store, scope, stable, candidate, shared),
-    }
-
-
-def _epochs(store: Store, period: Period) -> list[Epoch]:
-    """The shadow epochs with the newest pair of versions.
-
-    Raises:
-        NothingToReport: There is none in the period.
-    """
-    shadows = [
-        epoch
-        for epoch in store.epochs_between(period.since_ms, period.until_ms)
-        if epoch.kind == "shadow"
-    ]
-    if not shadows:
-        raise NothingToReport(
-            "no shadow was in force in this period: deploy one, or give an earlier --since"
-        )
-    newest = experiment.epoch_rule(shadows[-1]).versions
-    return [epoch for epoch in shadows if experiment.epoch_rule(epoch).versions == newest]
+        ),
+        load=_carried_load(load),
+        drift=ShadowDrift(
+            stable=_drift(copies, copies.stable, cluster_size),
+            candidate=_drift(copies, copies.candidate, cluster_size),
+        ),
+        reviews=reviewed,
+    )
 
 
 def _load(sums: list[ExposureSum], pairs: PairCounts) -> Load:
@@ -168,28 +268,20 @@ def _load(sums: list[ExposureSum], pairs: PairCounts) -> Load:
     )
 
 
-def _load_summary(load: Load) -> dict[str, Any]:
-    """The candidate's load, and whether it carried the peak minute."""
-    summary = estimates.summarize_load(load)
-    peak_minute = summary.peak_minute
-    return {
-        "copies_per_minute": summary.copies_per_minute,
-        "minutes": summary.minutes,
-        "peak_at_ms": None if peak_minute is None else peak_minute * MINUTE_MS,
-        "peak_images": summary.peak_answered,
-        "peak_copied_share": summary.peak_copied,
-        "established": summary.is_established,
-        "sentence": summary.sentence,
+def _new_labels(copies: Copies, load: Load, known: KnownLabels, unit_pairs: UnitPairs) -> NewLabels:
+    effect = design_effect(unit_pairs.unit, unit_pairs.pairs, unit_pairs.new)
+    effects_by_region = {
+        region: design_effect(in_region.unit, in_region.pairs, in_region.new)
+        for region, in_region in _by_region(unit_pairs)
     }
-
-
-def _errors(sums: list[PairSum]) -> dict[str, int]:
-    """Error code -> pairs that failed or were shed."""
-    errors: dict[str, int] = {}
-    for row in sums:
-        if row.error:
-            errors[row.error] = errors.get(row.error, 0) + row.pairs
-    return errors
+    shared = known.shared
+    by_region = estimates.estimate_new_label_rate_by_region(copies, load, shared, effects_by_region)
+    by_hour = estimates.estimate_new_label_rate_by_hour(copies, load, shared, effect)
+    return NewLabels(
+        CopiesRate.of(estimates.estimate_new_label_rate(copies, load, shared, effect)),
+        tuple(RegionRate(region or None, CopiesRate.of(r)) for region, r in by_region.items()),
+        tuple(HourRate(hour * HOUR_MS, CopiesRate.of(rate)) for hour, rate in by_hour.items()),
+    )
 
 
 def _by_region(unit_pairs: UnitPairs) -> Iterator[tuple[str, UnitPairs]]:
@@ -197,8 +289,29 @@ def _by_region(unit_pairs: UnitPairs) -> Iterator[tuple[str, UnitPairs]]:
         yield region, unit_pairs.select(unit_pairs.region.equals(region))
 
 
-def _model_ms(unit_pairs: UnitPairs) -> dict[str, Any]:
-    """Mean model times on the same images, over whole UTC days."""
+def _carried_load(load: Load) -> CarriedLoad:
+    summary = estimates.summarize_load(load)
+    peak_minute = summary.peak_minute
+    return CarriedLoad(
+        copies_per_minute=summary.copies_per_minute,
+        minutes=summary.minutes,
+        peak_at_ms=None if peak_minute is None else peak_minute * MINUTE_MS,
+        peak_images=summary.peak_answered,
+        peak_copied_share=summary.peak_copied,
+        established=summary.is_established,
+        sentence=summary.sentence,
+    )
+
+
+def _errors(sums: list[PairSum]) -> dict[str, int]:
+    errors: dict[str, int] = {}
+    for row in sums:
+        if row.error:
+            errors[row.error] = errors.get(row.error, 0) + row.pairs
+    return errors
+
+
+def _model_ms(unit_pairs: UnitPairs) -> ModelTimes:
     difference, interval = estimates.estimate_latency_difference(
         unit_pairs.unit,
         unit_pairs.model_ms_count,
@@ -206,28 +319,17 @@ def _model_ms(unit_pairs: UnitPairs) -> dict[str, Any]:
         unit_pairs.squared_difference_sum,
     )
     count = float(unit_pairs.model_ms_count.sum())
-    return {
-        "stable": _mean(float(unit_pairs.live_model_ms_sum.sum()), count),
-        "candidate": _mean(float(unit_pairs.model_ms_sum.sum()), count),
-        "difference": to_json.number(difference),
-        "interval": to_json.interval(interval),
-        "pairs": int(count),
-    }
-
-
-def _drift(copies: Copies, labels: Texts, cluster_size: float) -> dict[str, Any]:
-    """Drift of a version's labels from the first half of the copies to the second.
-
-    The middle minute belongs to the second half.
-    """
-    minutes, row = np.unique(copies.minute, return_inverse=True)
-    cumulated = sum_by_code(row, copies.images, len(minutes)).cumsum()
-    is_later = (cumulated > copies.images.sum() / 2)[row]
-    names, code = np.unique(labels, return_inverse=True)
-    before, after = (
-        sum_by_code(code[rows], copies.images[rows], len(names)) for rows in (~is_later, is_later)
+    return ModelTimes(
+        stable=_mean(float(unit_pairs.live_model_ms_sum.sum()), count),
+        candidate=_mean(float(unit_pairs.model_ms_sum.sum()), count),
+        difference=difference,
+        interval=interval,
+        pairs=int(count),
     )
-    return to_json.drift(drift(before, after, cluster_size))
+
+
+def _drift(copies: Copies, labels: Texts, cluster_size: float) -> DriftCheck:
+    return DriftCheck.of(drift_between_halves(copies.minute, labels, copies.images, cluster_size))
 
 
 def _sum(sums: list[PairSum], name: str) -> float:

@@ -2,108 +2,222 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from serve_app.domain import Reason
 from serve_app.evidence import srm
-from serve_app.reports import experiment, to_json
-from serve_app.reports.experiment import Experiment
-from serve_app.reports.period import Period
+from serve_app.reports import experiment
+from serve_app.reports.experiment import AssessedSplit, Experiment
+from serve_app.reports.parts import INLINE, SrmCheck
+from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
+from serve_app.store.ingress_writers import Recording
 from serve_app.store.store import Store
 
 
-def report(store: Store, period: Period) -> dict[str, Any]:
-    """The traffic of a period."""
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Exposures; `errors` include `fallbacks`, which stable served."""
+
+    exposures: int
+    errors: int
+    fallbacks: int
+
+    @classmethod
+    def of(cls, sums: Iterable[ExposureSum]) -> Counts:
+        """The totals of groups."""
+        groups = list(sums)
+        return cls(
+            sum(group.exposures for group in groups),
+            sum(group.errors for group in groups),
+            sum(group.fallbacks for group in groups),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPoint:
+    """The exposures of a time slot."""
+
+    at_ms: int
+    counts: Counts = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSeries:
+    """Exposures over time."""
+
+    slot_ms: int
+    points: tuple[TrafficPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficGroup:
+    """The exposures of an epoch with one version and reason.
+
+    Attributes:
+        share: Of the exposures of the epoch.
+    """
+
+    version: str | None
+    reason: str
+    share: float
+    counts: Counts = field(metadata=INLINE)
+    mean_latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficEpoch:
+    """An epoch and its exposures.
+
+    Attributes:
+        planned_share, actual_share: Of treatment; None if the rule splits nothing, or no exposure
+            has the reason `split`.
+    """
+
+    epoch: int
+    rule_id: str
+    kind: str
+    experiment: str | None
+    from_ms: int
+    to_ms: int | None
+    planned_share: float | None
+    actual_share: float | None
+    exposures: int
+    groups: tuple[TrafficGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficExperiment:
+    """A split with its SRM check."""
+
+    split: AssessedSplit = field(metadata=INLINE)
+    srm: SrmCheck
+    srm_by_region: Mapping[str, SrmCheck]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionCounts:
+    """The exposures of a region; None is those without a region."""
+
+    region: str | None
+    counts: Counts = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingCounts:
+    """The completeness of the exposures; see `serve_app.store.ingress_writers.Recording`."""
+
+    stored: int
+    dropped: int
+    missing: int
+    without_epoch: int
+
+    @classmethod
+    def of(cls, recording: Recording) -> RecordingCounts:
+        return cls(recording.stored, recording.dropped, recording.missing, recording.without_epoch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficAssessment:
+    """The traffic of a period.
+
+    Attributes:
+        experiments: The splits. A shadow assigns no units, and is not among them.
+    """
+
+    report: Literal["traffic"] = "traffic"
+    period: CoveredPeriod
+    counts: Counts = field(metadata=INLINE)
+    series: TrafficSeries
+    epochs: tuple[TrafficEpoch, ...]
+    without_epoch: int
+    experiments: tuple[TrafficExperiment, ...]
+    regions: tuple[RegionCounts, ...]
+    recording: RecordingCounts
+
+
+def assess(store: Store, period: Period) -> TrafficAssessment:
+    """Assess the traffic of a period."""
     epochs = store.epochs_between(period.since_ms, period.until_ms)
     groups = store.exposure_sums(period.scope(), by=("epoch", "assigned", "reason"))
-    recording = store.recording()
-    return {
-        "report": "traffic",
-        "period": period.content(),
-        **_counts(groups),
-        "series": _series(store, period, epochs),
-        "epochs": [
-            _epoch(epoch, [g for g in groups if g.epoch == epoch.number]) for epoch in epochs
-        ],
-        "without_epoch": sum(g.exposures for g in groups if not g.epoch),
-        "experiments": [
-            _experiment(store, period, split) for split in experiment.experiments(store, period)
-        ],
-        "regions": [
-            {"region": row.region or None, **_counts([row])}
+    return TrafficAssessment(
+        period=period.covered,
+        counts=Counts.of(groups),
+        series=_series(store, period, epochs),
+        epochs=tuple(_epoch(e, [g for g in groups if g.epoch == e.number]) for e in epochs),
+        without_epoch=sum(g.exposures for g in groups if not g.epoch),
+        experiments=tuple(
+            _experiment(store, period, found)
+            for found in experiment.experiments(store, period)
+            if found.rule.splits
+        ),
+        regions=tuple(
+            RegionCounts(row.region or None, Counts.of([row]))
             for row in store.exposure_sums(period.scope(), by=("region",))
-        ],
-        "recording": {
-            "stored": recording.stored,
-            "dropped": recording.dropped,
-            "missing": recording.missing,
-            "without_epoch": recording.without_epoch,
-        },
-    }
+        ),
+        recording=RecordingCounts.of(store.recording()),
+    )
 
 
-def _series(store: Store, period: Period, epochs: list[Epoch]) -> dict[str, Any]:
-    slot_ms = period.slot_ms(epochs[0].started_at_ms if epochs else None)
-    return {
-        "slot_ms": slot_ms,
-        "points": [
-            {"at_ms": row.at_ms, **_counts([row])}
-            for row in store.exposure_sums(period.scope(), slot_ms=slot_ms)
-        ],
-    }
+def split_shares(epoch: Epoch, groups: Iterable[ExposureSum]) -> tuple[float | None, float | None]:
+    """The planned and the actual share of treatment in an epoch; None if its rule splits nothing.
 
-
-def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> dict[str, Any]:
+    Args:
+        groups: The exposures of the epoch by version and reason.
+    """
     rule = experiment.epoch_rule(epoch)
-    total = sum(group.exposures for group in groups)
-    candidate = list(rule.versions.values())[-1]
+    if not rule.splits:
+        return None, None
     split = [group for group in groups if group.reason == Reason.SPLIT]
-    split_total = sum(group.exposures for group in split)
-    split_candidate = sum(group.exposures for group in split if group.assigned == candidate)
-    return {
-        "epoch": epoch.number,
-        "rule_id": epoch.rule_id,
-        "kind": epoch.kind,
-        "experiment": epoch.experiment,
-        "from_ms": epoch.started_at_ms,
-        "to_ms": epoch.ended_at_ms,
-        "planned_share": rule.share if epoch.experiment else None,
-        "actual_share": split_candidate / split_total if split_total else None,  # of exposures
-        "exposures": total,
-        "groups": [
-            {
-                "version": group.assigned or None,
-                "reason": group.reason,
-                "share": group.exposures / total,
-                **_counts([group]),
-                "mean_latency_ms": group.latency_ms_sum / group.exposures,
-            }
+    total = sum(group.exposures for group in split)
+    treatment = sum(group.exposures for group in split if group.assigned == rule.candidate)
+    return rule.share, treatment / total if total else None
+
+
+def _series(store: Store, period: Period, epochs: list[Epoch]) -> TrafficSeries:
+    slot_ms = period.slot_ms(epochs[0].started_at_ms if epochs else None)
+    rows = store.exposure_sums(period.scope(), slot_ms=slot_ms)
+    return TrafficSeries(
+        slot_ms, tuple(TrafficPoint(row.at_ms or 0, Counts.of([row])) for row in rows)
+    )
+
+
+def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> TrafficEpoch:
+    total = sum(group.exposures for group in groups)
+    planned_share, actual_share = split_shares(epoch, groups)
+    return TrafficEpoch(
+        epoch=epoch.number,
+        rule_id=epoch.rule_id,
+        kind=epoch.kind,
+        experiment=epoch.experiment,
+        from_ms=epoch.started_at_ms,
+        to_ms=epoch.ended_at_ms,
+        planned_share=planned_share,
+        actual_share=actual_share,
+        exposures=total,
+        groups=tuple(
+            TrafficGroup(
+                version=group.assigned or None,
+                reason=group.reason or "",
+                share=group.exposures / total,
+                counts=Counts.of([group]),
+                mean_latency_ms=group.latency_ms_sum / group.exposures,
+            )
             for group in groups
-        ],
-    }
+        ),
+    )
 
 
-def _experiment(store: Store, period: Period, split: Experiment) -> dict[str, Any]:
+def _experiment(store: Store, period: Period, split: Experiment) -> TrafficExperiment:
     counts_by_region = experiment.srm_counts(store, split, period)
-    return {
-        **split.content(),
-        "covers_experiment": experiment.covers_experiment(store, split, period),
-        "srm": to_json.srm(srm.check(experiment.sum_regions(counts_by_region))),
-        "srm_by_region": {
-            region: to_json.srm(result)
+    return TrafficExperiment(
+        split.assessed(period),
+        SrmCheck.of(srm.check(srm.sum_slices(counts_by_region))),
+        {
+            region: SrmCheck.of(result)
             for region, result in srm.check_slices(counts_by_region).items()
         },
-    }
-
-
-def _counts(sums: Iterable[ExposureSum]) -> dict[str, int]:
-    """Totals of exposures, errors and fallbacks."""
-    groups = list(sums)
-    return {
-        "exposures": sum(group.exposures for group in groups),
-        "errors": sum(group.errors for group in groups),
-        "fallbacks": sum(group.fallbacks for group in groups),
-    }
+    )

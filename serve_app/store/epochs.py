@@ -16,8 +16,9 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, or_, select, update
 
 from serve_app.domain import Exposure, KeptImage, ShadowPair
-from serve_app.evidence.outcome import window_s
+from serve_app.durations import duration_ms
 from serve_app.recording.batch import Adoption
+from serve_app.rules.shadow import default_experiment
 from serve_app.store import schema
 
 _epochs = schema.epochs.c
@@ -51,7 +52,9 @@ class Epoch:
 
     @property
     def experiment(self) -> str | None:
-        """The experiment's name; None if the rule splits nothing."""
+        """The experiment's name; None if the rule compares no versions."""
+        if self.kind == "shadow" and "experiment" not in self.content:  # before shadows had names
+            return default_experiment(self.content)
         return self.content.get("experiment")
 
     @property
@@ -66,7 +69,7 @@ class EpochSplit:
     """How a rule splits traffic.
 
     Attributes:
-        experiment: Its name; None if the rule splits nothing.
+        experiment: Its name; None if the rule splits nothing, even if it is a shadow's experiment.
         unit: `user` or `session`; None if the unit is the request or the rule splits nothing.
         window_ms: Time after a prediction in which its feedback counts; None for no limit.
     """
@@ -171,10 +174,12 @@ def latest(connection: Connection, limit: int) -> list[Epoch]:
 def _parse_split(rule: str) -> EpochSplit:
     content = json.loads(rule)
     unit, outcome = content.get("unit"), content.get("outcome")
+    if unit is None:
+        return NO_SPLIT
     return EpochSplit(
         content.get("experiment"),
         unit if unit in ("user", "session") else None,
-        1000 * window_s(outcome["window"]) if outcome else None,
+        duration_ms(outcome["window"]) if outcome else None,
     )
 
 

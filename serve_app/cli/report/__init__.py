@@ -32,54 +32,72 @@ SinceOrAll = Annotated[
         " Default: all data.",
     ),
 ]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", help="End of the period, as --since. Default: now."),
+]
 Region = Annotated[
     str | None, typer.Option("--region", help="A country, or a group such as australia-pacific.")
 ]
 Experiment = Annotated[
     str | None,
-    typer.Option(help="The rule's experiment. Default: the newest of this kind."),
+    typer.Option(help="A name from experiment list. Default: the newest of this kind."),
 ]
 WEEK = "7d"
 
 
 @app.command("traffic")
 def report_traffic(
-    since: Since = WEEK, region: Region = None, url: Url = None, as_json: AsJson = False
+    since: Since = WEEK,
+    until: Until = None,
+    region: Region = None,
+    url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Exposures by rule, version and reason, planned and actual shares, and SRM checks."""
-    _report("traffic", traffic.show, url, as_json, since=since, region=region)
+    _report("traffic", traffic.show, url, as_json, since=since, until=until, region=region)
 
 
 @app.command("canary")
 def report_canary(
     since: SinceOrAll = None,
+    until: Until = None,
     region: Region = None,
     experiment: Experiment = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Does the candidate work? Errors, latency and labels, compared with stable."""
-    _report("canary", canary.show, url, as_json, since=since, region=region, experiment=experiment)
+    period = {"since": since, "until": until, "region": region}
+    _report("canary", canary.show, url, as_json, experiment=experiment, **period)
 
 
 @app.command("ab")
 def report_ab(
     since: SinceOrAll = None,
+    until: Until = None,
     region: Region = None,
     experiment: Experiment = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Which version do users prefer? Verdict by the feedback of the assigned units."""
-    _report("ab", ab_test.show, url, as_json, since=since, region=region, experiment=experiment)
+    period = {"since": since, "until": until, "region": region}
+    _report("ab", ab_test.show, url, as_json, experiment=experiment, **period)
 
 
 @app.command("shadow")
 def report_shadow(
-    since: SinceOrAll = None, region: Region = None, url: Url = None, as_json: AsJson = False
+    since: SinceOrAll = None,
+    until: Until = None,
+    region: Region = None,
+    experiment: Experiment = None,
+    url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """What would the candidate predict? Its copies of live traffic, compared with stable."""
-    _report("shadow", shadow.show, url, as_json, since=since, region=region)
+    period = {"since": since, "until": until, "region": region}
+    _report("shadow", shadow.show, url, as_json, experiment=experiment, **period)
 
 
 def _report(

@@ -14,6 +14,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
     text.print_header(out, report, "A/B test")
     text.print_verdict(out, report)
     text.print_experiment(out, report)
+    text.print_end(out, report)
     text.print_srm(out, report["srm"], "units")
     text.print_srm(out, report["feedback_srm"], "feedback", mismatch="response rates differ")
     feedback, overall = report["feedback"], report["overall"]

@@ -15,14 +15,16 @@ def show(out: Console, report: dict[str, Any]) -> None:
     text.print_header(out, report, "Canary")
     text.print_verdict(out, report)
     text.print_experiment(out, report)
+    text.print_end(out, report)
     text.print_srm(out, report["srm"], "units")
     for version in (report["control"], report["treatment"]):
         exposures = text.timeline(report["series"], "exposures", version=version)
         out.print(f"exposures of {version}  {exposures}")
     out.print()
     out.print(text.comparison_table([(m["measure"], m) for m in report["measures"]]))
-    since_ms = report["measured_period"]["since_ms"]
-    out.print(f"measured by unit over whole UTC days, from {text.time(since_ms)}\n")
+    days = report["measured_period"]
+    since, until = text.time(days["since_ms"]), text.time(days["until_ms"])
+    out.print(f"measured by unit over whole UTC days, from {since} to {until}\n")
     out.print(_latency_table(report))
     _print_classes(out, report["classes"])
     out.print()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from serve_app.cli.report import reviews, text
@@ -15,6 +16,12 @@ def show(out: Console, report: dict[str, Any]) -> None:
     """Print the report."""
     stable, candidate = report["stable"], report["candidate"]
     text.print_header(out, report, f"Shadow, {candidate} compared with {stable}")
+    samples = ", ".join(
+        f"{100 * epoch['sample']:g} % since {text.time(epoch['from_ms'])}"
+        for epoch in report["epochs"]
+    )
+    out.print(f"{report['kind']} [bold]{escape(report['experiment'])}[/bold]; sample {samples}")
+    text.print_end(out, report)
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report["outcomes"].items())
     errors = ", ".join(f"{count:,} {code}" for code, count in report["errors"].items() if code)
     out.print(f"copies: {outcomes}" + (f" ({errors})" if errors else ""))

@@ -130,6 +130,12 @@ def print_experiment(out: Console, report: dict[str, Any]) -> None:
         )
 
 
+def print_end(out: Console, report: dict[str, Any]) -> None:
+    """When the experiment ended, if it is over."""
+    if report["ended_ms"] is not None:
+        out.print(f"[yellow]ended {time(report['ended_ms'])} UTC; not in force[/yellow]")
+
+
 def print_srm(
     out: Console,
     srm: dict[str, Any],

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serve_app.deployment import config
-from serve_app.reports.service import ReportService
-from serve_app.store.store import open_store
-from tests.unit.cli.conftest import ROOT, Command, CommandResult, RunningService
+from tests.unit.cli.conftest import Command, CommandResult, RunningService
 from tests.unit.reports.conftest import CANARY, SHADOW, TEST, StoreBuilder
 
 pytestmark = pytest.mark.slow
@@ -26,13 +22,9 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def builder(tmp_path: Path, running: RunningService) -> StoreBuilder:
+def builder(running: RunningService) -> StoreBuilder:
     """Fills the store that the running service reads."""
-    url = f"sqlite:///{tmp_path / 'reports.db'}"
-    store = open_store(url)
-    store.add_revision(config.read(ROOT / "deploy_configs/base.yaml"), "anna", "a test", 0)
-    running.controller.reports = ReportService(url)
-    return StoreBuilder(store)
+    return StoreBuilder(running.control.store)
 
 
 def find_row(done: CommandResult, *first_cells: str) -> list[str]:
@@ -114,7 +106,7 @@ def test_the_canary_report(command: Command, builder: StoreBuilder) -> None:
     assert find_row(done, "mean latency")[1:4] == ["10 ms", "17.5 ms", "+7.5 ms"]
     assert find_row(done, "v1", "50.0 %")[1:] == ["50.0 %", "50.0 %", "0.0 %"]
     assert find_row(done, "v2", "split") == ["v2", "split", "40", "10", "10"]
-    assert "measured by unit over whole UTC days, from 2023-11-15 00:00" in done.out
+    assert "measured by unit over whole UTC days, from 2023-11-15 00:00 to " in done.out
     unknown = ["-", "-", "-", "not known", "not known", "0 + 0"]
     assert find_row(done, "NZ")[1:] == unknown
 
@@ -200,40 +192,56 @@ def test_the_report_of_a_region_has_a_note(
 
 
 @pytest.mark.parametrize("name", ["traffic", "canary", "ab", "shadow"])
-def test_json_output_is_the_report(
-    command: Command, builder: StoreBuilder, running: RunningService, name: str
-) -> None:
+def test_json_output_is_the_report(command: Command, builder: StoreBuilder, name: str) -> None:
     for hour, rule in enumerate((CANARY, TEST, SHADOW)):
         builder.adopt_rule(rule, minute=60 * hour)
     builder.build()
     done = command("report", name, *BEGIN, "--region", "AU", "--json")
     assert (done.code, done.err) == (0, "")
-    assert running.controller.reports
-    expected = running.controller.reports.make(name, "2023-11-15", "AU")
     report = json.loads(done.out)
-    assert report.keys() == expected.keys()
     assert (report["report"], report["period"]["region"]) == (name, "AU")
 
 
-@pytest.mark.parametrize("name", ["canary", "ab"])
+@pytest.mark.parametrize(
+    ("name", "rule", "line"),
+    [
+        ("canary", CANARY, "canary_parallel first: v2 compared with v1 by user; weight 50 % since"),
+        ("ab", TEST, "ab_test first: v2 compared with v1 by user; weight 50 % since"),
+        ("shadow", SHADOW, "shadow first; sample 100 % since"),
+    ],
+)
 def test_the_experiment_option_selects_by_name(
-    command: Command, builder: StoreBuilder, name: str
+    command: Command, builder: StoreBuilder, name: str, rule: dict[str, Any], line: str
 ) -> None:
-    rule = CANARY if name == "canary" else TEST
     builder.adopt_rule(rule, experiment="first")
     builder.adopt_rule(rule, minute=60, experiment="second")
     builder.build()
-    done = command("report", name, *BEGIN, "--experiment", "first")
-    assert f"{rule['kind']} first: v2 compared with v1 by user; weight 50 % since" in done.out
+    first = command("report", name, "--experiment", "first").out
+    assert f"\n{line} 2023-11-15 00:00\nended 2023-11-15 01:00 UTC; not in force\n" in first
+    assert "not in force" not in command("report", name).out
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("traffic", CANARY), ("canary", CANARY), ("ab", TEST), ("shadow", SHADOW)]
+)
+def test_a_report_may_end_in_the_past(
+    command: Command, builder: StoreBuilder, name: str, rule: dict[str, Any]
+) -> None:
+    builder.adopt_rule(rule)
+    builder.build()
+    done = command("report", name, *BEGIN, "--until", "2023-11-15T06:00")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[0].endswith(", 2023-11-15 00:00 to 2023-11-15 06:00 UTC")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("canary",), "no rule of this kind was in force in this period: deploy one"),
+        (("canary",), "no canary was in force in this period: deploy one"),
         (("ab", "--experiment", "dingo"), "no experiment 'dingo' was in force in this period"),
         (("shadow",), "no shadow was in force in this period: deploy one"),
-        (("traffic", "--since", "soon"), "since is 'soon': expected a number and m, h or d"),
+        (("traffic", "--since", "soon"), "since is 'soon': expected a number and s, m, h or d"),
+        (("shadow", "--until", "soon"), "until is 'soon': expected a number and s, m, h or d"),
         (("traffic", "--region", "atlantis"), "region is 'atlantis': expected a country code"),
     ],
 )

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serve_app.evidence.outcome import AssignedUnits, FeedbackRows, Metric, Truth, window_s
+from serve_app.evidence.outcome import (
+    AssignedUnits,
+    FeedbackRows,
+    HijackRate,
+    Metric,
+    Truth,
+    hijack_rate,
+)
 
 NAN = float("nan")
 
@@ -78,17 +85,7 @@ def test_value_of_a_metric(row: dict[str, object], metric: Metric, value: float)
 
 def test_feedback_after_the_window_is_not_selected() -> None:
     rows = feedback({"delay_s": 60.0, "rating": 1}, {"delay_s": 61.0, "rating": 2})
-    assert rows.within_window(window_s("1m")).rating.tolist() == [1]
-
-
-def test_window_s_parses_units() -> None:
-    assert [window_s(w) for w in ("90s", "2m", "1h", "7d")] == [90, 120, 3600, 604_800]
-
-
-@pytest.mark.parametrize("window", ["", "d", "7", "7w", "-1d", "1.5h"])
-def test_invalid_windows_are_rejected(window: str) -> None:
-    with pytest.raises(ValueError, match="expected a number and s, m, h or d"):
-        window_s(window)
+    assert rows.within_window(60).rating.tolist() == [1]
 
 
 class TestAssignedUnits:
@@ -105,3 +102,30 @@ class TestAssignedUnits:
     def test_duplicate_units_are_rejected(self) -> None:
         with pytest.raises(ValueError, match="occurs twice"):
             AssignedUnits(np.array([1, 1]), np.zeros(2, np.int64), np.array([True, False]))
+
+
+KOALA: dict[str, object] = {"predicted_label": "koala"}
+
+
+@pytest.mark.parametrize(
+    ("row", "hijacked"),
+    [
+        (KOALA | {"reported_label": "dog"}, True),
+        (KOALA | {"reported_label": "koala"}, False),
+        (KOALA | {"correct": 1}, False),
+        (KOALA | {"correct": 0}, True),  # koala is the only new label
+        (KOALA | {"correct": 0, "reported_label": "wombat"}, None),  # neither version knows it
+        (KOALA | {"complaint": 1}, None),  # no truth is known
+        (KOALA | {"complaint": 0}, None),
+        ({"reported_label": "koala"}, None),  # predicted as a cat
+    ],
+)
+def test_hijack_rate_of_one_feedback(row: dict[str, object], hijacked: bool | None) -> None:
+    found = hijack_rate(feedback(row), ["cat", "dog"], ["koala"])
+    expected = HijackRate(None, 0) if hijacked is None else HijackRate(float(hijacked), 1)
+    assert found == expected
+
+
+def test_a_denied_label_is_not_hijacked_with_several_new_labels() -> None:
+    denied = feedback(KOALA | {"correct": 0}, KOALA | {"reported_label": "cat"})
+    assert hijack_rate(denied, ["cat"], ["koala", "wombat"]) == HijackRate(1.0, 1)

@@ -17,6 +17,7 @@ from serve_app.evidence.srm import (
     check,
     check_slices,
     log_evidence,
+    sum_slices,
 )
 
 units = st.integers(0, 2000)
@@ -100,3 +101,19 @@ def test_slices_are_bonferroni_corrected() -> None:
 def test_counts_out_of_range_are_rejected(counts: tuple[int, int, float]) -> None:
     with pytest.raises(ValueError, match="epoch 3 has"):
         SrmCounts(3, *counts)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["AU", "NZ"]), st.integers(1, 3), units, units)))
+def test_all_slices_together_have_the_units_of_each_epoch(
+    rows: list[tuple[str, int, int, int]],
+) -> None:
+    slices: dict[str, list[SrmCounts]] = {}
+    for name, epoch, control, treatment in rows:
+        slices.setdefault(name, []).append(SrmCounts(epoch, control, treatment, epoch / 10))
+    total = {counts.epoch: counts for counts in sum_slices(slices)}
+    for epoch in (1, 2, 3):
+        own = [row for row in rows if row[1] == epoch]
+        expected = SrmCounts(
+            epoch, sum(row[2] for row in own), sum(row[3] for row in own), epoch / 10
+        )
+        assert total.get(epoch, SrmCounts(epoch, 0, 0, epoch / 10)) == expected

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from serve_app.domain import CopyOutcome, Exposure, Feedback, ShadowPair
+from serve_app.domain import Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
+from serve_app.reports.assessment import EXPERIMENT_REPORTS, ExperimentAssessment
+from serve_app.reports.experiment import find_experiment
 from serve_app.reports.period import Period
+from serve_app.reports.to_json import to_json
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from serve_app.store.store import Store, open_store
+from tests.factories import exposure as make_exposure
+from tests.factories import feedback_on, pair_of
 
 START_MS = 1_700_006_400_000  # a UTC midnight
 DAY = Period(START_MS, START_MS + DAY_MS)
@@ -49,11 +53,19 @@ def hours(since: float, until: float, **region: Any) -> Period:
     return Period(START_MS + int(since * HOUR_MS), START_MS + int(until * HOUR_MS), **region)
 
 
-def as_json(report: dict[str, Any]) -> dict[str, Any]:
-    """The report after a JSON round trip, which must not change it."""
-    decoded: dict[str, Any] = json.loads(json.dumps(report, allow_nan=False))
-    assert decoded == report
-    return decoded
+def as_json(assessment: object) -> dict[str, Any]:
+    """The JSON of an assessment after a round trip, which must not change it."""
+    content: dict[str, Any] = to_json(assessment)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    return content
+
+
+def assess(
+    report: str, store: Store, period: Period, experiment: str | None = None
+) -> ExperimentAssessment:
+    """The assessment of an experiment: canary, ab or shadow."""
+    found = find_experiment(store, report, period, experiment)
+    return EXPERIMENT_REPORTS[report](store, period, labels, found)
 
 
 class StoreBuilder:
@@ -83,26 +95,23 @@ class StoreBuilder:
     ) -> Exposure:
         """Add an exposure, served by the assigned version unless `changes` say otherwise."""
         self._sequence += 1
-        exposure = Exposure(
-            writer=WRITER,
-            sequence=self._sequence,
-            at_ms=START_MS + minute * MINUTE_MS,
-            request_id=f"r-{self._sequence}",
-            rule_id=self._rule.rule_id if self._rule else "00000000",
-            rule=self._rule.kind if self._rule else "single",
-            reason="split",
-            assigned=assigned,
-            served=assigned,
-            user=None if user is None else f"{user:016x}" * 2,
-            session=None,
-            region="DE",
-            label="cat",
-            confidence=0.75,
-            latency_ms=10.0,
-            model_ms=4.0,
-            error=None,
-        )
-        exposure = replace(exposure, **changes)
+        fields: dict[str, Any] = {
+            "writer": WRITER,
+            "at_ms": START_MS + minute * MINUTE_MS,
+            "request_id": f"r-{self._sequence}",
+            "rule_id": self._rule.rule_id if self._rule else "00000000",
+            "rule": self._rule.kind if self._rule else "single",
+            "assigned": assigned,
+            "served": assigned,
+            "user": None if user is None else f"{user:016x}" * 2,
+            "session": None,
+            "region": "DE",
+            "confidence": 0.75,
+            "latency_ms": 10.0,
+            "model_ms": 4.0,
+            "error": None,
+        }
+        exposure = make_exposure(self._sequence, **fields | changes)
         self._exposures.append(exposure)
         return exposure
 
@@ -113,43 +122,11 @@ class StoreBuilder:
 
     def add_feedback(self, exposure: Exposure, after_s: float = 60, **content: Any) -> None:
         """Add feedback on an exposure, `after_s` seconds later."""
-        empty = {"label": None, "correct": None, "rating": None, "complaint": None}
-        self._feedback.append(
-            Feedback(
-                writer=exposure.writer,
-                sequence=exposure.sequence,
-                at_ms=exposure.at_ms + int(1000 * after_s),
-                answered_at_ms=exposure.at_ms,
-                rule_id=exposure.rule_id,
-                assigned=exposure.assigned,
-                answered=exposure.label or "",
-                **empty | content,
-            )
-        )
+        self._feedback.append(feedback_on(exposure, int(1000 * after_s), **content))
 
     def add_pair(self, live: Exposure, label: str | None, **changes: Any) -> None:
         """Add a shadow pair with a model time of 6 ms; a failed one if the label is None."""
-        pair = ShadowPair(
-            writer=live.writer,
-            sequence=live.sequence,
-            at_ms=live.at_ms,
-            rule_id=live.rule_id,
-            candidate="v2",
-            outcome=(CopyOutcome.COPIED if label else CopyOutcome.FAILED).value,
-            probability=1.0,
-            label=label,
-            confidence=0.5 if label else None,
-            latency_ms=30.0,
-            model_ms=6.0 if label else None,
-            error=None if label else "too_slow",
-            region=live.region,
-            live_version=live.served,
-            live_label=live.label,
-            live_model_ms=live.model_ms,
-            live_latency_ms=live.latency_ms,
-            unit=live.user or live.session,
-        )
-        self._pairs.append(replace(pair, **changes))
+        self._pairs.append(pair_of(live, label, **changes))
 
     def build(self) -> Store:
         """Record everything that was added, and return the store."""

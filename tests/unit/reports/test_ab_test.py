@@ -4,15 +4,14 @@ from typing import Any
 
 import pytest
 
-from serve_app.reports import ab_test
 from serve_app.reports.period import Period
-from tests.unit.reports.conftest import DAY, TEST, StoreBuilder, as_json, hours, labels
+from tests.unit.reports.conftest import DAY, TEST, StoreBuilder, as_json, assess, hours
 
 
 def make_report(
     builder: StoreBuilder, period: Period = DAY, name: str | None = None
 ) -> dict[str, Any]:
-    return as_json(ab_test.report(builder.build(), period, labels, name))
+    return as_json(assess("ab", builder.build(), period, name))
 
 
 def add_users(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from serve_app.domain import Reason
 from serve_app.errors import NothingToReport
-from serve_app.reports import ab_test, canary, shadow, traffic
+from serve_app.reports import overview, traffic
 from serve_app.reports.period import Period
 from serve_app.store.store import Store, open_store
 from tests.unit.reports.conftest import (
@@ -22,8 +21,8 @@ from tests.unit.reports.conftest import (
     TEST,
     StoreBuilder,
     as_json,
+    assess,
     hours,
-    labels,
 )
 
 pytestmark = pytest.mark.slow
@@ -104,15 +103,10 @@ def add_entries(builder: StoreBuilder, entries: list[Any]) -> Store:
 
 
 def make_reports(store: Store, period: Period) -> dict[str, dict[str, Any]]:
-    reports = {"traffic": as_json(traffic.report(store, period))}
-    others: dict[str, Callable[[], dict[str, Any]]] = {
-        "canary": lambda: canary.report(store, period, labels, None),
-        "ab": lambda: ab_test.report(store, period, labels, None),
-        "shadow": lambda: shadow.report(store, period, labels),
-    }
-    for name, make in others.items():
+    reports = {"traffic": as_json(traffic.assess(store, period))}
+    for name in ("canary", "ab", "shadow"):
         try:
-            reports[name] = as_json(make())
+            reports[name] = as_json(assess(name, store, period))
         except NothingToReport:
             kinds = {epoch["kind"] for epoch in reports["traffic"]["epochs"]}
             assert not any(name in kind for kind in kinds)
@@ -135,6 +129,10 @@ def test_reports_of_random_traffic_add_up(entries: list[Any]) -> None:
             assert report["exposures"] >= sum(epoch["exposures"] for epoch in report["epochs"])
             assert report["exposures"] == sum(region["exposures"] for region in report["regions"])
             assert report["exposures"] == sum(point["exposures"] for point in points)
+        at_a_glance = as_json(overview.assess(store, DAY))
+        exposures = traffic.assess(store, DAY).counts.exposures
+        for parts in (at_a_glance["versions"], at_a_glance["series"]["points"]):
+            assert exposures == sum(part["exposures"] for part in parts)
         store.close()
 
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.reports import canary
 from serve_app.reports.period import Period
-from tests.unit.reports.conftest import CANARY, DAY, START_MS, StoreBuilder, as_json, hours, labels
+from tests.unit.reports.conftest import CANARY, DAY, START_MS, StoreBuilder, as_json, assess, hours
 
 ERRORS, LATENCY, MODEL = range(3)
 
@@ -14,7 +13,7 @@ ERRORS, LATENCY, MODEL = range(3)
 def make_report(
     builder: StoreBuilder, period: Period = DAY, name: str | None = None
 ) -> dict[str, Any]:
-    return as_json(canary.report(builder.build(), period, labels, name))
+    return as_json(assess("canary", builder.build(), period, name))
 
 
 def add_users(builder: StoreBuilder, control: range, treatment: range, **changes: Any) -> None:

@@ -2,21 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from serve_app.clock import DAY_MS
+from serve_app.clock import DAY_MS, HOUR_MS
 from serve_app.errors import NothingToReport
 from serve_app.evidence.srm import SrmCounts
-from serve_app.reports import experiment
+from serve_app.reports.experiment import experiments, find_experiment, srm_counts
 from serve_app.reports.period import parse_period
 from tests.unit.reports.conftest import CANARY, DAY, SHADOW, START_MS, TEST, StoreBuilder, hours
-
-CANARIES, TESTS = ("canary_rolling", "canary_parallel"), ("ab_test",)
 
 
 def test_find_experiment_finds_the_newest_of_its_kind(builder: StoreBuilder) -> None:
     builder.adopt_rule(CANARY, experiment="first")
     builder.adopt_rule(CANARY, minute=60, experiment="second")
     builder.adopt_rule(TEST, minute=120)
-    found = experiment.find_experiment(builder.build(), CANARIES, DAY, None)
+    found = find_experiment(builder.build(), "canary", DAY, None)
     assert (found.name, found.unit, found.control, found.treatment) == (
         "second",
         "user",
@@ -28,7 +26,7 @@ def test_find_experiment_finds_the_newest_of_its_kind(builder: StoreBuilder) -> 
 def test_find_experiment_finds_a_name(builder: StoreBuilder) -> None:
     builder.adopt_rule(CANARY, experiment="first")
     builder.adopt_rule(CANARY, minute=60, experiment="second")
-    assert experiment.find_experiment(builder.build(), CANARIES, DAY, "first").name == "first"
+    assert find_experiment(builder.build(), "canary", DAY, "first").name == "first"
 
 
 def test_an_experiment_has_its_epochs_in_the_period_and_their_weights(
@@ -39,38 +37,39 @@ def test_an_experiment_has_its_epochs_in_the_period_and_their_weights(
     builder.adopt_rule(CANARY, minute=120, weight=0.25)
     builder.adopt_rule(CANARY, minute=180, weight=0.5)
     store = builder.build()
-    found = experiment.find_experiment(store, CANARIES, DAY, None)
+    found = find_experiment(store, "canary", DAY, None)
     assert found.weights == {1: 0.05, 3: 0.25, 4: 0.5}
     assert found.rule.share == 0.5
-    assert [(e["epoch"], e["weight"]) for e in found.content()["epochs"]] == [
+    assert [(e.epoch, e.weight) for e in found.assessed(DAY).epochs] == [
         (1, 0.05),
         (3, 0.25),
         (4, 0.5),
     ]
-    assert experiment.find_experiment(store, CANARIES, hours(2.5, 24), None).epoch_numbers == (3, 4)
+    assert find_experiment(store, "canary", hours(2.5, 24), None).epoch_numbers == (3, 4)
 
 
 @pytest.mark.parametrize(
-    ("kinds", "name", "message"),
+    ("report", "name", "message"),
     [
-        (TESTS, None, "no rule of this kind was in force in this period: deploy one"),
-        (TESTS, "koala-canary", "no experiment 'koala-canary' was in force in this period"),
-        (CANARIES, "dingo", "no experiment 'dingo' was in force in this period: there is koala-"),
-        (CANARIES, "x" * 90, f"no experiment '{'x' * 50}' was in force"),
+        ("ab", None, "no A/B test was in force in this period: deploy one"),
+        ("shadow", None, "no shadow was in force in this period: deploy one"),
+        ("ab", "koala-canary", "no experiment 'koala-canary' was in force in this period"),
+        ("canary", "dingo", "no experiment 'dingo' was in force in this period: there is koala-"),
+        ("canary", "x" * 90, f"no experiment '{'x' * 50}' was in force"),
     ],
 )
 def test_a_missing_experiment_is_an_error(
-    builder: StoreBuilder, kinds: tuple[str, ...], name: str | None, message: str
+    builder: StoreBuilder, report: str, name: str | None, message: str
 ) -> None:
     builder.adopt_rule(CANARY)
     with pytest.raises(NothingToReport, match=f"^{message}"):
-        experiment.find_experiment(builder.build(), kinds, DAY, name)
+        find_experiment(builder.build(), report, DAY, name)
 
 
 def test_find_experiment_rejects_a_period_before_the_experiment(builder: StoreBuilder) -> None:
     builder.adopt_rule(TEST, minute=120)
     with pytest.raises(NothingToReport):
-        experiment.find_experiment(builder.build(), TESTS, hours(0, 2), None)
+        find_experiment(builder.build(), "ab", hours(0, 2), None)
 
 
 def test_a_period_covers_an_experiment_that_it_begins_before(builder: StoreBuilder) -> None:
@@ -78,13 +77,51 @@ def test_a_period_covers_an_experiment_that_it_begins_before(builder: StoreBuild
     builder.adopt_rule(CANARY, minute=120, weight=0.25)
     store = builder.build()
     for since_h, covers in ((0, True), (1, True), (1.5, False), (2.5, False)):
-        found = experiment.find_experiment(store, CANARIES, hours(since_h, 24), None)
-        assert experiment.covers_experiment(store, found, hours(since_h, 24)) == covers
-    everything = parse_period(None, None, START_MS + DAY_MS)
-    assert everything.content()["since_ms"] is None
-    assert experiment.covers_experiment(
-        store, experiment.find_experiment(store, CANARIES, everything, None), everything
-    )
+        period = hours(since_h, 24)
+        assert find_experiment(store, "canary", period, None).is_covered_by(period) == covers
+    everything = parse_period(START_MS + DAY_MS, None)
+    assert everything.covered.since_ms is None
+    assert find_experiment(store, "canary", everything, None).is_covered_by(everything)
+
+
+def test_epochs_of_other_kinds_or_versions_are_another_experiment(builder: StoreBuilder) -> None:
+    """Even if they have the same name."""
+    rolling = CANARY | {"kind": "canary_rolling", "replicas": 1, "of": 2}
+    same_name = {"experiment": "koala"}
+    builder.adopt_rule(CANARY | same_name)
+    builder.adopt_rule(rolling | same_name, minute=60)
+    builder.adopt_rule(CANARY | same_name, minute=120, candidate="v3")
+    builder.adopt_rule(CANARY | same_name, minute=180, weight=0.1)
+    store = builder.build()
+    found = [(e.name, e.kind, e.treatment, e.epoch_numbers) for e in experiments(store, DAY)]
+    assert found == [
+        ("koala", "canary_rolling", "v2", (2,)),
+        ("koala", "canary_parallel", "v3", (3,)),
+        ("koala", "canary_parallel", "v2", (1, 4)),
+    ]
+    assert find_experiment(store, "canary", DAY, "koala").epoch_numbers == (1, 4)
+
+
+def test_a_shadow_without_a_name_is_named_after_its_versions(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    builder.adopt_rule(SHADOW, minute=60, candidate="v3")
+    builder.adopt_rule(SHADOW, minute=120, experiment="busy-week")
+    found = experiments(builder.build(), DAY)
+    assert [(e.name, e.unit) for e in found] == [
+        ("shadow-v1-v2", ""),
+        ("shadow-v1-v3", ""),
+        ("busy-week", ""),
+    ]
+
+
+def test_an_experiment_ends_with_its_last_epoch_in_the_period_or_not(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY, weight=0.05)
+    builder.adopt_rule(CANARY, minute=60, weight=0.25)
+    builder.adopt_rule(SHADOW, minute=120)
+    store = builder.build()
+    first_hour = find_experiment(store, "canary", hours(0, 1), None)
+    assert (first_hour.epoch_numbers, first_hour.ended_at_ms) == ((1,), START_MS + 2 * HOUR_MS)
+    assert find_experiment(store, "shadow", DAY, None).ended_at_ms is None
 
 
 def test_srm_counts_units_at_their_first_assignment(builder: StoreBuilder) -> None:
@@ -99,13 +136,12 @@ def test_srm_counts_units_at_their_first_assignment(builder: StoreBuilder) -> No
     builder.add_exposure("v2", user=6, minute=61, reason="tagged", region="NZ")
     builder.add_exposure("v1", user=None, minute=61, reason="no_unit", region="NZ")
     store = builder.build()
-    found = experiment.find_experiment(store, CANARIES, DAY, None)
-    counts = experiment.srm_counts(store, found, DAY)
+    found = find_experiment(store, "canary", DAY, None)
+    counts = srm_counts(store, found, DAY)
     assert counts == {
         "AU": [SrmCounts(1, 2, 0, 0.1)],
         "NZ": [SrmCounts(1, 0, 1, 0.1), SrmCounts(2, 0, 1, 0.5)],
     }
-    assert experiment.sum_regions(counts) == [SrmCounts(1, 2, 1, 0.1), SrmCounts(2, 0, 1, 0.5)]
 
 
 def test_srm_counts_requests_as_units(builder: StoreBuilder) -> None:
@@ -114,5 +150,5 @@ def test_srm_counts_requests_as_units(builder: StoreBuilder) -> None:
         builder.add_exposure(assigned, user=1, region="AU")
     builder.add_exposure("v1", user=1, region="AU", reason="not_targeted")
     store = builder.build()
-    found = experiment.find_experiment(store, TESTS, DAY, None)
-    assert experiment.srm_counts(store, found, DAY) == {"AU": [SrmCounts(1, 3, 1, 0.25)]}
+    found = find_experiment(store, "ab", DAY, None)
+    assert srm_counts(store, found, DAY) == {"AU": [SrmCounts(1, 3, 1, 0.25)]}

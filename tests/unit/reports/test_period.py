@@ -36,12 +36,12 @@ def at(text: str) -> int:
     ],
 )
 def test_since_is_rounded_down_to_the_minute(since: str, start: str) -> None:
-    assert parse_period(since, None, NOW_MS).since_ms == at(start)
+    assert parse_period(NOW_MS, since).since_ms == at(start)
 
 
 def test_a_period_includes_the_current_minute() -> None:
-    assert parse_period("1h", None, NOW_MS).until_ms == at("2026-11-23T12:35:00Z")
-    assert parse_period("1h", None, at("2026-11-23T12:34Z")).until_ms == at("2026-11-23T12:35:00Z")
+    assert parse_period(NOW_MS, "1h").until_ms == at("2026-11-23T12:35:00Z")
+    assert parse_period(at("2026-11-23T12:34Z"), "1h").until_ms == at("2026-11-23T12:35:00Z")
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,46 @@ def test_a_period_includes_the_current_minute() -> None:
 )  # fmt: skip
 def test_an_invalid_since_is_rejected(since: str) -> None:
     with pytest.raises(BadPeriod, match=r"^since is '"):
-        parse_period(since, None, NOW_MS)
+        parse_period(NOW_MS, since)
+
+
+@pytest.mark.parametrize(
+    ("until", "end"),
+    [
+        ("1m", "2026-11-23T12:33:00Z"),
+        ("24h", "2026-11-22T12:34:00Z"),
+        ("2026-11-23T12:34", "2026-11-23T12:34:00Z"),
+        ("2026-11-23T08:00:59+02:00", "2026-11-23T06:00:00Z"),
+    ],
+)
+def test_a_period_may_end_in_the_past(until: str, end: str) -> None:
+    """Ages are rounded alike, so that the periods before and after one time do not overlap."""
+    assert parse_period(NOW_MS, "7d", until).until_ms == at(end)
+    assert parse_period(NOW_MS, until).since_ms == at(end)
+
+
+@pytest.mark.parametrize(
+    "until",
+    ["soon", "2026-11-23T12:35", "2027-01-01", "2h", "3h", "2026-11-23T10:34", "1969-01-01"],
+)
+def test_an_invalid_until_is_rejected(until: str) -> None:
+    with pytest.raises(BadPeriod, match=r"^until is '"):
+        parse_period(NOW_MS, "2h", until)
+
+
+def test_until_is_after_the_start_of_all_data() -> None:
+    with pytest.raises(BadPeriod, match=r"^until is '1969-01-01', which is not after the start"):
+        parse_period(NOW_MS, None, "1969-01-01")
 
 
 @pytest.mark.parametrize("since", ["0001-01-01", "0001-01-01T00:00+14:00"])
 def test_since_may_be_before_1970(since: str) -> None:
-    assert parse_period(since, None, NOW_MS).since_ms < 0
+    assert parse_period(NOW_MS, since).since_ms < 0
 
 
 @pytest.mark.parametrize("region", ["AU", "au", "australia-pacific", "Western Europe"])
 def test_a_region_selects_its_countries(region: str) -> None:
-    period = parse_period("1h", region, NOW_MS)
+    period = parse_period(NOW_MS, "1h", region=region)
     assert (period.region, period.countries) == (region, members(region))
     assert period.scope([3]).regions == members(region)
 
@@ -69,17 +98,17 @@ def test_a_region_selects_its_countries(region: str) -> None:
 @pytest.mark.parametrize("region", ["", "XX", "atlantis", "AU,NZ"])
 def test_an_unknown_region_is_rejected(region: str) -> None:
     with pytest.raises(BadPeriod, match=r"^region is '"):
-        parse_period("1h", region, NOW_MS)
+        parse_period(NOW_MS, "1h", region=region)
 
 
 def test_an_error_quotes_a_long_since_in_part() -> None:
     with pytest.raises(BadPeriod) as rejection:
-        parse_period("x" * 1000, None, NOW_MS)
+        parse_period(NOW_MS, "x" * 1000)
     assert len(str(rejection.value)) < 200
 
 
 def test_whole_days_cover_the_period() -> None:
-    assert parse_period("24h", "AU", NOW_MS).whole_days == Period(
+    assert parse_period(NOW_MS, "24h", region="AU").whole_days == Period(
         at("2026-11-22T00:00Z"), at("2026-11-24T00:00Z"), "AU", members("AU")
     )
     day = Period(at("2026-11-22T00:00Z"), at("2026-11-23T00:00Z"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from serve_app.clock import MINUTE_MS
 from serve_app.evidence.confidence import proportion_sequence
 from serve_app.evidence.paired import compare_paired
 from serve_app.recording.batch import Batch
-from serve_app.reports import shadow
+from serve_app.store.audit import NewAuditEntry
 from serve_app.store.store import Store
-from tests.unit.recording.fakes import kept_image
-from tests.unit.reports.conftest import DAY, SHADOW, START_MS, StoreBuilder, as_json, hours, labels
+from tests.factories import kept_image
+from tests.unit.reports.conftest import DAY, SHADOW, START_MS, StoreBuilder, as_json, assess, hours
 
 # (stable's label, candidate's label, review answer) -> number of images
 COUNTS = {
@@ -52,12 +53,17 @@ class ReviewStore:
         image = kept_image(self._sequence, **fields | changes)
         self.store.record(Batch(image.writer, kept=(image,)))
         if answer:
-            self.store.add_review(image.digest, answer, "ada", "", at_ms=START_MS)
+            self.store.add_review(
+                image.digest, answer, NewAuditEntry("review", "ada", "", {}), at_ms=START_MS
+            )
+
+    def report(self, **region: Any) -> dict[str, Any]:
+        period = hours(0, 24, **region) if region else DAY
+        return as_json(assess("shadow", self.store, period))
 
     def section(self, **region: Any) -> dict[str, Any]:
         """The review section of the report."""
-        period = hours(0, 24, **region) if region else DAY
-        section: dict[str, Any] = as_json(shadow.report(self.store, period, labels))["reviews"]
+        section: dict[str, Any] = self.report(**region)["reviews"]
         return section
 
 
@@ -75,8 +81,7 @@ def fill(review_store: ReviewStore) -> ReviewStore:
 
 def print_section(review_store: ReviewStore) -> list[str]:
     out = io.StringIO()
-    report = shadow.report(review_store.store, DAY, labels)
-    text.show(Console(file=out, width=200, highlight=False), report)
+    text.show(Console(file=out, width=200, highlight=False), review_store.report())
     return out.getvalue().strip().splitlines()
 
 
@@ -119,6 +124,32 @@ def test_without_reviews_the_rates_are_not_known(review_store: ReviewStore) -> N
     assert print_section(review_store) == [
         "reviews: 0 images reviewed, 1 waiting; which version is right is not known",
     ]
+
+
+KOALA, DOG = ("dog", "koala", "koala"), ("dog", "koala", "dog")
+
+
+@pytest.mark.parametrize(
+    ("reviews", "finding", "sentence"),
+    [
+        (
+            [("cat", "koala", "cannot_tell"), ("cat", "dog", "other")],
+            "not known",
+            "no reviewed image shows exactly one to be right.",
+        ),
+        ([KOALA, KOALA, DOG], "keep going", "Of 3 reviewed images .* right on 2 .p = 1.."),
+        ([KOALA] * 10, "better", "Of 10 reviewed images .* right on 10 .p = 0.011.."),
+        ([DOG] * 10, "worse", "Of 10 reviewed images .* right on 0 .p = 0.011.."),
+    ],
+)
+def test_the_reviews_decide_the_finding(
+    review_store: ReviewStore, reviews: list[tuple[str, str, str]], finding: str, sentence: str
+) -> None:
+    for review in reviews:
+        review_store.add(*review)
+    report = review_store.report()
+    assert report["finding"] == finding
+    assert re.search(sentence, report["sentence"])
 
 
 def test_images_of_other_versions_do_not_count(review_store: ReviewStore) -> None:

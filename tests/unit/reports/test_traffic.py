@@ -22,7 +22,7 @@ SINGLE = {"kind": "single", "stable": "v1"}
 
 
 def make_report(builder: StoreBuilder, period: Period = DAY) -> dict[str, Any]:
-    return as_json(traffic.report(builder.build(), period))
+    return as_json(traffic.assess(builder.build(), period))
 
 
 def test_the_actual_share_counts_only_the_reason_split(builder: StoreBuilder) -> None:
@@ -80,11 +80,12 @@ def test_each_epoch_has_its_own_shares(builder: StoreBuilder) -> None:
         (1, "canary_parallel", "koala-canary", 0.1, 0),
         (2, "canary_parallel", "koala-canary", 0.5, 1),
         (3, "single", None, None, None),
-        (4, "shadow", None, None, None),
+        (4, "shadow", "shadow-v1-v2", None, None),
     ]
     assert [e["from_ms"] for e in report["epochs"]] == [START_MS + h * HOUR_MS for h in range(4)]
     assert report["epochs"][0]["to_ms"] == report["epochs"][1]["from_ms"]
     assert report["epochs"][3]["to_ms"] is None
+    assert [split["experiment"] for split in report["experiments"]] == ["koala-canary"]
 
 
 def test_srm_counts_units_not_exposures(builder: StoreBuilder) -> None:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import nan
 
 import numpy as np
 
-from serve_app.domain import Reason
-from serve_app.evidence.units import Flags, Floats
-from serve_app.reports.experiment import Experiment
-from serve_app.store.exposure_sums import ExposureSum
+from serve_app.evidence.drift import Drift, drift
+from serve_app.evidence.hours import Hour, hour_weights
+from serve_app.evidence.units import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    """Predictions of one label in an hour.
+
+    Attributes:
+        arm: 0 for control, 1 for treatment.
+        confidence_sum: Of these predictions.
+    """
+
+    hour: Hour
+    arm: int
+    label: str
+    predictions: int
+    confidence_sum: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelMix:
-    """Labels and confidences that each version predicted itself.
-
-    Only hours of an epoch in which both versions served count. Images differ by hour, and weights
-    by epoch: stable's predictions of an hour are weighted to the number of the candidate's.
+    """Labels and confidences that each version predicted itself, weighted by `hour_weights`.
 
     Attributes:
         labels: All labels that were predicted.
@@ -33,17 +46,16 @@ class LabelMix:
     confidence_sums: Floats
 
     @classmethod
-    def from_sums(cls, experiment: Experiment, sums: list[ExposureSum]) -> LabelMix:
-        """The mix of exposure sums by epoch and hour."""
-        arms = {experiment.control: 0, experiment.treatment: 1}
-        own = [s for s in sums if _is_own(s) and s.label and s.assigned in arms]
-        hours = {key: n for n, key in enumerate(sorted({(s.epoch, s.at_ms) for s in own}))}
-        labels = sorted({s.label or "" for s in own})
+    def from_counts(cls, rows: Iterable[LabelCount]) -> LabelMix:
+        """The mix of both versions; rows of the same hour, arm and label are summed."""
+        own = list(rows)
+        hours = {hour: n for n, hour in enumerate(sorted({row.hour for row in own}))}
+        labels = sorted({row.label for row in own})
         counts = np.zeros((len(hours), 2, len(labels)))
         confidence_sums = np.zeros((len(hours), 2))
         for row in own:
-            cell = hours[row.epoch, row.at_ms], arms[row.assigned or ""]
-            counts[*cell, labels.index(row.label or "")] += row.exposures
+            cell = hours[row.hour], row.arm
+            counts[*cell, labels.index(row.label)] += row.predictions
             confidence_sums[cell] += row.confidence_sum
         has_both, weights = hour_weights(counts)
         return cls(labels, counts[has_both], weights, confidence_sums[has_both])
@@ -57,6 +69,11 @@ class LabelMix:
         """float64 [labels]."""
         return np.asarray((self.weights[:, arm, None] * self.counts[:, arm]).sum(axis=0))
 
+    def label_shares(self, arm: int) -> dict[str, float]:
+        """Label -> its weighted share of the predictions."""
+        counts = self.weighted_counts(arm)
+        return dict(zip(self.labels, (counts / (counts.sum() or 1)).tolist(), strict=True))
+
     def effective_size(self, arm: int) -> float:
         """The effective sample size per unit of `weighted_counts`: sum w / sum w^2 (Kish)."""
         weights, sizes = self.weights[:, arm], self.counts[:, arm].sum(axis=1)
@@ -68,22 +85,14 @@ class LabelMix:
         size = float(self.weighted_counts(arm).sum())
         return float(self.weights[:, arm] @ self.confidence_sums[:, arm]) / size if size else nan
 
+    def drift(self, labels: Collection[str], images_per_unit: float) -> Drift | None:
+        """The drift from control's predictions to treatment's, of some labels only.
 
-def hour_weights(counts: Floats) -> tuple[Flags, Floats]:
-    """The hours in which both versions served, and the weights that balance them.
-
-    Args:
-        counts: [hours, 2, classes], for control and treatment.
-
-    Returns:
-        bool [hours], and float64 [hours with both, 2]: 1 for treatment, and for control the ratio
-        of treatment's count to its own.
-    """
-    sizes = counts.sum(axis=2)
-    has_both = np.all(sizes > 0, axis=1)
-    return has_both, sizes[has_both][:, [1]] / sizes[has_both]
-
-
-def _is_own(row: ExposureSum) -> bool:
-    """Whether the version that the split assigned served the request itself."""
-    return row.reason == Reason.SPLIT and bool(row.served_as_assigned)
+        Args:
+            images_per_unit: See `clusters.images_per_unit`.
+        """
+        is_meant = np.isin(self.labels, list(labels))
+        control, treatment = (
+            self.weighted_counts(arm)[is_meant] * self.effective_size(arm) for arm in (0, 1)
+        )
+        return drift(control, treatment, images_per_unit)
