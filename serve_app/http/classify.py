@@ -6,14 +6,35 @@ import json
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 
+from models.card import Share
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult, DataPlane
+from serve_app.domain import Reason
 from serve_app.http import documentation
 from serve_app.http.body_limits import FORM_FIELD, FORM_TYPE, IMAGE_TYPES, read_image
 from serve_app.http.disconnects import cancel_on_disconnect
 from serve_app.http.headers import read_context
 from serve_app.http.problems import trace_of
+
+
+class ClassifyResponse(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    prediction_id: str = Field(description="Send it with feedback.")
+    label: str
+    confidence: Share
+    probabilities: dict[str, Share] = Field(
+        description="For each label of the version; the sum is 1."
+    )
+    version: str | documentation.Absent = Field(
+        None, description="Absent if `reveal_version` is false."
+    )
+    rule: str
+    reason: Reason
+    rule_id: documentation.RuleId
+    latency_ms: NonNegativeFloat
 
 
 def router(plane: DataPlane) -> APIRouter:
@@ -27,13 +48,12 @@ def router(plane: DataPlane) -> APIRouter:
             "parameters": documentation.CONTEXT_HEADERS,
             "requestBody": {"required": True, "content": _CONTENT},
         },
+        response_model=ClassifyResponse,
+        response_description="The prediction",
         responses={
-            200: documentation.response(
-                "The prediction", _PREDICTION, headers=documentation.PREDICTION_HEADERS
-            ),
+            200: {"headers": documentation.PREDICTION_HEADERS},
             **documentation.problem_responses(400, 403, 404, 408, 413, 415, 422, 429, 503, 504),
         },
-        response_class=Response,
     )
     async def classify(request: Request) -> Response:
         trace = trace_of(request)
@@ -90,33 +110,4 @@ _CONTENT: dict[str, Any] = {media_type: {"schema": _IMAGE} for media_type in IMA
             "required": [FORM_FIELD],
         }
     }
-}
-_PREDICTION: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "prediction_id": {"type": "string", "description": "Send it with feedback."},
-        "label": {"type": "string"},
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-        "probabilities": {
-            "type": "object",
-            "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
-            "description": "For each label of the version; the sum is 1.",
-        },
-        "version": {"type": "string", "description": "Absent if `reveal_version` is false."},
-        "rule": {"type": "string"},
-        "reason": {"type": "string", "enum": documentation.REASONS},
-        "rule_id": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
-        "latency_ms": {"type": "number", "minimum": 0},
-    },
-    "required": [
-        "prediction_id",
-        "label",
-        "confidence",
-        "probabilities",
-        "rule",
-        "reason",
-        "rule_id",
-        "latency_ms",
-    ],
-    "additionalProperties": False,
 }

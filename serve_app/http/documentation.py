@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from serve_app.domain import Reason
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
 from serve_app.http.headers import MAX_UNIT_CHARACTERS
 from serve_app.http.problems import PROBLEM_TYPE
 
-STRING = {"type": "string"}
-OBJECT = {"type": "object"}
-ARRAY = {"type": "array"}
-REASONS = [reason.value for reason in Reason]
+RuleId = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
+Absent = SkipJsonSchema[None]  # `key: str | Absent = None` may be missing, and is never null
 
 _PROBLEM = {
     "type": "object",
@@ -76,25 +75,6 @@ PREDICTION_HEADERS = {
 }
 
 
-def object_schema(**properties: Any) -> dict[str, Any]:
-    """The schema of an object; all properties are required."""
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def response(
-    description: str,
-    schema: dict[str, Any],
-    *,
-    headers: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The description of a JSON response."""
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": schema}},
-        **({"headers": headers} if headers else {}),
-    }
-
-
 def file_response(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """The description of a file response, under status 200."""
     binary = {"schema": {"type": "string", "format": "binary"}}
@@ -104,10 +84,4 @@ def file_response(*media_types: str) -> dict[int | str, dict[str, Any]]:
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The descriptions of a route's error responses, by status."""
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {PROBLEM_TYPE: {"schema": _PROBLEM}},
-        }
-        for status in statuses
-    }
+    return {status: {"content": {PROBLEM_TYPE: {"schema": _PROBLEM}}} for status in statuses}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,7 +15,6 @@ from serve_app.domain import RETENTION_DAYS, Feedback
 from serve_app.errors import BadBody, BadFeedback, NotReady
 from serve_app.http import documentation
 from serve_app.http.body_limits import read_body
-from serve_app.http.documentation import STRING, object_schema
 from serve_app.http.problems import json_response
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.recording.feedback import FeedbackSink
@@ -46,6 +45,11 @@ class FeedbackBody(BaseModel):
     complaint: bool | None = None
 
 
+class FeedbackResponse(BaseModel):
+    prediction_id: str
+    status: Literal["kept"]
+
+
 def router(id_codec: PredictionIdCodec, sink: FeedbackSink) -> APIRouter:
     """The router of `/v1/feedback`."""
     routes = APIRouter(tags=["feedback"])
@@ -53,19 +57,15 @@ def router(id_codec: PredictionIdCodec, sink: FeedbackSink) -> APIRouter:
     @routes.post(
         "/v1/feedback",
         summary="Send feedback on a prediction",
-        response_class=Response,
+        response_model=FeedbackResponse,
+        response_description="The feedback is stored",
         openapi_extra={
             "requestBody": {
                 "required": True,
                 "content": {"application/json": {"schema": FeedbackBody.model_json_schema()}},
             }
         },
-        responses={
-            200: documentation.response(
-                "The feedback is stored", object_schema(prediction_id=STRING, status=STRING)
-            ),
-            **documentation.problem_responses(400, 404, 408, 413, 415, 422, 503),
-        },
+        responses=documentation.problem_responses(400, 404, 408, 413, 415, 422, 503),
     )
     async def feedback(request: Request) -> Response:
         body = _parse(await read_body(request, MAX_FEEDBACK_BYTES))

@@ -16,7 +16,8 @@ def router(plane: DataPlane) -> APIRouter:
     @routes.get(
         "/healthz",
         summary="Liveness",
-        responses={200: documentation.response("The process is alive", documentation.OBJECT)},
+        response_model=dict[str, str],
+        response_description="The process is alive",
     )
     async def healthz() -> Response:
         return json_response({"status": "alive"})
@@ -24,10 +25,9 @@ def router(plane: DataPlane) -> APIRouter:
     @routes.get(
         "/readyz",
         summary="Readiness: a rule is in force and its pools have replicas",
-        responses={
-            200: documentation.response("The service is ready", documentation.OBJECT),
-            **documentation.problem_responses(503),
-        },
+        response_model=dict[str, str],
+        response_description="The service is ready",
+        responses=documentation.problem_responses(503),
     )
     async def readyz() -> Response:
         await plane.require_ready()

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, Field
 
 from models.card import Card
 from serve_app import __version__
@@ -14,12 +15,62 @@ from serve_app.errors import BadHeader, NoSuchModel, PinRejected
 from serve_app.http import documentation, tensors
 from serve_app.http.body_limits import read_body
 from serve_app.http.disconnects import cancel_on_disconnect
-from serve_app.http.documentation import STRING, object_schema
+from serve_app.http.documentation import Absent
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
 
 EXTENSIONS = ["binary_tensor_data"]
 MAX_INLINE_BYTES = 32_768  # parsed in at most a millisecond; a larger body goes to a thread
+
+
+class ServerResponse(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class LiveResponse(BaseModel):
+    live: bool
+
+
+class ReadyResponse(BaseModel):
+    ready: bool
+
+
+class ModelReadyResponse(ReadyResponse):
+    name: str
+
+
+class TensorMetadata(BaseModel):
+    """A tensor without its data; a dimension of the shape is -1 if it varies."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class MetadataResponse(BaseModel):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+    parameters: dict[str, str]
+
+
+class OutputTensor(TensorMetadata):
+    """An output of an inference."""
+
+    data: list[Any] | Absent = Field(None, description="Absent if the output is binary.")
+    parameters: dict[str, Any] | Absent = Field(None, description="Of a binary output: its size.")
+
+
+class InferResponse(BaseModel):
+    model_name: str
+    model_version: str | Absent = Field(None, description="Absent if `reveal_version` is false.")
+    id: str | Absent = Field(None, description="As in the request.")
+    parameters: dict[str, str]
+    outputs: list[OutputTensor]
 
 
 def router(plane: DataPlane, model: str) -> APIRouter:
@@ -29,7 +80,8 @@ def router(plane: DataPlane, model: str) -> APIRouter:
     @routes.get(
         "",
         summary="Server metadata",
-        responses={200: documentation.response("Server metadata", _SERVER)},
+        response_model=ServerResponse,
+        response_description="Server metadata",
     )
     async def server() -> Response:
         return json_response(
@@ -39,7 +91,8 @@ def router(plane: DataPlane, model: str) -> APIRouter:
     @routes.get(
         "/health/live",
         summary="Server liveness",
-        responses={200: documentation.response("The server is alive", _LIVE)},
+        response_model=LiveResponse,
+        response_description="The server is alive",
     )
     async def live() -> Response:
         return json_response({"live": True})
@@ -47,10 +100,9 @@ def router(plane: DataPlane, model: str) -> APIRouter:
     @routes.get(
         "/health/ready",
         summary="Server readiness",
-        responses={
-            200: documentation.response("The server is ready", _READY),
-            **documentation.problem_responses(503),
-        },
+        response_model=ReadyResponse,
+        response_description="The server is ready",
+        responses=documentation.problem_responses(503),
     )
     async def ready() -> Response:
         await plane.require_ready()
@@ -61,10 +113,9 @@ def router(plane: DataPlane, model: str) -> APIRouter:
         @routes.get(
             path,
             summary="Model metadata",
-            responses={
-                200: documentation.response("Model metadata", _MODEL),
-                **documentation.problem_responses(404, 503),
-            },
+            response_model=MetadataResponse,
+            response_description="Model metadata",
+            responses=documentation.problem_responses(404, 503),
             openapi_extra={"parameters": _path_parameters(path, model)},
         )
         async def metadata(request: Request) -> Response:
@@ -76,10 +127,9 @@ def router(plane: DataPlane, model: str) -> APIRouter:
         @routes.get(
             f"{path}/ready",
             summary="Model readiness",
-            responses={
-                200: documentation.response("The model is ready", _MODEL_READY),
-                **documentation.problem_responses(404, 503),
-            },
+            response_model=ModelReadyResponse,
+            response_description="The model is ready",
+            responses=documentation.problem_responses(404, 503),
             openapi_extra={"parameters": _path_parameters(path, model)},
         )
         async def model_ready(request: Request) -> Response:
@@ -93,10 +143,15 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             summary="Classify up to 64 images",
             openapi_extra={
                 "parameters": [*_path_parameters(path, model), *documentation.CONTEXT_HEADERS],
-                "requestBody": {"required": True, "content": _INFER},
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": _REQUEST}} | _BINARY_CONTENT,
+                },
             },
+            response_model=InferResponse,
+            response_description="The predictions; binary outputs if the request asks for them",
             responses={
-                200: _INFER_RESPONSES,
+                200: {"content": _BINARY_CONTENT, "headers": _LENGTH_HEADER},
                 **documentation.problem_responses(400, 403, 404, 408, 413, 415, 422, 429, 503, 504),
             },
         )
@@ -166,9 +221,7 @@ async def _parse(body: bytes, header_length: str | None) -> tensors.InferenceReq
 
 
 async def _load_card(plane: DataPlane, request: Request) -> Card:
-    version = request.path_params.get("version")
-    if version is None:
-        version = plane.rule.versions[next(iter(plane.rule.versions))]
+    version = request.path_params.get("version") or plane.rule.stable
     return await run_in_threadpool(plane.versions.card, version)
 
 
@@ -205,72 +258,37 @@ def _path_parameters(path: str, model: str) -> list[dict[str, Any]]:
     ]
 
 
-_SHAPE = {"type": "array", "items": {"type": "integer"}}
-_TENSOR = object_schema(name=STRING, datatype=STRING, shape=_SHAPE)
-_LIVE = object_schema(live={"type": "boolean"})
-_READY = object_schema(ready={"type": "boolean"})
-_MODEL_READY = object_schema(name=STRING, ready={"type": "boolean"})
-_SERVER = object_schema(name=STRING, version=STRING, extensions={"type": "array", "items": STRING})
-_MODEL = object_schema(
-    name=STRING,
-    versions={"type": "array", "items": STRING},
-    platform=STRING,
-    inputs={"type": "array", "items": _TENSOR},
-    outputs={"type": "array", "items": _TENSOR},
-)
-_INFER: dict[str, Any] = {
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "properties": {
-                "id": STRING,
-                "inputs": {
-                    "type": "array",
-                    "minItems": 1,
-                    "maxItems": 1,
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "name": {"enum": [tensors.IMAGE, tensors.PIXELS]},
-                            "datatype": {"enum": ["BYTES", "UINT8", "FP32"]},
-                            "shape": _SHAPE,
-                            "data": {"type": "array"},
-                            "parameters": {"type": "object"},
-                        },
-                        "required": ["name", "datatype", "shape"],
-                    },
-                },
-                "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
-                "parameters": {"type": "object"},
-            },
-            "required": ["inputs"],
-        }
-    },
-    "application/octet-stream": {
-        "schema": {"type": "string", "description": "JSON, followed by binary tensors."}
-    },
-}
-_INFER_RESPONSE = {
+_REQUEST = {
     "type": "object",
     "properties": {
-        "model_name": STRING,
-        "model_version": STRING,
-        "id": STRING,
+        "id": {"type": "string"},
+        "inputs": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"enum": [tensors.IMAGE, tensors.PIXELS]},
+                    "datatype": {"enum": ["BYTES", "UINT8", "FP32"]},
+                    "shape": {"type": "array", "items": {"type": "integer"}},
+                    "data": {"type": "array"},
+                    "parameters": {"type": "object"},
+                },
+                "required": ["name", "datatype", "shape"],
+            },
+        },
+        "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
         "parameters": {"type": "object"},
-        "outputs": {"type": "array", "items": _TENSOR},
     },
-    "required": ["model_name", "outputs"],
+    "required": ["inputs"],
 }
-_INFER_RESPONSES = documentation.response(
-    "The predictions; binary outputs if the request asks for them", _INFER_RESPONSE
-)
-_INFER_RESPONSES["content"]["application/octet-stream"] = {
-    "schema": {
-        "type": "string",
-        "description": "JSON, followed by the binary outputs in its order.",
+_BINARY_CONTENT: dict[str, Any] = {
+    "application/octet-stream": {
+        "schema": {"type": "string", "description": "JSON, then binary tensors in its order."}
     }
 }
-_INFER_RESPONSES["headers"] = {
+_LENGTH_HEADER = {
     tensors.HEADER_LENGTH: {
         "description": "The length of the JSON in bytes, if binary outputs follow it.",
         "schema": {"type": "integer"},

@@ -6,14 +6,32 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, Field, NonNegativeInt
 
-from models.card import Card
+from models.card import Card, Input, Metrics, Parent
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
 from serve_app.errors import Problem
 from serve_app.http import documentation
-from serve_app.http.documentation import ARRAY, OBJECT, STRING, object_schema
 from serve_app.http.problems import json_response
+
+
+class ModelResponse(BaseModel):
+    version: str
+    labels: list[str]
+    input: Input
+    metrics: list[Metrics]
+    digest: str
+    parent: Parent | None
+    backend: str | None
+    libraries: dict[str, str]
+    assigned_replicas: NonNegativeInt
+    warm_replicas: NonNegativeInt
+
+
+class ModelsResponse(BaseModel):
+    models: list[ModelResponse]
+    rejected: dict[str, str] = Field(description="The error of each version.")
 
 
 def router(plane: DataPlane) -> APIRouter:
@@ -23,7 +41,8 @@ def router(plane: DataPlane) -> APIRouter:
     @routes.get(
         "/v1/models",
         summary="List the versions of the registry",
-        responses={200: documentation.response("The versions", _MODELS)},
+        response_model=ModelsResponse,
+        response_description="The versions",
     )
     async def list_models() -> Response:
         replicas = await plane.pools.replicas()
@@ -40,13 +59,14 @@ def router(plane: DataPlane) -> APIRouter:
     @routes.get(
         "/v1/models/{version}",
         summary="Describe one version",
+        response_model=ModelResponse,
+        response_description="The version",
         openapi_extra={
-            "parameters": [{"name": "version", "in": "path", "required": True, "schema": STRING}]
+            "parameters": [
+                {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+            ]
         },
-        responses={
-            200: documentation.response("The version", _MODEL),
-            **documentation.problem_responses(404, 503),
-        },
+        responses=documentation.problem_responses(404, 503),
     )
     async def describe_model(request: Request) -> Response:
         card = await run_in_threadpool(plane.versions.card, request.path_params["version"])
@@ -58,37 +78,9 @@ def router(plane: DataPlane) -> APIRouter:
 def _model(card: Card, replicas: list[Replica]) -> dict[str, Any]:
     warm = [replica for replica in replicas if card.version in replica.warm]
     replica = next(iter(warm or replicas), None)
-    return {
-        "version": card.version,
-        "labels": card.labels,
-        "input": card.input.model_dump(mode="json"),
-        "metrics": [metrics.model_dump(mode="json") for metrics in card.metrics],
-        "digest": card.digest,
-        "parent": card.parent.model_dump(mode="json") if card.parent else None,
+    return card.model_dump(mode="json", include=set(ModelResponse.model_fields)) | {
         "backend": replica.backend if replica else None,
         "libraries": replica.libraries if replica else {},
         "assigned_replicas": sum(each.version == card.version for each in replicas),
         "warm_replicas": len(warm),
     }
-
-
-_MODEL = object_schema(
-    version=STRING,
-    labels=ARRAY,
-    input=OBJECT,
-    metrics=ARRAY,
-    digest=STRING,
-    parent={"type": ["object", "null"]},
-    backend={"type": ["string", "null"]},
-    libraries=OBJECT,
-    assigned_replicas={"type": "integer", "minimum": 0},
-    warm_replicas={"type": "integer", "minimum": 0},
-)
-_MODELS = object_schema(
-    models={"type": "array", "items": _MODEL},
-    rejected={
-        "type": "object",
-        "additionalProperties": STRING,
-        "description": "The error of each version.",
-    },
-)

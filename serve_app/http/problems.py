@@ -30,10 +30,10 @@ def add_error_handlers(app: FastAPI) -> None:
         phrase = HTTPStatus(exc.status_code).phrase
         code = phrase.lower().replace(" ", "_")
         trace_of(request).error = code
-        path = request.url.path
+        path, openapi = request.url.path, request.scope["openapi"]
         detail = {
-            404: f"there is no path {path}: see /openapi.json for the paths",
-            405: f"{path} does not accept {request.method}: see /openapi.json for its methods",
+            404: f"there is no path {path}: see {openapi} for the paths",
+            405: f"{path} does not accept {request.method}: see {openapi} for its methods",
         }.get(exc.status_code, str(exc.detail))
         return _response(
             exc.status_code, code, phrase, detail, dict(exc.headers) if exc.headers else None
@@ -92,7 +92,7 @@ def trace_of(request: Request) -> Trace:
 def json_response(content: Any, status: int = 200) -> Response:
     """A response with compact JSON."""
     return Response(
-        json.dumps(content, separators=(",", ":"), ensure_ascii=False),
+        json.dumps(content, separators=(",", ":")),
         status,
         media_type="application/json",
     )

@@ -43,6 +43,7 @@ class RequestTracing:
         request_id = sent_id.decode("ascii") if is_valid else secrets.token_hex(8)
         trace = Trace(request_id, scope["method"], scope["path"])
         scope["trace"], scope["started"] = trace, started
+        scope["openapi"] = f"{scope.get('root_path', '')}/openapi.json"
 
         async def send_with_status(message: Message) -> None:
             if message["type"] == "http.response.start":

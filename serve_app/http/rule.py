@@ -6,14 +6,74 @@ from collections import Counter
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, PositiveInt
 
+from models.card import Share
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
 from serve_app.domain import Pool, Reason
 from serve_app.http import documentation
-from serve_app.http.documentation import ARRAY, OBJECT, STRING, object_schema
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
+
+
+class CandidateState(BaseModel):
+    """The candidate, as the ingress that responds sees it."""
+
+    version: str
+    pool: Pool
+    ready: bool = Field(description="It has been ready under this rule.")
+    up: bool = Field(description="Its circuit breaker is closed.")
+
+
+class Rejection(BaseModel):
+    """The last configuration that was rejected."""
+
+    path: str
+    message: str
+
+
+class ReplicaState(BaseModel):
+    """A replica, as it describes itself."""
+
+    replica: str
+    version: str | None = Field(description="The assigned version; null if it could not load any.")
+    warm: list[str] = Field(description="The versions that it has loaded.")
+    answered: dict[str, int] = Field(description="Images classified, by version.")
+    rejected: Rejection | None
+
+
+class PoolState(BaseModel):
+    pool: Pool
+    replicas: list[ReplicaState]
+
+
+class RuleResponse(BaseModel):
+    rule: dict[str, Any] = Field(description="The keys of the YAML, defaults filled in.")
+    rule_id: documentation.RuleId
+    effective_weight: Share
+    candidate: CandidateState | None
+    warnings: list[str]
+    pools: list[PoolState]
+    rejected: Rejection | None
+
+
+class ExplainResponse(BaseModel):
+    version: str | None = Field(
+        description="Null if each request is drawn, or if the replicas of the pool have several"
+        " versions (a rolling update) or none."
+    )
+    reason: Reason
+    rule: str
+    rule_id: documentation.RuleId
+    bucket: float | None
+    threshold: float | None
+    experiment: str | None
+    shares: dict[str, Share] | None = Field(description="By version, if requests are drawn.")
+    held: dict[str, PositiveInt] | None = Field(
+        description="Replicas per version, if the replica decides the version."
+    )
+    notes: list[str]
 
 
 def router(plane: DataPlane) -> APIRouter:
@@ -23,10 +83,9 @@ def router(plane: DataPlane) -> APIRouter:
     @routes.get(
         "/v1/rule",
         summary="Show the rule in force",
-        responses={
-            200: documentation.response("The rule", _RULE),
-            **documentation.problem_responses(503),
-        },
+        response_model=RuleResponse,
+        response_description="The rule",
+        responses=documentation.problem_responses(503),
     )
     async def get_rule() -> Response:
         replicas = await plane.pools.replicas()
@@ -47,10 +106,9 @@ def router(plane: DataPlane) -> APIRouter:
         "/v1/explain",
         summary="Explain which version serves a request with these headers",
         openapi_extra={"parameters": documentation.CONTEXT_HEADERS},
-        responses={
-            200: documentation.response("The plan", _EXPLANATION),
-            **documentation.problem_responses(400, 403, 404, 503),
-        },
+        response_model=ExplainResponse,
+        response_description="The plan",
+        responses=documentation.problem_responses(400, 403, 404, 503),
     )
     async def explain(request: Request) -> Response:
         in_force = plane.rule
@@ -63,8 +121,7 @@ def router(plane: DataPlane) -> APIRouter:
         plane.check_pin(context)
         plan = plane.plan(context)
         position = in_force.split_position(context)
-        experiment = in_force.experiment_terms
-        stable, *other = in_force.versions.values()
+        experiment = in_force.experiment_terms if in_force.splits else None
         is_drawn = plan.reason is Reason.SPLIT and position and position.bucket is None
         held = None if plan.assigned else _count_versions(await plane.pools.replicas(), plan.pool)
         only_version = next(iter(held)) if held and len(held) == 1 else None
@@ -78,7 +135,9 @@ def router(plane: DataPlane) -> APIRouter:
                 "threshold": position.threshold if position else None,
                 "experiment": experiment.name if experiment else None,
                 "shares": (
-                    {stable: 1 - in_force.share, other[0]: in_force.share} if is_drawn else None
+                    {in_force.stable: 1 - in_force.share, in_force.candidate: in_force.share}
+                    if is_drawn
+                    else None
                 ),
                 "held": held,
                 "notes": in_force.header_notes(context),
@@ -113,47 +172,10 @@ def _pools(replicas: list[Replica]) -> list[dict[str, Any]]:
         {
             "pool": pool,
             "replicas": [
-                {
-                    "replica": replica.replica,
-                    "version": replica.version,
-                    "warm": replica.warm,
-                    "answered": replica.answered,
-                    "rejected": replica.rejected,
-                }
+                {name: getattr(replica, name) for name in ReplicaState.model_fields}
                 for replica in replicas
                 if replica.pool == pool
             ],
         }
         for pool in Pool
     ]
-
-
-_RULE = object_schema(
-    rule=OBJECT,
-    rule_id=STRING,
-    effective_weight={"type": "number", "minimum": 0, "maximum": 1},
-    candidate={"type": ["object", "null"]},
-    warnings={"type": "array", "items": STRING},
-    pools={"type": "array", "items": object_schema(pool=STRING, replicas=ARRAY)},
-    rejected={"type": ["object", "null"]},
-)
-_EXPLANATION = object_schema(
-    version={
-        "type": ["string", "null"],
-        "description": "Null if each request is drawn, or if the replicas of the pool have several"
-        " versions (a rolling update) or none.",
-    },
-    reason={"type": "string", "enum": documentation.REASONS},
-    rule=STRING,
-    rule_id=STRING,
-    bucket={"type": ["number", "null"]},
-    threshold={"type": ["number", "null"]},
-    experiment={"type": ["string", "null"]},
-    shares={"type": ["object", "null"], "description": "By version, if requests are drawn."},
-    held={
-        "type": ["object", "null"],
-        "description": "Replicas per version, if the replica decides the version.",
-        "additionalProperties": {"type": "integer", "minimum": 1},
-    },
-    notes={"type": "array", "items": STRING},
-)

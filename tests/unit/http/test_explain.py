@@ -228,11 +228,8 @@ class TestReplicaVersions:
         service.apply_rule(**rule)
         service.pools.patched_version = "v2"
         explanation = explain(service)
-        assert (explanation["version"], explanation["reason"], explanation["shares"]) == (
-            None,
-            "static",
-            None,
-        )
+        assert (explanation["version"], explanation["reason"]) == (None, "static")
+        assert (explanation["shares"], explanation["experiment"]) == (None, None)
         assert explanation["held"] == {"v1": 1, "v2": 1}
 
     def test_a_single_version_in_the_pool_is_the_version(
