@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 
+from serve_app.control_plane.changes import ConfigChange, Deploy, Restore, SetRule
 from serve_app.domain import CONTROL_PLANE
 from serve_app.errors import NotRunning, Rejected
+from serve_app.files import replacing
 
 URL_VARIABLE = "SERVE_APP_URL"
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -42,6 +44,22 @@ class JsonObject(dict[str, Any]):
             f"the response lacks '{key}': it is from another service, or another version of this"
             " one"
         )
+
+
+def _route(change: ConfigChange) -> tuple[str, str]:
+    """The method and the path of a change."""
+    match change:
+        case Deploy():
+            return "PUT", f"/{CONTROL_PLANE}/deployment"
+        case SetRule():
+            return "PUT", f"/{CONTROL_PLANE}/rule"
+        case Restore():
+            return "POST", f"/{CONTROL_PLANE}/revisions/{change.revision}/restore"
+    return "POST", f"/{CONTROL_PLANE}/updates"
+
+
+def _body(change: ConfigChange) -> dict[str, Any]:
+    return change.model_dump(exclude={"revision"})
 
 
 class Client:
@@ -92,51 +110,28 @@ class Client:
         """`GET /control/status`."""
         return self._request("GET", f"/{CONTROL_PLANE}/status")
 
-    def deployment(self) -> dict[str, Any]:
-        """`GET /control/deployment`."""
-        return self._request("GET", f"/{CONTROL_PLANE}/deployment")
+    def apply(self, change: ConfigChange) -> dict[str, Any]:
+        """Make a change; the number of the revision, the rule id and warnings."""
+        method, path = _route(change)
+        return self._request(method, path, json=_body(change))
 
-    def deploy(self, document: dict[str, Any], actor: str, reason: str) -> int:
-        """`PUT /control/deployment`; the number of the revision."""
-        body = {"document": document, "actor": actor, "reason": reason}
-        revision: int = self._request("PUT", f"/{CONTROL_PLANE}/deployment", json=body)["revision"]
-        return revision
-
-    def set_rule(self, rule: dict[str, Any], actor: str, reason: str) -> dict[str, Any]:
-        """`PUT /control/rule`; the revision, the rule id and warnings."""
-        body = {"rule": rule, "actor": actor, "reason": reason}
-        return self._request("PUT", f"/{CONTROL_PLANE}/rule", json=body)
-
-    def update(
-        self,
-        version: str,
-        method: str,
-        runtime_env: dict[str, Any] | None,
-        actor: str,
-        reason: str,
-    ) -> int:
-        """`POST /control/updates`; the number of the revision."""
-        body = {
-            "version": version,
-            "method": method,
-            "runtime_env": runtime_env,
-            "actor": actor,
-            "reason": reason,
-        }
-        revision: int = self._request("POST", f"/{CONTROL_PLANE}/updates", json=body)["revision"]
-        return revision
+    def preview(self, change: ConfigChange) -> dict[str, Any]:
+        """What a change would do; see `serve_app.control_plane.preview.Preview`."""
+        method, path = _route(change)
+        return self._request(method, path, json=_body(change), params={"dry_run": True})
 
     def revisions(self, limit: int) -> list[dict[str, Any]]:
         """`GET /control/revisions`, newest first."""
         content = self._request("GET", f"/{CONTROL_PLANE}/revisions", params={"limit": limit})
         return list(content["revisions"])
 
-    def restore(self, number: int, actor: str, reason: str) -> int:
-        """`POST /control/revisions/{number}/restore`; the number of the new revision."""
-        body = {"actor": actor, "reason": reason}
-        path = f"/{CONTROL_PLANE}/revisions/{number}/restore"
-        revision: int = self._request("POST", path, json=body)["revision"]
-        return revision
+    def revision(self, number: int) -> dict[str, Any]:
+        """`GET /control/revisions/{number}`, with the document."""
+        return self._request("GET", f"/{CONTROL_PLANE}/revisions/{number}")
+
+    def experiments(self) -> list[dict[str, Any]]:
+        """`GET /control/experiments`, newest first."""
+        return list(self._request("GET", f"/{CONTROL_PLANE}/experiments")["experiments"])
 
     def report(self, name: str, params: dict[str, str]) -> dict[str, Any]:
         """`GET /control/reports/{name}`."""
@@ -164,16 +159,9 @@ class Client:
             if response.is_error:
                 response.read()
                 self._parse(response)
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
-            try:
-                with open(
-                    os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-                ) as file:
-                    for chunk in response.iter_bytes():
-                        file.write(chunk)
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
+            with replacing(path) as draft, draft.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
 
     def list_images(self, limit: int, reviewed: bool) -> dict[str, Any]:
         """`GET /control/reviews`: the kept images without a review, or with one."""

@@ -35,7 +35,8 @@ class NotRunning(ServeAppError):
 
 
 class StartBlocked(ServeAppError):
-    """A port is in use, or processes of an earlier start are still running."""
+    """A port is in use, processes of an earlier start are still running, or the configuration of the
+    last run cannot be read or started."""
 
 
 class StartFailed(ServeAppError):
@@ -207,8 +208,8 @@ class BadReview(Problem):
 class BadPeriod(Problem):
     """A report's period or region is invalid.
 
-    Fix: Send `since` as an age such as `24h`, or as a past time in ISO 8601; send `region` as a
-    country or a group of countries.
+    Fix: Send `since` and `until` as an age such as `24h`, or as a past time in ISO 8601, `until`
+    after `since`; send `region` as a country or a group of countries.
     """
 
     status, code, title = 422, "bad_period", "Invalid period or region"
@@ -217,7 +218,7 @@ class BadPeriod(Problem):
 class NothingToReport(Problem):
     """No rule of the report's kind, or not that experiment, was in force in the period.
 
-    Fix: Leave `since` out, correct the name of the experiment, or choose another report.
+    Fix: Leave `since` out, or name an experiment of `serve-app experiment list`.
     """
 
     status, code, title = 404, "nothing_to_report", "Nothing to report"
@@ -259,23 +260,13 @@ class UpdateInProgress(Problem):
     status, code, title = 409, "update_in_progress", "Another update is in progress"
 
 
-class KeyInUse(Problem):
-    """The first request with the idempotency key has not finished, or was interrupted.
+class Superseded(Problem):
+    """Another revision was deployed since the one that the change was compared with.
 
-    Fix: Repeat the request after a second. If the detail says that it was interrupted, check
-    whether its change was made; if not, use a new key.
+    Fix: Look at the new revision, then repeat the change.
     """
 
-    status, code, title = 409, "idempotency_in_progress", "The first request has not finished"
-
-
-class KeyMismatch(Problem):
-    """The idempotency key was used for a different request.
-
-    Fix: Use a new key for a new request.
-    """
-
-    status, code, title = 422, "idempotency_mismatch", "The key belongs to another request"
+    status, code, title = 409, "superseded", "Another revision was deployed"
 
 
 class RejectedConfig(Problem):

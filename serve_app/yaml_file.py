@@ -1,4 +1,4 @@
-"""Reads YAML files written by people."""
+"""Reads and writes YAML."""
 
 from __future__ import annotations
 
@@ -45,3 +45,8 @@ def read_mapping(path: Path, expected: str = "keys and values") -> dict[str, Any
     if not isinstance(content, dict):
         raise BadConfig(name, f"is not a mapping: expected {expected}")
     return content
+
+
+def dump_yaml(content: dict[str, Any]) -> str:
+    """A mapping as YAML, with its keys in their order."""
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=False)

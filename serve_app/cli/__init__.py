@@ -28,6 +28,7 @@ MODULES = {
     "export": "audit",
     "rule": "rule",
     "revision": "revision",
+    "experiment": "experiment",
     "report": "report",
     "review": "review",
     "models": "models",

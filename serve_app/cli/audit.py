@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serve_app.cli.options import AsJson, Url, console, print_json
+from serve_app.cli.options import AsJson, Url, console, format_time, print_json
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
 
@@ -39,9 +38,8 @@ def audit(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
         return
     table = Table("time", "actor", "action", "reason", "details", box=None)
     for entry in entries:
-        time = datetime.fromtimestamp(entry["at_ms"] / 1000).astimezone()
         cells = (entry["actor"], entry["action"], entry["reason"], json.dumps(entry["details"]))
-        table.add_row(time.isoformat(" ", "seconds"), *(escape(cell) for cell in cells))
+        table.add_row(format_time(entry["at_ms"]), *(escape(cell) for cell in cells))
     console().print(table)
 
 

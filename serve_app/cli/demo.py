@@ -13,10 +13,12 @@ from typing import Any
 
 import typer
 
-from serve_app.cli.options import Url, actor, console, format_counts
+from serve_app.cli.changing import new_change
+from serve_app.cli.options import Url, console, format_counts
 from serve_app.cli.summary import print_summary, summarize
 from serve_app.cli.waiting import wait_until_in_force
 from serve_app.client import Client, service_url
+from serve_app.control_plane.changes import SetRule, Update
 from serve_app.home import open_home
 from serve_app.regions import members
 from serve_app.traffic.images import TrafficImage, synthetic_images
@@ -133,8 +135,8 @@ def _run_step(service: DemoService, step: Step) -> int:
 
 
 def _apply_rule(service: DemoService, rule: dict[str, Any]) -> None:
-    revision = service.client.set_rule(rule, actor(), f"demo: {rule['kind']}")["revision"]
-    wait_until_in_force(service.client, revision)
+    change = new_change(SetRule, f"demo: {rule['kind']}", rule=rule, change_stable=True)
+    wait_until_in_force(service.client, service.client.apply(change)["revision"])
 
 
 def _send_during_update(service: DemoService, version: str) -> list[TrafficResult]:
@@ -142,8 +144,8 @@ def _send_during_update(service: DemoService, version: str) -> list[TrafficResul
 
     def update() -> None:
         reason = f"demo: rolling update to {version}"
-        revision = service.client.update(version, "rolling", None, actor(), reason)
-        wait_until_in_force(service.client, revision)
+        change = new_change(Update, reason, version=version, method="rolling")
+        wait_until_in_force(service.client, service.client.apply(change)["revision"])
 
     results = service.send_requests(REQUESTS_PER_ROUND)
     with ThreadPoolExecutor(1) as executor:

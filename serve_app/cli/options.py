@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -63,6 +64,11 @@ def warn(warnings: Iterable[str]) -> None:
         typer.echo(f"Warning: {warning}", err=True)
 
 
+def format_time(at_ms: int) -> str:
+    """A time in the local time zone, ISO 8601."""
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().isoformat(" ", "seconds")
+
+
 def print_json(content: object) -> None:
     """Print JSON to stdout."""
     typer.echo(json.dumps(content, indent=2))
@@ -94,6 +100,18 @@ def count_versions(pool: dict[str, Any]) -> Counter[str]:
         pool: A pool in the response of `GET /v1/rule`.
     """
     return Counter(replica["version"] or "none" for replica in pool["replicas"])
+
+
+def format_downtime(recreation: dict[str, Any]) -> str:
+    """The downtime of a recreation that has ended.
+
+    Args:
+        recreation: From the response of `GET /control/status`.
+    """
+    seconds = f"{recreation['downtime_s']:.1f} s"
+    if recreation["is_upper_bound"]:
+        return f"downtime at most {seconds}, because the Controller was restarted meanwhile"
+    return f"downtime {seconds}"
 
 
 def format_counts(counts: Counter[str]) -> str:

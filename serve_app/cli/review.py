@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serve_app.cli.options import AsJson, Reason, Url, actor, console, print_json
+from serve_app.cli.options import AsJson, Reason, Url, actor, console, format_time, print_json
 from serve_app.client import Client, service_url
 from serve_app.domain import CONTROL_PLANE
 from serve_app.home import open_home
@@ -46,7 +45,6 @@ def list_images(
     for column in ("kind", "stable", "candidate", "answer", "reviewer") if reviewed else ():
         table.add_column(column)
     for image in listed["images"]:
-        time = datetime.fromtimestamp(image["at_ms"] / 1000).astimezone()
         details = (
             (
                 image["kind"],
@@ -57,7 +55,7 @@ def list_images(
             if reviewed
             else ()
         )
-        row = (image["id"], time.isoformat(" ", "seconds"), image.get("region") or "-", *details)
+        row = (image["id"], format_time(image["at_ms"]), image.get("region") or "-", *details)
         table.add_row(*map(escape, row))
     console().print(table)
     typer.echo(f"{listed['waiting']:,} images wait for review: {service}/{CONTROL_PLANE}/review")

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from serve_app.cli.options import AsJson, Reason, Url, Wait, actor, console, print_json
-from serve_app.cli.waiting import wait_until_in_force
+from serve_app.cli.changing import DryRun, Yes, make_change, new_change
+from serve_app.cli.options import (
+    AsJson,
+    Reason,
+    Url,
+    Wait,
+    console,
+    format_time,
+    print_json,
+)
 from serve_app.client import Client, service_url
-from serve_app.deployment.config import user_configs
-from serve_app.domain import INGRESS, Pool
+from serve_app.control_plane.changes import Restore
+from serve_app.deployment.config import differences
 from serve_app.home import open_home
+from serve_app.yaml_file import dump_yaml
 
 app = typer.Typer(
     name="revision",
     add_completion=False,
     no_args_is_help=True,
-    help="List and restore deployed configurations.",
+    help="List, show, compare and restore configurations.",
 )
 
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of revisions.")]
+AsYaml = Annotated[bool, typer.Option("--yaml", help="Print the configuration as YAML.")]
 Number = Annotated[int, typer.Argument(metavar="N", min=1, help="A number from revision list.")]
+Other = Annotated[int, typer.Argument(metavar="M", min=1, help="Another number.")]
 
 
 @app.command("list")
@@ -35,38 +46,81 @@ def list_revisions(limit: Limit = 20, url: Url = None, as_json: AsJson = False) 
     if as_json:
         print_json(revisions)
         return
-    table = Table("revision", "time", "actor", "reason", "rule", "stable", box=None)
+    table = Table("revision", "time", "change", "state", "rule", "actor", "reason", box=None)
     for revision in revisions:
-        time = datetime.fromtimestamp(revision["at_ms"] / 1000).astimezone()
         table.add_row(
             str(revision["number"]),
-            time.isoformat(" ", "seconds"),
+            format_time(revision["at_ms"]),
+            revision["kind"],
+            _describe_state(revision),
+            escape(revision["rule"]["sentence"]),
             escape(revision["actor"]),
             escape(revision["reason"]),
-            *(escape(cell) for cell in _rule_and_stable(revision["document"])),
         )
     console().print(table)
 
 
 @app.command()
-def restore(number: Number, reason: Reason = "", wait: Wait = True, url: Url = None) -> None:
-    """Deploy a revision again, as a new revision, and wait until it is in force."""
+def show(number: Number, as_yaml: AsYaml = False, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a revision; with --yaml, its configuration as a file for `serve-app deploy`."""
     with Client(url or service_url(), open_home().token) as client:
-        revision = client.restore(number, actor(), reason or f"restore revision {number}")
-        typer.echo(f"revision {revision} is deployed")
-        if wait:
-            wait_until_in_force(client, revision)
+        revision = client.revision(number)
+    if as_json:
+        print_json(revision)
+    elif as_yaml:
+        typer.echo(dump_yaml(revision["document"]), nl=False)
+    else:
+        facts = Table(show_header=False, box=None)
+        for key, value in (
+            ("revision", revision["number"]),
+            ("change", revision["kind"]),
+            ("time", format_time(revision["at_ms"])),
+            ("actor", revision["actor"]),
+            ("reason", revision["reason"]),
+            ("state", _describe_state(revision)),
+            ("rule", revision["rule"]["sentence"]),
+        ):
+            facts.add_row(key, escape(str(value)))
+        console().print(facts)
 
 
-def _rule_and_stable(document: dict[str, Any]) -> tuple[str, str]:
-    """The kind of the rule and the stable version.
+@app.command()
+def diff(number: Number, other: Other, url: Url = None) -> None:
+    """Show the keys that differ between two revisions."""
+    with Client(url or service_url(), open_home().token) as client:
+        before, after = (client.revision(n)["document"] for n in (number, other))
+    changes = differences(before, after)
+    if not changes:
+        typer.echo(f"revisions {number} and {other} are the same")
+        return
+    table = Table("key", f"revision {number}", f"revision {other}", box=None)
+    for change in changes:
+        values = ("-" if value is None else escape(json.dumps(value)) for value in change.values)
+        table.add_row(escape(change.path), *values)
+    console().print(table)
 
-    Both are `-` if the document lacks them, as one deployed with Ray's command may.
+
+@app.command()
+def restore(
+    number: Number,
+    reason: Reason = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    wait: Wait = True,
+    url: Url = None,
+) -> None:
+    """Deploy a revision again, as a new revision, and wait until it is in force.
+
+    Shows what will change first, and asks on a terminal if all users change version.
     """
-    configs = user_configs(document)
-    rule = _get(configs.get(INGRESS), "rule")
-    return str(_get(rule, "kind")), str(_get(configs.get(Pool.STABLE), "version"))
+    change = new_change(Restore, reason or f"restore revision {number}", revision=number)
+    with Client(url or service_url(), open_home().token) as client:
+        make_change(client, change, yes=yes, dry_run=dry_run, wait=wait)
 
 
-def _get(content: Any, key: str) -> Any:
-    return content.get(key, "-") if isinstance(content, dict) else "-"
+def _describe_state(revision: dict[str, Any]) -> str:
+    if revision["state"] != "deployed":
+        return str(revision["state"])
+    if revision["in_force"]:
+        return "in force"
+    return "was in force" if revision["in_force_at_ms"] else "deployed"

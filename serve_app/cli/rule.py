@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from serve_app.cli.changing import DryRun, Yes, make_change, new_change
 from serve_app.cli.options import (
     AsJson,
     Canary,
@@ -20,7 +21,6 @@ from serve_app.cli.options import (
     User,
     Version,
     Wait,
-    actor,
     console,
     format_counts,
     format_rule,
@@ -28,13 +28,12 @@ from serve_app.cli.options import (
     request_headers,
     warn,
 )
-from serve_app.cli.waiting import wait_until_in_force
 from serve_app.client import Client, service_url
-from serve_app.deployment.config import check, user_configs
-from serve_app.domain import INGRESS
-from serve_app.health import rejections
+from serve_app.control_plane.changes import SetRule
+from serve_app.deployment.config import user_configs
+from serve_app.domain import DATA_PLANE, INGRESS
+from serve_app.errors import BadConfig
 from serve_app.home import open_home
-from serve_app.rules.parse import ingress_config
 from serve_app.yaml_file import display_name, read_mapping
 
 app = typer.Typer(
@@ -47,6 +46,14 @@ File = Annotated[
         metavar="FILE",
         help="YAML with the key rule, or a deployment file, of which only the rule is used;"
         " - reads standard input.",
+    ),
+]
+
+
+ChangeStable = Annotated[
+    bool,
+    typer.Option(
+        "--change-stable", help="Accept a rule whose stable version is not the one in force."
     ),
 ]
 
@@ -73,32 +80,34 @@ def show(url: Url = None, as_json: AsJson = False) -> None:
             )
     out.print(table)
     warn(rule["warnings"])
-    for rejection in rejections(rule):
+    for rejection in _rejections(rule):
         typer.echo(rejection, err=True)
 
 
 @app.command("set")
-def set_rule(file: File, reason: Reason = "", wait: Wait = True, url: Url = None) -> None:
+def set_rule(
+    file: File,
+    change_stable: ChangeStable = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    wait: Wait = True,
+    url: Url = None,
+) -> None:
     """Set a rule, scale its pools, and wait until it is in force.
 
-    The rule is checked before it is sent.
+    Shows what will change first, and asks on a terminal if all users change version.
     """
     content = read_mapping(file, "a rule, or a deployment file")
-    is_deployment = "applications" in content and "rule" not in content
+    is_whole = "applications" in content and "rule" not in content
+    rule = _rule_of(_ingress_config(content) if is_whole else content)
+    if is_whole:
+        typer.echo(f"using only the rule of {display_name(file)}")
+    change = new_change(
+        SetRule, reason or f"rule {rule.get('kind')}", rule=rule, change_stable=change_stable
+    )
     with Client(url or service_url(), open_home().token) as client:
-        known = [model["version"] for model in client.models()["models"]]
-        if is_deployment:
-            check(content, known)
-            content = user_configs(content)[INGRESS]
-        rule = ingress_config(content, known)
-        if is_deployment:
-            versions = ", ".join(f"{key} {version}" for key, version in rule.versions.items())
-            typer.echo(f"using only the rule of {display_name(file)}: {rule.kind}, {versions}")
-        response = client.set_rule(content["rule"], actor(), reason or f"rule {rule.kind}")
-        typer.echo(f"revision {response['revision']} with rule {response['rule_id']} is deployed")
-        warn(response["warnings"])
-        if wait:
-            wait_until_in_force(client, response["revision"])
+        make_change(client, change, yes=yes, dry_run=dry_run, wait=wait)
 
 
 @app.command()
@@ -130,6 +139,48 @@ def explain(
         if value is not None:
             facts.add_row(key, escape(str(value)))
     console().print(facts)
+
+
+def _ingress_config(document: dict[str, Any]) -> dict[str, Any]:
+    """The `user_config` of the ingress in a deployment file.
+
+    Raises:
+        BadConfig: The file has none.
+    """
+    try:
+        return dict(user_configs(document)[INGRESS])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise BadConfig(f"{DATA_PLANE}.{INGRESS}.user_config", "is missing or malformed") from exc
+
+
+def _rule_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The rule of a mapping whose only key is `rule`.
+
+    Raises:
+        BadConfig: The mapping has another key, or no rule.
+    """
+    for key in content:
+        if key != "rule":
+            raise BadConfig(str(key), "is rejected: the only key is rule")
+    rule = content.get("rule")
+    if not isinstance(rule, dict):
+        raise BadConfig("rule", "is rejected: expected a mapping with the key kind")
+    return rule
+
+
+def _rejections(rule: dict[str, Any]) -> list[str]:
+    """The configurations that the ingress and the pools rejected, one sentence each."""
+    found = []
+    if rejected := rule["rejected"]:
+        found.append(f"a rule was rejected: {rejected['path']} {rejected['message']}")
+    for pool in rule["pools"]:
+        texts = {
+            f"{rejection['path']} {rejection['message']}"
+            for replica in pool["replicas"]
+            if (rejection := replica["rejected"])
+        }
+        found += [f"{pool['pool']} rejected its configuration: {text}" for text in sorted(texts)]
+    return found
 
 
 def _describe_candidate(rule: dict[str, Any]) -> str:

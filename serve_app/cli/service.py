@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from serve_app.cli.options import actor
 from serve_app.home import open_home
 from serve_app.lifecycle.down import stop_service
 from serve_app.lifecycle.environment import SERVE_DEFAULTS
 from serve_app.lifecycle.terminal import Terminal
-from serve_app.lifecycle.up import BASE, start_service
+from serve_app.lifecycle.up import start_service
 
 app = typer.Typer(add_completion=False)
 
@@ -25,16 +26,20 @@ SETTINGS = "Sets these variables for `serve run`, unless they are set: " + " ".j
 @app.command(epilog=SETTINGS)
 def up(
     file: Annotated[
-        Path,
-        typer.Argument(help="A Serve configuration file.", show_default="deploy_configs/base.yaml"),
-    ] = BASE,
+        Path | None,
+        typer.Argument(
+            help="A Serve configuration file. Default: the last revision that was in force, or"
+            " deploy_configs/base.yaml at the first start.",
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[
         bool,
         typer.Option("--detach", help="Return when the service is ready and leave it running."),
     ] = False,
 ) -> None:
     """Start Ray and the service, wait until it is ready, and stop both on Ctrl-C."""
-    start_service(file, open_home(), Terminal(), detach)
+    start_service(file, open_home(), Terminal(), actor(), detach)
 
 
 @app.command()

@@ -17,13 +17,13 @@ from serve_app.cli.options import (
     console,
     count_versions,
     format_counts,
+    format_downtime,
     format_rule,
     print_json,
     warn,
 )
 from serve_app.client import Client, service_url
 from serve_app.errors import NotRunning, Rejected
-from serve_app.health import troubles
 from serve_app.home import open_home
 
 app = typer.Typer(add_completion=False)
@@ -38,9 +38,9 @@ def status(url: Url = None, as_json: AsJson = False) -> None:
             rule, errors = client.rule(), []
         except (NotRunning, Rejected) as exc:  # for example during a recreation
             rule, errors = None, [str(exc)]
-    found = troubles(control, rule) + errors
+    found = control["troubles"] + errors
     if as_json:
-        print_json({"healthy": not found, "troubles": found, **(rule or {}), **control})
+        print_json({**(rule or {}), **control, "healthy": not found, "troubles": found})
     else:
         _print(rule, control)
         warn(rule["warnings"] if rule else [])
@@ -79,10 +79,10 @@ def _print(rule: dict[str, Any] | None, control: dict[str, Any]) -> None:
 def _describe_control_plane(control: dict[str, Any]) -> Iterator[str]:
     recording = control["recording"]
     epoch = control["epoch"]["number"] if control["epoch"] else "-"
+    yield f"revision {control['revision'] or '-'} is {_describe_convergence(control)}"
     yield (
-        f"revision {control['revision'] or '-'}, epoch {epoch}; exposures:"
-        f" {recording['stored']:,} stored, {recording['dropped']:,} dropped,"
-        f" {recording['missing']:,} missing"
+        f"epoch {epoch}; exposures: {recording['stored']:,} stored,"
+        f" {recording['dropped']:,} dropped, {recording['missing']:,} missing"
     )
     if control["recreation"]:
         yield _describe_recreation(control["recreation"])
@@ -91,9 +91,17 @@ def _describe_control_plane(control: dict[str, Any]) -> Iterator[str]:
         yield "shadow: " + ", ".join(f"{count:,} {outcome}" for outcome, count in copies.items())
 
 
+def _describe_convergence(control: dict[str, Any]) -> str:
+    if control["in_force"]:
+        return "in force"
+    found = (item["message"] for item in control["lacking"])
+    progress = [message for message in found if message not in control["troubles"]]
+    return f"not in force yet: {'; '.join(progress)}" if progress else "not in force"
+
+
 def _describe_recreation(recreation: dict[str, Any]) -> str:
     text = f"recreation of {recreation['version']}, revision {recreation['revision']}"
-    text += f": {recreation['state']}"
+    text += f": {recreation['phase'].replace('_', ' ')}"
     if recreation["downtime_s"] is not None:
-        text += f", downtime {recreation['downtime_s']:.1f} s"
+        text += f", {format_downtime(recreation)}"
     return f"{text}: {recreation['message']}" if recreation["message"] else text

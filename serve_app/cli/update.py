@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from serve_app.cli.options import Reason, Url, Wait, actor
-from serve_app.cli.waiting import wait_until_in_force, wait_until_recreated
+from serve_app.cli.changing import DryRun, Yes, make_change, new_change
+from serve_app.cli.options import Reason, Url, Wait, format_downtime
 from serve_app.client import Client, service_url
+from serve_app.control_plane.changes import Update
 from serve_app.home import open_home
 from serve_app.yaml_file import read_mapping
 
@@ -34,6 +35,8 @@ def update(
     method: Method,
     runtime_env: RuntimeEnv = None,
     reason: Reason = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
     wait: Wait = True,
     url: Url = None,
 ) -> None:
@@ -43,22 +46,14 @@ def update(
             "needs new processes: use --method recreate", param_hint="--runtime-env"
         )
     environment = read_mapping(runtime_env, "Ray's runtime_env") if runtime_env else None
-    audit_reason = reason or f"{method} update to {version}"
+    change = new_change(
+        Update,
+        reason or f"{method} update to {version}",
+        version=version,
+        method=method,
+        runtime_env=environment,
+    )
     with Client(url or service_url(), open_home().token) as client:
-        revision = client.update(version, method, environment, actor(), audit_reason)
-        if method == "rolling":
-            typer.echo(f"revision {revision} is deployed")
-            if wait:
-                wait_until_in_force(client, revision)
-        else:
-            typer.echo(f"revision {revision} is deployed; recreating the data plane")
-            if wait:
-                downtime_s = wait_until_recreated(client, revision)
-                wait_until_in_force(client, revision)
-                typer.echo(f"{version} serves all users; {_describe_downtime(downtime_s)}")
-
-
-def _describe_downtime(downtime_s: float | None) -> str:
-    if downtime_s is None:
-        return "downtime unknown: the Controller was restarted"
-    return f"downtime {downtime_s:.1f} s"
+        status = make_change(client, change, yes=yes, dry_run=dry_run, wait=wait)
+    if status and method == "recreate":
+        typer.echo(f"{version} serves all users; {format_downtime(status['recreation'])}")

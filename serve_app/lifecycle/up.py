@@ -11,13 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from models import registry
-from serve_app.deployment import config
-from serve_app.deployment.experiments import Experiments
-from serve_app.domain import CONTROL_PLANE, DATA_PLANE
 from serve_app.errors import NotRunning, StartBlocked
 from serve_app.home import Home
-from serve_app.lifecycle import ports, serve_file
+from serve_app.lifecycle import configuration, ports
 from serve_app.lifecycle.down import stop_run
 from serve_app.lifecycle.launch import create_run, launch
 from serve_app.lifecycle.ports import TakenPort
@@ -26,32 +22,40 @@ from serve_app.lifecycle.readiness import log_tail, wait_until_ready
 from serve_app.lifecycle.run import Run, current_run, load, log_path, save
 from serve_app.lifecycle.signals import StopSignals
 from serve_app.lifecycle.terminal import Terminal
-from serve_app.lifecycle.welcome import ROOT, cli_command, welcome_text
+from serve_app.lifecycle.welcome import cli_command, welcome_text
 
-BASE = ROOT / "deploy_configs" / "base.yaml"
 RECORD_INTERVAL_S = 10.0  # between two records of the processes of a running service
 
 
-def start_service(path: Path, home: Home, terminal: Terminal, detach: bool = False) -> None:
+def start_service(
+    path: Path | None, home: Home, terminal: Terminal, actor: str, detach: bool = False
+) -> None:
     """Start the service, supervise it until a stop signal, then stop all its processes.
 
     Args:
-        path: A Serve configuration file.
+        path: A Serve configuration file; by default, see `configuration.choose`.
+        actor: Who starts it, for the audit log.
         detach: Return when the service is ready; a background process supervises it.
 
     Raises:
         BadConfig: The file is rejected.
-        StartBlocked: A port is taken, or processes of an earlier start are alive.
+        StartBlocked: A port is taken, processes of an earlier start are alive, or see
+            `configuration.choose`.
         StartFailed: The service did not get ready; its processes have been stopped.
         NotRunning: The service ended unexpectedly; its processes have been stopped.
     """
-    file = serve_file.read(path)
-    if {DATA_PLANE, CONTROL_PLANE} <= set(file.applications):
-        _check_configuration(path, home)
+    leftover = current_run(home)
+    if leftover and leftover.is_supervised:
+        raise StartBlocked(describe_blockers(leftover, ()))
+    chosen = configuration.choose(path, home)
+    file = chosen.file
     required = ports.required_ports(file, os.environ)
     taken = ports.find_taken_ports(required)
-    if blockers := describe_blockers(current_run(home), taken):
+    if blockers := describe_blockers(leftover, taken):
         raise StartBlocked(blockers)
+    for sentence in chosen.sentences:
+        terminal.print(sentence)
+    configuration.record(chosen, home, actor)
     with StopSignals() as signals, ExitStack() as stack:
         run = create_run(file, required, home)
         stack.callback(lambda: stop_run(load(home) or run, home, terminal, signals))
@@ -86,18 +90,6 @@ def describe_blockers(run: Run | None, taken: Sequence[TakenPort]) -> str | None
             f" stop them with {cli_command()} down"
         )
     return "\n".join(lines) or None
-
-
-def _check_configuration(path: Path, home: Home) -> None:
-    """Check the rule and the pools; Serve would start with a wrong rule, and the last good rule of
-    the home directory would be in force.
-
-    Raises:
-        BadConfig: The file is rejected.
-    """
-    document = config.read(path)
-    rule = config.check(document, registry.names(config.registry_folder(document)))
-    Experiments(home.folder("experiments")).check(rule)
 
 
 def _remedy(taken: TakenPort) -> str:

@@ -30,6 +30,7 @@ from serve_app.rules.parse import pool_config
 from serve_app.serving.garbage import collect_less_often
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.networks import NetworkRunner, one_thread
+from serve_app.serving.reconfigure import Reconfiguration
 from serve_app.serving.router import VERSION
 
 WARM_VERSIONS = 2  # including the assigned one
@@ -50,34 +51,21 @@ class Classifier:
         self._backend = backend
         self._folder = Path(registry_folder)
         self._assigned: classifiers.Classifier | None = None
-        self._rejection: BadConfig | None = None
         self._warm: list[str] = []
         self._loading = asyncio.Lock()
         self._image_counts: Counter[str] = Counter()
         self._networks = NetworkRunner()
         self._loader = one_thread("loader", low_priority=True)
         self._context = serve.get_replica_context()
-        self._last_good = LastGoodConfig(
+        last_good = LastGoodConfig(
             open_home().folder("accepted"), self._context.app_name, self._context.deployment
         )
+        self._reconfiguration = Reconfiguration(last_good, self._assign)
 
     async def reconfigure(self, user_config: Any, rank: ReplicaRank) -> None:
-        """Load the assigned version, then swap it for the present one.
-
-        It never raises, because Serve would then stop the replica. A rejected configuration
-        leaves the present version assigned; a new replica uses its deployment's last good one.
-        """
+        """Load the assigned version, then swap it for the present one. See `Reconfiguration`."""
         self._rank = rank.rank
-        try:
-            await self._assign(user_config)
-        except BadConfig as exc:
-            await self._reject(exc)
-        except Exception as exc:
-            logger.exception("config.failed")
-            await self._reject(BadConfig("user_config", f"is rejected: {exc!r}"))
-        else:
-            self._rejection = None
-            self._last_good.save(user_config)
+        await self._reconfiguration.reconfigure(user_config)
 
     async def classify(self, pixels: Pixels) -> PoolResponse:
         """Classify images, uint8 [n, side, side, 3]; expected failures are returned, not raised."""
@@ -88,7 +76,8 @@ class Classifier:
             except ModelsError as exc:
                 return Unavailable(str(exc))
         elif self._assigned is None:
-            return Unavailable(f"the replica holds no version: {self._rejection}")
+            rejection = self._reconfiguration.rejection
+            return Unavailable(f"the replica holds no version: {rejection}")
         else:
             classifier = self._assigned
         card = classifier.card
@@ -108,11 +97,8 @@ class Classifier:
             replica=self._context.replica_id.unique_id,
             version=self._assigned.card.version if self._assigned else None,
             warm=tuple(self._warm),
-            rejected=(
-                {"path": self._rejection.path, "message": self._rejection.message}
-                if self._rejection
-                else None
-            ),
+            config_digest=self._reconfiguration.config_digest,
+            rejected=self._reconfiguration.rejection_content,
             backend=self._backend,
             libraries=_libraries(self._backend),
             answered=dict(self._image_counts),
@@ -126,15 +112,6 @@ class Classifier:
         except ModelsError as exc:
             raise BadConfig("version", f"{version} cannot be loaded: {exc}") from exc
         self._networks.set_background(config.background)
-
-    async def _reject(self, rejection: BadConfig) -> None:
-        logger.error("config.rejected", extra={"path": rejection.path, "why": rejection.message})
-        self._rejection = rejection
-        if self._assigned is None and (last_good := self._last_good.load()) is not None:
-            try:
-                await self._assign(last_good)
-            except Exception:
-                logger.exception("last_good_config.failed")
 
     async def _keep_warm(self, version: str) -> classifiers.Classifier:
         """Load a version if necessary; unloads the least recently used one."""

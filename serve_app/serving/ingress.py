@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.control_plane.cluster import IngressReplica
 from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.plane import DataPlane
 from serve_app.deployment.experiments import Experiments
 from serve_app.deployment.last_good_config import LastGoodConfig
 from serve_app.domain import CONTROL_PLANE, CONTROLLER, Pool
-from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.http.data_plane import application
 from serve_app.privacy.image_cipher import ImageCipher
@@ -29,9 +29,9 @@ from serve_app.recording.feedback import FeedbackSink
 from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
-from serve_app.rules.rule import Rule
 from serve_app.serving.garbage import collect_less_often, freeze
 from serve_app.serving.logs import join_serve_log
+from serve_app.serving.reconfigure import Reconfiguration
 from serve_app.serving.serve_pools import ServePools
 from serve_app.serving.telemetry import Telemetry
 
@@ -51,9 +51,9 @@ class Ingress:
         home = open_home()
         context = serve.get_replica_context()
         self._model = context.app_name
-        self._last_good = LastGoodConfig(
-            home.folder("accepted"), context.app_name, context.deployment
-        )
+        self._replica = context.replica_id.unique_id
+        last_good = LastGoodConfig(home.folder("accepted"), context.app_name, context.deployment)
+        self._reconfiguration = Reconfiguration(last_good, self._apply_rule)
         self._experiments = Experiments(home.folder("experiments"))
         spool = Spool(home.folder("spool"))
         self._recorder = Recorder(_deliver, spool)
@@ -78,38 +78,31 @@ class Ingress:
         )
 
     async def reconfigure(self, user_config: Any) -> None:
-        """Apply a rule; runs in the event loop.
+        """Apply a rule; runs in the event loop. See `Reconfiguration`."""
+        await self._reconfiguration.reconfigure(user_config)
+        if self._reconfiguration.rejection:
+            self._plane.reject(self._reconfiguration.rejection)
 
-        It never raises, because Serve would then stop the replica. A rejected rule leaves the
-        present rule in force; a new replica uses its deployment's last good one.
-        """
-        try:
-            self._plane.apply_rule(self._parse_rule(user_config))
-        except BadConfig as exc:
-            self._reject(exc)
-        except Exception as exc:
-            logger.exception("config.failed")
-            self._reject(BadConfig("user_config", f"is rejected: {exc!r}"))
-        else:
-            self._last_good.save(user_config)
-            try:
-                self._experiments.claim(self._plane.rule)
-            except Exception:
-                logger.exception("experiment_claim.failed")
+    async def describe(self) -> IngressReplica:
+        """The state of the replica."""
+        has_rule = self._plane.has_rule
+        has_candidate = has_rule and self._plane.rule.candidate is not None
+        return IngressReplica(
+            replica=self._replica,
+            rule_id=self._plane.rule.rule_id if has_rule else None,
+            config_digest=self._reconfiguration.config_digest,
+            rejected=self._reconfiguration.rejection_content,
+            candidate_ready=self._plane.breaker.ready or not has_candidate,
+        )
 
-    def _reject(self, rejection: BadConfig) -> None:
-        logger.error("config.rejected", extra={"path": rejection.path, "why": rejection.message})
-        if not self._plane.has_rule and (last_good := self._last_good.load()) is not None:
-            try:
-                self._plane.apply_rule(self._parse_rule(last_good))
-            except Exception:
-                logger.exception("last_good_config.failed")
-        self._plane.reject(rejection)
-
-    def _parse_rule(self, user_config: Any) -> Rule:
+    async def _apply_rule(self, user_config: Any) -> None:
         rule = ingress_config(user_config, self._plane.versions.names())
         self._experiments.check(rule)
-        return rule
+        self._plane.apply_rule(rule)
+        try:
+            self._experiments.claim(rule)
+        except Exception:
+            logger.exception("experiment_claim.failed")
 
     @contextlib.asynccontextmanager
     async def _run_background_tasks(self, _: FastAPI) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
@@ -17,10 +17,10 @@ from serve_app.data_plane.batching import Batcher, Call
 from serve_app.data_plane.pools import LATE_S, PoolResponse, Replica
 from serve_app.domain import Pool
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
+from serve_app.serving.describe import describe_replicas
 from serve_app.tasks import background_task_after, was_cancelled
 
 CALL_TIMEOUT_S = 15.0
-DESCRIBE_TIMEOUT_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ class ServePools:
 
     async def replicas(self, pool: Pool | None = None) -> list[Replica]:
         pools = [pool] if pool else self._handles
-        described = await asyncio.gather(*map(self._describe_replicas, pools))
+        described = await asyncio.gather(
+            *(describe_replicas(self._handles[pool], Replica) for pool in pools)
+        )
         return [replica for replicas in described for replica in replicas]
 
     def _create_call(self, pool: Pool, version: str | None) -> Call:
@@ -115,21 +117,3 @@ class ServePools:
                     if was_cancelled():
                         raise
                 await asyncio.sleep(LATE_S)
-
-    async def _describe_replicas(self, pool: Pool) -> list[Replica]:
-        response = self._handles[pool].broadcast("describe")
-        try:
-            # Serve's `results_async` fails if one replica fails, so each is awaited separately.
-            results = await asyncio.wait_for(
-                response._fetch_replica_results_async(), DESCRIBE_TIMEOUT_S
-            )
-        except (TimeoutError, DeploymentUnavailableError, RayError):
-            return []
-        described = await asyncio.gather(
-            *(
-                asyncio.wait_for(result.get_async(), DESCRIBE_TIMEOUT_S)  # type: ignore[no-untyped-call]
-                for result in results
-            ),
-            return_exceptions=True,
-        )
-        return [replica for replica in described if isinstance(replica, Replica)]

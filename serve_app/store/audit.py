@@ -14,6 +14,16 @@ _audit = schema.audit.c
 
 
 @dataclass(frozen=True, slots=True)
+class NewAuditEntry:
+    """An entry that is to be added; fields as in `AuditEntry`."""
+
+    action: str
+    actor: str
+    reason: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One change.
 
@@ -30,21 +40,14 @@ class AuditEntry:
     details: dict[str, Any]
 
 
-def add_entry(
-    connection: Connection,
-    action: str,
-    actor: str,
-    reason: str,
-    details: dict[str, Any],
-    at_ms: int,
-) -> None:
+def add_entry(connection: Connection, entry: NewAuditEntry, at_ms: int) -> None:
     connection.execute(
         insert(schema.audit).values(
             at_ms=at_ms,
-            actor=actor,
-            action=action,
-            reason=reason,
-            details=json.dumps(details, sort_keys=True),
+            actor=entry.actor,
+            action=entry.action,
+            reason=entry.reason,
+            details=json.dumps(entry.details, sort_keys=True),
         )
     )
 

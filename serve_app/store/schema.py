@@ -310,6 +310,28 @@ revisions = Table(
     Column("reason", String, nullable=False),
     Column("document", Text, nullable=False),
     Column("digest", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("in_force_at_ms", BigInteger),
+)
+
+recreations = Table(
+    "recreations",
+    metadata,
+    Column(
+        "revision",
+        Integer,
+        ForeignKey("revisions.number"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("version", String, nullable=False),
+    Column("phase", String, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("down_from_ms", BigInteger),
+    Column("down_to_ms", BigInteger),
+    Column("is_upper_bound", Boolean, nullable=False),
+    Column("message", Text, nullable=False),
 )
 
 audit = Table(
@@ -321,14 +343,4 @@ audit = Table(
     Column("action", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("details", Text, nullable=False),
-)
-
-# Keys of the last 24 hours. `revision` is the result, null while the request is in progress.
-idempotency_keys = Table(
-    "idempotency_keys",
-    metadata,
-    Column("key", String, primary_key=True),
-    Column("request_digest", String, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("revision", Integer),
 )

@@ -4,46 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from serve_app.domain import Feedback, ShadowPair
 from serve_app.recording.batch import Batch
 from serve_app.store import (
     audit,
     epochs,
     export,
     exposure_sums,
-    exposures,
     feedback,
-    idempotency,
     idempotent_insert,
     ingress_writers,
     kept_images,
     labelled_feedback,
     latency_sums,
     pair_sums,
+    recreations,
     retention,
     reviews,
     revisions,
     schema,
-    shadow_pairs,
     unit_pairs,
     units,
 )
-from serve_app.store.audit import AuditEntry
+from serve_app.store.audit import AuditEntry, NewAuditEntry
 from serve_app.store.database import Database
 from serve_app.store.epochs import Epoch, Timeline
 from serve_app.store.exposure_sums import ExposureSum
-from serve_app.store.exposures import StoredExposure
-from serve_app.store.idempotency import Claim
 from serve_app.store.ingress_writers import Recording
 from serve_app.store.kept_images import StoredImage
 from serve_app.store.labelled_feedback import LabelledFeedback
 from serve_app.store.latency_sums import Histogram, Kind
 from serve_app.store.migrations import migrate
 from serve_app.store.pair_sums import PairCounts, PairSum
+from serve_app.store.recreations import Phase, Recreation
 from serve_app.store.retention import Retention
-from serve_app.store.revisions import Revision
+from serve_app.store.revisions import NewRevision, Revision, RevisionState
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.unit_pairs import UnitPairs
 from serve_app.store.units import FirstAssignmentCount, FirstAssignments, UnitExposureSums
@@ -128,21 +123,6 @@ class Store:
         """The completeness of the exposures and the shadow pairs."""
         with self._database.read_transaction() as connection:
             return ingress_writers.read_recording(connection)
-
-    def exposures(self, since_ms: int, limit: int) -> list[StoredExposure]:
-        """The exposures with `at_ms` >= `since_ms`."""
-        with self._database.read_transaction() as connection:
-            return exposures.list_since(connection, since_ms, limit)
-
-    def shadow_pairs(self, since_ms: int, limit: int) -> list[ShadowPair]:
-        """The shadow pairs with `at_ms` >= `since_ms`."""
-        with self._database.read_transaction() as connection:
-            return shadow_pairs.list_since(connection, since_ms, limit)
-
-    def feedback(self, since_ms: int, limit: int) -> list[Feedback]:
-        """The feedback with `at_ms` >= `since_ms`."""
-        with self._database.read_transaction() as connection:
-            return feedback.list_since(connection, since_ms, limit)
 
     def epochs(self, limit: int) -> list[Epoch]:
         """The latest epochs, by their start."""
@@ -239,10 +219,14 @@ class Store:
         with self._database.read_transaction() as connection:
             return kept_images.encrypted(connection, image_id, now_ms)
 
-    def add_review(self, digest: str, answer: str, actor: str, reason: str, at_ms: int) -> int:
-        """Add the review of an image that has none; return its number."""
+    def add_review(self, digest: str, answer: str, entry: NewAuditEntry, at_ms: int) -> int:
+        """Add the review of an image that has none, with its audit entry; return its number."""
         with self._database.write_transaction() as connection:
-            return reviews.add_review(connection, digest, answer, actor, reason, at_ms)
+            number = reviews.add_review(
+                connection, digest, answer, entry.actor, entry.reason, at_ms
+            )
+            audit.add_entry(connection, entry, at_ms)
+            return number
 
     def remove_expired(self, now_ms: int) -> int:
         """Remove expired images; return their number."""
@@ -256,48 +240,66 @@ class Store:
         with self._database.read_transaction() as connection:
             return export.export(connection, name, path, since_ms, until_ms)
 
-    def add_revision(self, document: dict[str, Any], actor: str, reason: str, at_ms: int) -> int:
+    def add_revision(self, new: NewRevision, at_ms: int) -> int:
         """Add a revision unless the latest one has the same document; return the latest number."""
         with self._database.write_transaction() as connection:
-            return revisions.add_revision(connection, document, actor, reason, at_ms)
+            return revisions.add(connection, new, at_ms)
 
-    def revisions(self, limit: int) -> list[Revision]:
+    def settle_revision(
+        self, number: int, state: RevisionState, entry: NewAuditEntry, at_ms: int
+    ) -> None:
+        """Set the state of a revision, and add an entry to the audit log."""
+        with self._database.write_transaction() as connection:
+            revisions.set_state(connection, number, state)
+            audit.add_entry(connection, entry, at_ms)
+
+    def set_in_force(self, number: int, at_ms: int) -> None:
+        """Record when a revision came into force; the first time stays."""
+        with self._database.write_transaction() as connection:
+            revisions.set_in_force(connection, number, at_ms)
+
+    def revisions(
+        self, limit: int, *states: RevisionState, in_force: bool = False
+    ) -> list[Revision]:
+        """The latest revisions; only those in `states`, and only those that were `in_force`."""
         with self._database.read_transaction() as connection:
-            return revisions.latest(connection, limit)
+            return revisions.latest(connection, limit, *states, in_force=in_force)
 
     def revision(self, number: int) -> Revision | None:
         """The revision with a number; None if there is none."""
         with self._database.read_transaction() as connection:
             return revisions.find(connection, number)
 
-    def add_audit(
-        self, action: str, actor: str, reason: str, details: dict[str, Any], at_ms: int
-    ) -> None:
-        """Add an entry to the audit log."""
+    def start_recreation(self, new: NewRevision, version: str, at_ms: int) -> Recreation:
+        """Add the revision of a recreation, and the recreation."""
         with self._database.write_transaction() as connection:
-            audit.add_entry(connection, action, actor, reason, details, at_ms)
+            number = revisions.add(connection, new, at_ms)
+            recreation = Recreation(number, version, Phase.TEARING_DOWN, started_at_ms=at_ms)
+            recreations.save(connection, recreation)
+            return recreation
+
+    def save_recreation(
+        self, recreation: Recreation, entry: NewAuditEntry | None, at_ms: int
+    ) -> None:
+        """Save the progress of a recreation, and add an entry to the audit log if there is one.
+
+        Saving the same progress again adds nothing.
+        """
+        with self._database.write_transaction() as connection:
+            if recreations.latest(connection) == recreation:
+                return
+            recreations.save(connection, recreation)
+            if entry:
+                audit.add_entry(connection, entry, at_ms)
+
+    def latest_recreation(self) -> Recreation | None:
+        """The latest recreation; None if there was none."""
+        with self._database.read_transaction() as connection:
+            return recreations.latest(connection)
 
     def audit(self, limit: int) -> list[AuditEntry]:
         with self._database.read_transaction() as connection:
             return audit.latest(connection, limit)
-
-    def claim_key(self, key: str, request_digest: str, at_ms: int) -> Claim | None:
-        """Claim an idempotency key. Returns the present claim, or None if the key was free.
-
-        A claim expires after `idempotency.KEPT_MS`.
-        """
-        with self._database.write_transaction() as connection:
-            return idempotency.claim(connection, key, request_digest, at_ms)
-
-    def settle_key(self, key: str, revision: int) -> None:
-        """Store the result of the request that claimed a key."""
-        with self._database.write_transaction() as connection:
-            idempotency.settle(connection, key, revision)
-
-    def release_key(self, key: str) -> None:
-        """Free a key after a request that changed nothing."""
-        with self._database.write_transaction() as connection:
-            idempotency.release(connection, key)
 
     def close(self) -> None:
         """Close the connections."""

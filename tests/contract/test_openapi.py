@@ -1,4 +1,4 @@
-"""The OpenAPI document of the data plane is valid, and responses conform to it."""
+"""The OpenAPI documents of both planes are valid, and responses conform to them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from serve_app.errors import Problem
 from serve_app.http.body_limits import IMAGE_TYPES
 from serve_app.http.problems import PROBLEM_TYPE
 from serve_app.privacy.prediction_ids import PredictionId
+from tests.unit.http.control.conftest import BEARER, RecordingService
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service, image
 
 SERVICE = Service(Path(tempfile.mkdtemp()))
+CONTROL = RecordingService(Path(tempfile.mkdtemp()))
 PREDICTION_ID = SERVICE.id_codec.encode(
     PredictionId("ab" * 6, 1, now_ms(), "9f31c0aa", "v1", "cat")
 )
@@ -33,10 +35,14 @@ CHECKS = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
-DOCUMENT: dict[str, Any] = SERVICE.app.openapi()
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "": SERVICE.app.openapi(),
+    "/control": CONTROL.app.openapi(),
+}
 OPERATIONS = {
-    f"{method.upper()} {path}": operation
-    for path, item in DOCUMENT["paths"].items()
+    f"{method.upper()} {prefix}{path}": operation
+    for prefix, document in DOCUMENTS.items()
+    for path, item in document["paths"].items()
     for method, operation in item.items()
 }
 
@@ -45,6 +51,7 @@ for media_type in IMAGE_TYPES:
         media_type, st.one_of(st.sampled_from([image("cat"), image("koala")]), st.binary())
     )
 schema = schemathesis.openapi.from_asgi("/openapi.json", SERVICE.app)
+control_schema = schemathesis.openapi.from_asgi("/openapi.json", CONTROL.app)
 
 
 @schema.hook
@@ -88,6 +95,12 @@ def test_responses_conform_under_every_rule(
     case.call_and_validate(checks=CHECKS)
 
 
+@control_schema.parametrize()
+@settings(HYPOTHESIS_SETTINGS, max_examples=5)
+def test_responses_of_the_control_plane_conform(case: schemathesis.Case[Any]) -> None:
+    case.call_and_validate(checks=CHECKS, headers=BEARER)
+
+
 def test_feedback_on_a_valid_prediction_id_conforms() -> None:
     """A generated prediction id is never valid."""
     statuses = set()
@@ -116,20 +129,18 @@ def schemas(node: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_version_and_title_of_the_document() -> None:
-    assert DOCUMENT["openapi"].startswith("3.1.")
-    assert DOCUMENT["info"]["title"] == "serve-app"
-
-
-def test_every_schema_is_valid() -> None:
-    found = schemas(DOCUMENT)
+@pytest.mark.parametrize(
+    ("prefix", "title"), [("", "serve-app"), ("/control", "serve-app control plane")]
+)
+def test_a_document_is_valid(prefix: str, title: str) -> None:
+    document = DOCUMENTS[prefix]
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["title"] == title
+    found = schemas(document)
     assert len(found) > 50
     for each in found:
-        jsonschema_rs.Draft202012Validator(each | {"components": DOCUMENT.get("components", {})})
-
-
-def test_operation_ids_are_unique() -> None:
-    ids = [operation["operationId"] for operation in OPERATIONS.values()]
+        jsonschema_rs.Draft202012Validator(each | {"components": document["components"]})
+    ids = [each["operationId"] for item in document["paths"].values() for each in item.values()]
     assert len(ids) == len(set(ids))
 
 
@@ -142,6 +153,11 @@ class TestOperations:
     def test_it_describes_its_path_parameters(self, name: str) -> None:
         described = [p["name"] for p in OPERATIONS[name].get("parameters", []) if p["in"] == "path"]
         assert sorted(described) == sorted(re.findall(r"{(\w+)}", name))
+
+    def test_it_documents_the_limits_of_its_body(self, name: str) -> None:
+        statuses = OPERATIONS[name]["responses"].keys()
+        limits = {"408", "413"} if "requestBody" in OPERATIONS[name] else set()
+        assert statuses & {"408", "413"} == limits
 
     def test_its_errors_are_problems(self, name: str) -> None:
         responses = OPERATIONS[name]["responses"]

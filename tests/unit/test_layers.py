@@ -20,20 +20,21 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 }
 # package to the packages of serve_app above it, which it must not import
 ABOVE: dict[str, tuple[str, ...]] = {
-    "serve_app/rules": ("cli", "client", "data_plane", "home", "http", "lifecycle", "recording",
+    "serve_app/rules": ("cli", "client", "control_plane", "data_plane", "home", "http", "lifecycle", "recording",
                         "serving", "store"),
-    "serve_app/evidence": ("cli", "client", "data_plane", "home", "http", "lifecycle", "recording",
+    "serve_app/evidence": ("cli", "client", "control_plane", "data_plane", "home", "http", "lifecycle", "recording",
                            "reports", "rules", "serving", "store"),
-    "serve_app/reports": ("cli", "client", "http", "lifecycle", "recording", "serving"),
-    "serve_app/deployment": ("cli", "client", "data_plane", "http", "lifecycle", "recording",
+    "serve_app/reports": ("cli", "client", "control_plane", "http", "lifecycle", "recording", "serving"),
+    "serve_app/deployment": ("cli", "client", "control_plane", "data_plane", "http", "lifecycle", "recording",
                              "reports", "serving", "store", "traffic"),
-    "serve_app/recording": ("cli", "data_plane", "http", "lifecycle", "serving", "store"),
-    "serve_app/store": ("cli", "data_plane", "http", "lifecycle", "serving"),
-    "serve_app/data_plane": ("cli", "http", "lifecycle", "serving", "store"),
+    "serve_app/recording": ("cli", "control_plane", "data_plane", "http", "lifecycle", "serving", "store"),
+    "serve_app/store": ("cli", "control_plane", "data_plane", "http", "lifecycle", "serving"),
+    "serve_app/control_plane": ("cli", "client", "http", "lifecycle", "serving", "traffic"),
+    "serve_app/data_plane": ("cli", "control_plane", "http", "lifecycle", "serving", "store"),
     "serve_app/http": ("cli", "lifecycle", "serving", "store"),
-    "serve_app/lifecycle": ("cli", "data_plane", "http", "serving", "store"),
+    "serve_app/lifecycle": ("cli", "data_plane", "http", "serving"),
     "serve_app/serving": ("cli", "lifecycle"),
-    "serve_app/traffic": ("cli.", "data_plane", "http", "lifecycle", "recording", "serving",
+    "serve_app/traffic": ("cli.", "control_plane", "data_plane", "http", "lifecycle", "recording", "serving",
                           "store"),
     "serve_app/cli": ("data_plane", "http", "serving", "store"),
 }  # fmt: skip
@@ -52,7 +53,7 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "cryptography": ("serve_app/privacy",),
     "pycountry": ("serve_app/regions.py",),
     "psutil": ("serve_app/lifecycle",),
-    "httpx": ("serve_app/client.py", "serve_app/downtime.py", "serve_app/lifecycle"),
+    "httpx": ("serve_app/client.py", "serve_app/control_plane/downtime.py", "serve_app/lifecycle"),
     "aiohttp": ("serve_app/traffic",),
 }
 PICKLERS = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from serve_app.clock import now_ms
+from serve_app.control_plane.changes import Review
 from serve_app.errors import AlreadyReviewed, BadReview, NoSuchImage
+from serve_app.evidence.reviews import CANNOT_TELL, OTHER
 from serve_app.privacy.image_cipher import ImageCipher
+from serve_app.store.audit import NewAuditEntry
 from serve_app.store.kept_images import StoredImage
 from serve_app.store.store import Store, read_store
-
-OTHER, CANNOT_TELL = "other", "cannot_tell"
 
 
 class ReviewService:
@@ -66,10 +67,8 @@ def possible_answers(image: StoredImage) -> list[str]:
     return list(dict.fromkeys((*image.labels, OTHER, CANNOT_TELL)))
 
 
-def add_review(
-    store: Store, image_id: str, answer: str, actor: str, reason: str, at_ms: int
-) -> int:
-    """Store a review of an image; the number of the review.
+def add_review(store: Store, review: Review, at_ms: int) -> int:
+    """Store a review of an image, with its audit entry; the number of the review.
 
     To be called in the store's only writer.
 
@@ -78,17 +77,20 @@ def add_review(
         BadReview: The answer is not one of `possible_answers`.
         AlreadyReviewed: The image has a review.
     """
-    image = _find_stored_image(store, image_id, at_ms)
-    if answer not in possible_answers(image):
+    image = _find_stored_image(store, review.image_id, at_ms)
+    if review.answer not in possible_answers(image):
         raise BadReview(
-            f"the answer is '{answer[:50]}': expected one of {', '.join(possible_answers(image))}"
+            f"the answer is '{review.answer[:50]}':"
+            f" expected one of {', '.join(possible_answers(image))}"
         )
     if image.review:
         raise AlreadyReviewed(
-            f"{image.review.actor} has reviewed the image {image_id} as '{image.review.answer}':"
+            f"{image.review.actor} has reviewed the image {image.id} as '{image.review.answer}':"
             " the first review stays, because a later one is not blind"
         )
-    return store.add_review(image.digest, answer, actor, reason, at_ms)
+    details = {"image": image.id, "answer": review.answer}
+    entry = NewAuditEntry("review", review.actor, review.reason, details)
+    return store.add_review(image.digest, review.answer, entry, at_ms)
 
 
 def _find_stored_image(store: Store, image_id: str, at_ms: int) -> StoredImage:

@@ -6,9 +6,11 @@ import hmac
 import time
 from hashlib import blake2b
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 
 from serve_app.errors import Unauthorized
+from serve_app.http import documentation
 
 COOKIE = "serve_app_session"
 LIFETIME_S = 12 * 3600
@@ -70,3 +72,35 @@ class Authenticator:
         return blake2b(
             expires.encode(), key=bytes.fromhex(self._token), digest_size=32, person=b"session"
         ).hexdigest()
+
+
+class SignInRequest(BaseModel):
+    """The sign-in form. Extra keys are ignored: listing them all is costly without a sign-in."""
+
+    token: str = Field(max_length=200)
+
+
+def router(authenticator: Authenticator) -> APIRouter:
+    """The router of `/session`."""
+    routes = APIRouter(prefix="/session", tags=["session"])
+
+    @routes.post(
+        "",
+        status_code=204,
+        summary="Sign in",
+        responses=documentation.problem_responses(401, 408, 413, 422),
+    )
+    async def sign_in(request: Request, body: SignInRequest) -> Response:
+        if not authenticator.is_token(body.token.strip()):
+            raise Unauthorized("the token is wrong: send the token of the home directory")
+        response = Response(status_code=204)
+        authenticator.set_session_cookie(response, secure=request.url.scheme == "https")
+        return response
+
+    @routes.delete("", status_code=204, summary="Sign out")
+    async def sign_out() -> Response:
+        response = Response(status_code=204)
+        authenticator.delete_session_cookie(response)
+        return response
+
+    return routes

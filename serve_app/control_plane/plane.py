@@ -1,0 +1,384 @@
+"""`ControlPlane`: makes changes, one at a time, and keeps the store.
+
+A change is recorded before it is deployed. If the process stops in between, the next one deploys
+it: a change is made whole or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from models import registry
+from models.errors import ModelsError
+from serve_app.clock import now_ms
+from serve_app.control_plane import status
+from serve_app.control_plane.changes import (
+    Applied,
+    Change,
+    ConfigChange,
+    Restore,
+    Review,
+    Update,
+    compose,
+)
+from serve_app.control_plane.cluster import DELETING, Cluster, ClusterState
+from serve_app.control_plane.convergence import Code, Convergence, Lacking, assess
+from serve_app.control_plane.preview import Preview, preview
+from serve_app.control_plane.recreation import CreateProbe, Recreator, create_probe
+from serve_app.control_plane.reviews import add_review
+from serve_app.data_plane.card_cache import CardCache
+from serve_app.deployment import config
+from serve_app.deployment.experiments import Experiments
+from serve_app.domain import DATA_PLANE
+from serve_app.errors import (
+    BadConfig,
+    NoSuchRevision,
+    NotReady,
+    RejectedConfig,
+    Superseded,
+    UpdateInProgress,
+)
+from serve_app.recording.batch import Batch
+from serve_app.rules.rule import Rule
+from serve_app.store.audit import NewAuditEntry
+from serve_app.store.bounded_reads import BoundedReads
+from serve_app.store.errors import StoreError
+from serve_app.store.revisions import NewRevision, Revision, RevisionKind, RevisionState
+from serve_app.store.store import Store
+from serve_app.tasks import DetachedTasks
+
+READ_THREADS, MAX_READS, READ_TIMEOUT_S = 2, 16, 15.0
+SETTLE_S = 1.0  # Serve may report the old state for as long after a deployment
+RETRY_S = 1.0
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """The state of the cluster, its configuration, and the latest deployed revision.
+
+    Attributes:
+        document: The revision's if Serve has it, or else what Serve has.
+    """
+
+    state: ClusterState
+    revision: Revision | None
+    document: dict[str, Any]
+    is_recorded: bool
+
+
+class ControlPlane:
+    """The control plane of a cluster. All writes to the store run in one thread."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        experiments: Experiments,
+        create_probe: CreateProbe = create_probe,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._experiments = experiments
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._reads = BoundedReads(
+            threads=READ_THREADS, max_reads=MAX_READS, timeout_s=READ_TIMEOUT_S
+        )
+        self._lock = asyncio.Lock()
+        self._tasks = DetachedTasks()
+        self._is_recovered = False
+        self._latest: Revision | None = None  # of the deployed ones
+        self._deployed_s = -SETTLE_S  # in the event loop's time
+        self._recreator = Recreator(cluster, store, self.write, self._tasks, create_probe)
+
+    async def record(self, batch: Batch) -> None:
+        """Store a batch; a repeated batch is stored once."""
+        await self.write(self._store.record, batch)
+
+    async def apply(self, change: Change) -> Applied:
+        """Make a change. It completes although the caller is cancelled.
+
+        Raises:
+            RejectedConfig: The change is rejected, and nothing is deployed.
+            NoSuchRevision: There is no such revision.
+            Superseded: Another revision was deployed since `base_revision`.
+            UpdateInProgress: The data plane is being recreated.
+            NotReady: Serve or the store cannot be reached. The detail says whether the change is
+                recorded; if not, nothing is deployed.
+            BadReview, AlreadyReviewed, NoSuchImage: See `add_review`.
+        """
+        with _problems():
+            return await self._tasks.run(self._apply(change))
+
+    async def preview(self, change: ConfigChange) -> Preview:
+        """What a change would do; errors as of `apply`."""
+        with _problems():
+            current = await self._current()
+            document = await self._compose(change, current)
+            self._check(document)
+        cards = CardCache(config.registry_folder(document))
+        return preview(
+            current.document,
+            document,
+            cards.labels,
+            base_revision=current.revision.number if current.revision else None,
+            recreates=change.kind == "recreate",
+        )
+
+    async def status(self) -> dict[str, Any]:
+        """The state of the service as JSON; see `serve_app.control_plane.status`."""
+        current = await self._current()
+        convergence = await self._converge(current)
+        epochs = await self._reads.read(self._store.epochs, 1)
+        return status.content(
+            current.state,
+            convergence,
+            current.revision,
+            epochs[0] if epochs else None,
+            self._recreator.present,
+            await self._reads.read(self._store.recording),
+        )
+
+    async def deployment(self) -> dict[str, Any]:
+        """The deployed configuration, as a deployment file."""
+        return (await self._current()).document
+
+    async def revisions(self, limit: int) -> list[dict[str, Any]]:
+        """The revisions without their documents, newest first."""
+        found = await self._reads.read(self._store.revisions, limit)
+        return [status.revision_content(revision, self._latest) for revision in found]
+
+    async def revision(self, number: int) -> dict[str, Any]:
+        """A revision with its document.
+
+        Raises:
+            NoSuchRevision: There is none with the number.
+        """
+        revision = await self._find_revision(number)
+        return {
+            **status.revision_content(revision, self._latest),
+            "document": revision.document,
+        }
+
+    async def audit(self, limit: int) -> list[dict[str, Any]]:
+        """The audit entries, newest first."""
+        return [asdict(entry) for entry in await self._reads.read(self._store.audit, limit)]
+
+    async def recover(self) -> None:
+        """Continue what an earlier process left unfinished; does so once."""
+        async with self._lock:
+            await self._recover()
+
+    async def record_outside_change(self) -> None:
+        """Record a configuration that was deployed without the control plane."""
+        if self._lock.locked() or self._recreator.is_running or not self._is_recovered:
+            return
+        async with self._lock:
+            await self._finish_pending()
+            current = await self._current()
+            application = current.state.applications.get(DATA_PLANE)
+            # Without a data plane, it is the end of the service or an unusable configuration.
+            if current.is_recorded or not application or application.status == DELETING:
+                return
+            if not any(a["name"] == DATA_PLANE for a in current.document["applications"]):
+                return  # Serve does not report its configuration yet
+            new = NewRevision(
+                RevisionKind.OUTSIDE,
+                current.document,
+                "outside",
+                "deployed with Ray's command or dashboard",
+            )
+            number = await self.write(self._store.add_revision, new, now_ms())
+            await self._settle(number, RevisionState.DEPLOYED, _audit_entry(new, number))
+
+    async def record_convergence(self) -> None:
+        """Record that the latest revision is in force, once it is."""
+        if self._latest is None or self._latest.in_force_at_ms is not None:
+            return
+        current = await self._current()
+        convergence = await self._converge(current)
+        if convergence.in_force and current.revision is self._latest:
+            at_ms = now_ms()
+            await self.write(self._store.set_in_force, self._latest.number, at_ms)
+            self._latest = replace(self._latest, in_force_at_ms=at_ms)
+
+    async def write(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a method of the store in the store's thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, partial(function, *args))
+
+    async def close(self) -> None:
+        """End all work and close the store."""
+        await self._tasks.cancel()
+        await self.write(self._store.close)
+        self._writer.shutdown()
+
+    async def _apply(self, change: Change) -> Applied:
+        if isinstance(change, Review):
+            return Applied(await self.write(add_review, self._store, change, now_ms()))
+        assert isinstance(change, ConfigChange)  # noqa: S101 there is no other change
+        async with self._exclusive():
+            current = await self._current()
+            present = current.revision.number if current.revision else None
+            if change.base_revision not in (None, present):
+                raise Superseded(
+                    f"revision {present} was deployed after revision {change.base_revision}:"
+                    " look at it, then repeat the change"
+                )
+            document = await self._compose(change, current)
+            rule = self._check(document)
+            new = NewRevision(RevisionKind(change.kind), document, change.actor, change.reason)
+            if new.kind is RevisionKind.RECREATE:
+                assert isinstance(change, Update)  # noqa: S101 by its kind
+                number = await self._start_recreation(new, change.version)
+            else:
+                number = await self.write(self._store.add_revision, new, now_ms())
+                await self._send(number, document, _audit_entry(new, number))
+        return Applied(number, rule.rule_id, tuple(rule.warnings()))
+
+    @contextlib.asynccontextmanager
+    async def _exclusive(self) -> AsyncIterator[None]:
+        """Allows one change at a time, and none during a recreation.
+
+        Raises:
+            UpdateInProgress: The data plane is being recreated.
+        """
+        async with self._lock:
+            await self._recover()
+            if self._recreator.is_running:
+                raise UpdateInProgress(
+                    "the data plane is being recreated: wait until serve-app status shows it as"
+                    " done"
+                )
+            await self._finish_pending()
+            yield
+
+    async def _compose(self, change: ConfigChange, current: _Current) -> dict[str, Any]:
+        restored = None
+        if isinstance(change, Restore):
+            restored = (await self._find_revision(change.revision)).document
+        return compose(change, current.document, restored, _known_versions(current.document))
+
+    def _check(self, document: dict[str, Any]) -> Rule:
+        rule = config.check(document, _known_versions(document))
+        self._experiments.check(rule)
+        self._cluster.normalize(document)
+        return rule
+
+    async def _current(self) -> _Current:
+        state = await self._cluster.state()
+        if self._latest and self._is_deployed(self._latest, state):
+            return _Current(state, self._latest, self._latest.document, is_recorded=True)
+        return _Current(state, self._latest, state.config, is_recorded=False)
+
+    def _is_deployed(self, revision: Revision, state: ClusterState) -> bool:
+        """Whether Serve has the applications of a revision."""
+        try:
+            normal = self._cluster.normalize(revision.document)
+        except BadConfig:  # of an older version of the program
+            return False
+        return bool(normal["applications"] == state.config["applications"])
+
+    async def _converge(self, current: _Current) -> Convergence:
+        if self._recreator.is_running and (present := self._recreator.present):
+            text = f"recreating the data plane with {present.version}"
+            phase = present.phase.replace("_", " ")
+            return Convergence((Lacking(Code.RECREATING, f"{text}: {phase}"),))
+        if asyncio.get_running_loop().time() - self._deployed_s < SETTLE_S:
+            return Convergence((Lacking(Code.DEPLOYING, "Serve has just got the configuration"),))
+        convergence = assess(current.state, await self._cluster.replicas())
+        if current.is_recorded:
+            return convergence
+        unrecorded = Lacking(Code.NOT_RECORDED, "the deployed configuration has no revision yet")
+        return Convergence((*convergence.lacking, unrecorded))
+
+    async def _start_recreation(self, new: NewRevision, version: str) -> int:
+        try:
+            self._latest = await self._recreator.start(new, version)
+        except StoreError:  # it may have been recorded all the same
+            self._is_recovered = False
+            raise
+        return self._latest.number
+
+    async def _send(self, number: int, document: dict[str, Any], entry: NewAuditEntry) -> None:
+        """Deploy a recorded revision."""
+        try:
+            await self._cluster.deploy(document)
+        except BadConfig as exc:
+            failed = replace(entry, details={**entry.details, "error": str(exc)})
+            await self._settle(number, RevisionState.FAILED, failed)
+            raise
+        except NotReady as exc:
+            raise NotReady(
+                f"{exc}; the change is recorded as revision {number}, and is deployed when Serve"
+                " answers"
+            ) from exc
+        self._deployed_s = asyncio.get_running_loop().time()
+        await self._settle(number, RevisionState.DEPLOYED, entry)
+
+    async def _settle(self, number: int, state: RevisionState, entry: NewAuditEntry) -> None:
+        """Record how a revision ended. If the store fails, it stays pending and is sent again."""
+        try:
+            await self.write(self._store.settle_revision, number, state, entry, now_ms())
+            if state is RevisionState.DEPLOYED:
+                self._latest = await self.write(self._store.revision, number)
+        except StoreError:
+            logger.exception("revision_settle.failed", extra={"revision": number})
+
+    async def _finish_pending(self) -> None:
+        """Deploy the latest revision if it was recorded and not deployed."""
+        for pending in await self.write(self._store.revisions, 1):
+            if pending.state is RevisionState.PENDING:
+                with contextlib.suppress(BadConfig):  # it is recorded as failed
+                    entry = _audit_entry(pending, pending.number)
+                    await self._send(pending.number, pending.document, entry)
+
+    async def _recover(self) -> None:
+        if self._is_recovered:
+            return
+        deployed = await self.write(self._store.revisions, 1, RevisionState.DEPLOYED)
+        self._latest = deployed[0] if deployed else None
+        if revision := await self._recreator.recover():
+            self._latest = revision
+        self._is_recovered = True
+
+    async def _find_revision(self, number: int) -> Revision:
+        revision = await self.write(self._store.revision, number)
+        if revision is None:
+            raise NoSuchRevision(
+                f"there is no revision {number}: serve-app revision list shows them"
+            )
+        return revision
+
+
+@contextlib.contextmanager
+def _problems() -> Iterator[None]:
+    """Raise errors of configurations and of the store as problems, with the same text."""
+    try:
+        yield
+    except BadConfig as exc:
+        raise RejectedConfig(str(exc)) from exc
+    except StoreError as exc:
+        raise NotReady(str(exc)) from exc
+
+
+def _audit_entry(revision: NewRevision | Revision, number: int) -> NewAuditEntry:
+    details = {"revision": number}
+    return NewAuditEntry(revision.kind.value, revision.actor, revision.reason, details)
+
+
+def _known_versions(document: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        return registry.names(config.registry_folder(document))
+    except ModelsError as exc:
+        raise BadConfig("animals.args.registry", f"is rejected: {exc}") from exc

@@ -1,0 +1,139 @@
+"""What a change of the configuration will do, in plain words, before it is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from serve_app.deployment.config import Difference, differences
+from serve_app.deployment.summary import Summary, summarize
+from serve_app.domain import DATA_PLANE, INGRESS, Pool
+
+# version -> the labels that it knows; None for an unknown version
+VersionLabels = Callable[[str], Collection[str] | None]
+
+# Ends of the keys that the sentences on the rule, the versions and the pools cover.
+_DESCRIBED = (
+    ".user_config.version",
+    ".user_config.background",
+    ".autoscaling_config.initial_replicas",
+    f"{Pool.CANDIDATE}.autoscaling_config.min_replicas",
+)
+_RULE = f"{DATA_PLANE}.{INGRESS}.user_config.rule"
+_PATCH = f"{DATA_PLANE}.{Pool.STABLE}.user_config.patch"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a change will do.
+
+    Attributes:
+        base_revision: The revision that the change was compared with; None without one.
+        changes: What changes, one sentence each; empty if nothing does.
+        confirmations: Why a person should confirm it, one sentence each.
+        warnings: What is allowed and not recommended.
+        differences: The keys that differ.
+    """
+
+    base_revision: int | None
+    changes: tuple[str, ...]
+    confirmations: tuple[str, ...]
+    warnings: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+def preview(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    labels: VersionLabels,
+    *,
+    base_revision: int | None = None,
+    recreates: bool = False,
+) -> Preview:
+    """Compare two deployment files.
+
+    Args:
+        before: The present file.
+        after: The file that a change asks for, checked.
+        recreates: Whether the data plane is torn down and built again.
+    """
+    old, new = summarize(before), summarize(after)
+    found = differences(before, after)
+    changes = [
+        *_describe_rule(old, new),
+        *_describe_pools(old, new),
+        *_describe_others(found, same_sentence=old.sentence == new.sentence),
+    ]
+    if recreates:
+        changes.append("the data plane is torn down and built again: requests fail meanwhile")
+    return Preview(
+        base_revision,
+        tuple(changes),
+        tuple(_confirmations(old, new, recreates=recreates)),
+        tuple(_warnings(old, new, labels)),
+        tuple(found),
+    )
+
+
+def _describe_rule(old: Summary, new: Summary) -> Iterator[str]:
+    if old.stable != new.stable:
+        yield f"all users: {old.stable or 'no version'} → {new.stable}"
+    if old.experiment and old.experiment != new.experiment:
+        yield f"experiment {old.experiment} ends"
+    if old.sentence != new.sentence:
+        yield f"rule: {old.sentence} → {new.sentence}"
+
+
+def _describe_pools(old: Summary, new: Summary) -> Iterator[str]:
+    for pool in Pool:
+        was = old.rule.pools.get(pool) if old.rule else None
+        needed = new.rule.pools.get(pool) if new.rule else None
+        if was and not needed:
+            yield f"{pool}: no longer needed"
+        elif needed and not was:
+            yield f"{pool}: starts {needed.version}"
+        if needed and needed.fixed_replicas and (not was or was.patch != needed.patch):
+            patch = needed.patch
+            patched = f", {patch.replicas} of them with {patch.version}" if patch else ""
+            yield f"{pool}: fixed at {needed.fixed_replicas} replicas{patched}"
+
+
+def _describe_others(found: list[Difference], *, same_sentence: bool) -> Iterator[str]:
+    """The changes that the other sentences do not cover.
+
+    Args:
+        same_sentence: Whether the sentence on the rule is the same before and after.
+    """
+    for difference in found:
+        path = difference.path
+        is_rule = path.startswith(_RULE)
+        if path.endswith(_DESCRIBED) or path.startswith(_PATCH) or (is_rule and not same_sentence):
+            continue
+        before, after = (
+            "unset" if value is None else json.dumps(value) for value in difference.values
+        )
+        effect = ", with new replicas" if difference.restarts_replicas else ""
+        yield f"{path}: {before} → {after}{effect}"
+
+
+def _confirmations(old: Summary, new: Summary, *, recreates: bool) -> Iterator[str]:
+    if old.stable and new.stable and old.stable != new.stable:
+        yield f"all users change from {old.stable} to {new.stable}"
+    if recreates:
+        yield "requests fail while the data plane is recreated"
+
+
+def _warnings(old: Summary, new: Summary, labels: VersionLabels) -> Iterator[str]:
+    rule = new.rule
+    if rule is None:
+        return
+    yield from rule.warnings()
+    replaced = [(old.stable, new.stable)]
+    if rule.splits:
+        replaced.append((rule.stable, rule.candidate))
+    for before, after in replaced:
+        known, kept = (labels(version) if version else None for version in (before, after))
+        if known is not None and kept is not None and (lost := sorted(set(known) - set(kept))):
+            yield f"{after} does not know {', '.join(lost)}, which {before} does"

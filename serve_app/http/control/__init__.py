@@ -1,0 +1,1 @@
+"""The HTTP API of the control plane; one router per noun."""

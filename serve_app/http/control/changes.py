@@ -1,0 +1,88 @@
+"""The routes that change the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from serve_app.control_plane.changes import (
+    ConfigChange,
+    Deploy,
+    Restore,
+    RestoreRequest,
+    SetRule,
+    Update,
+)
+from serve_app.control_plane.preview import Preview
+from serve_app.http import documentation
+from serve_app.http.control.parameters import RevisionNumber
+from serve_app.http.control.service import ControlService, ReadService
+from serve_app.http.problems import json_response
+
+
+class _Options(BaseModel):
+    """Other keys are rejected: a misspelt `dry_run` must not make the change."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(
+        False, description="Change nothing; respond with what the change would do."
+    )
+
+
+Options = Annotated[_Options, Query()]
+
+
+class Applied(BaseModel):
+    """The result of a change."""
+
+    revision: int = Field(description="The number of the revision.")
+    rule_id: documentation.RuleId
+    warnings: list[str] = Field(description="Settings that are allowed and not recommended.")
+
+
+def router(control: ControlService, reads: ReadService) -> APIRouter:
+    """The router of `/deployment`, `/rule`, `/updates` and `/revisions/{number}/restore`."""
+    errors = documentation.problem_responses(401, 404, 408, 409, 413, 422, 429, 503, 504)
+    routes = APIRouter(tags=["changes"], responses=errors)
+    results: dict[int | str, dict[str, Any]] = {
+        200: {"model": Applied | Preview, "description": "The result, or the preview"}
+    }
+
+    async def respond(change: ConfigChange, options: Options) -> Response:
+        if options.dry_run:
+            preview = asdict(await control.preview(change))
+            if isinstance(change, Update):
+                preview["warnings"] += tuple(await reads.promotion_warnings(change.version))
+            return json_response(preview)
+        applied = await control.apply(change)
+        return json_response(
+            {
+                "revision": applied.number,
+                "rule_id": applied.rule_id,
+                "warnings": applied.warnings,
+            }
+        )
+
+    @routes.put("/deployment", summary="Deploy a configuration", responses=results)
+    async def deploy(body: Deploy, options: Options) -> Response:
+        return await respond(body, options)
+
+    @routes.put("/rule", summary="Put a rule in force", responses=results)
+    async def set_rule(body: SetRule, options: Options) -> Response:
+        return await respond(body, options)
+
+    @routes.post("/updates", summary="Serve all users with a version", responses=results)
+    async def update(body: Update, options: Options) -> Response:
+        return await respond(body, options)
+
+    @routes.post(
+        "/revisions/{number}/restore", summary="Deploy a revision again", responses=results
+    )
+    async def restore(number: RevisionNumber, body: RestoreRequest, options: Options) -> Response:
+        return await respond(Restore(revision=number, **body.model_dump()), options)
+
+    return routes
