@@ -24,9 +24,12 @@ from models import errors as model_errors
 from serve_app import errors
 from serve_app.deployment.args import AnimalsArgs
 from serve_app.domain import Reason
-from serve_app.http import control_plane, data_plane
+from serve_app.control_plane.convergence import Code
+from serve_app.http import data_plane
+from serve_app.http.control import application as control
 from serve_app.regions import GROUPS
-from serve_app.rules.parse import KINDS, PoolConfig
+from serve_app.rules.pools import PoolConfig
+from serve_app.rules.registry import KINDS
 from serve_app.store.errors import BadExport
 
 DOCS = Path(__file__).parent
@@ -145,7 +148,7 @@ def data_plane_routes() -> None:
 
 def control_plane_routes() -> None:
     """The routes of the control plane."""
-    _routes(control_plane.application(Mock(), Mock(), Mock(), Mock()), "/control")
+    _routes(control.application(Mock(), Mock(), Mock(), Mock(), Mock()), "/control")
 
 
 def _routes(app: FastAPI, prefix: str) -> None:
@@ -216,6 +219,14 @@ def reasons() -> None:
     _table(
         ("reason", "meaning"),
         [(f"`{reason.value}`", attributes(Reason)[reason.name]) for reason in Reason],
+    )
+
+
+def lacking_codes() -> None:
+    """A table of what may be lacking before a configuration is in force."""
+    _table(
+        ("code", "meaning"),
+        [(f"`{code.value}`", attributes(Code)[code.name]) for code in Code],
     )
 
 

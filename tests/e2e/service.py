@@ -87,6 +87,10 @@ class Service:
         assert response.status_code == 200, response.text
         return response.json()
 
+    def is_ready(self) -> bool:
+        """Whether `/readyz` succeeds."""
+        return self.http.get("/readyz").is_success
+
     @property
     def token(self) -> str:
         return (self.home / "token").read_text().strip()

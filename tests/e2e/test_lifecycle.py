@@ -22,9 +22,9 @@ import pytest
 
 from serve_app.home import Home
 from serve_app.lifecycle import ports, serve_file
+from serve_app.lifecycle.configuration import BASE
 from serve_app.lifecycle.processes import ProcessId, identify
 from serve_app.lifecycle.run import current_run, load
-from serve_app.lifecycle.up import BASE
 
 ROOT = Path(__file__).parents[2]
 SERVE_APP = [sys.executable, "-m", "serve_app"]

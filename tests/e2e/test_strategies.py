@@ -27,6 +27,7 @@ from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.rules.bucket import bucket
 from tests.e2e import faults
 from tests.e2e.load import Load, SentRequest
+from tests.e2e.service import COMMAND_TIMEOUT_S
 from tests.e2e.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ ROLLING: dict[str, Any] = {
     "timeout_s": CANDIDATE_TIMEOUT_S,
 }
 REQUESTS = 2000
-SLOWER_V2 = ROOT / "docs/scenarios/slower-v2.yaml"
+SCENARIO = ROOT / "docs/scenarios/nothing.yaml"
 EXPLAINED_USERS = 50
 POOL_DIFFERENCE_MS = 5.0  # of the model times of two pools with different load
 SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
@@ -112,9 +113,11 @@ def replicas(service: Any, pool: str = "StablePool") -> dict[str, dict[str, Any]
     return {replica["replica"]: replica for replica in found}
 
 
-def processes(service: Any, pool: str = "StablePool") -> dict[str, int]:
-    """The pid of each running replica, by name."""
-    facts = service.get_control("status")["applications"]["animals"]["deployments"][pool]
+def processes(
+    service: Any, name: str = "StablePool", application: str = "animals"
+) -> dict[str, int]:
+    """The pid of each running replica of a deployment, by name."""
+    facts = service.get_control("status")["applications"][application]["deployments"][name]
     return {r["replica"]: r["pid"] for r in facts["replicas"] if r["state"] == "RUNNING"}
 
 
@@ -284,7 +287,7 @@ def test_a_slower_candidate_is_reported_as_worse(service: Any, file: Any) -> Non
     set_rule(service, file, PARALLEL | {"weight": 0.5, "experiment": "e2e-slower"})
     before = service.get_control("status")["recording"]["stored"]
     summary = service.json(
-        "traffic", "--scenario", str(SLOWER_V2), "--requests", str(REQUESTS), "--clients", "4"
+        "traffic", "--scenario", str(SCENARIO), "--requests", str(REQUESTS), "--clients", "4"
     )
     assert (summary["requests"], summary["failed"]) == (REQUESTS, 0)
     eventually(lambda: service.get_control("status")["recording"]["stored"] >= before + REQUESTS)
@@ -468,7 +471,8 @@ def test_a_copy_is_made_for_a_client_that_disconnects(
         ({"weight": 0.6}, "rule.weight is 0.6: expected 0 to 0.5 for a canary"),
         ({"experiment": ""}, "rule.experiment"),
         ({"regions": ["atlantis"]}, "rule.regions.0 is 'atlantis'"),
-        ({"stable": "v2", "candidate": "v1"}, "rule.experiment is e2e-parallel, which was used"),
+        ({"unit": "session"}, "rule.experiment is e2e-parallel, which was used"),
+        ({"stable": "v2", "candidate": "v1"}, "rule.stable is v2, but v1 is in force"),
     ],
 )
 def test_an_invalid_rule_is_rejected_and_keeps_the_rule_in_force(
@@ -544,22 +548,52 @@ def test_recreate_measures_its_downtime(
         output = service.command("update", "v2", "--method", "recreate", "--runtime-env", str(path))
         load.wait_for(20, ("v2", "static"))
     recreation = service.get_control("status")["recreation"]
-    assert recreation["state"] == "done"
+    assert (recreation["phase"], recreation["is_upper_bound"]) == ("done", False)
     assert re.search(r"downtime \d", output)
-    eventually(lambda: recreation in [entry["details"] for entry in service.json("audit")])
+    assert recreation in [entry["details"] for entry in service.json("audit")]
     assert load.failed  # clients notice the downtime
     for request in load.failed:
-        assert recreation["from_ms"] <= 1000 * request.ended_at
+        assert recreation["down_from_ms"] <= 1000 * request.ended_at
         # Old connections may fail once more just after new ones succeed.
-        assert 1000 * request.started_at <= recreation["to_ms"] + 1000
+        assert 1000 * request.started_at <= recreation["down_to_ms"] + 1000
     assert service.http.get("/v1/models/v2").json()["libraries"]["pillow"] == other
     assert service.json("revision", "list")[0]["number"] == recreation["revision"]
 
 
-def test_users_keep_their_version_after_a_restart(
-    service: Any, start: Any, base: dict[str, Any], file: Any, examples: Any
-) -> None:
-    set_rule(service, file, PARALLEL | {"weight": 0.25})
+@pytest.mark.parametrize("moment", ["tearing_down", "building", "ready"])
+def test_a_killed_controller_continues_its_recreation(service: Any, moment: str) -> None:
+    """The command keeps following it, and the audit log says what happened."""
+    (controller,) = processes(service, "Controller", "control").values()
+    version = "v2" if moment == "building" else "v1"
+
+    def has_come() -> bool:
+        recreation = service.get_control("status")["recreation"]
+        if moment == "ready":
+            return bool(recreation["phase"] == "building" and service.is_ready())
+        return bool(recreation["phase"] == moment)
+
+    before = service.get_control("status")["revision"]
+    with service.in_background("update", version, "--method", "recreate", "--yes") as update:
+        eventually(lambda: service.get_control("status")["revision"] > before)
+        eventually(has_come)
+        psutil.Process(controller).kill()
+        assert update.wait(COMMAND_TIMEOUT_S) == 0
+    status = service.get_control("status")
+    assert (status["in_force"], status["recreation"]["phase"]) == (True, "done")
+    assert status["recreation"]["is_upper_bound"] is True
+    assert 0 < status["recreation"]["downtime_s"] < COMMAND_TIMEOUT_S
+    end, continued = service.json("audit", "--limit", "2")
+    assert (end["details"]["phase"], end["reason"]) == ("done", f"recreate update to {version}")
+    assert continued["reason"] == "continued: the Controller was restarted"
+    assert service.http.get("/v1/rule").json()["rule"]["stable"] == version
+
+
+def test_a_promotion_and_a_canary_survive_a_restart(service: Any, file: Any, examples: Any) -> None:
+    """Each user also keeps their version."""
+    service.command("update", "v2", "--method", "rolling")
+    assert service.classify(examples["koala"]).json()["version"] == "v2"
+    canary = {"stable": "v2", "candidate": "v1", "experiment": "e2e-restart", "weight": 0.25}
+    set_rule(service, file, PARALLEL | canary)
     users = [f"user-{number}" for number in range(100)]
 
     def versions() -> list[str]:
@@ -567,11 +601,13 @@ def test_users_keep_their_version_after_a_restart(
         return [service.classify(examples["cat"], X_User_Id=u).json()["version"] for u in users]
 
     before = versions()
+    number = service.get_control("status")["revision"]
     raylets = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "raylet"]
     service.command("down")
     assert raylets
     assert not any(identify(raylet).find() for raylet in raylets)
-    start(file(base))
-    set_rule(service, file, PARALLEL | {"weight": 0.25})
+    assert f"Starting revision {number}, in force since" in service.command("up", "--detach")
     assert versions() == before
     assert set(before) == {"v1", "v2"}
+    assert service.classify(examples["koala"]).json()["version"] == "v2"
+    assert [r["number"] for r in service.json("revision", "list") if r["in_force"]] == [number]

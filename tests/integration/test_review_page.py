@@ -16,24 +16,24 @@ from starlette.routing import Mount
 
 from models.synthetic import synthesize
 from serve_app.errors import NotReady, TooSlow
-from serve_app.http.control_plane import application
-from serve_app.http.session import Authenticator
+from serve_app.home import DATABASE_VARIABLE, Home
 from serve_app.privacy.image_cipher import ImageCipher
-from tests.unit.http.test_control_plane import TOKEN, empty_lifespan
-from tests.unit.http.test_reviews import ReviewControlPlane
+from serve_app.store.audit import NewAuditEntry
+from tests.unit.http.control.conftest import TOKEN, ControlApp
+from tests.unit.reviews import ReviewPlane
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[ReviewControlPlane]:
-    plane = ReviewControlPlane(tmp_path)
+def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReviewPlane]:
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    plane = ReviewPlane(Home(tmp_path))
     yield plane
     plane.close()
 
 
 @pytest.fixture
-def url(plane: ReviewControlPlane) -> Iterator[str]:
-    control = application(plane, Authenticator(TOKEN), lambda _: None, empty_lifespan)
-    app = Starlette(routes=[Mount("/control", control)])
+def url(plane: ReviewPlane) -> Iterator[str]:
+    app = Starlette(routes=[Mount("/control", ControlApp(plane.control, plane.reads).app)])
     server = uvicorn.Server(
         uvicorn.Config(
             app, "127.0.0.1", 0, log_config=None, access_log=False, ws="none", lifespan="off"
@@ -69,12 +69,12 @@ def jpeg(label: str) -> bytes:
     return content.getvalue()
 
 
-def keep_images(plane: ReviewControlPlane, *numbers: int) -> None:
+def keep_images(plane: ReviewPlane, *numbers: int) -> None:
     for number in numbers:
         plane.keep_images(number, encrypted=plane.image_cipher.encrypt(jpeg("koala")))
 
 
-def review_first_of_two(plane: ReviewControlPlane, page: Page) -> None:
+def review_first_of_two(plane: ReviewPlane, page: Page) -> None:
     """The page then has the second image in its queue, and has not loaded it."""
     keep_images(plane, 1, 2)
     page.goto("/control/review")
@@ -91,7 +91,7 @@ def expect_image(page: Page) -> None:
     assert width > 0
 
 
-def test_predictions_are_shown_only_after_the_review(plane: ReviewControlPlane, page: Page) -> None:
+def test_predictions_are_shown_only_after_the_review(plane: ReviewPlane, page: Page) -> None:
     keep_images(plane, 1, 2)
     page.goto("/control/review")
     expect(page.get_by_text("2 images wait for review")).to_be_visible()
@@ -114,7 +114,7 @@ def test_predictions_are_shown_only_after_the_review(plane: ReviewControlPlane, 
     assert (one.review.answer, one.review.actor) == ("koala", "anna")
 
 
-def test_images_can_be_reviewed_by_keyboard(plane: ReviewControlPlane, page: Page) -> None:
+def test_images_can_be_reviewed_by_keyboard(plane: ReviewPlane, page: Page) -> None:
     keep_images(plane, 1, 2, 3)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
@@ -129,7 +129,7 @@ def test_images_can_be_reviewed_by_keyboard(plane: ReviewControlPlane, page: Pag
     assert answers == {"koala", "cannot_tell", "other"}
 
 
-def test_a_digit_in_the_name_is_not_an_answer(plane: ReviewControlPlane, page: Page) -> None:
+def test_a_digit_in_the_name_is_not_an_answer(plane: ReviewPlane, page: Page) -> None:
     keep_images(plane, 1)
     page.goto("/control/review")
     expect_image(page)
@@ -138,9 +138,7 @@ def test_a_digit_in_the_name_is_not_an_answer(plane: ReviewControlPlane, page: P
     assert plane.store.reviewed_images(10) == []
 
 
-def test_a_review_needs_a_name_which_the_browser_remembers(
-    plane: ReviewControlPlane, page: Page
-) -> None:
+def test_a_review_needs_a_name_which_the_browser_remembers(plane: ReviewPlane, page: Page) -> None:
     keep_images(plane, 1)
     page.goto("/control/review")
     expect_image(page)
@@ -155,19 +153,18 @@ def test_a_review_needs_a_name_which_the_browser_remembers(
     expect(page.get_by_label("Your name")).to_have_value("anna")
 
 
-def test_an_earlier_review_by_another_reviewer_is_shown(
-    plane: ReviewControlPlane, page: Page
-) -> None:
+def test_an_earlier_review_by_another_reviewer_is_shown(plane: ReviewPlane, page: Page) -> None:
     keep_images(plane, 1)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
     expect_image(page)
-    plane.store.add_review(plane.store.unreviewed_images(0, 1)[0].digest, "dog", "ada", "", at_ms=1)
+    (image,) = plane.store.unreviewed_images(0, 1)
+    plane.store.add_review(image.digest, "dog", NewAuditEntry("review", "ada", "", {}), at_ms=1)
     page.get_by_role("button", name="koala").click()
     expect(page.get_by_role("status")).to_contain_text("ada answereddog")
 
 
-def test_an_expired_image_is_skipped(plane: ReviewControlPlane, page: Page) -> None:
+def test_an_expired_image_is_skipped(plane: ReviewPlane, page: Page) -> None:
     keep_images(plane, 1)
     page.goto("/control/review")
     page.get_by_label("Your name").fill("anna")
@@ -190,7 +187,7 @@ def test_an_expired_image_is_skipped(plane: ReviewControlPlane, page: Page) -> N
     ],
 )
 def test_a_missing_image_is_explained(
-    plane: ReviewControlPlane, page: Page, monkeypatch: pytest.MonkeyPatch, failure: str, error: str
+    plane: ReviewPlane, page: Page, monkeypatch: pytest.MonkeyPatch, failure: str, error: str
 ) -> None:
     store_errors = {"store down": NotReady(error), "store slow": TooSlow(error)}
 
@@ -203,9 +200,9 @@ def test_a_missing_image_is_explained(
     if failure == "expired":
         plane.store.remove_expired(2**60)
     elif failure == "another key":
-        monkeypatch.setattr(plane._service, "_cipher", ImageCipher(bytes(32)))
+        monkeypatch.setattr(plane.reads._reviews, "_cipher", ImageCipher(bytes(32)))
     else:
-        monkeypatch.setattr(plane, "image_content", fail)
+        monkeypatch.setattr(plane.reads, "image_content", fail)
     page.get_by_role("button", name="Next image").click()
     expect(page.get_by_role("alert")).to_contain_text(error)
     expect(page.get_by_role("button", name="koala")).to_be_disabled()
@@ -218,7 +215,7 @@ def test_a_missing_image_is_explained(
         expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_an_expired_session_shows_the_sign_in_link(plane: ReviewControlPlane, page: Page) -> None:
+def test_an_expired_session_shows_the_sign_in_link(plane: ReviewPlane, page: Page) -> None:
     review_first_of_two(plane, page)
     page.context.clear_cookies()
     page.get_by_role("button", name="Next image").click()
@@ -226,7 +223,7 @@ def test_an_expired_session_shows_the_sign_in_link(plane: ReviewControlPlane, pa
     expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_without_a_session_no_image_is_shown(plane: ReviewControlPlane, page: Page) -> None:
+def test_without_a_session_no_image_is_shown(plane: ReviewPlane, page: Page) -> None:
     keep_images(plane, 1)
     page.context.clear_cookies()
     page.goto("/control/review")
@@ -236,7 +233,7 @@ def test_without_a_session_no_image_is_shown(plane: ReviewControlPlane, page: Pa
 
 
 @pytest.mark.parametrize("width", [1200, 360])
-def test_the_page_fits_the_window(plane: ReviewControlPlane, page: Page, width: int) -> None:
+def test_the_page_fits_the_window(plane: ReviewPlane, page: Page, width: int) -> None:
     keep_images(plane, 1)
     page.set_viewport_size({"width": width, "height": 800})
     page.goto("/control/review")

@@ -1,68 +1,37 @@
-"""The review operations of `ControlApi` and the Controller, in process, over a store on disk."""
+"""Kept images in the store of a home directory, and the control plane that reviews them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from serve_app import review_service
 from serve_app.clock import now_ms
+from serve_app.control_plane.plane import ControlPlane
+from serve_app.control_plane.reads import Reads
+from serve_app.deployment.experiments import Experiments
 from serve_app.domain import KeptImage
-from serve_app.idempotency import IdempotentChanges
+from serve_app.home import Home
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.recording.batch import Batch
-from serve_app.store.store import open_store
-from tests.unit.recording.fakes import kept_image
+from serve_app.store.store import Store, open_store
+from tests.factories import kept_image
+from tests.fake_cluster import FakeCluster
 
-IMAGE_KEY = bytes(range(32))
 JPEG = b"\xff\xd8\xff\xe0 a koala \xff\xd9"
 PREDICTIONS = {1: ("dog", "koala"), 2: ("cat", "koala"), 3: ("cat", "cat"), 4: ("dog", "cat")}
 
 
 class LocalReviews:
-    """Implements `serve_app.http.reviews.Reviews`."""
+    """Keeps images in the store of a home directory, encrypted with its key."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "store.db"
-        self.image_cipher = ImageCipher(IMAGE_KEY)
-        self.store = open_store(f"sqlite:///{self.path}")
-        self._service = review_service.ReviewService(f"sqlite:///{self.path}", self.image_cipher)
-        self._idempotent_changes = IdempotentChanges(self.store, _call)
+    def __init__(self, home: Home, store: Store) -> None:
+        self.store = store
+        self.image_cipher = ImageCipher(home.image_key)
 
     def keep_images(self, *numbers: int, **changes: Any) -> list[str]:
         """Store images with the labels of `PREDICTIONS`; returns their ids."""
         images = [self._image(number, **changes) for number in numbers]
         self.store.record(Batch(images[0].writer, kept=tuple(images)))
         return [f"{image.writer}-{image.sequence}" for image in images]
-
-    def close(self) -> None:
-        """Close the connections to the store."""
-        self.store.close()
-        self._service.close()
-
-    async def list_images(self, limit: int, reviewed: bool) -> dict[str, Any]:
-        return self._service.list_images(limit, reviewed)
-
-    async def find_image(self, image_id: str) -> dict[str, Any]:
-        return self._service.find_image(image_id)
-
-    async def image_content(self, image_id: str) -> bytes:
-        return self._service.image_content(image_id)
-
-    async def add_review(
-        self, image_id: str, answer: str, actor: str, reason: str, key: str | None
-    ) -> dict[str, Any]:
-        async def change() -> int:
-            return review_service.add_review(self.store, image_id, answer, actor, reason, now_ms())
-
-        if key is None:
-            await change()
-        else:
-            await self._idempotent_changes.make(
-                key, ["add_review", image_id, answer, actor, reason], change
-            )
-        return await self.find_image(image_id)
 
     def _image(self, number: int, **changes: Any) -> KeptImage:
         stable_label, candidate_label = PREDICTIONS[number]
@@ -77,5 +46,15 @@ class LocalReviews:
         return kept_image(number, **fields | changes)
 
 
-async def _call(act: Callable[..., Any], *args: Any) -> Any:
-    return act(*args)
+class ReviewPlane(LocalReviews):
+    """With the control plane of the store, over a cluster without applications."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home, open_store(home.database_url))
+        experiments = Experiments(home.folder("experiments"))
+        self.control = ControlPlane(FakeCluster({"applications": []}), self.store, experiments)
+        self.reads = Reads(home)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()

@@ -14,7 +14,7 @@ from docs import reference
 from models.errors import BadImage
 from serve_app.cli import app as serve_app
 from serve_app.domain import Reason
-from serve_app.rules.parse import KINDS
+from serve_app.rules.registry import KINDS
 from training.cli import app as training
 
 ROOT = Path(__file__).parents[2]

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from serve_app.cli import waiting
 from serve_app.deployment.experiments import Experiments
 from serve_app.errors import Busy
 from serve_app.rules.parse import parse_rule
@@ -16,11 +16,22 @@ pytestmark = pytest.mark.slow
 
 demo = importlib.import_module("serve_app.cli.demo")  # not the command of that name
 
-pytestmark = pytest.mark.usefixtures("short_timeouts", "small_demo")
 
+@pytest.fixture(autouse=True)
+def _small_demo(running: RunningService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few requests; the outcomes of copies are counted at once instead of when they are stored."""
+    store, mirror = running.control.store, running.service.plane.mirror
+    empty = store.recording()
 
-@pytest.fixture
-def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Recording:
+        """A recording with the outcomes of the mirror."""
+
+        outcomes = mirror.outcome_counts
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(empty, name)
+
+    monkeypatch.setattr(store, "recording", Recording)
     monkeypatch.setattr(images, "IMAGES_PER_LABEL", 1)
     for name, value in {
         "REQUESTS": 40,
@@ -29,13 +40,11 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         "POLL_S": 0.01,
     }.items():
         monkeypatch.setattr(demo, name, value)
-    monkeypatch.setattr(waiting, "IN_FORCE_TIMEOUT_S", 20)  # the update runs under traffic
 
 
 @pytest.fixture
 def output(command: Command, running: RunningService) -> list[str]:
     """The lines that the demo prints."""
-    running.controller.shadow_counts = running.service.plane.mirror.outcome_counts
     result = command("demo")
     assert (result.code, result.err) == (0, "")
     return result.out.splitlines()
@@ -87,7 +96,6 @@ def test_both_versions_serve_during_an_update(output: list[str]) -> None:
 
 
 def test_failed_requests_are_counted(command: Command, running: RunningService) -> None:
-    running.controller.shadow_counts = running.service.plane.mirror.outcome_counts
     running.service.pools.next_results += [Busy("full")]
     result = command("demo")
     assert (result.code, result.err) == (1, "1 x 429: full\n")

@@ -2,21 +2,18 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from serve_app.home import Home
 from tests.unit.cli.conftest import Command, RunningService
 from tests.unit.reviews import LocalReviews
 
 
 @pytest.fixture
-def reviews(running: RunningService, tmp_path: Path) -> Iterator[LocalReviews]:
+def reviews(running: RunningService, home: Home) -> LocalReviews:
     """The reviews of the running service."""
-    running.controller.reviews = LocalReviews(tmp_path)
-    yield running.controller.reviews
-    running.controller.reviews.close()
+    return LocalReviews(home, running.control.store)
 
 
 def test_waiting_images_are_listed_without_predictions(

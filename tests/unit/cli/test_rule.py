@@ -11,14 +11,11 @@ import yaml
 
 from serve_app.domain import Pool
 from serve_app.errors import BadConfig
-from serve_app.rules.rule import Rule
 from tests.unit.cli.conftest import ROOT, Command, RunningService
-from tests.unit.service import AB, PARALLEL, ROLLING
+from tests.unit.service import AB, PARALLEL, ROLLING, SINGLE
 
 CANARY = PARALLEL | {"weight": 0.5}
 WARNING = "Warning: the canary gets 0.5 of the units: at most 0.35 is recommended\n"
-
-pytestmark = pytest.mark.usefixtures("short_timeouts")
 
 
 @pytest.fixture
@@ -96,16 +93,17 @@ class TestSet:
     def test_a_rule_is_set_with_its_pools(
         self, command: Command, running: RunningService, file: Path
     ) -> None:
-        result = command("rule", "set", file, "--reason", "koalas")
+        result = command("rule", "set", file)
         assert (result.code, result.err) == (0, WARNING)
         rule_id = running.service.plane.rule.rule_id
         assert result.out.splitlines() == [
-            f"revision 1 with rule {rule_id} is deployed",
+            "rule: all requests get v1 → 50 % of users get v2, all others v1",
+            "CandidatePool: starts v2",
+            f"revision 2 with rule {rule_id} is deployed",
             f"rule {rule_id} is in force",
         ]
         assert running.service.plane.rule.kind == "canary_parallel"
         assert running.service.pools.assigned[Pool.CANDIDATE] == "v2"
-        assert running.controller.actors_and_reasons[0][1] == "koalas"
 
     def test_a_rolling_canary_patches_the_stable_pool(
         self, command: Command, running: RunningService, tmp_path: Path
@@ -122,7 +120,7 @@ class TestSet:
     ) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO(file.read_text()))
         assert command("rule", "set", "-").code == 0
-        assert running.controller.actors_and_reasons[0][1] == "rule canary_parallel"
+        assert running.control.actors_and_reasons[0][1] == "rule canary_parallel"
 
     @pytest.mark.parametrize("source", ["file", "standard input"])
     def test_only_the_rule_of_a_deployment_file_is_set(
@@ -138,20 +136,20 @@ class TestSet:
         document = yaml.safe_load(canary.read_text())
         file = write(tmp_path / "canary.yaml", document | {"http_options": {"port": 9000}})
         monkeypatch.setattr(sys, "stdin", io.StringIO(file.read_text()))
-        result = command("rule", "set", file if source == "file" else "-", "--reason", "koalas")
+        result = command("rule", "set", file if source == "file" else "-")
         assert (result.code, result.err) == (0, "")
         assert result.out.splitlines()[0] == (
-            f"using only the rule of {file if source == 'file' else source}:"
-            " canary_parallel, stable v1, candidate v2"
+            f"using only the rule of {file if source == 'file' else source}"
         )
-        deployed = running.controller.document
+        deployed = running.control.cluster.document
         assert deployed["applications"] == document["applications"]
         assert deployed["http_options"]["port"] == 8000
 
     @pytest.mark.parametrize(
         ("content", "expected"),
         [
-            ({"applications": []}, "applications leaves out 'animals', and Serve would delete it"),
+            ({"applications": []}, "animals.Ingress.user_config is missing or malformed"),
+            ({"applications": [7]}, "animals.Ingress.user_config is missing or malformed"),
             (
                 {"applications": [], "rule": CANARY},
                 "applications is rejected: the only key is rule",
@@ -169,7 +167,7 @@ class TestSet:
         result = command("rule", "set", write(tmp_path / "both.yaml", content))
         assert (result.code, result.out) == (1, "")
         assert result.err.startswith(f"Error: {expected}")
-        assert running.controller.actors_and_reasons == []
+        assert running.control.revisions == []
 
     @pytest.mark.parametrize(
         ("change", "expected"),
@@ -180,7 +178,7 @@ class TestSet:
             ({"color": "blue"}, "rule.color is rejected: Extra inputs are not permitted"),
         ],
     )
-    def test_an_invalid_rule_is_rejected_before_it_is_sent(
+    def test_an_invalid_rule_is_rejected(
         self,
         command: Command,
         running: RunningService,
@@ -191,7 +189,18 @@ class TestSet:
         result = command("rule", "set", write(tmp_path / "rule.yaml", {"rule": CANARY | change}))
         assert result.code == 1
         assert result.err.startswith(f"Error: {expected}")
-        assert running.controller.actors_and_reasons == []
+        assert running.control.revisions == []
+
+    def test_another_stable_version_needs_an_option(
+        self, command: Command, running: RunningService, tmp_path: Path
+    ) -> None:
+        file = write(tmp_path / "rule.yaml", {"rule": SINGLE | {"stable": "v2"}})
+        result = command("rule", "set", file)
+        assert result.code == 1
+        assert result.err.startswith("Error: rule.stable is v2, but v1 is in force: all users")
+        assert running.control.revisions == []
+        assert command("rule", "set", file, "--change-stable").code == 0
+        assert running.service.plane.rule.stable == "v2"
 
     @pytest.mark.parametrize(
         ("text", "expected"),
@@ -214,31 +223,15 @@ class TestSet:
         (line,) = result.err.splitlines()
         assert line.startswith(f"Error: {expected.replace('FILE', str(file))}")
 
-    def test_a_missing_file_is_a_one_line_error(self, command: Command, tmp_path: Path) -> None:
-        result = command("rule", "set", tmp_path / "none.yaml")
-        assert result.code == 1
-        assert result.err.startswith(f"Error: {tmp_path}/none.yaml cannot be read (No such file")
-
-    def test_no_wait_returns_at_once(
+    @pytest.mark.usefixtures("short_timeout")
+    def test_a_candidate_that_does_not_get_ready_is_a_timeout(
         self, command: Command, running: RunningService, file: Path
     ) -> None:
-        running.controller.ignores_deployments = True
-        result = command("rule", "set", file, "--no-wait")
-        assert result.code == 0
-        assert len(result.out.splitlines()) == 1
-
-    def test_a_candidate_that_does_not_get_ready_is_a_timeout(
-        self, command: Command, running: RunningService, file: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def apply_rule(rule: Rule, _: dict[str, Any]) -> None:
-            running.service.plane.apply_rule(rule)
-            running.service.pools.assigned[Pool.CANDIDATE] = "v2"
-
-        monkeypatch.setattr(running.controller, "_apply_rule", apply_rule)
+        running.control.cluster.candidate_ready = False
         result = command("rule", "set", file)
         assert result.code == 1
         assert result.err.splitlines()[-1] == (
-            "Error: not in force after 0.3 s: waiting for candidate v2 to become ready;"
+            "Error: not in force after 0 s: waiting for candidate v2 to become ready;"
             " see serve-app status"
         )
 

@@ -5,59 +5,87 @@ from typing import Any
 
 import pytest
 
-from serve_app.domain import Pool
-from serve_app.errors import BadConfig
+from serve_app.domain import INGRESS, Pool
 from serve_app.home import Home
+from serve_app.store.recreations import Phase, Recreation
+from tests.factories import adoption, batch, exposure, pair
 from tests.unit.cli.conftest import Command, RunningService
 from tests.unit.service import PARALLEL
 
-RECREATION = {
-    "state": "building",
-    "version": "v2",
-    "revision": 4,
-    "from_ms": None,
-    "to_ms": None,
-    "downtime_s": None,
-    "message": "",
-}
+
+def recreation(phase: Phase, **changes: Any) -> Recreation:
+    return Recreation(1, "v2", phase, started_at_ms=0, **changes)
 
 
 def test_a_healthy_service(command: Command, running: RunningService) -> None:
+    running.control.store.record(
+        batch(adoption("a", 0), exposure(1), exposure(2), last_sequence=1234, dropped=1000)
+    )
     result = command("status")
     assert (result.code, result.err) == (0, "")
-    first, second, _, head, *rows = result.out.splitlines()
+    first, second, third, _, head, *rows = result.out.splitlines()
     assert first.startswith(f"rule single {running.service.plane.rule.rule_id}: ")
     assert "stable v1" in first
-    assert second == ("revision -, epoch 3; exposures: 12,345 stored, 0 dropped, 2 missing")
+    assert second == "revision 1 is in force"
+    assert third == "epoch 1; exposures: 2 stored, 1,000 dropped, 1,232 missing"
     assert head.split() == ["application", "deployment", "status", "replicas", "versions"]
     assert [row.split() for row in rows] == [
         ["animals", "Ingress", "healthy", "1", "running", "(of", "1)", "-"],
         ["animals", "StablePool", "healthy", "1", "running", "(of", "1)", "1", "v1"],
+        ["animals", "CandidatePool", "healthy", "none", "(of", "0)"],
+        ["control", "Controller", "healthy", "1", "running", "(of", "1)", "-"],
         ["control", "ControlApi", "healthy", "1", "running", "(of", "1)", "-"],
     ]
 
 
-def test_a_rejected_rule_exits_1(command: Command, running: RunningService) -> None:
-    running.service.plane.reject(BadConfig("rule.stable", "is v9: the registry has v1, v2"))
+def test_a_change_that_is_under_way_is_healthy(command: Command, running: RunningService) -> None:
+    running.control.cluster.is_frozen = True
+    command("update", "v2", "--method", "rolling", "--no-wait")
     result = command("status")
-    assert result.code == 1
-    assert result.err == "a rule was rejected: rule.stable is v9: the registry has v1, v2\n"
-    assert "rule single" in result.out
-
-
-def test_a_version_that_cannot_be_loaded_exits_1(command: Command, running: RunningService) -> None:
-    running.service.pools.rejected = {"path": "version", "message": "v2 cannot be loaded"}
-    result = command("status")
-    assert (result.code, result.err) == (
-        1,
-        "StablePool rejected its configuration: version v2 cannot be loaded\n",
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[1] == (
+        "revision 2 is not in force yet: updating StablePool to v2 (0 of 1 replicas ready);"
+        " 0 of 1 ingresses have rule 9d40526c"
     )
 
 
-def test_an_unhealthy_deployment_exits_1(command: Command, running: RunningService) -> None:
-    running.controller.unhealthy["Ingress"] = "Traceback\nit crashed"
+@pytest.mark.parametrize(
+    ("name", "rejected", "trouble"),
+    [
+        (
+            INGRESS,
+            {"path": "rule.stable", "message": "is v9: the registry has v1, v2"},
+            "a rule was rejected: rule.stable is v9: the registry has v1, v2",
+        ),
+        (
+            Pool.STABLE,
+            {"path": "version", "message": "v2 cannot be loaded"},
+            "StablePool rejected its configuration: version v2 cannot be loaded",
+        ),
+    ],
+)
+def test_a_rejected_configuration_exits_1(
+    command: Command,
+    running: RunningService,
+    name: str,
+    rejected: dict[str, str],
+    trouble: str,
+) -> None:
+    running.control.cluster.rejected[name] = rejected
     result = command("status")
-    assert (result.code, result.err) == (1, "deployment Ingress is UNHEALTHY: it crashed\n")
+    assert (result.code, result.err) == (1, f"{trouble}\n")
+    assert result.out.splitlines()[1] == "revision 1 is not in force"
+
+
+def test_an_unhealthy_deployment_exits_1(command: Command, running: RunningService) -> None:
+    running.control.cluster.statuses[INGRESS] = "UNHEALTHY"
+    running.control.cluster.messages[INGRESS] = "Traceback\nit crashed"
+    trouble = "deployment Ingress is UNHEALTHY: it crashed"
+    result = command("status")
+    assert (result.code, result.err) == (1, f"{trouble}\n")
+    result = command("status", "--json")
+    shown = json.loads(result.out)
+    assert (result.code, shown["healthy"], shown["troubles"]) == (1, False, [trouble])
 
 
 def test_a_replica_without_a_version_is_counted(command: Command, running: RunningService) -> None:
@@ -65,40 +93,37 @@ def test_a_replica_without_a_version_is_counted(command: Command, running: Runni
     assert "1 none" in command("status").out
 
 
-def test_json_has_health_and_recording(command: Command, running: RunningService) -> None:
-    shown = json.loads(command("status", "--json").out)
-    assert (shown["healthy"], shown["troubles"]) == (True, [])
-    assert shown["rule_id"] == running.service.plane.rule.rule_id
-    assert shown["recording"]["stored"] == 12_345
-    running.controller.unhealthy["Ingress"] = "it crashed"
-    result = command("status", "--json")
-    assert result.code == 1
-    assert json.loads(result.out)["troubles"] == ["deployment Ingress is UNHEALTHY: it crashed"]
-
-
 def test_json_has_all_keys_of_the_responses(command: Command, running: RunningService) -> None:
-    running.controller.recreation = RECREATION
     shown = json.loads(command("status", "--json").out)
-    assert shown["recreation"] == RECREATION
+    assert (shown["healthy"], shown["troubles"], shown["in_force"]) == (True, [], True)
+    assert shown["rule_id"] == running.service.plane.rule.rule_id
     assert shown["recording"]["shadow"] == {"copied": 0, "failed": 0, "shed": 0}
     assert {"candidate", "warnings", "effective_weight", "pools", "applications"} <= shown.keys()
 
 
 @pytest.mark.parametrize(
-    ("progress", "expected"),
+    ("present", "expected"),
     [
-        ({}, "building"),
-        ({"state": "done", "downtime_s": 8.43}, "done, downtime 8.4 s"),
-        ({"state": "failed", "message": "no such [module]"}, "failed: no such [module]"),
+        (recreation(Phase.TEARING_DOWN), "tearing down"),
+        (
+            recreation(Phase.DONE, down_from_ms=1_000, down_to_ms=9_430),
+            "done, downtime 8.4 s",
+        ),
+        (
+            recreation(Phase.DONE, down_from_ms=0, down_to_ms=8_920, is_upper_bound=True),
+            "done, downtime at most 8.9 s, because the Controller was restarted meanwhile",
+        ),
+        (recreation(Phase.FAILED, message="no such [module]"), "failed: no such [module]"),
     ],
+    ids=lambda value: value.phase if isinstance(value, Recreation) else "",
 )
 def test_a_recreation_is_shown(
-    command: Command, running: RunningService, progress: dict[str, Any], expected: str
+    command: Command, running: RunningService, present: Recreation, expected: str
 ) -> None:
-    running.controller.recreation = RECREATION | progress
+    running.control.plane._recreator.present = present
     result = command("status")
     assert result.code == 0
-    assert result.out.splitlines()[2] == f"recreation of v2, revision 4: {expected}"
+    assert result.out.splitlines()[3] == f"recreation of v2, revision 1: {expected}"
 
 
 def test_without_a_data_plane_the_control_plane_is_shown(
@@ -106,26 +131,20 @@ def test_without_a_data_plane_the_control_plane_is_shown(
 ) -> None:
     """For example during a recreation."""
     monkeypatch.setattr(running.service.plane, "_rule", None)
-    running.controller.recreation = RECREATION
     result = command("status")
     assert (result.code, result.err) == (1, "no rule is in force: deploy a valid one (HTTP 503)\n")
-    first, second, *_ = result.out.splitlines()
-    assert first.startswith("revision -, epoch 3; ")
-    assert second == "recreation of v2, revision 4: building"
+    assert result.out.splitlines()[0] == "revision 1 is in force"
     shown = json.loads(command("status", "--json").out)
     assert (shown["healthy"], "rule" in shown) == (False, False)
 
 
 def test_copy_outcomes_are_shown(command: Command, running: RunningService) -> None:
-    running.controller.shadow_counts = {"copied": 1_204, "failed": 3, "shed": 10}
-    assert command("status").out.splitlines()[2] == (
-        "shadow: 1,204 copied, 3 failed, 10 shed, 0 dropped"
+    outcomes = ("copied", "copied", "failed")
+    pairs = [pair(number, outcome=outcome) for number, outcome in enumerate(outcomes, 1)]
+    running.control.store.record(batch(adoption("a", 0), *pairs, dropped_pairs=1_204))
+    assert command("status").out.splitlines()[3] == (
+        "shadow: 2 copied, 1 failed, 0 shed, 1,204 dropped"
     )
-
-
-def test_dropped_shadow_pairs_are_shown(command: Command, running: RunningService) -> None:
-    running.controller.dropped_pairs = 2
-    assert command("status").out.splitlines()[2].endswith(" 0 shed, 2 dropped")
 
 
 def test_a_warning_is_healthy(command: Command, running: RunningService) -> None:

@@ -1,4 +1,4 @@
-"""The conditions of a desired state that are not met yet."""
+"""Waiting until a revision is in force."""
 
 from __future__ import annotations
 
@@ -6,188 +6,136 @@ from typing import Any, cast
 
 import pytest
 
-from serve_app.cli import waiting
-from serve_app.cli.waiting import DesiredState, desired_state, unmet_conditions
+from serve_app.cli.options import format_downtime
+from serve_app.cli.waiting import wait_until_in_force
 from serve_app.client import Client
-from serve_app.deployment import config
-from serve_app.errors import DeployFailed
-from tests.unit.cli.conftest import ROOT
+from serve_app.errors import DeployFailed, NotRunning, Rejected
+
+UPDATING = "updating StablePool to v2 ({} of 4 replicas ready)"
+FAILED_RECREATION = {"phase": "failed", "message": "no such module"}
 
 
-def desired_by_file(name: str, **settings: Any) -> DesiredState:
-    """The desired state of a shipped file, with changed settings of its rule."""
-    document = config.read(ROOT / f"deploy_configs/{name}.yaml")
-    ingress = document["applications"][0]["deployments"][0]
-    ingress["user_config"]["rule"].update(settings)
-    return desired_state(document)
-
-
-def rule_response(
-    desired: DesiredState,
-    stable: str,
-    candidate: str = "",
-    *,
-    ready: bool = True,
-    rule_id: str = "",
-) -> dict[str, Any]:
-    """A response of `GET /v1/rule`.
-
-    Args:
-        stable, candidate: The version of each replica of the pools; `-` is no version.
-    """
-    pools = {"StablePool": stable.split(), "CandidatePool": candidate.split()}
+def status(*lacking: str, **changes: Any) -> dict[str, Any]:
+    """A response of `GET /control/status`; by default, of revision 2."""
     return {
-        "rule_id": rule_id or desired.rule.rule_id,
-        "candidate": {"ready": ready} if desired.rule.candidate_replicas else None,
-        "pools": [
-            {"pool": pool, "replicas": [{"version": None if v == "-" else v} for v in versions]}
-            for pool, versions in pools.items()
-        ],
-    }
+        "revision": 2,
+        "in_force": not lacking,
+        "failed": False,
+        "lacking": [{"code": "updating", "message": message} for message in lacking],
+        "troubles": [],
+        "recreation": None,
+    } | changes
 
 
-def status_response(stable: int = 1, *starting: str) -> dict[str, Any]:
-    """A response of `GET /control/status`, with the replicas of the stable pool."""
-    replicas = [{"state": state} for state in ("RUNNING",) * stable + starting]
-    return {"applications": {"animals": {"deployments": {"StablePool": {"replicas": replicas}}}}}
+IN_FORCE = status()
+UNREACHABLE = Rejected(503, "the Controller cannot be reached")
+STARTING = status("starting v2 on CandidatePool (0 of 1 replicas ready)")
 
 
-@pytest.mark.parametrize(
-    ("name", "stable", "candidate"),
-    [
-        ("base", "v1", ""),
-        ("base", "v1 v1", "v2"),
-        ("rolling", "v2 v2 v2 v2", ""),
-        ("canary_parallel", "v1 v1", "v2"),
-        ("canary_rolling", "v1 v2 v1 v1", ""),
-        ("ab_test", "v1", "v2 v2"),
-        ("shadow", "v1", "v2"),
-    ],
-)
-def test_no_condition_is_unmet_when_the_pools_have_their_versions(
-    name: str, stable: str, candidate: str
-) -> None:
-    desired = desired_by_file(name)
-    assert (
-        unmet_conditions(desired, rule_response(desired, stable, candidate), status_response())
-        == []
-    )
+def wait(*responses: dict[str, Any] | Exception, recreates: bool = False) -> dict[str, Any]:
+    """Wait for revision 2; the service repeats the last response."""
+    remaining = list(responses)
+
+    class ScriptedClient:
+        def status(self) -> dict[str, Any]:
+            response = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            if isinstance(response, Exception):
+                raise response
+            return response
+
+    return wait_until_in_force(cast("Client", ScriptedClient()), 2, recreates=recreates)
 
 
-def test_another_rule_is_waited_for() -> None:
-    desired = desired_by_file("base")
-    assert unmet_conditions(
-        desired, rule_response(desired, "v1", rule_id="0badc0de"), status_response()
-    ) == [f"waiting for rule {desired.rule.rule_id} to replace rule 0badc0de"]
+def test_each_progress_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the most important thing that is lacking."""
+    progress = [status(UPDATING.format(ready), "another") for ready in (0, 1, 1, 3)]
+    assert wait(*progress, IN_FORCE) is IN_FORCE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [UPDATING.format(ready) for ready in (0, 1, 3)]
 
 
-@pytest.mark.parametrize(
-    ("stable", "expected"),
-    [
-        ("", "starting v2 on StablePool (0 of 1 replicas ready)"),
-        ("v1 v1 v1 v1", "updating StablePool to v2 (0 of 4 replicas ready)"),
-        ("v2 v1 v2 v1", "updating StablePool to v2 (2 of 4 replicas ready)"),
-        ("v2 v2 v2 -", "updating StablePool to v2 (3 of 4 replicas ready)"),
-        ("v2 v2 v2", "updating StablePool to v2 (3 of 4 replicas ready)"),  # one does not report
-        ("v2 v2 v2 v2 v1", "updating StablePool to v2 (4 of 5 replicas ready)"),  # one is stopping
-    ],
-)
-def test_an_update_counts_replicas(stable: str, expected: str) -> None:
-    desired = desired_by_file("rolling")
-    assert unmet_conditions(desired, rule_response(desired, stable), status_response(4)) == [
-        expected
-    ]
+def test_an_earlier_revision_in_force_is_not_enough() -> None:
+    assert wait(status(revision=1), IN_FORCE) is IN_FORCE
 
 
-def test_a_starting_replica_is_not_waited_for() -> None:
-    """The machine may not have space for all replicas of a pool."""
-    desired = desired_by_file("rolling")
-    assert (
-        unmet_conditions(desired, rule_response(desired, "v2"), status_response(1, "STARTING"))
-        == []
-    )
+@pytest.mark.parametrize("superseding", [status(revision=3), status("starting", revision=3)])
+def test_a_superseded_revision_is_an_error(superseding: dict[str, Any]) -> None:
+    with pytest.raises(DeployFailed, match=r"^revision 3 was deployed in the meantime$"):
+        wait(STARTING, superseding)
 
 
-@pytest.mark.parametrize(
-    ("stable", "versions"),
-    [
-        ("v1 v1 v1 v1", "4 v1"),
-        ("v1 v1 v2 v2", "2 v1, 2 v2"),
-        ("v1 v1 v2", "2 v1, 1 v2"),
-        ("v1 v1 v1 v1 v2", "4 v1, 1 v2"),
-        ("v1 v1 - v2", "1 none, 2 v1, 1 v2"),
-    ],
-)
-def test_a_patched_pool_needs_its_exact_versions(stable: str, versions: str) -> None:
-    desired = desired_by_file("canary_rolling")
-    assert unmet_conditions(desired, rule_response(desired, stable), status_response(4)) == [
-        f"updating StablePool to 3 v1, 1 v2 (now {versions})"
-    ]
-
-
-@pytest.mark.parametrize("name", ["canary_parallel", "canary_rolling", "ab_test", "shadow"])
-def test_a_candidate_must_be_ready(name: str) -> None:
-    desired = desired_by_file(name)
-    stable = "v1 v1 v1 v2" if name == "canary_rolling" else "v1"
-    assert unmet_conditions(
-        desired, rule_response(desired, stable, "v2", ready=False), status_response()
-    ) == ["waiting for candidate v2 to become ready"]
-
-
-def test_a_candidate_with_weight_0_must_be_ready() -> None:
-    """Tagged requests go to it."""
-    desired = desired_by_file("canary_parallel", weight=0.0)
-    assert unmet_conditions(
-        desired, rule_response(desired, "v1", "v2", ready=False), status_response()
-    ) == ["waiting for candidate v2 to become ready"]
-
-
-def test_only_the_pools_of_the_rule_are_waited_for() -> None:
-    """Other rules do not use the candidate pool."""
-    desired = desired_by_file("canary_parallel")
-    assert unmet_conditions(desired, rule_response(desired, "v1", "v1"), status_response()) == [
-        "updating CandidatePool to v2 (0 of 1 replicas ready)"
-    ]
-    assert unmet_conditions(desired, rule_response(desired, "v1"), status_response()) == [
-        "starting v2 on CandidatePool (0 of 1 replicas ready)"
-    ]
-    for name, stable in (("base", "v1"), ("canary_rolling", "v1 v1 v1 v2")):
-        desired = desired_by_file(name)
-        assert (
-            unmet_conditions(desired, rule_response(desired, stable, "v1"), status_response()) == []
-        )
-
-
-class SupersededService:
-    """A client of a service with newer revisions than revision 1."""
-
-    def __init__(self, revisions: int) -> None:
-        self._revisions = revisions
-        self._document = config.read(ROOT / "deploy_configs/base.yaml")
-
-    def revisions(self, limit: int) -> list[dict[str, Any]]:
-        return [{"number": n, "document": self._document} for n in range(self._revisions, 0, -1)][
-            :limit
-        ]
-
-    def rule(self) -> dict[str, Any]:
-        return {"rule_id": "another", "rejected": None}
-
-    def status(self) -> dict[str, Any]:
-        return {"revision": self._revisions, "applications": {}}
-
-
-@pytest.mark.parametrize(
-    ("revisions", "message"),
-    [
-        (2, "revision 2 was deployed in the meantime"),
-        (50, "20 or more other revisions were deployed in the meantime"),
-    ],
-)
-def test_a_superseded_revision_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, revisions: int, message: str
-) -> None:
-    monkeypatch.setattr(waiting, "SETTLE_S", 0)
+def test_a_failure_ends_the_waiting_at_once() -> None:
+    troubles = ["a rule was rejected: rule.stable is v9", "deployment Ingress is UNHEALTHY"]
+    failed = status(*troubles, "progress", failed=True, troubles=troubles)
     with pytest.raises(DeployFailed) as caught:
-        waiting.wait_until_in_force(cast("Client", SupersededService(revisions)), 1)
-    assert str(caught.value) == message
+        wait(failed, IN_FORCE)
+    assert str(caught.value) == "; ".join(troubles)
+
+
+def test_the_failure_of_the_earlier_revision_is_waited_out() -> None:
+    """The change may be what corrects it."""
+    failed = status("application animals is DEPLOY_FAILED", revision=1, failed=True)
+    assert wait(failed, IN_FORCE) is IN_FORCE
+
+
+@pytest.mark.parametrize(
+    ("last", "lacking"),
+    [
+        (STARTING, STARTING["lacking"][0]["message"]),
+        (status(revision=1), "revision 1 is in force"),
+        (UNREACHABLE, str(UNREACHABLE)),
+    ],
+)
+@pytest.mark.usefixtures("short_timeout")
+def test_a_timeout_names_what_is_lacking(last: Any, lacking: str) -> None:
+    with pytest.raises(DeployFailed) as caught:
+        wait(last)
+    assert str(caught.value) == f"not in force after 0 s: {lacking}; see serve-app status"
+
+
+@pytest.mark.parametrize("error", [UNREACHABLE, NotRunning("no service is reachable")])
+def test_an_unreachable_controller_is_waited_for(
+    capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    not_recovered = status("the deployed configuration has no revision yet", revision=None)
+    assert wait(STARTING, error, error, not_recovered, error, IN_FORCE) is IN_FORCE
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.usefixtures("short_timeout")
+def test_a_recreation_has_a_longer_timeout() -> None:
+    building = status(
+        "recreating the data plane with v2: building", recreation={"phase": "building"}
+    )
+    assert wait(building, building, IN_FORCE, recreates=True) is IN_FORCE
+
+
+def test_a_failed_recreation_is_an_error() -> None:
+    """Even if the data plane came up later."""
+    for failed in (
+        status("starting", recreation=FAILED_RECREATION),
+        status(recreation=FAILED_RECREATION),
+    ):
+        with pytest.raises(DeployFailed) as caught:
+            wait(failed, recreates=True)
+        assert str(caught.value) == "the data plane could not be recreated: no such module"
+
+
+def test_the_failed_recreation_of_an_earlier_change_is_no_error() -> None:
+    """A second update to the same configuration has the number of the first one."""
+    again = status(recreation=FAILED_RECREATION)
+    assert wait(status("starting", recreation=FAILED_RECREATION), again) is again
+
+
+@pytest.mark.parametrize(
+    ("is_upper_bound", "text"),
+    [
+        (False, "downtime 8.4 s"),
+        (True, "downtime at most 8.4 s, because the Controller was restarted meanwhile"),
+    ],
+)
+def test_the_downtime_of_a_continued_recreation_is_an_upper_bound(
+    is_upper_bound: bool, text: str
+) -> None:
+    assert format_downtime({"downtime_s": 8.43, "is_upper_bound": is_upper_bound}) == text

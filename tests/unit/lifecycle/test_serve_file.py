@@ -8,8 +8,8 @@ import pytest
 
 from serve_app.errors import BadConfig
 from serve_app.lifecycle import serve_file
+from serve_app.lifecycle.configuration import BASE
 from serve_app.lifecycle.serve_file import ServeFile
-from serve_app.lifecycle.up import BASE
 
 
 def test_the_default_file_binds_to_loopback() -> None:

@@ -6,19 +6,19 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
-import yaml
 
-from serve_app.deployment import config
-from serve_app.errors import BadConfig
-from serve_app.home import Home
-from serve_app.lifecycle import up
+from serve_app.errors import StartBlocked, StartFailed
+from serve_app.home import DATABASE_VARIABLE, Home
+from serve_app.lifecycle import ports, up
+from serve_app.lifecycle.ports import TakenPort
 from serve_app.lifecycle.run import Run, load, save
 from serve_app.lifecycle.signals import StopSignals
 from serve_app.lifecycle.terminal import Terminal
-from tests.unit.service import PARALLEL
+from serve_app.store.revisions import Revision
+from serve_app.store.store import open_store
 
 
 def test_a_full_disk_does_not_end_the_supervision(
@@ -46,13 +46,42 @@ def test_a_full_disk_does_not_end_the_supervision(
     assert (len(written), recorded.recorded) == (2, (supervised_run.starter,))
 
 
-def test_a_wrong_rule_prevents_the_start(home: Home, tmp_path: Path) -> None:
-    """Otherwise the rule of an earlier run would be in force."""
-    document = config.read(up.BASE)
-    ingress = document["applications"][0]["deployments"][0]
-    ingress["user_config"]["rule"] = PARALLEL | {"weight": 0.6}
-    path = tmp_path / "wrong.yaml"
-    path.write_text(yaml.safe_dump(document))
-    with pytest.raises(BadConfig, match=r"rule\.weight is 0\.6"):
-        up.start_service(path, home, Terminal())
-    assert load(home) is None
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_start_that_is_blocked_has_no_revision(
+    home: Home, supervised_run: Run, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    if taken:
+        monkeypatch.setattr(
+            ports, "find_taken_ports", lambda required: [TakenPort(required[0], None)]
+        )
+    else:
+        save(supervised_run, home)
+    with pytest.raises(StartBlocked):
+        up.start_service(None, home, Terminal(), "root")
+    assert last_revisions(home) == []
+
+
+def test_a_start_is_recorded_before_the_service_exists(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the Controller finds its revision."""
+
+    def fail(*_: object) -> NoReturn:
+        raise StartFailed
+
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    monkeypatch.setattr(ports, "find_taken_ports", lambda _: [])
+    monkeypatch.setattr(up, "create_run", fail)
+    with pytest.raises(StartFailed):
+        up.start_service(None, home, Terminal(), "root")
+    (revision,) = last_revisions(home)
+    assert (revision.actor, revision.reason) == ("root", "up base.yaml")
+
+
+def last_revisions(home: Home) -> list[Revision]:
+    store = open_store(home.database_url)
+    try:
+        return store.revisions(1)
+    finally:
+        store.close()
