@@ -21,10 +21,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from serve_app.clock import now_ms
-from serve_app.domain import Exposure, Reason
 from serve_app.recording.batch import Batch
 from serve_app.recording.recorder import Recorder
+from serve_app.recording.records import Exposure
 from serve_app.recording.spool import Spool
+from serve_app.rules.plan import Reason
 from serve_app.rules.single import Single
 from serve_app.store.store import Store, open_store
 

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.strategies import Strategy, fixed_size_document, replica_counts
 from serve_app.client import Client
 from serve_app.control_plane.changes import Deploy
-from serve_app.domain import DATA_PLANE
+from serve_app.deployment.names import DATA_PLANE
 from serve_app.errors import NotRunning, Rejected
 
 WAIT_S = 120.0

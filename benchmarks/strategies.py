@@ -14,9 +14,10 @@ from benchmarks.environments import ROOT
 from models import registry
 from serve_app.deployment import config
 from serve_app.deployment.apply_rule import deployment, with_rule
+from serve_app.deployment.names import INGRESS
 from serve_app.deployment.scaling import ingress_scaling
-from serve_app.domain import INGRESS, Pool
 from serve_app.rules.parse import parse_rule
+from serve_app.rules.plan import Pool
 
 FILES = ROOT / "deploy_configs"
 SIZE_KEYS = ("min_replicas", "initial_replicas", "max_replicas")

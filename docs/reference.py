@@ -22,12 +22,12 @@ from typer.main import get_command
 
 from models import errors as model_errors
 from serve_app import errors
-from serve_app.deployment.args import AnimalsArgs
-from serve_app.domain import Reason
 from serve_app.control_plane.convergence import Code
-from serve_app.http import data_plane
+from serve_app.deployment.args import AnimalsArgs
 from serve_app.http.control import application as control
+from serve_app.http.data import application as data
 from serve_app.regions import GROUPS
+from serve_app.rules.plan import Reason
 from serve_app.rules.pools import PoolConfig
 from serve_app.rules.registry import KINDS
 from serve_app.store.errors import BadExport
@@ -143,7 +143,7 @@ def regions() -> None:
 
 def data_plane_routes() -> None:
     """The routes of the data plane."""
-    _routes(data_plane.application(Mock(), Mock(), "animals", Mock(), Mock()), "")
+    _routes(data.application(Mock(), Mock(), "animals", Mock(), Mock()), "")
 
 
 def control_plane_routes() -> None:

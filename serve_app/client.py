@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from serve_app.control_plane.changes import ConfigChange, Deploy, Restore, SetRule
-from serve_app.domain import CONTROL_PLANE
+from serve_app.deployment.names import CONTROL_PLANE
 from serve_app.errors import NotRunning, Rejected
 from serve_app.files import replacing
 

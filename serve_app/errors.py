@@ -35,8 +35,8 @@ class NotRunning(ServeAppError):
 
 
 class StartBlocked(ServeAppError):
-    """A port is in use, processes of an earlier start are still running, or the configuration of the
-    last run cannot be read or started."""
+    """A port is in use, processes of an earlier start are still running, or the revision that was
+    in force cannot be read or started."""
 
 
 class StartFailed(ServeAppError):

@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from serve_app.domain import CopyOutcome, Exposure, Feedback, KeptImage, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
+from serve_app.recording.records import CopyOutcome, Exposure, Feedback, KeptImage, ShadowPair
 
 WRITER = "0123456789ab"
 OTHER_WRITER = "ba9876543210"

@@ -18,10 +18,11 @@ from serve_app.control_plane.cluster import (
 )
 from serve_app.data_plane.pools import Replica
 from serve_app.deployment.config import DEPLOYMENTS, user_configs
+from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.digest import json_digest
-from serve_app.domain import DATA_PLANE, INGRESS, Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import read_rule
+from serve_app.rules.plan import Pool
 
 OnDeploy = Callable[[dict[str, Any]], None]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, select
 
-from serve_app.domain import Exposure, Feedback, ShadowPair
+from serve_app.recording.records import Exposure, Feedback, ShadowPair
 from serve_app.store import schema
 
 RowT = TypeVar("RowT", Exposure, ShadowPair, Feedback)

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.domain import Context, Exposure, Feedback, Plan, ShadowPair
 from serve_app.errors import Problem
 from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.recording.batch import Adoption, Batch
+from serve_app.recording.records import Exposure, Feedback, ShadowPair
 from serve_app.regions import members
+from serve_app.rules.plan import Context, Plan
 from serve_app.rules.rule import Rule
 from serve_app.rules.shadow import Shadow
 from serve_app.traffic.population import (

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from serve_app.cli.options import AsJson, Reason, Url, actor, console, format_time, print_json
 from serve_app.client import Client, service_url
-from serve_app.domain import CONTROL_PLANE
+from serve_app.deployment.names import CONTROL_PLANE
 from serve_app.home import open_home
 
 app = typer.Typer(

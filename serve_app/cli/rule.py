@@ -31,7 +31,7 @@ from serve_app.cli.options import (
 from serve_app.client import Client, service_url
 from serve_app.control_plane.changes import SetRule
 from serve_app.deployment.config import user_configs
-from serve_app.domain import DATA_PLANE, INGRESS
+from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.yaml_file import display_name, read_mapping

@@ -13,6 +13,7 @@ from serve_app.errors import DeployFailed, NotRunning, Rejected
 IN_FORCE_TIMEOUT_S = 180.0
 RECREATION_TIMEOUT_S = 1200.0  # longer than the Controller's own timeouts
 POLL_S = 0.5
+QUIET_S = 5.0  # before it is said that Serve is deploying
 
 
 def wait_until_in_force(
@@ -41,14 +42,21 @@ def wait_until_in_force(
             _raise_failure(status, revision, recreates=recreates)
             if status["in_force"] and status["revision"] == revision:
                 return status
-            lacking = [item["message"] for item in status["lacking"]]
-            text = lacking[0] if lacking else f"revision {status['revision']} is in force"
-            if text != printed:
+            text, is_news = _describe(status)
+            if text != printed and (is_news or time.monotonic() - started_s > QUIET_S):
                 typer.echo(text, err=True)
                 printed = text
         if time.monotonic() - started_s > timeout_s:
             raise DeployFailed(f"not in force after {timeout_s:g} s: {text}; see serve-app status")
         time.sleep(POLL_S)
+
+
+def _describe(status: dict[str, Any]) -> tuple[str, bool]:
+    """What is lacking, and whether to print it at once: every change is deploying for a moment."""
+    if not status["lacking"]:
+        return f"revision {status['revision']} is in force", True
+    first = status["lacking"][0]
+    return first["message"], first["code"] != "deploying"
 
 
 def _raise_failure(status: dict[str, Any], revision: int, *, recreates: bool) -> None:

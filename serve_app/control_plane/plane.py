@@ -29,14 +29,14 @@ from serve_app.control_plane.changes import (
     compose,
 )
 from serve_app.control_plane.cluster import DELETING, Cluster, ClusterState
-from serve_app.control_plane.convergence import Code, Convergence, Lacking, assess
+from serve_app.control_plane.convergence import TROUBLES, Code, Convergence, Lacking, assess
 from serve_app.control_plane.preview import Preview, preview
 from serve_app.control_plane.recreation import CreateProbe, Recreator, create_probe
 from serve_app.control_plane.reviews import add_review
 from serve_app.data_plane.card_cache import CardCache
 from serve_app.deployment import config
 from serve_app.deployment.experiments import Experiments
-from serve_app.domain import DATA_PLANE
+from serve_app.deployment.names import DATA_PLANE
 from serve_app.errors import (
     BadConfig,
     NoSuchRevision,
@@ -294,9 +294,11 @@ class ControlPlane:
             text = f"recreating the data plane with {present.version}"
             phase = present.phase.replace("_", " ")
             return Convergence((Lacking(Code.RECREATING, f"{text}: {phase}"),))
-        if asyncio.get_running_loop().time() - self._deployed_s < SETTLE_S:
-            return Convergence((Lacking(Code.DEPLOYING, "Serve has just got the configuration"),))
         convergence = assess(current.state, await self._cluster.replicas())
+        if asyncio.get_running_loop().time() - self._deployed_s < SETTLE_S:
+            # Troubles may be those of the state before.
+            progress = (item for item in convergence.lacking if item.code not in TROUBLES)
+            return Convergence((*progress, Lacking(Code.DEPLOYING, "Serve has just got it")))
         if current.is_recorded:
             return convergence
         unrecorded = Lacking(Code.NOT_RECORDED, "the deployed configuration has no revision yet")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_app.deployment.config import Difference, differences
+from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.deployment.summary import Summary, summarize
-from serve_app.domain import DATA_PLANE, INGRESS, Pool
+from serve_app.rules.plan import Pool
 
 # version -> the labels that it knows; None for an unknown version
 VersionLabels = Callable[[str], Collection[str] | None]
@@ -31,6 +32,7 @@ class Preview:
 
     Attributes:
         base_revision: The revision that the change was compared with; None without one.
+        promoted: The version that all users change to; None if they keep theirs.
         changes: What changes, one sentence each; empty if nothing does.
         confirmations: Why a person should confirm it, one sentence each.
         warnings: What is allowed and not recommended.
@@ -38,6 +40,7 @@ class Preview:
     """
 
     base_revision: int | None
+    promoted: str | None
     changes: tuple[str, ...]
     confirmations: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -61,6 +64,7 @@ def preview(
     """
     old, new = summarize(before), summarize(after)
     found = differences(before, after)
+    lost_labels = list(_lost_labels(old, new, labels))
     changes = [
         *_describe_rule(old, new),
         *_describe_pools(old, new),
@@ -70,9 +74,10 @@ def preview(
         changes.append("the data plane is torn down and built again: requests fail meanwhile")
     return Preview(
         base_revision,
+        new.stable if old.stable != new.stable else None,
         tuple(changes),
-        tuple(_confirmations(old, new, recreates=recreates)),
-        tuple(_warnings(old, new, labels)),
+        tuple(_confirmations(old, new, lost_labels, recreates=recreates)),
+        (*(new.rule.warnings() if new.rule else ()), *lost_labels),
         tuple(found),
     )
 
@@ -114,25 +119,30 @@ def _describe_others(found: list[Difference], *, same_sentence: bool) -> Iterato
         before, after = (
             "unset" if value is None else json.dumps(value) for value in difference.values
         )
-        effect = ", with new replicas" if difference.restarts_replicas else ""
-        yield f"{path}: {before} → {after}{effect}"
+        yield f"{path}: {before} → {after}{_describe_effect(difference)}"
 
 
-def _confirmations(old: Summary, new: Summary, *, recreates: bool) -> Iterator[str]:
+def _describe_effect(difference: Difference) -> str:
+    if difference.path.startswith("http_options"):
+        return ", after down and up"  # Serve's proxies read it when they start
+    return ", with new replicas" if difference.restarts_replicas else ""
+
+
+def _confirmations(
+    old: Summary, new: Summary, lost_labels: list[str], *, recreates: bool
+) -> Iterator[str]:
     if old.stable and new.stable and old.stable != new.stable:
         yield f"all users change from {old.stable} to {new.stable}"
+    yield from lost_labels
     if recreates:
         yield "requests fail while the data plane is recreated"
 
 
-def _warnings(old: Summary, new: Summary, labels: VersionLabels) -> Iterator[str]:
-    rule = new.rule
-    if rule is None:
-        return
-    yield from rule.warnings()
+def _lost_labels(old: Summary, new: Summary, labels: VersionLabels) -> Iterator[str]:
+    """The labels that users lose, one sentence for each version that they change to."""
     replaced = [(old.stable, new.stable)]
-    if rule.splits:
-        replaced.append((rule.stable, rule.candidate))
+    if new.rule and new.rule.splits:
+        replaced.append((new.rule.stable, new.rule.candidate))
     for before, after in replaced:
         known, kept = (labels(version) if version else None for version in (before, after))
         if known is not None and kept is not None and (lost := sorted(set(known) - set(kept))):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from serve_app.control_plane.downtime import DowntimeProbe, Probe
 from serve_app.control_plane.status import recreation_content
 from serve_app.deployment.address import local_url
 from serve_app.deployment.apply_rule import without_data_plane
-from serve_app.domain import DATA_PLANE
+from serve_app.deployment.names import DATA_PLANE
 from serve_app.errors import NotReady
 from serve_app.store.audit import NewAuditEntry
 from serve_app.store.errors import StoreError
@@ -49,7 +50,9 @@ def create_probe(url: str, recreation: Recreation) -> Probe:
     """A probe of the service; of a continued recreation, it measures an upper bound."""
     if not recreation.is_upper_bound:
         return DowntimeProbe(url)
-    return DowntimeProbe(url, recreation.down_from_ms, recreation.started_at_ms)
+    if recreation.phase is Phase.TEARING_DOWN:  # the service may still be ready
+        return DowntimeProbe(url, recreation.down_from_ms, recreation.started_at_ms)
+    return DowntimeProbe(url, recreation.down_from_ms or recreation.started_at_ms)
 
 
 class Recreator:
@@ -108,9 +111,7 @@ class Recreator:
         return revision
 
     async def _run(self, recreation: Recreation, revision: Revision) -> None:
-        http = revision.document["http_options"]
-        probe = self._create_probe(local_url(http["host"], http["port"]), recreation)
-        end = await recreate(recreation, revision.document, self._cluster, probe, self._save)
+        end = await self._recreate(recreation, revision.document)
         entry = _audit_entry(end, revision.actor, revision.reason)
         logger.info("recreation.ended", extra={"recreation": entry.details})
         while True:
@@ -121,6 +122,12 @@ class Recreator:
                 logger.exception("recreation_end.failed")
                 await asyncio.sleep(RETRY_S)
         self.present = end
+
+    async def _recreate(self, recreation: Recreation, document: dict[str, Any]) -> Recreation:
+        # Not those of the document: Serve takes other ones at its next start only.
+        http = (await _retry(self._cluster.state, math.inf)).config["http_options"]
+        probe = self._create_probe(local_url(http["host"], http["port"]), recreation)
+        return await recreate(recreation, document, self._cluster, probe, self._save)
 
     async def _save(self, recreation: Recreation) -> None:
         self.present = recreation
@@ -211,14 +218,14 @@ async def _wait_until_back(cluster: Cluster, probe: Probe, probing: asyncio.Task
         ) from exc
 
 
-async def _retry(call: Callable[[], Awaitable[T]]) -> T:
+async def _retry(call: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:
     """The result of a call of the cluster; repeated while Serve cannot be reached.
 
     Raises:
-        NotReady: Serve could not be reached for `UNREACHABLE_TIMEOUT_S`.
+        NotReady: Serve could not be reached for `timeout_s`, by default `UNREACHABLE_TIMEOUT_S`.
     """
     loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + UNREACHABLE_TIMEOUT_S
+    deadline_s = loop.time() + (UNREACHABLE_TIMEOUT_S if timeout_s is None else timeout_s)
     while True:
         try:
             return await call()

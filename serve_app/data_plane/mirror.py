@@ -15,9 +15,10 @@ from serve_app.data_plane.governor import Governor
 from serve_app.data_plane.images import PreparedImages
 from serve_app.data_plane.pools import Prediction
 from serve_app.data_plane.review_sampling import ReviewSampler
-from serve_app.domain import CopyOutcome, Exposure, Reason, ShadowPair
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
 from serve_app.recording.recorder import Recorder
+from serve_app.recording.records import CopyOutcome, Exposure, ShadowPair
+from serve_app.rules.plan import Reason
 from serve_app.rules.rule import Candidate, MirrorSettings, Rule
 from serve_app.tasks import DetachedTasks
 

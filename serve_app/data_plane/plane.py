@@ -20,12 +20,13 @@ from serve_app.data_plane.mirror import Mirror
 from serve_app.data_plane.pool_client import PoolClient
 from serve_app.data_plane.pools import Pools, Prediction
 from serve_app.data_plane.review_sampling import ReviewSampler
-from serve_app.domain import Context, Exposure, Plan, Pool, Reason
 from serve_app.errors import BadConfig, Busy, NotReady, Problem
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.recording.recorder import Recorder
+from serve_app.recording.records import Exposure
+from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.rule import Rule
 from serve_app.trace import CLIENT_GONE, Trace
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.images import PreparedImages
 from serve_app.data_plane.pools import Pools, Prediction, Unavailable, WrongInputSize
-from serve_app.domain import Pool
 from serve_app.errors import NotReady, Problem
+from serve_app.rules.plan import Pool
 
 DEFAULT_SIDE = 64  # px
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from models.network import Floats
 from models.preprocess import Pixels
-from serve_app.domain import Pool
+from serve_app.rules.plan import Pool
 
 LATE_S = 0.5  # a response that takes longer may never come: the replica may be frozen or lost
 

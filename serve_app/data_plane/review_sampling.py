@@ -12,9 +12,9 @@ from functools import partial
 
 from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.images import InputImage
-from serve_app.domain import KeptImage, ShadowPair
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.recording.recorder import Recorder
+from serve_app.recording.records import KeptImage, ShadowPair
 from serve_app.rules.review import ReviewSampling
 from serve_app.tasks import DetachedTasks
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.deployment.pool_requirements import replica_bounds
 from serve_app.deployment.scaling import DEFAULT_MIN_REPLICAS, pool_scaling
-from serve_app.domain import DATA_PLANE, INGRESS, Pool
 from serve_app.errors import BadConfig
+from serve_app.rules.plan import Pool
 from serve_app.rules.pools import PoolNeed
 from serve_app.rules.rule import Rule
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from models import registry
 from serve_app.deployment import pool_requirements
-from serve_app.domain import CONTROL_API, CONTROL_PLANE, CONTROLLER, DATA_PLANE, INGRESS, Pool
+from serve_app.deployment.names import CONTROL_API, CONTROL_PLANE, CONTROLLER, DATA_PLANE, INGRESS
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import ingress_config, pool_config
+from serve_app.rules.plan import Pool
 from serve_app.rules.pools import PoolConfig
 from serve_app.rules.rule import Rule
 from serve_app.yaml_file import read_mapping

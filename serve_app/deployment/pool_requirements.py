@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serve_app.domain import Pool
 from serve_app.errors import BadConfig
+from serve_app.rules.plan import Pool
 from serve_app.rules.pools import Patch, PoolConfig, PoolNeed
 from serve_app.rules.rule import Rule
 

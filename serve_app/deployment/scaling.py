@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serve_app.domain import Pool
+from serve_app.rules.plan import Pool
 
 DEFAULT_MIN_REPLICAS = {Pool.STABLE: 1, Pool.CANDIDATE: 0}
 MAX_REPLICAS = 2

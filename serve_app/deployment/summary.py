@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_app.deployment.config import user_configs
-from serve_app.domain import INGRESS, Pool
+from serve_app.deployment.names import INGRESS
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import read_rule
+from serve_app.rules.plan import Pool
 from serve_app.rules.rule import Rule
 
 

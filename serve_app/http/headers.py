@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from serve_app.domain import Context
 from serve_app.errors import BadHeader
 from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.regions import country
+from serve_app.rules.plan import Context
 
 MAX_UNIT_CHARACTERS = 200
 REGION_HEADERS = ("x-region", "cf-ipcountry", "cloudfront-viewer-country")

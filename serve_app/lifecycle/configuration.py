@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
+from models.errors import ModelsError
 from serve_app.control_plane.start import (
     LastRevisions,
     describe_difference,
@@ -18,14 +19,14 @@ from serve_app.control_plane.start import (
 )
 from serve_app.deployment import config
 from serve_app.deployment.experiments import Experiments
+from serve_app.deployment.names import CONTROL_PLANE, DATA_PLANE
 from serve_app.deployment.summary import summarize
-from serve_app.domain import CONTROL_PLANE, DATA_PLANE
 from serve_app.errors import BadConfig, StartBlocked
 from serve_app.files import replacing
 from serve_app.home import Home
 from serve_app.lifecycle import serve_file
 from serve_app.lifecycle.serve_file import ServeFile
-from serve_app.lifecycle.welcome import ROOT
+from serve_app.lifecycle.welcome import ROOT, cli_command
 from serve_app.store.errors import StoreError
 from serve_app.store.revisions import Revision
 from serve_app.yaml_file import dump_yaml
@@ -115,10 +116,10 @@ def _continue(revision: Revision, later: Iterable[Revision], home: Home) -> Star
     """
     try:
         _check(revision.document, home)
-    except BadConfig as exc:
+    except (BadConfig, ModelsError) as exc:
         raise StartBlocked(
             f"revision {revision.number}, the last one in force, cannot be started: {exc}."
-            f" Name a file, such as {BASE.name}"
+            f" Start a file instead: {cli_command()} up FILE"
         ) from exc
     since = datetime.fromtimestamp((revision.in_force_at_ms or 0) / 1000).astimezone()
     start = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_app.domain import Exposure, Feedback, KeptImage, ShadowPair
+from serve_app.recording.records import Exposure, Feedback, KeptImage, ShadowPair
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import secrets
 
-from serve_app.domain import Feedback
 from serve_app.recording.batch import Batch
 from serve_app.recording.delivery import Deliver, try_deliver
+from serve_app.recording.records import Feedback
 from serve_app.recording.spool import Spool
 from serve_app.tasks import DetachedTasks
 

@@ -14,10 +14,10 @@ import secrets
 from contextlib import suppress
 from typing import Any
 
-from serve_app.domain import Exposure, KeptImage, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.recording.buffer import Buffer
 from serve_app.recording.delivery import Deliver, try_deliver
+from serve_app.recording.records import Exposure, KeptImage, ShadowPair
 from serve_app.recording.spool import Spool
 
 logger = logging.getLogger(__name__)

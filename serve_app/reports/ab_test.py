@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from serve_app.domain import Reason
 from serve_app.durations import duration_ms
 from serve_app.evidence.confidence import Interval
 from serve_app.evidence.outcome import FeedbackRows, HijackRate, hijack_rate
@@ -37,6 +36,7 @@ from serve_app.reports.parts import (
 )
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.rules.ab_test import ABTest, Outcome
+from serve_app.rules.plan import Reason
 from serve_app.store.labelled_feedback import LabelledFeedback
 from serve_app.store.store import Store
 

@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from serve_app.clock import DAY_MS, HOUR_MS
-from serve_app.domain import Reason
 from serve_app.evidence.canary import ERROR_RATE, CanaryUnits, decide_canary, latency_measure
 from serve_app.evidence.clusters import images_per_unit
 from serve_app.evidence.confidence import ALPHA, bonferroni
@@ -31,6 +30,7 @@ from serve_app.reports.parts import (
     SrmCheck,
 )
 from serve_app.reports.period import CoveredPeriod, Period
+from serve_app.rules.plan import Reason
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.store import Store
 from serve_app.store.units import UnitExposureSums

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
-from serve_app.domain import Reason
 from serve_app.errors import NothingToReport
 from serve_app.evidence.srm import SrmCounts
 from serve_app.reports.period import Period
 from serve_app.rules.parse import read_rule
+from serve_app.rules.plan import Reason
 from serve_app.rules.registry import kinds_with_report
 from serve_app.rules.rule import Rule
 from serve_app.store.epochs import Epoch

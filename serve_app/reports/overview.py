@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from serve_app.domain import CopyOutcome, Reason
 from serve_app.evidence.latency import Quantiles
+from serve_app.recording.records import CopyOutcome
 from serve_app.reports.experiment import epoch_rule
 from serve_app.reports.parts import INLINE
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.reports.traffic import Counts, RecordingCounts, split_shares
+from serve_app.rules.plan import Reason
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.latency_sums import Histogram

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from serve_app.clock import HOUR_MS
-from serve_app.domain import Reason
 from serve_app.evidence.participants import (
     Cells,
     Participants,
@@ -15,6 +14,7 @@ from serve_app.evidence.participants import (
 )
 from serve_app.reports.experiment import Experiment
 from serve_app.reports.period import Period
+from serve_app.rules.plan import Reason
 from serve_app.store.labelled_feedback import LabelledFeedback
 from serve_app.store.store import Store
 

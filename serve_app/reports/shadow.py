@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 
 from serve_app.clock import HOUR_MS, MINUTE_MS
-from serve_app.domain import CopyOutcome, Reason
 from serve_app.evidence import shadow as estimates
 from serve_app.evidence.clusters import design_effect, images_per_unit
 from serve_app.evidence.confidence import Interval
@@ -18,11 +17,13 @@ from serve_app.evidence.drift import drift_between_halves
 from serve_app.evidence.shadow import Copies, Load, Transitions, WeightedRate
 from serve_app.evidence.units import Texts, sum_by_code
 from serve_app.evidence.verdict import Finding
+from serve_app.recording.records import CopyOutcome
 from serve_app.reports import reviews
 from serve_app.reports.experiment import Experiment, VersionLabels
 from serve_app.reports.parts import INLINE, DriftCheck, EstimatedRate, KnownLabels
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.reports.reviews import AssessedReviews
+from serve_app.rules.plan import Reason
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.pair_sums import PairCounts, PairSum
 from serve_app.store.store import Store

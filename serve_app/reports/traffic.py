@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serve_app.domain import Reason
 from serve_app.evidence import srm
 from serve_app.reports import experiment
 from serve_app.reports.experiment import AssessedSplit, Experiment
 from serve_app.reports.parts import INLINE, SrmCheck
 from serve_app.reports.period import CoveredPeriod, Period
+from serve_app.rules.plan import Reason
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.ingress_writers import Recording

@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serve_app.domain import Context
 from serve_app.durations import Duration
+from serve_app.rules.plan import Context
 from serve_app.rules.rule import ExperimentTerms, SplitPosition
 from serve_app.rules.split import Split
 from serve_app.rules.validation import VersionName

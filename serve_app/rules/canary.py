@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from serve_app.domain import Pool
 from serve_app.errors import BadConfig
+from serve_app.rules.plan import Pool
 from serve_app.rules.pools import Patch, PoolNeed
 from serve_app.rules.split import LARGE_CANARY_SHARE, MAX_CANARY_SHARE, Split
 from serve_app.rules.validation import VersionName

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serve_app.domain import Pool
+from serve_app.rules.plan import Pool
 from serve_app.rules.validation import VersionName
 
 

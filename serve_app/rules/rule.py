@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from serve_app.digest import canonical_json, json_digest
-from serve_app.domain import Context, Plan, Pool, Reason
 from serve_app.errors import BadConfig, PinRejected
+from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.pools import PoolNeed, pool_of
 from serve_app.rules.review import ReviewSampling
 from serve_app.rules.validation import validate

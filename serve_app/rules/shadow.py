@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from serve_app.domain import Context, Plan, Pool, Reason
+from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.pools import PoolNeed
 from serve_app.rules.review import ReviewSampling
 from serve_app.rules.rule import ExperimentTerms, MirrorSettings, Rule

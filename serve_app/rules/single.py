@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from serve_app.domain import Context, Plan, Pool, Reason
+from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.pools import PoolNeed
 from serve_app.rules.rule import Rule
 from serve_app.rules.validation import VersionName

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from serve_app.domain import Context, Plan, Pool, Reason
 from serve_app.regions import GROUPS, members
 from serve_app.rules.bucket import MAX_EXPERIMENT_CHARACTERS, bucket
+from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.pools import PoolNeed, pool_of
 from serve_app.rules.rule import ExperimentTerms, Rule, SplitPosition
 

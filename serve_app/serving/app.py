@@ -12,13 +12,14 @@ from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
 from serve_app.deployment.args import AnimalsArgs
+from serve_app.deployment.names import CONTROL_API, CONTROLLER, INGRESS
 from serve_app.deployment.scaling import (
     DEFAULT_MIN_REPLICAS,
     ROUTING,
     ingress_scaling,
     pool_scaling,
 )
-from serve_app.domain import CONTROL_API, CONTROLLER, INGRESS, Pool
+from serve_app.rules.plan import Pool
 from serve_app.serving.classifier import Classifier
 from serve_app.serving.ingress import Ingress
 from serve_app.serving.logs import CONFIG

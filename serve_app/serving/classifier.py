@@ -23,10 +23,10 @@ from models.errors import ModelsError
 from models.preprocess import Pixels
 from serve_app.data_plane.pools import PoolResponse, Replica, Unavailable, WrongInputSize
 from serve_app.deployment.last_good_config import LastGoodConfig
-from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.rules.parse import pool_config
+from serve_app.rules.plan import Pool
 from serve_app.serving.garbage import collect_less_often
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.networks import NetworkRunner, one_thread

@@ -18,9 +18,9 @@ from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.plane import DataPlane
 from serve_app.deployment.experiments import Experiments
 from serve_app.deployment.last_good_config import LastGoodConfig
-from serve_app.domain import CONTROL_PLANE, CONTROLLER, Pool
+from serve_app.deployment.names import CONTROL_PLANE, CONTROLLER
 from serve_app.home import open_home
-from serve_app.http.data_plane import application
+from serve_app.http.data.application import application
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.privacy.prediction_ids import PredictionIdCodec
 from serve_app.privacy.pseudonyms import Pseudonymizer
@@ -29,6 +29,7 @@ from serve_app.recording.feedback import FeedbackSink
 from serve_app.recording.recorder import Recorder
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
+from serve_app.rules.plan import Pool
 from serve_app.serving.garbage import collect_less_often, freeze
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.reconfigure import Reconfiguration

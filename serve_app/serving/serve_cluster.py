@@ -35,8 +35,9 @@ from serve_app.control_plane.cluster import (
 )
 from serve_app.data_plane.pools import Replica
 from serve_app.deployment.args import AnimalsArgs
-from serve_app.domain import DATA_PLANE, INGRESS, Pool
+from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.errors import BadConfig, NotReady
+from serve_app.rules.plan import Pool
 from serve_app.serving.describe import describe_replicas
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -15,8 +15,8 @@ from ray.serve.handle import DeploymentHandle
 from models.preprocess import Pixels
 from serve_app.data_plane.batching import Batcher, Call
 from serve_app.data_plane.pools import LATE_S, PoolResponse, Replica
-from serve_app.domain import Pool
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
+from serve_app.rules.plan import Pool
 from serve_app.serving.describe import describe_replicas
 from serve_app.tasks import background_task_after, was_cancelled
 

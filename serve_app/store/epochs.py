@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from serve_app.domain import Exposure, KeptImage, ShadowPair
 from serve_app.durations import duration_ms
 from serve_app.recording.batch import Adoption
+from serve_app.recording.records import Exposure, KeptImage, ShadowPair
 from serve_app.rules.shadow import default_experiment
 from serve_app.store import schema
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from serve_app.clock import MINUTE_MS
-from serve_app.domain import Exposure
+from serve_app.recording.records import Exposure
 from serve_app.store import schema, sums
 from serve_app.store.scope import Scope
 from serve_app.store.sums import SumAccumulator

@@ -10,8 +10,8 @@ from operator import attrgetter
 
 from sqlalchemy import Connection, select
 
-from serve_app.domain import Exposure, Feedback
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import Exposure, Feedback
 from serve_app.store import bulk, schema
 from serve_app.store.epochs import Timeline
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Table, select
 
-from serve_app.domain import Exposure, ShadowPair
+from serve_app.recording.records import Exposure, ShadowPair
 from serve_app.store import bulk
 from serve_app.store.epochs import Timeline
 

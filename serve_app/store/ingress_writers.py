@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
-from serve_app.domain import CopyOutcome
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import CopyOutcome
 from serve_app.store import retention, schema
 
 _writers = schema.ingress_writers.c

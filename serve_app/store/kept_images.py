@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from serve_app.domain import KeptImage
+from serve_app.recording.records import KeptImage
 from serve_app.store import schema
 from serve_app.store.epochs import Timeline
 from serve_app.store.reviews import Review
@@ -46,7 +46,7 @@ _QUERY = select(
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A kept image without its content; the fields of `serve_app.domain.KeptImage`.
+    """A kept image without its content; the fields of `serve_app.recording.records.KeptImage`.
 
     Attributes:
         review: None if the image is not reviewed.

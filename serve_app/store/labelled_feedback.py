@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Integer, cast, func, select
 
-from serve_app.domain import Exposure, Feedback
+from serve_app.recording.records import Exposure, Feedback
 from serve_app.store import bulk, feedback, schema, units
 from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.epochs import Timeline

@@ -21,8 +21,8 @@ from sqlalchemy import (
 )
 
 from serve_app.clock import DAY_MS, MINUTE_MS
-from serve_app.domain import RETENTION_DAYS
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import RETENTION_DAYS
 from serve_app.store import bulk, schema
 
 PRUNE_ROWS = 2_000  # rows that one transaction removes, in some ten milliseconds

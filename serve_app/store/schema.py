@@ -40,7 +40,7 @@ adoptions = Table(
     Column("rule_id", String, primary_key=True),
 )
 
-# The fields of `serve_app.domain.Exposure` plus the epoch.
+# The fields of `serve_app.recording.records.Exposure` plus the epoch.
 exposures = Table(
     "exposures",
     metadata,
@@ -65,7 +65,7 @@ exposures = Table(
     Index("exposures_at_ms", "at_ms"),
 )
 
-# The fields of `serve_app.domain.ShadowPair` plus the epoch.
+# The fields of `serve_app.recording.records.ShadowPair` plus the epoch.
 shadow_pairs = Table(
     "shadow_pairs",
     metadata,
@@ -91,7 +91,7 @@ shadow_pairs = Table(
     Index("shadow_pairs_at_ms", "at_ms"),
 )
 
-# The fields of `serve_app.domain.Feedback`.
+# The fields of `serve_app.recording.records.Feedback`.
 feedback = Table(
     "feedback",
     metadata,
@@ -133,8 +133,8 @@ labelled_feedback = Table(
     sqlite_with_rowid=False,
 )
 
-# The fields of `serve_app.domain.KeptImage` without `room`, plus the epoch (0: none). `labels` is
-# a JSON list. When a reviewed image expires, `encrypted` becomes null and the row stays.
+# The fields of `serve_app.recording.records.KeptImage` without `room`, plus the epoch (0: none).
+# `labels` is a JSON list. When a reviewed image expires, `encrypted` becomes null; the row stays.
 kept_images = Table(
     "kept_images",
     metadata,

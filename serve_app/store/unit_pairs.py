@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Connection, case, cast, func, select
 
 from serve_app.clock import DAY_MS
-from serve_app.domain import CopyOutcome, ShadowPair
+from serve_app.recording.records import CopyOutcome, ShadowPair
 from serve_app.store import schema
 from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.scope import Scope

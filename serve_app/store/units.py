@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from serve_app.clock import DAY_MS
-from serve_app.domain import Exposure, Reason
+from serve_app.recording.records import Exposure
+from serve_app.rules.plan import Reason
 from serve_app.store import bulk, epochs, schema
 from serve_app.store.columns import Categorical, Columns, Rows
 from serve_app.store.epochs import Timeline

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from schemathesis import checks
 
 from serve_app.clock import now_ms
-from serve_app.domain import Pool
 from serve_app.errors import Problem
 from serve_app.http.body_limits import IMAGE_TYPES
 from serve_app.http.problems import PROBLEM_TYPE
 from serve_app.privacy.prediction_ids import PredictionId
+from serve_app.rules.plan import Pool
 from tests.unit.http.control.conftest import BEARER, RecordingService
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service, image
 

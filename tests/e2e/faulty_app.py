@@ -11,8 +11,8 @@ from ray.serve import Application
 from models.preprocess import Pixels
 from serve_app.data_plane.pools import PoolResponse, Prediction
 from serve_app.deployment.args import AnimalsArgs
-from serve_app.domain import Pool
 from serve_app.home import open_home
+from serve_app.rules.plan import Pool
 from serve_app.serving.app import data_plane
 from serve_app.serving.classifier import Classifier
 from tests.e2e import faults

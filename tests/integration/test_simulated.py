@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.domain import Feedback
+from serve_app.recording.records import Feedback
 from serve_app.rules.parse import parse_rule
 from serve_app.store.store import open_store
 from serve_app.traffic.scenario import read_scenario

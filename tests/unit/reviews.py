@@ -8,10 +8,10 @@ from serve_app.clock import now_ms
 from serve_app.control_plane.plane import ControlPlane
 from serve_app.control_plane.reads import Reads
 from serve_app.deployment.experiments import Experiments
-from serve_app.domain import KeptImage
 from serve_app.home import Home
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import KeptImage
 from serve_app.store.store import Store, open_store
 from tests.factories import kept_image
 from tests.fake_cluster import FakeCluster

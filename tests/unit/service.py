@@ -32,17 +32,18 @@ from serve_app.data_plane.pools import (
     Unavailable,
     WrongInputSize,
 )
-from serve_app.domain import Exposure, Feedback, KeptImage, Pool, ShadowPair
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
-from serve_app.http.data_plane import application
+from serve_app.http.data.application import application
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.privacy.prediction_ids import PredictionIdCodec
 from serve_app.privacy.pseudonyms import Pseudonymizer
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.recording.feedback import FeedbackSink
 from serve_app.recording.recorder import Recorder
+from serve_app.recording.records import Exposure, Feedback, KeptImage, ShadowPair
 from serve_app.recording.spool import Spool
 from serve_app.rules.parse import ingress_config
+from serve_app.rules.plan import Pool
 from serve_app.rules.rule import Rule
 from serve_app.trace import Trace
 

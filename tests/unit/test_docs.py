@@ -13,7 +13,7 @@ from typer import Typer
 from docs import reference
 from models.errors import BadImage
 from serve_app.cli import app as serve_app
-from serve_app.domain import Reason
+from serve_app.rules.plan import Reason
 from serve_app.rules.registry import KINDS
 from training.cli import app as training
 

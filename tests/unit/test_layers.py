@@ -20,22 +20,23 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 }
 # package to the packages of serve_app above it, which it must not import
 ABOVE: dict[str, tuple[str, ...]] = {
-    "serve_app/rules": ("cli", "client", "control_plane", "data_plane", "home", "http", "lifecycle", "recording",
-                        "serving", "store"),
-    "serve_app/evidence": ("cli", "client", "control_plane", "data_plane", "home", "http", "lifecycle", "recording",
-                           "reports", "rules", "serving", "store"),
-    "serve_app/reports": ("cli", "client", "control_plane", "http", "lifecycle", "recording", "serving"),
-    "serve_app/deployment": ("cli", "client", "control_plane", "data_plane", "http", "lifecycle", "recording",
-                             "reports", "serving", "store", "traffic"),
-    "serve_app/recording": ("cli", "control_plane", "data_plane", "http", "lifecycle", "serving", "store"),
+    "serve_app/rules": ("cli", "client", "control_plane", "data_plane", "home", "http", "lifecycle",
+                        "recording", "serving", "store"),
+    "serve_app/evidence": ("cli", "client", "control_plane", "data_plane", "home", "http",
+                           "lifecycle", "recording", "reports", "rules", "serving", "store"),
+    "serve_app/reports": ("cli", "client", "control_plane", "http", "lifecycle", "serving"),
+    "serve_app/deployment": ("cli", "client", "control_plane", "data_plane", "http", "lifecycle",
+                             "recording", "reports", "serving", "store", "traffic"),
+    "serve_app/recording": ("cli", "control_plane", "data_plane", "http", "lifecycle", "serving",
+                            "store"),
     "serve_app/store": ("cli", "control_plane", "data_plane", "http", "lifecycle", "serving"),
     "serve_app/control_plane": ("cli", "client", "http", "lifecycle", "serving", "traffic"),
     "serve_app/data_plane": ("cli", "control_plane", "http", "lifecycle", "serving", "store"),
     "serve_app/http": ("cli", "lifecycle", "serving", "store"),
     "serve_app/lifecycle": ("cli", "data_plane", "http", "serving"),
     "serve_app/serving": ("cli", "lifecycle"),
-    "serve_app/traffic": ("cli.", "control_plane", "data_plane", "http", "lifecycle", "recording", "serving",
-                          "store"),
+    "serve_app/traffic": ("cli.", "control_plane", "data_plane", "http", "lifecycle", "recording",
+                          "serving", "store"),
     "serve_app/cli": ("data_plane", "http", "serving", "store"),
 }  # fmt: skip
 # library to the places that may import it

@@ -12,8 +12,9 @@ from functools import cache
 import pytest
 import yaml
 
-from serve_app.domain import CopyOutcome, Reason
 from serve_app.lifecycle.welcome import PROMETHEUS_TARGETS
+from serve_app.recording.records import CopyOutcome
+from serve_app.rules.plan import Reason
 from tests import queries
 from tests.unit.serving import fake_metrics
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from serve_app.domain import Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import Exposure, Feedback, ShadowPair
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from serve_app.traffic.scenario import Scenario, parse_scenario, read_scenario

@@ -31,7 +31,7 @@ def application(
     record_trace: Callable[[Trace], None],
     lifespan: Lifespan[FastAPI],
 ) -> FastAPI:
-    """The FastAPI application; arguments as in `serve_app.http.data_plane.application`."""
+    """The FastAPI application; arguments as in `serve_app.http.data.application.application`."""
     app = FastAPI(
         title="serve-app control plane",
         version=__version__,

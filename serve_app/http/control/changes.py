@@ -54,10 +54,9 @@ def router(control: ControlService, reads: ReadService) -> APIRouter:
 
     async def respond(change: ConfigChange, options: Options) -> Response:
         if options.dry_run:
-            preview = asdict(await control.preview(change))
-            if isinstance(change, Update):
-                preview["warnings"] += tuple(await reads.promotion_warnings(change.version))
-            return json_response(preview)
+            preview = await control.preview(change)
+            against = await reads.promotion_warnings(preview.promoted) if preview.promoted else []
+            return json_response(asdict(preview) | {"warnings": [*preview.warnings, *against]})
         applied = await control.apply(change)
         return json_response(
             {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve_app.domain import Exposure
 from serve_app.recording.batch import Adoption, Batch
+from serve_app.recording.records import Exposure
 from tests.factories import WRITER, feedback_on, pair_of
 
 RULE = {"kind": "ab_test", "experiment": "koala-test", "unit": "user"}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from serve_app.domain import Exposure
 from serve_app.recording.batch import Adoption
+from serve_app.recording.records import Exposure
 from serve_app.store.epochs import NO_SPLIT, EpochSplit, Timeline
 from serve_app.store.store import Store
 from tests.factories import OTHER_WRITER, adoption, batch, exposure

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve_app.domain import Feedback
+from serve_app.recording.records import Feedback
 from serve_app.store.feedback import MAX_ROWS_PER_PREDICTION
 from serve_app.store.store import Store
 from tests.factories import OTHER_WRITER, WRITER, batch, exposure, feedback, split_adoption

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve_app.domain import Exposure, Feedback
+from serve_app.recording.records import Exposure, Feedback
 from serve_app.store.columns import Categorical
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve_app.domain import Exposure
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import Exposure
 from serve_app.store.errors import StoreError
 from serve_app.store.store import Store
 from tests.factories import OTHER_WRITER, WRITER, adoption, batch, exposure, pair

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from serve_app.domain import Exposure
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import Exposure
 from serve_app.store import retention
 from serve_app.store.retention import Retention
 from serve_app.store.scope import EVERYTHING

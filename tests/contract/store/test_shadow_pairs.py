@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.domain import ShadowPair
+from serve_app.recording.records import ShadowPair
 from serve_app.store.errors import StoreError
 from serve_app.store.store import Store
 from tests.factories import OTHER_WRITER, WRITER, adoption, batch, exposure, pair

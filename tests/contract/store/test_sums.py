@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
-from serve_app.domain import Exposure, ShadowPair
 from serve_app.evidence.latency import bucket_of
+from serve_app.recording.records import Exposure, ShadowPair
 from serve_app.store import schema, units
 from serve_app.store.pair_sums import PairSum
 from serve_app.store.scope import EVERYTHING, Scope

@@ -28,11 +28,12 @@ from serve_app.control_plane.reads import Reads
 from serve_app.control_plane.start import record_start
 from serve_app.deployment import config
 from serve_app.deployment.experiments import Experiments
-from serve_app.domain import INGRESS, Pool
+from serve_app.deployment.names import INGRESS
 from serve_app.home import Home, open_home
 from serve_app.http.control.application import application
 from serve_app.http.control.session import Authenticator
 from serve_app.rules.parse import read_rule
+from serve_app.rules.plan import Pool
 from serve_app.store.recreations import Recreation
 from serve_app.store.revisions import Revision
 from serve_app.store.store import open_store

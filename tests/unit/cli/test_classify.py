@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.domain import Exposure
+from serve_app.recording.records import Exposure
 from tests.unit.cli.conftest import Command, RunningService
 from tests.unit.service import image
 

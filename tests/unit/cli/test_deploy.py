@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from serve_app.domain import INGRESS, Pool
+from serve_app.deployment.names import INGRESS
+from serve_app.rules.plan import Pool
 from tests.unit.cli.conftest import BASE, ROOT, Command, RunningService
 
 

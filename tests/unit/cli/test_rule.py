@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from serve_app.domain import Pool
 from serve_app.errors import BadConfig
+from serve_app.rules.plan import Pool
 from tests.unit.cli.conftest import ROOT, Command, RunningService
 from tests.unit.service import AB, PARALLEL, ROLLING, SINGLE
 

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from serve_app.domain import Context
 from serve_app.errors import NotReady
 from serve_app.rules.parse import parse_rule
+from serve_app.rules.plan import Context
 from serve_app.traffic.population import draw_population, is_lost
 from serve_app.traffic.scenario import parse_scenario
 from tests.unit.cli.conftest import Command, CommandResult, RunningService, Serve

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from serve_app.domain import INGRESS, Pool
+from serve_app.deployment.names import INGRESS
 from serve_app.home import Home
+from serve_app.rules.plan import Pool
 from serve_app.store.recreations import Phase, Recreation
 from tests.factories import adoption, batch, exposure, pair
 from tests.unit.cli.conftest import Command, RunningService

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from serve_app.cli import waiting
 from serve_app.cli.options import format_downtime
 from serve_app.cli.waiting import wait_until_in_force
 from serve_app.client import Client
@@ -53,6 +54,19 @@ def test_each_progress_is_printed_once(capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines() == [UPDATING.format(ready) for ready in (0, 1, 3)]
+
+
+def test_that_serve_is_deploying_is_printed_late(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is for a moment at every change."""
+    lacking = [{"code": "deploying", "message": "StablePool is updating"}]
+    deploying = status(in_force=False, lacking=lacking)
+    wait(deploying, IN_FORCE)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(waiting, "QUIET_S", -1)
+    wait(deploying, deploying, IN_FORCE)
+    assert capsys.readouterr().err == "StablePool is updating\n"
 
 
 def test_an_earlier_revision_in_force_is_not_enough() -> None:

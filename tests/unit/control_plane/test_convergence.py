@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from serve_app.control_plane.convergence import Convergence, assess
-from serve_app.domain import INGRESS, Pool
+from serve_app.deployment.names import INGRESS
+from serve_app.rules.plan import Pool
 from tests.fake_cluster import FakeCluster
 from tests.unit.control_plane.conftest import shipped
 

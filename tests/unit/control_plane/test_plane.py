@@ -15,7 +15,7 @@ from serve_app.control_plane.changes import (
     Update,
 )
 from serve_app.deployment.config import user_configs
-from serve_app.domain import INGRESS, Pool
+from serve_app.deployment.names import INGRESS
 from serve_app.errors import (
     BadConfig,
     NoSuchRevision,
@@ -25,10 +25,12 @@ from serve_app.errors import (
     Superseded,
     UpdateInProgress,
 )
+from serve_app.rules.plan import Pool
 from serve_app.store.errors import StoreError
-from serve_app.store.recreations import Phase
+from serve_app.store.recreations import Phase, Recreation
 from serve_app.store.revisions import RevisionKind, RevisionState
 from tests.unit.control_plane.conftest import (
+    FakeProbe,
     Killed,
     Machine,
     NeverBack,
@@ -377,6 +379,26 @@ class TestRecreation:
             ("recreate", "anna", "continued: the Controller was restarted"),
             ("recreate", "anna", "a test"),
         ]
+
+    def test_the_probe_asks_the_address_that_serve_has(self, machine: Machine) -> None:
+        """Serve takes other http_options at its next start only."""
+        urls: list[str] = []
+
+        def create_probe(url: str, recreation: Recreation) -> FakeProbe:
+            urls.append(url)
+            return FakeProbe(url, recreation)
+
+        async def scenario(plane: SteppedPlane) -> None:
+            document = shipped("base")
+            del document["http_options"]
+            await plane.apply(Deploy(document=document, **BY_ANNA))
+            plane._recreator._create_probe = create_probe
+            machine.cluster.document["http_options"] = {"host": "127.0.0.1", "port": 8000}
+            await plane.apply(CHANGES["recreate"])
+            await settle(plane)
+
+        machine.run(scenario)
+        assert urls == ["http://127.0.0.1:8000"]
 
     def test_a_failed_build_ends_the_recreation_at_once(self, machine: Machine) -> None:
         async def scenario(plane: SteppedPlane) -> None:

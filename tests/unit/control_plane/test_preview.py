@@ -83,12 +83,14 @@ def test_a_rolling_canary_says_how_many_replicas_are_patched() -> None:
 
 def test_other_keys_are_shown_with_their_effect() -> None:
     after = shipped("base")
+    after["http_options"]["port"] = 9000
     after["applications"][0]["args"] = {"backend": "torch"}
     (pool,) = [d for d in after["applications"][0]["deployments"] if d["name"] == "StablePool"]
     pool["autoscaling_config"]["max_replicas"] = 7
     assert preview(shipped("base"), after, LABELS.get).changes == (
         "animals.StablePool.autoscaling_config.max_replicas: 2 → 7",
         'animals.args.backend: unset → "torch", with new replicas',
+        "http_options.port: 8000 → 9000, after down and up",
     )
 
 

@@ -146,6 +146,8 @@ def test_the_probe_asks_the_service_on_any_host(
         ({}, None),
         ({"is_upper_bound": True}, None),
         ({"is_upper_bound": True, "down_from_ms": 700}, 700),
+        ({"is_upper_bound": True, "phase": Phase.BUILDING}, 500),
+        ({"is_upper_bound": True, "phase": Phase.BUILDING, "down_from_ms": 700}, 700),
     ],
 )
 def test_a_continued_recreation_is_measured_from_the_known_start(

@@ -8,8 +8,8 @@ import pytest
 
 from models.preprocess import Pixels
 from serve_app.data_plane.images import EncodedImage
-from serve_app.domain import Context
 from serve_app.errors import NotReady, TooSlow
+from serve_app.rules.plan import Context
 from serve_app.trace import Trace
 from tests.unit.recording.fakes import wait_until
 from tests.unit.service import (

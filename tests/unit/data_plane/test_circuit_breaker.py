@@ -19,8 +19,8 @@ from serve_app.data_plane.circuit_breaker import (
     CandidateBreaker,
 )
 from serve_app.data_plane.pools import LATE_S, Replica
-from serve_app.domain import Pool
 from serve_app.errors import Problem
+from serve_app.rules.plan import Pool
 from serve_app.rules.rule import Candidate
 from tests.unit.recording.fakes import run, wait_until
 from tests.unit.service import FakePools

@@ -12,8 +12,9 @@ import pytest
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult
 from serve_app.data_plane.pools import LATE_S
-from serve_app.domain import Context, Exposure, Pool, Reason
 from serve_app.errors import Busy, NotReady, TooSlow, UnusableImage
+from serve_app.recording.records import Exposure
+from serve_app.rules.plan import Context, Pool, Reason
 from serve_app.trace import Trace
 from tests.unit.recording.fakes import wait_until
 from tests.unit.service import (

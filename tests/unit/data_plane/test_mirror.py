@@ -20,8 +20,9 @@ from serve_app.data_plane import mirror
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult
 from serve_app.data_plane.pools import PoolResponse
-from serve_app.domain import Context, Exposure, Pool, ShadowPair
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
+from serve_app.recording.records import Exposure, ShadowPair
+from serve_app.rules.plan import Context, Pool
 from serve_app.trace import Trace
 from tests.unit.recording.fakes import VirtualTimeLoop, wait_until
 from tests.unit.service import (

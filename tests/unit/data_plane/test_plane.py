@@ -11,7 +11,6 @@ from models.preprocess import Pixels
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult, DataPlane
 from serve_app.data_plane.pools import Prediction, Unavailable, WrongInputSize
-from serve_app.domain import Context, Exposure, Pool, Reason
 from serve_app.errors import (
     BadConfig,
     NotReady,
@@ -20,6 +19,8 @@ from serve_app.errors import (
     TooSlow,
     UnusableImage,
 )
+from serve_app.recording.records import Exposure
+from serve_app.rules.plan import Context, Pool, Reason
 from serve_app.trace import Trace
 from tests.unit.service import Call, Service, expected_probabilities, image
 

@@ -15,7 +15,8 @@ from scipy import stats
 
 from serve_app.data_plane import review_sampling
 from serve_app.data_plane.images import EncodedImage, RawImage
-from serve_app.domain import Context, Exposure, KeptImage, Pool, ShadowPair
+from serve_app.recording.records import Exposure, KeptImage, ShadowPair
+from serve_app.rules.plan import Context, Pool
 from tests.unit.data_plane.test_mirror import (
     ANONYMOUS,
     FixedRandom,

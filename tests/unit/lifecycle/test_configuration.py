@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from models.registry import SHIPPED
 from serve_app.deployment import config
 from serve_app.deployment.apply_rule import with_rule
 from serve_app.errors import BadConfig, StartBlocked
@@ -124,16 +125,24 @@ class TestWithoutAFile:
         add_revision(store, {"applications": []}, "deleted", IN_FORCE_AT_MS)
         assert started_document(configuration.choose(None, home)) == document(stable="v2")
 
+    @pytest.mark.parametrize(
+        ("registry", "cause"),
+        [
+            (SHIPPED, "rule.stable is v9: the registry has v1, v2"),
+            (Path("/none"), "the registry /none is not a folder"),
+        ],
+    )
     def test_a_revision_whose_version_is_gone_cannot_be_started(
-        self, home: Home, store: Store
+        self, home: Home, store: Store, registry: Path, cause: str
     ) -> None:
-        add_revision(store, document(stable="v9"), "v9 was deleted", IN_FORCE_AT_MS)
+        gone = document(stable="v9")
+        gone["applications"][0]["args"] = {"registry": str(registry)}
+        add_revision(store, gone, "v9 was deleted", IN_FORCE_AT_MS)
         with pytest.raises(StartBlocked) as caught:
             configuration.choose(None, home)
-        assert str(caught.value) == (
-            "revision 1, the last one in force, cannot be started: rule.stable is v9: the registry"
-            " has v1, v2. Name a file, such as base.yaml"
-        )
+        start, _, hint = str(caught.value).partition(" Start a file instead: ")
+        assert start.startswith(f"revision 1, the last one in force, cannot be started: {cause}")
+        assert hint.endswith(" up FILE")
         assert configuration.choose(BASE, home).file.path == BASE
 
 

@@ -10,8 +10,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any, TypeVar, TypeVarTuple
 
-from serve_app.domain import Feedback
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import Feedback
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

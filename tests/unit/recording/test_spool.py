@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.domain import Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
+from serve_app.recording.records import Exposure, Feedback, ShadowPair
 from serve_app.recording.spool import Spool
 from tests.factories import exposure
 from tests.unit.recording.fakes import FakeStore

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from serve_app.domain import Exposure, Feedback, ShadowPair
 from serve_app.recording.batch import Adoption, Batch
+from serve_app.recording.records import Exposure, Feedback, ShadowPair
 from serve_app.reports.assessment import EXPERIMENT_REPORTS, ExperimentAssessment
 from serve_app.reports.experiment import find_experiment
 from serve_app.reports.period import Period

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.domain import Reason
 from serve_app.errors import NothingToReport
 from serve_app.reports import overview, traffic
 from serve_app.reports.period import Period
+from serve_app.rules.plan import Reason
 from serve_app.store.store import Store, open_store
 from tests.unit.reports.conftest import (
     CANARY,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import read_rule
+from serve_app.rules.plan import Pool
 from serve_app.rules.pools import Patch, PoolNeed
 from serve_app.rules.registry import KINDS, kinds_with_report
 from serve_app.rules.rule import Candidate

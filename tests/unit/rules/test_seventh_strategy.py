@@ -15,13 +15,13 @@ from models import registry
 from serve_app.clock import now_ms
 from serve_app.deployment import config
 from serve_app.deployment.apply_rule import deployment, with_rule
-from serve_app.domain import Pool
 from serve_app.errors import BadConfig
 from serve_app.reports.assessment import EXPERIMENT_REPORTS
 from serve_app.reports.canary import CanaryAssessment
 from serve_app.reports.experiment import find_experiment
 from serve_app.reports.period import parse_period
 from serve_app.rules.parse import parse_rule
+from serve_app.rules.plan import Pool
 from serve_app.rules.registry import KINDS
 from serve_app.rules.split import Split
 from serve_app.rules.validation import VersionName

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serve_app.domain import Context, Plan, Pool, Reason
 from serve_app.errors import PinRejected
+from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.single import Single
 
 RULE = Single(kind="single", stable="v1")

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from serve_app.domain import Context, Plan, Pool, Reason
 from serve_app.errors import BadConfig, PinRejected
 from serve_app.regions import members
 from serve_app.rules.parse import parse_rule
+from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.rule import Rule
 
 KNOWN = ("v1", "v2", "v3")

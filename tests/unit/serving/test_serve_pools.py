@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from serve_app.data_plane.pools import LATE_S, Prediction
-from serve_app.domain import Pool
 from serve_app.errors import NotReady, Problem, TooSlow
+from serve_app.rules.plan import Pool
 from tests.unit.recording.fakes import run
 
 with warnings.catch_warnings():  # deprecated pydantic features in Serve's modules

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from serve_app.http.feedback import FeedbackBody
+from serve_app.http.data.feedback import FeedbackBody
 from serve_app.traffic.population import (
     Population,
     draw_feedback,

@@ -60,7 +60,12 @@ _JSON_METHODS = (
 RESULTS: dict[str, Any] = {name: {"result of": name} for name in _JSON_METHODS.split()} | {
     "apply": changes.Applied(7, "9f31c0aa", ("high weight",)),
     "preview": Preview(
-        3, ("v1 → v2",), ("all users",), ("high weight",), (Difference("rule", "v1", "v2", False),)
+        3,
+        "v2",
+        ("v1 → v2",),
+        ("all users",),
+        ("high weight",),
+        (Difference("rule", "v1", "v2", False),),
     ),
     "promotion_warnings": ["no user was served with v2"],
     "export": Path("exported"),

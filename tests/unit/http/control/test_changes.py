@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from serve_app.control_plane.changes import Update
 from tests.unit.http.control.conftest import (
     AUDIT,
     BEARER,
@@ -27,19 +26,16 @@ class TestConfigChanges:
         assert content == {"revision": 7, "rule_id": "9f31c0aa", "warnings": ["high weight"]}
 
     def test_a_dry_run_returns_the_preview(self, service: RecordingService, sent: Sent) -> None:
-        """That of an update has the warnings of the reports, too."""
+        """With the warnings of the reports if all users change version."""
         path = f"{sent.path}?dry_run=true"
         content = service.request(sent.method, path, json=sent.body).json()
-        reads, warnings = [], ["high weight"]
-        if isinstance(sent.change, Update):
-            reads = [("promotion_warnings", "v2")]
-            warnings.append("no user was served with v2")
-        assert service.calls == [("preview", sent.change), *reads]
+        assert service.calls == [("preview", sent.change), ("promotion_warnings", "v2")]
         assert content == {
             "base_revision": 3,
+            "promoted": "v2",
             "changes": ["v1 → v2"],
             "confirmations": ["all users"],
-            "warnings": warnings,
+            "warnings": ["high weight", "no user was served with v2"],
             "differences": [
                 {"path": "rule", "before": "v1", "after": "v2", "restarts_replicas": False}
             ],

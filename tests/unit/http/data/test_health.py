@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from serve_app.domain import Pool
+from serve_app.rules.plan import Pool
 from tests.unit.service import Service
 
 

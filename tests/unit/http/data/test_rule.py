@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.domain import Pool
 from serve_app.errors import BadConfig
+from serve_app.rules.plan import Pool
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, Service
 
 

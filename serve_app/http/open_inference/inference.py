@@ -12,11 +12,12 @@ from models.card import Card
 from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
 from serve_app.errors import BadHeader, NoSuchModel, PinRejected
-from serve_app.http import documentation, tensors
+from serve_app.http import documentation
 from serve_app.http.body_limits import read_body
 from serve_app.http.disconnects import cancel_on_disconnect
 from serve_app.http.documentation import Absent
 from serve_app.http.headers import read_context
+from serve_app.http.open_inference import tensors
 from serve_app.http.problems import json_response, trace_of
 
 EXTENSIONS = ["binary_tensor_data"]

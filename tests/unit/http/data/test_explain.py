@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from starlette.types import Message
 
-from serve_app.domain import Pool
 from serve_app.rules.bucket import bucket
+from serve_app.rules.plan import Pool
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE, Service
 
 RULES: dict[str, dict[str, Any]] = {

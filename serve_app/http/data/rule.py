@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field, PositiveInt
 from models.card import Share
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
-from serve_app.domain import Pool, Reason
 from serve_app.http import documentation
 from serve_app.http.headers import read_context
 from serve_app.http.problems import json_response, trace_of
+from serve_app.rules.plan import Pool, Reason
 
 
 class CandidateState(BaseModel):

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serve_app.errors import BadBody, BadTensor
-from serve_app.http.tensors import HEADER_LENGTH, parse_request
+from serve_app.http.open_inference.tensors import HEADER_LENGTH, parse_request
 from tests.unit.service import Service, image
 
 CAT = image("cat")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput
 
-from serve_app.domain import Pool
 from serve_app.errors import Busy, NotReady, Problem, TooSlow
-from serve_app.http.tensors import HEADER_LENGTH
+from serve_app.http.open_inference.tensors import HEADER_LENGTH
+from serve_app.rules.plan import Pool
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, Service, image, wait_until
 
 KOALA = image("koala")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models import registry
-from serve_app.domain import Pool
+from serve_app.rules.plan import Pool
 from tests.unit.service import Service
 
 

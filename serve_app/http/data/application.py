@@ -9,8 +9,10 @@ from starlette.types import Lifespan
 
 from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
-from serve_app.http import classify, documentation, feedback, health, inference, models, rule
+from serve_app.http import documentation
+from serve_app.http.data import classify, feedback, health, models, rule
 from serve_app.http.direct_routes import DirectRoutes, post_routes
+from serve_app.http.open_inference import inference
 from serve_app.http.problems import add_error_handlers
 from serve_app.http.request_tracing import RequestTracing
 from serve_app.recording.feedback import FeedbackSink

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 from models.card import Share
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult, DataPlane
-from serve_app.domain import Reason
 from serve_app.http import documentation
 from serve_app.http.body_limits import FORM_FIELD, FORM_TYPE, IMAGE_TYPES, read_image
 from serve_app.http.disconnects import cancel_on_disconnect
 from serve_app.http.headers import read_context
 from serve_app.http.problems import trace_of
+from serve_app.rules.plan import Reason
 
 
 class ClassifyResponse(BaseModel):

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.validation import format_findings
 from serve_app.clock import now_ms
-from serve_app.domain import RETENTION_DAYS, Feedback
 from serve_app.errors import BadBody, BadFeedback, NotReady
 from serve_app.http import documentation
 from serve_app.http.body_limits import read_body
 from serve_app.http.problems import json_response
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.recording.feedback import FeedbackSink
+from serve_app.recording.records import RETENTION_DAYS, Feedback
 
 MAX_FEEDBACK_BYTES = 16 * 2**10
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL stores no NUL

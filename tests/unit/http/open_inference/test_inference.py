@@ -18,10 +18,10 @@ from tritonclient.http import (
 )
 
 from models.preprocess import to_pixels
-from serve_app.domain import Pool
 from serve_app.errors import Busy, TooSlow
 from serve_app.http.body_limits import MAX_BODY_BYTES
-from serve_app.http.tensors import HEADER_LENGTH
+from serve_app.http.open_inference.tensors import HEADER_LENGTH
+from serve_app.rules.plan import Pool
 from tests.unit.service import Call, Service, expected_probabilities, image
 
 ANIMALS = (image("cat"), image("dog"), image("koala"))

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve_app.clock import now_ms
-from serve_app.domain import RETENTION_DAYS, Feedback
-from serve_app.http.feedback import MAX_FEEDBACK_BYTES
+from serve_app.http.data.feedback import MAX_FEEDBACK_BYTES
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.recording.batch import Batch
+from serve_app.recording.records import RETENTION_DAYS, Feedback
 from serve_app.recording.spool import Spool
 from tests.unit.service import PARALLEL, Service, image
 

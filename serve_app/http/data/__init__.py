@@ -1,0 +1,1 @@
+"""The HTTP API of the data plane; one router per noun."""
