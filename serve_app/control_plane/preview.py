@@ -87,7 +87,8 @@ def _describe_rule(old: Summary, new: Summary) -> Iterator[str]:
         yield f"all users: {old.stable or 'no version'} → {new.stable}"
     if old.experiment and old.experiment != new.experiment:
         yield f"experiment {old.experiment} ends"
-    if old.sentence != new.sentence:
+    # Without a candidate before and after, the sentence on all users has said it.
+    if old.sentence != new.sentence and (old.candidate or new.candidate or not old.stable):
         yield f"rule: {old.sentence} → {new.sentence}"
 
 

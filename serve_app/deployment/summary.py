@@ -26,6 +26,10 @@ class Summary:
     stable: str | None
 
     @property
+    def candidate(self) -> str | None:
+        return self.rule.candidate if self.rule else None
+
+    @property
     def experiment(self) -> str | None:
         """The name of the rule's experiment; None without one."""
         terms = self.rule.experiment_terms if self.rule else None
@@ -42,8 +46,8 @@ class Summary:
         return {
             "kind": rule.kind if rule else None,
             "stable": self.stable,
-            "candidate": rule.candidate if rule else None,
-            "share": rule.share if rule and rule.candidate else None,
+            "candidate": self.candidate,
+            "share": rule.share if rule and self.candidate else None,
             "experiment": self.experiment,
             "sentence": self.sentence,
         }

@@ -48,7 +48,7 @@ class TestRecreate:
         result = command(*RECREATE)
         assert result.code == 0
         rule_id = running.service.plane.rule.rule_id
-        assert result.out.splitlines()[2:] == [
+        assert result.out.splitlines()[1:] == [
             TORN_DOWN,
             f"revision 2 with rule {rule_id} is deployed",
             f"rule {rule_id} is in force",
@@ -62,7 +62,7 @@ class TestRecreate:
         file.write_text("pip: [onnxruntime==1.22.0]\n")
         result = command(*RECREATE, "--runtime-env", file)
         assert result.code == 0
-        assert result.out.splitlines()[2:4] == [
+        assert result.out.splitlines()[1:3] == [
             'animals.runtime_env.pip: unset → ["onnxruntime==1.22.0"], with new replicas',
             TORN_DOWN,
         ]

@@ -115,7 +115,9 @@ def test_a_recreation_is_confirmed_and_described() -> None:
 def test_a_version_without_a_label_of_the_version_that_it_replaces_is_a_warning() -> None:
     backwards = PARALLEL | {"stable": "v2", "candidate": "v1"}
     for after in (SINGLE, backwards):
-        assert preview_of(SINGLE_V2, after).warnings == ("v1 does not know koala, which v2 does",)
+        found = preview_of(SINGLE_V2, after)
+        assert found.warnings == ("v1 does not know koala, which v2 does",)
+        assert found.confirmations[-1:] == found.warnings
     assert preview_of(SINGLE, PARALLEL).warnings == ()
     shadow = SHADOW | {"stable": "v2", "candidate": "v1"}
     assert preview_of(SINGLE_V2, shadow).warnings == ()  # no user gets its predictions
@@ -124,6 +126,11 @@ def test_a_version_without_a_label_of_the_version_that_it_replaces_is_a_warning(
 def test_a_version_that_left_the_registry_has_no_labels() -> None:
     gone = SINGLE | {"stable": "v9"}
     assert preview_of(gone, SINGLE).warnings == ()
+
+
+def test_the_version_that_all_users_change_to_is_named() -> None:
+    assert preview_of(PARALLEL, SINGLE_V2).promoted == "v2"
+    assert preview_of(SINGLE, PARALLEL).promoted is None
 
 
 def test_a_file_without_a_rule_is_compared() -> None:
