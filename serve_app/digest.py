@@ -13,5 +13,6 @@ def json_digest(value: Any) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Compact JSON with sorted keys."""
+    """Compact JSON with sorted keys; keys that are not text become text first, as in JSON."""
+    value = json.loads(json.dumps(value))
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

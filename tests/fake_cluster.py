@@ -77,7 +77,6 @@ class FakeCluster:
             return DataPlaneReplicas((), ())
         ingress = IngressReplica(
             replica=f"{INGRESS}-1",
-            rule_id=read_rule(configs[INGRESS]["rule"]).rule_id,
             config_digest=json_digest(configs[INGRESS]),
             rejected=self.rejected.get(INGRESS),
             candidate_ready=self.candidate_ready,

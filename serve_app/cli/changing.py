@@ -57,8 +57,8 @@ def make_change(
 
 
 def _print_preview(preview: dict[str, Any]) -> None:
-    for sentence in preview["changes"] or [
-        "nothing changes: this configuration is deployed already"
-    ]:
+    if not preview["changes"]:
+        typer.echo("nothing changes: this configuration is deployed already")
+    for sentence in preview["changes"]:
         typer.echo(sentence)
     warn(preview["warnings"])

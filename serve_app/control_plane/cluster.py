@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from serve_app.data_plane.pools import Replica
 
 RUNNING = "RUNNING"
+DEPLOYING = "DEPLOYING"
 DEPLOY_FAILED = "DEPLOY_FAILED"
 DELETING = "DELETING"
 
@@ -67,14 +68,12 @@ class IngressReplica:
     """The state of one replica of the ingress.
 
     Attributes:
-        rule_id: Of the rule in force; None without one.
         config_digest: Of the last `user_config`, accepted or rejected; see `serve_app.digest`.
         rejected: The path and the message of the last `user_config`, if it was rejected.
         candidate_ready: Whether the candidate was ready once under the rule; true without one.
     """
 
     replica: str
-    rule_id: str | None
     config_digest: str
     rejected: dict[str, str] | None
     candidate_ready: bool

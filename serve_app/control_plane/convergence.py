@@ -10,6 +10,7 @@ from typing import Any
 
 from serve_app.control_plane.cluster import (
     DEPLOY_FAILED,
+    DEPLOYING,
     RUNNING,
     ApplicationState,
     ClusterState,
@@ -17,7 +18,7 @@ from serve_app.control_plane.cluster import (
     DeploymentState,
 )
 from serve_app.data_plane.pools import Replica
-from serve_app.deployment.config import user_configs
+from serve_app.deployment.config import ROUTES, user_configs
 from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.deployment.summary import summarize
 from serve_app.digest import json_digest
@@ -96,7 +97,10 @@ class Convergence:
 
 
 def assess(state: ClusterState, replicas: DataPlaneReplicas) -> Convergence:
-    """Compare the deployed configuration with the state of the cluster and of the replicas."""
+    """Compare the deployed configuration with the state of the cluster and of the replicas.
+
+    Only our two applications count: the state of another one beside them is its owner's.
+    """
     order = list(Code)
     found = sorted(_lacking(state, replicas), key=lambda item: order.index(item.code))
     return Convergence(tuple(found))
@@ -104,7 +108,8 @@ def assess(state: ClusterState, replicas: DataPlaneReplicas) -> Convergence:
 
 def _lacking(state: ClusterState, replicas: DataPlaneReplicas) -> Iterator[Lacking]:
     for name, application in state.applications.items():
-        yield from _lacking_of_application(name, application)
+        if name in ROUTES:
+            yield from _lacking_of_application(name, application)
     if DATA_PLANE not in state.applications:
         yield Lacking(Code.MISSING, f"the application {DATA_PLANE} is not deployed")
         return
@@ -123,7 +128,9 @@ def _lacking_of_application(name: str, application: ApplicationState) -> Iterato
     if application.status != RUNNING:
         yield _describe(f"application {name}", application.status, application.message)
     for deployment, details in application.deployments.items():
-        if details.status not in _HEALTHY:
+        # Serve still shows the failure of a deployment for a moment after it was deployed again.
+        is_stale = details.status == DEPLOY_FAILED and application.status == DEPLOYING
+        if details.status not in _HEALTHY and not is_stale:
             yield _describe(f"deployment {deployment}", details.status, details.message)
 
 
@@ -161,6 +168,9 @@ def _lacking_of_ingress(
 def _lacking_of_pool(
     pool: Pool, user_config: Any, deployment: DeploymentState | None, described: list[Replica]
 ) -> Iterator[Lacking]:
+    if user_config is None:  # Serve is deleting it, or does not report it yet
+        yield Lacking(Code.DEPLOYING, f"{pool} has no configuration")
+        return
     try:
         config = validate(PoolConfig, user_config, "")
     except BadConfig as exc:

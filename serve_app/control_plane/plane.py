@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from serve_app.control_plane.changes import (
 )
 from serve_app.control_plane.cluster import DELETING, Cluster, ClusterState
 from serve_app.control_plane.convergence import TROUBLES, Code, Convergence, Lacking, assess
+from serve_app.control_plane.journal import Journal
 from serve_app.control_plane.preview import Preview, preview
 from serve_app.control_plane.recreation import CreateProbe, Recreator, create_probe
 from serve_app.control_plane.reviews import add_review
@@ -37,6 +38,7 @@ from serve_app.data_plane.card_cache import CardCache
 from serve_app.deployment import config
 from serve_app.deployment.experiments import Experiments
 from serve_app.deployment.names import DATA_PLANE
+from serve_app.digest import json_digest
 from serve_app.errors import (
     BadConfig,
     NoSuchRevision,
@@ -47,16 +49,14 @@ from serve_app.errors import (
 )
 from serve_app.recording.batch import Batch
 from serve_app.rules.rule import Rule
-from serve_app.store.audit import NewAuditEntry
 from serve_app.store.bounded_reads import BoundedReads
 from serve_app.store.errors import StoreError
-from serve_app.store.revisions import NewRevision, Revision, RevisionKind, RevisionState
+from serve_app.store.revisions import NewRevision, Revision, RevisionKind
 from serve_app.store.store import Store
 from serve_app.tasks import DetachedTasks
 
 READ_THREADS, MAX_READS, READ_TIMEOUT_S = 2, 16, 15.0
 SETTLE_S = 1.0  # Serve may report the old state for as long after a deployment
-RETRY_S = 1.0
 
 T = TypeVar("T")
 
@@ -96,10 +96,8 @@ class ControlPlane:
         )
         self._lock = asyncio.Lock()
         self._tasks = DetachedTasks()
-        self._is_recovered = False
-        self._latest: Revision | None = None  # of the deployed ones
-        self._deployed_s = -SETTLE_S  # in the event loop's time
         self._recreator = Recreator(cluster, store, self.write, self._tasks, create_probe)
+        self._journal = Journal(cluster, store, self.write, self._recreator)
 
     async def record(self, batch: Batch) -> None:
         """Store a batch; a repeated batch is stored once."""
@@ -122,6 +120,7 @@ class ControlPlane:
 
     async def preview(self, change: ConfigChange) -> Preview:
         """What a change would do; errors as of `apply`."""
+        self._require_no_recreation()
         with _problems():
             current = await self._current()
             document = await self._compose(change, current)
@@ -139,6 +138,8 @@ class ControlPlane:
         """The state of the service as JSON; see `serve_app.control_plane.status`."""
         current = await self._current()
         convergence = await self._converge(current)
+        with _problems():  # a start after this answer must find it in force
+            await self._record_convergence(current, convergence)
         epochs = await self._reads.read(self._store.epochs, 1)
         return status.content(
             current.state,
@@ -156,7 +157,7 @@ class ControlPlane:
     async def revisions(self, limit: int) -> list[dict[str, Any]]:
         """The revisions without their documents, newest first."""
         found = await self._reads.read(self._store.revisions, limit)
-        return [status.revision_content(revision, self._latest) for revision in found]
+        return [status.revision_content(revision, self._journal.latest) for revision in found]
 
     async def revision(self, number: int) -> dict[str, Any]:
         """A revision with its document.
@@ -164,9 +165,10 @@ class ControlPlane:
         Raises:
             NoSuchRevision: There is none with the number.
         """
-        revision = await self._find_revision(number)
+        with _problems():
+            revision = await self._find_revision(number)
         return {
-            **status.revision_content(revision, self._latest),
+            **status.revision_content(revision, self._journal.latest),
             "document": revision.document,
         }
 
@@ -177,40 +179,21 @@ class ControlPlane:
     async def recover(self) -> None:
         """Continue what an earlier process left unfinished; does so once."""
         async with self._lock:
-            await self._recover()
+            await self._journal.recover()
 
     async def record_outside_change(self) -> None:
         """Record a configuration that was deployed without the control plane."""
-        if self._lock.locked() or self._recreator.is_running or not self._is_recovered:
+        if self._lock.locked() or self._recreator.is_running:
             return
         async with self._lock:
-            await self._finish_pending()
-            current = await self._current()
-            application = current.state.applications.get(DATA_PLANE)
-            # Without a data plane, it is the end of the service or an unusable configuration.
-            if current.is_recorded or not application or application.status == DELETING:
-                return
-            if not any(a["name"] == DATA_PLANE for a in current.document["applications"]):
-                return  # Serve does not report its configuration yet
-            new = NewRevision(
-                RevisionKind.OUTSIDE,
-                current.document,
-                "outside",
-                "deployed with Ray's command or dashboard",
-            )
-            number = await self.write(self._store.add_revision, new, now_ms())
-            await self._settle(number, RevisionState.DEPLOYED, _audit_entry(new, number))
+            await self._journal.recover()
+            await self._record_outside_change()
 
     async def record_convergence(self) -> None:
         """Record that the latest revision is in force, once it is."""
-        if self._latest is None or self._latest.in_force_at_ms is not None:
-            return
-        current = await self._current()
-        convergence = await self._converge(current)
-        if convergence.in_force and current.revision is self._latest:
-            at_ms = now_ms()
-            await self.write(self._store.set_in_force, self._latest.number, at_ms)
-            self._latest = replace(self._latest, in_force_at_ms=at_ms)
+        if self._journal.latest and self._journal.latest.in_force_at_ms is None:
+            current = await self._current()
+            await self._record_convergence(current, await self._converge(current))
 
     async def write(self, function: Callable[..., T], *args: Any) -> T:
         """Call a method of the store in the store's thread."""
@@ -238,12 +221,10 @@ class ControlPlane:
             document = await self._compose(change, current)
             rule = self._check(document)
             new = NewRevision(RevisionKind(change.kind), document, change.actor, change.reason)
-            if new.kind is RevisionKind.RECREATE:
-                assert isinstance(change, Update)  # noqa: S101 by its kind
-                number = await self._start_recreation(new, change.version)
+            if isinstance(change, Update) and change.method == "recreate":
+                number = await self._journal.start_recreation(new, change.version)
             else:
-                number = await self.write(self._store.add_revision, new, now_ms())
-                await self._send(number, document, _audit_entry(new, number))
+                number = await self._journal.deploy(new)
         return Applied(number, rule.rule_id, tuple(rule.warnings()))
 
     @contextlib.asynccontextmanager
@@ -254,14 +235,38 @@ class ControlPlane:
             UpdateInProgress: The data plane is being recreated.
         """
         async with self._lock:
-            await self._recover()
-            if self._recreator.is_running:
-                raise UpdateInProgress(
-                    "the data plane is being recreated: wait until serve-app status shows it as"
-                    " done"
-                )
-            await self._finish_pending()
+            await self._journal.recover()
+            self._require_no_recreation()
+            await self._record_outside_change()
             yield
+
+    def _require_no_recreation(self) -> None:
+        if self._recreator.is_running:
+            raise UpdateInProgress(
+                "the data plane is being recreated: wait until serve-app status shows it as done"
+            )
+
+    async def _record_outside_change(self) -> None:
+        current = await self._current()
+        application = current.state.applications.get(DATA_PLANE)
+        # Without a data plane, it is the end of the service or an unusable configuration.
+        if current.is_recorded or not application or application.status == DELETING:
+            return
+        if not any(a["name"] == DATA_PLANE for a in current.document["applications"]):
+            return  # Serve does not report its configuration yet
+        await self._journal.add_deployed(
+            NewRevision(
+                RevisionKind.OUTSIDE,
+                current.document,
+                "outside",
+                "deployed with Ray's command or dashboard",
+            )
+        )
+
+    async def _record_convergence(self, current: _Current, convergence: Convergence) -> None:
+        revision = current.revision
+        if convergence.in_force and revision and revision.in_force_at_ms is None:
+            await self._journal.set_in_force(revision)
 
     async def _compose(self, change: ConfigChange, current: _Current) -> dict[str, Any]:
         restored = None
@@ -277,17 +282,20 @@ class ControlPlane:
 
     async def _current(self) -> _Current:
         state = await self._cluster.state()
-        if self._latest and self._is_deployed(self._latest, state):
-            return _Current(state, self._latest, self._latest.document, is_recorded=True)
-        return _Current(state, self._latest, state.config, is_recorded=False)
+        latest = self._journal.latest
+        if latest and self._is_deployed(latest, state):
+            return _Current(state, latest, latest.document, is_recorded=True)
+        return _Current(state, latest, state.config, is_recorded=False)
 
     def _is_deployed(self, revision: Revision, state: ClusterState) -> bool:
         """Whether Serve has the applications of a revision."""
+        deployed = state.config["applications"]
+        if json_digest(revision.document["applications"]) == json_digest(deployed):
+            return True
         try:
-            normal = self._cluster.normalize(revision.document)
-        except BadConfig:  # of an older version of the program
+            return bool(self._cluster.normalize(revision.document)["applications"] == deployed)
+        except BadConfig:  # of another version of the program, or deployed without our checks
             return False
-        return bool(normal["applications"] == state.config["applications"])
 
     async def _converge(self, current: _Current) -> Convergence:
         if self._recreator.is_running and (present := self._recreator.present):
@@ -295,7 +303,7 @@ class ControlPlane:
             phase = present.phase.replace("_", " ")
             return Convergence((Lacking(Code.RECREATING, f"{text}: {phase}"),))
         convergence = assess(current.state, await self._cluster.replicas())
-        if asyncio.get_running_loop().time() - self._deployed_s < SETTLE_S:
+        if asyncio.get_running_loop().time() - self._journal.deployed_s < SETTLE_S:
             # Troubles may be those of the state before.
             progress = (item for item in convergence.lacking if item.code not in TROUBLES)
             return Convergence((*progress, Lacking(Code.DEPLOYING, "Serve has just got it")))
@@ -304,58 +312,8 @@ class ControlPlane:
         unrecorded = Lacking(Code.NOT_RECORDED, "the deployed configuration has no revision yet")
         return Convergence((*convergence.lacking, unrecorded))
 
-    async def _start_recreation(self, new: NewRevision, version: str) -> int:
-        try:
-            self._latest = await self._recreator.start(new, version)
-        except StoreError:  # it may have been recorded all the same
-            self._is_recovered = False
-            raise
-        return self._latest.number
-
-    async def _send(self, number: int, document: dict[str, Any], entry: NewAuditEntry) -> None:
-        """Deploy a recorded revision."""
-        try:
-            await self._cluster.deploy(document)
-        except BadConfig as exc:
-            failed = replace(entry, details={**entry.details, "error": str(exc)})
-            await self._settle(number, RevisionState.FAILED, failed)
-            raise
-        except NotReady as exc:
-            raise NotReady(
-                f"{exc}; the change is recorded as revision {number}, and is deployed when Serve"
-                " answers"
-            ) from exc
-        self._deployed_s = asyncio.get_running_loop().time()
-        await self._settle(number, RevisionState.DEPLOYED, entry)
-
-    async def _settle(self, number: int, state: RevisionState, entry: NewAuditEntry) -> None:
-        """Record how a revision ended. If the store fails, it stays pending and is sent again."""
-        try:
-            await self.write(self._store.settle_revision, number, state, entry, now_ms())
-            if state is RevisionState.DEPLOYED:
-                self._latest = await self.write(self._store.revision, number)
-        except StoreError:
-            logger.exception("revision_settle.failed", extra={"revision": number})
-
-    async def _finish_pending(self) -> None:
-        """Deploy the latest revision if it was recorded and not deployed."""
-        for pending in await self.write(self._store.revisions, 1):
-            if pending.state is RevisionState.PENDING:
-                with contextlib.suppress(BadConfig):  # it is recorded as failed
-                    entry = _audit_entry(pending, pending.number)
-                    await self._send(pending.number, pending.document, entry)
-
-    async def _recover(self) -> None:
-        if self._is_recovered:
-            return
-        deployed = await self.write(self._store.revisions, 1, RevisionState.DEPLOYED)
-        self._latest = deployed[0] if deployed else None
-        if revision := await self._recreator.recover():
-            self._latest = revision
-        self._is_recovered = True
-
     async def _find_revision(self, number: int) -> Revision:
-        revision = await self.write(self._store.revision, number)
+        revision = await self._reads.read(self._store.revision, number)
         if revision is None:
             raise NoSuchRevision(
                 f"there is no revision {number}: serve-app revision list shows them"
@@ -372,11 +330,6 @@ def _problems() -> Iterator[None]:
         raise RejectedConfig(str(exc)) from exc
     except StoreError as exc:
         raise NotReady(str(exc)) from exc
-
-
-def _audit_entry(revision: NewRevision | Revision, number: int) -> NewAuditEntry:
-    details = {"revision": number}
-    return NewAuditEntry(revision.kind.value, revision.actor, revision.reason, details)
 
 
 def _known_versions(document: dict[str, Any]) -> tuple[str, ...]:

@@ -11,19 +11,39 @@ from serve_app.deployment.config import Difference, differences
 from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.deployment.summary import Summary, summarize
 from serve_app.rules.plan import Pool
+from serve_app.rules.pools import PoolNeed
+from serve_app.rules.rule import Rule
 
 # version -> the labels that it knows; None for an unknown version
 VersionLabels = Callable[[str], Collection[str] | None]
 
-# Ends of the keys that the sentences on the rule, the versions and the pools cover.
-_DESCRIBED = (
-    ".user_config.version",
-    ".user_config.background",
-    ".autoscaling_config.initial_replicas",
-    f"{Pool.CANDIDATE}.autoscaling_config.min_replicas",
-)
 _RULE = f"{DATA_PLANE}.{INGRESS}.user_config.rule"
-_PATCH = f"{DATA_PLANE}.{Pool.STABLE}.user_config.patch"
+# Keys of a rule that its sentence covers.
+_SENTENCE_KEYS = (
+    "kind",
+    "stable",
+    "candidate",
+    "control",
+    "treatment",
+    "weight",
+    "sample",
+    "replicas",
+    "of",
+    "unit",
+    "regions",
+)
+_STARTED_KEYS = (
+    "user_config.version",
+    "user_config.background",
+    "autoscaling_config.min_replicas",
+    "autoscaling_config.initial_replicas",
+)
+_FIXED_KEYS = (
+    "user_config.patch",
+    "autoscaling_config.min_replicas",
+    "autoscaling_config.initial_replicas",
+    "autoscaling_config.max_replicas",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,7 @@ def preview(
     changes = [
         *_describe_rule(old, new),
         *_describe_pools(old, new),
-        *_describe_others(found, same_sentence=old.sentence == new.sentence),
+        *_describe_others(found, set(_covered(old, new))),
     ]
     if recreates:
         changes.append("the data plane is torn down and built again: requests fail meanwhile")
@@ -85,17 +105,22 @@ def preview(
 def _describe_rule(old: Summary, new: Summary) -> Iterator[str]:
     if old.stable != new.stable:
         yield f"all users: {old.stable or 'no version'} → {new.stable}"
-    if old.experiment and old.experiment != new.experiment:
-        yield f"experiment {old.experiment} ends"
+    if old.experiment != new.experiment:
+        yield f"experiment: {old.experiment or 'none'} → {new.experiment or 'none'}"
     # Without a candidate before and after, the sentence on all users has said it.
     if old.sentence != new.sentence and (old.candidate or new.candidate or not old.stable):
         yield f"rule: {old.sentence} → {new.sentence}"
+    if old.rule and new.rule:
+        before, after = old.rule.content(), new.rule.content()
+        covered = ("experiment", *(_SENTENCE_KEYS if old.sentence != new.sentence else ()))
+        is_same_kind = old.rule.kind == new.rule.kind
+        for key in sorted((before if is_same_kind else Rule.model_fields).keys() - set(covered)):
+            if before[key] != after[key]:
+                yield f"rule.{key}: {json.dumps(before[key])} → {json.dumps(after[key])}"
 
 
 def _describe_pools(old: Summary, new: Summary) -> Iterator[str]:
-    for pool in Pool:
-        was = old.rule.pools.get(pool) if old.rule else None
-        needed = new.rule.pools.get(pool) if new.rule else None
+    for pool, was, needed in _needs(old, new):
         if was and not needed:
             yield f"{pool}: no longer needed"
         elif needed and not was:
@@ -106,16 +131,32 @@ def _describe_pools(old: Summary, new: Summary) -> Iterator[str]:
             yield f"{pool}: fixed at {needed.fixed_replicas} replicas{patched}"
 
 
-def _describe_others(found: list[Difference], *, same_sentence: bool) -> Iterator[str]:
-    """The changes that the other sentences do not cover.
+def _needs(old: Summary, new: Summary) -> Iterator[tuple[Pool, PoolNeed | None, PoolNeed | None]]:
+    """Each pool, with what the rules before and after need of it."""
+    for pool in Pool:
+        was, needed = (s.rule.pools.get(pool) if s.rule else None for s in (old, new))
+        yield pool, was, needed
 
-    Args:
-        same_sentence: Whether the sentence on the rule is the same before and after.
-    """
+
+def _covered(old: Summary, new: Summary) -> Iterator[str]:
+    """The beginnings of the keys that the sentences on the rule and the pools cover."""
+    if old.rule and new.rule:
+        yield _RULE
+    for pool, was, needed in _needs(old, new):
+        prefix = f"{DATA_PLANE}.{pool}"
+        if bool(was) != bool(needed):
+            yield from (f"{prefix}.{key}" for key in _STARTED_KEYS)
+        if was and needed and was != needed:
+            yield from (f"{prefix}.user_config.{key}" for key in ("version", "background"))
+        if needed and needed.fixed_replicas and (not was or was.patch != needed.patch):
+            yield from (f"{prefix}.{key}" for key in _FIXED_KEYS)
+
+
+def _describe_others(found: list[Difference], covered: set[str]) -> Iterator[str]:
+    """The changes that the other sentences do not cover."""
     for difference in found:
         path = difference.path
-        is_rule = path.startswith(_RULE)
-        if path.endswith(_DESCRIBED) or path.startswith(_PATCH) or (is_rule and not same_sentence):
+        if any(path == key or path.startswith(f"{key}.") for key in covered):
             continue
         before, after = (
             "unset" if value is None else json.dumps(value) for value in difference.values

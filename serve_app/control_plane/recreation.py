@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -24,14 +23,14 @@ from serve_app.errors import NotReady
 from serve_app.store.audit import NewAuditEntry
 from serve_app.store.errors import StoreError
 from serve_app.store.recreations import Phase, Recreation
-from serve_app.store.revisions import NewRevision, Revision, RevisionState
+from serve_app.store.revisions import NewRevision, Revision
 from serve_app.store.store import Store
 from serve_app.tasks import DetachedTasks
 
 POLL_S = 0.1
 DELETE_TIMEOUT_S = 120.0
 BUILD_TIMEOUT_S = 900.0  # a runtime environment may have to be installed
-UNREACHABLE_TIMEOUT_S = 60.0  # while Serve's controller restarts
+MAX_MESSAGE_CHARACTERS = 2000
 RETRY_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -82,16 +81,26 @@ class Recreator:
     def is_running(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    async def recover(self) -> Revision | None:
-        """Continue a recreation that an earlier process left unfinished; returns its revision."""
+    async def recover(self, latest: Revision | None) -> Revision | None:
+        """Continue a recreation that an earlier process left unfinished; returns its revision.
+
+        Args:
+            latest: The latest deployed revision; if it is another one, the recreation has failed.
+        """
+        if self.is_running:
+            return None
         self.present = await self._write(self._store.latest_recreation)
         if self.present is None or self.present.is_over:
             return None
-        self.present = replace(self.present, is_upper_bound=True)
         revision = await self._revision(self.present)
-        entry = _audit_entry(
-            self.present, revision.actor, "continued: the Controller was restarted"
-        )
+        if latest and latest.number != revision.number:
+            message = f"revision {latest.number} was deployed meanwhile"
+            self.present = replace(self.present, phase=Phase.FAILED, message=message)
+            await self._save_end(self.present, revision)
+            return None
+        self.present = replace(self.present, is_upper_bound=True)
+        reason = "continued: the Controller was restarted"
+        entry = _audit_entry(self.present, revision.actor, reason)
         await self._write(self._store.save_recreation, self.present, entry, now_ms())
         self._task = self._tasks.start(self._run(self.present, revision))
         return revision
@@ -104,30 +113,33 @@ class Recreator:
         Args:
             version: The version of the new data plane.
         """
-        new = replace(new, state=RevisionState.DEPLOYED)
         self.present = await self._write(self._store.start_recreation, new, version, now_ms())
         revision = await self._revision(self.present)
         self._task = self._tasks.start(self._run(self.present, revision))
         return revision
 
     async def _run(self, recreation: Recreation, revision: Revision) -> None:
-        end = await self._recreate(recreation, revision.document)
+        try:
+            # Not those of the document: Serve takes other ones at its next start only.
+            http = (await _retry(self._cluster.state)).config["http_options"]
+            probe = self._create_probe(local_url(http["host"], http["port"]), recreation)
+            end = await recreate(recreation, revision.document, self._cluster, probe, self._save)
+        except Exception as exc:
+            logger.exception("recreation.failed")
+            end = replace(recreation, phase=Phase.FAILED, message=_text(exc))
+        await self._save_end(end, revision)
+        self.present = end
+
+    async def _save_end(self, end: Recreation, revision: Revision) -> None:
         entry = _audit_entry(end, revision.actor, revision.reason)
         logger.info("recreation.ended", extra={"recreation": entry.details})
         while True:
             try:
                 await self._write(self._store.save_recreation, end, entry, now_ms())
-                break
+                return
             except StoreError:
                 logger.exception("recreation_end.failed")
                 await asyncio.sleep(RETRY_S)
-        self.present = end
-
-    async def _recreate(self, recreation: Recreation, document: dict[str, Any]) -> Recreation:
-        # Not those of the document: Serve takes other ones at its next start only.
-        http = (await _retry(self._cluster.state, math.inf)).config["http_options"]
-        probe = self._create_probe(local_url(http["host"], http["port"]), recreation)
-        return await recreate(recreation, document, self._cluster, probe, self._save)
 
     async def _save(self, recreation: Recreation) -> None:
         self.present = recreation
@@ -169,7 +181,7 @@ async def recreate(
         await _wait_until_back(cluster, probe, probing)
     except Exception as exc:
         logger.exception("recreation.failed")
-        phase, message = Phase.FAILED, str(exc) or type(exc).__name__
+        phase, message = Phase.FAILED, _text(exc)
     finally:
         probing.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -218,21 +230,18 @@ async def _wait_until_back(cluster: Cluster, probe: Probe, probing: asyncio.Task
         ) from exc
 
 
-async def _retry(call: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:
-    """The result of a call of the cluster; repeated while Serve cannot be reached.
-
-    Raises:
-        NotReady: Serve could not be reached for `timeout_s`, by default `UNREACHABLE_TIMEOUT_S`.
-    """
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + (UNREACHABLE_TIMEOUT_S if timeout_s is None else timeout_s)
+async def _retry(call: Callable[[], Awaitable[T]]) -> T:
+    """The result of a call of the cluster; repeated while Serve cannot be reached."""
     while True:
         try:
             return await call()
         except NotReady:
-            if loop.time() > deadline_s:
-                raise
-        await asyncio.sleep(POLL_S)
+            await asyncio.sleep(POLL_S)
+
+
+def _text(exc: Exception) -> str:
+    """The message of an error, as the store takes it: PostgreSQL stores no NUL."""
+    return (str(exc) or type(exc).__name__).replace("\0", "")[:MAX_MESSAGE_CHARACTERS]
 
 
 def _audit_entry(recreation: Recreation, actor: str, reason: str) -> NewAuditEntry:

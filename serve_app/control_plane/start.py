@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +14,9 @@ from serve_app.errors import BadConfig
 from serve_app.store.audit import NewAuditEntry
 from serve_app.store.recreations import Phase
 from serve_app.store.revisions import NewRevision, Revision, RevisionKind, RevisionState
-from serve_app.store.store import Store, open_store
+from serve_app.store.store import Store
 
-SEARCHED_REVISIONS = 100
+SEARCHED_REVISIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +25,11 @@ class LastRevisions:
 
     Attributes:
         in_force: The last one that was in force; None without one.
-        later: Later ones, that never came into force, newest first.
+        later: Later ones, that never came into force and did not fail, newest first.
     """
 
     in_force: Revision | None
     later: tuple[Revision, ...]
-
-
-@contextmanager
-def starting_store(database_url: str) -> Iterator[Store]:
-    """The store, for `last_revisions` and `record_start`.
-
-    Raises:
-        StoreError: The database cannot be used.
-    """
-    store = open_store(database_url)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def last_revisions(store: Store) -> LastRevisions:
@@ -53,12 +37,11 @@ def last_revisions(store: Store) -> LastRevisions:
 
     A revision without a data plane is passed over: nothing could be started from it.
     """
-    later: list[Revision] = []
-    for revision in store.revisions(SEARCHED_REVISIONS):
-        if revision.in_force_at_ms is not None and _has_data_plane(revision.document):
-            return LastRevisions(revision, tuple(later))
-        later.append(revision)
-    return LastRevisions(None, tuple(later))
+    found = store.revisions(SEARCHED_REVISIONS, in_force=True)
+    last = next((revision for revision in found if _has_data_plane(revision.document)), None)
+    number = last.number if last else 0
+    later = store.revisions(SEARCHED_REVISIONS, RevisionState.DEPLOYED, RevisionState.PENDING)
+    return LastRevisions(last, tuple(r for r in later if r.number > number))
 
 
 def describe_difference(before: Revision, document: dict[str, Any]) -> tuple[str, ...]:
@@ -70,7 +53,8 @@ def describe_difference(before: Revision, document: dict[str, Any]) -> tuple[str
 def record_start(store: Store, document: dict[str, Any], actor: str, reason: str) -> int:
     """Record the start of a configuration; returns the number of its revision.
 
-    A recreation that was under way ended with the service.
+    A recreation that was under way, and a revision that was not deployed yet, ended with the
+    service.
     """
     at_ms = now_ms()
     recreation = store.latest_recreation()
@@ -81,6 +65,11 @@ def record_start(store: Store, document: dict[str, Any], actor: str, reason: str
             NewAuditEntry("recreate", actor, message, {"revision": recreation.revision}),
             at_ms,
         )
+    for pending in store.revisions(1, RevisionState.PENDING):
+        message = "the service was stopped before it was deployed"
+        details = {"revision": pending.number}
+        entry = NewAuditEntry(pending.kind.value, pending.actor, message, details)
+        store.settle_revision(pending.number, RevisionState.FAILED, entry, at_ms)
     new = NewRevision(RevisionKind.START, document, actor, reason)
     number = store.add_revision(new, at_ms)
     entry = NewAuditEntry(new.kind.value, actor, reason, {"revision": number})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +12,9 @@ from typing import Any
 from models import registry
 from models.errors import ModelsError
 from serve_app.control_plane.start import (
-    LastRevisions,
     describe_difference,
     last_revisions,
     record_start,
-    starting_store,
 )
 from serve_app.deployment import config
 from serve_app.deployment.experiments import Experiments
@@ -29,6 +28,7 @@ from serve_app.lifecycle.serve_file import ServeFile
 from serve_app.lifecycle.welcome import ROOT, cli_command
 from serve_app.store.errors import StoreError
 from serve_app.store.revisions import Revision
+from serve_app.store.store import Store, open_store
 from serve_app.yaml_file import dump_yaml
 
 BASE = ROOT / "deploy_configs" / "base.yaml"
@@ -66,7 +66,8 @@ def choose(path: Path | None, home: Home) -> StartConfiguration:
     file = serve_file.read(path or BASE)
     if not {DATA_PLANE, CONTROL_PLANE} <= set(file.applications):
         return StartConfiguration(file, None, "")
-    last = _last_revisions(home)
+    with _store(home) as store:
+        last = last_revisions(store)
     if path is None and last.in_force:
         return _continue(last.in_force, last.later, home)
     document = config.read(file.path)
@@ -89,17 +90,20 @@ def record(configuration: StartConfiguration, home: Home, actor: str) -> None:
     """
     if configuration.document is None:
         return
-    try:
-        with starting_store(home.database_url) as store:
-            record_start(store, configuration.document, actor, configuration.reason)
-    except StoreError as exc:
-        raise StartBlocked(str(exc)) from exc
+    with _store(home) as store:
+        record_start(store, configuration.document, actor, configuration.reason)
 
 
-def _last_revisions(home: Home) -> LastRevisions:
+@contextmanager
+def _store(home: Home) -> Iterator[Store]:
+    """The store, while no Controller runs.
+
+    Raises:
+        StartBlocked: The database cannot be used.
+    """
     try:
-        with starting_store(home.database_url) as store:
-            return last_revisions(store)
+        with closing(open_store(home.database_url)) as store:
+            yield store
     except StoreError as exc:
         raise StartBlocked(str(exc)) from exc
 

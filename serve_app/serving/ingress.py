@@ -86,11 +86,9 @@ class Ingress:
 
     async def describe(self) -> IngressReplica:
         """The state of the replica."""
-        has_rule = self._plane.has_rule
-        has_candidate = has_rule and self._plane.rule.candidate is not None
+        has_candidate = self._plane.has_rule and self._plane.rule.candidate is not None
         return IngressReplica(
             replica=self._replica,
-            rule_id=self._plane.rule.rule_id if has_rule else None,
             config_digest=self._reconfiguration.config_digest,
             rejected=self._reconfiguration.rejection_content,
             candidate_ready=self._plane.breaker.ready or not has_candidate,

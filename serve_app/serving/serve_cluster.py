@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ray import serve
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.runtime_env import RuntimeEnv
 from ray.serve._private.client import ServeControllerClient
 from ray.serve.config import AutoscalingConfig
@@ -54,7 +54,10 @@ class ServeCluster:
         }
 
     async def state(self) -> ClusterState:
-        details = await _call(lambda: _client().get_serve_details())
+        try:
+            details = await _call(lambda: _client().get_serve_details())
+        except RayError as exc:  # for example while Ray's own store restarts
+            raise NotReady(f"Serve cannot be read ({exc}): try again in a second") from exc
         http = {key: details["http_options"][key] for key in ("host", "port")}
         return ClusterState(
             {name: _application_state(found) for name, found in details["applications"].items()},
@@ -78,6 +81,9 @@ class ServeCluster:
 
     def normalize(self, document: dict[str, Any]) -> dict[str, Any]:
         parsed = parse(document)
+        for application in parsed.applications:  # as Serve does
+            if application.logging_config is None and parsed.logging_config is not None:
+                application.logging_config = parsed.logging_config
         applications = (a.model_dump(exclude_unset=True) for a in parsed.applications)
         return {**document, "applications": _normal_applications(applications)}
 
@@ -141,9 +147,12 @@ def _validate(model: type[Model], content: Any, path: str) -> Model:
 
 
 def _normal_applications(applications: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Applications sorted by name, without the keys that are None."""
+    """Applications sorted by name, without the keys whose default is None."""
     return sorted(
-        ({k: v for k, v in application.items() if v is not None} for application in applications),
+        (
+            {k: v for k, v in application.items() if v is not None or k == "route_prefix"}
+            for application in applications
+        ),
         key=lambda application: str(application["name"]),
     )
 

@@ -92,15 +92,16 @@ class Revision:
 def add(connection: Connection, new: NewRevision, at_ms: int) -> int:
     """Add a revision unless the latest one has the same document; return the latest number.
 
-    A failed revision is never the same: its document may be tried again.
+    A failed revision is never the same: its document may be tried again. Nor is a recreation.
     """
     digest = json_digest(new.document)
     last = connection.execute(
-        select(_revisions.number, _revisions.digest, _revisions.state).order_by(
-            _revisions.number.desc()
-        )
+        select(_revisions.number, _revisions.digest, _revisions.state)
+        .order_by(_revisions.number.desc())
+        .limit(1)
     ).first()
-    if last and last.digest == digest and last.state != RevisionState.FAILED:
+    is_same = last and last.digest == digest and last.state != RevisionState.FAILED
+    if last and is_same and new.kind is not RevisionKind.RECREATE:
         return int(last.number)
     number = last.number + 1 if last else 1
     connection.execute(
@@ -119,7 +120,9 @@ def add(connection: Connection, new: NewRevision, at_ms: int) -> int:
 
 
 def set_state(connection: Connection, number: int, state: RevisionState) -> None:
-    _update(connection, number, state=state)
+    connection.execute(
+        update(schema.revisions).where(_revisions.number == number).values(state=state)
+    )
 
 
 def set_in_force(connection: Connection, number: int, at_ms: int) -> None:
@@ -153,10 +156,6 @@ def find(connection: Connection, number: int) -> Revision | None:
     rows = connection.execute(select(schema.revisions).where(_revisions.number == number))
     row = rows.mappings().one_or_none()
     return _revision(row) if row else None
-
-
-def _update(connection: Connection, number: int, **values: Any) -> None:
-    connection.execute(update(schema.revisions).where(_revisions.number == number).values(**values))
 
 
 def _revision(row: RowMapping) -> Revision:

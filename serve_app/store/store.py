@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from serve_app.recording.batch import Batch
@@ -273,6 +274,7 @@ class Store:
     def start_recreation(self, new: NewRevision, version: str, at_ms: int) -> Recreation:
         """Add the revision of a recreation, and the recreation."""
         with self._database.write_transaction() as connection:
+            new = replace(new, state=RevisionState.DEPLOYED)  # the recreation has its own state
             number = revisions.add(connection, new, at_ms)
             recreation = Recreation(number, version, Phase.TEARING_DOWN, started_at_ms=at_ms)
             recreations.save(connection, recreation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -21,6 +23,10 @@ from serve_app.http import documentation
 from serve_app.http.control.parameters import RevisionNumber
 from serve_app.http.control.service import ControlService, ReadService
 from serve_app.http.problems import json_response
+
+EVIDENCE_TIMEOUT_S = 3.0
+
+logger = logging.getLogger(__name__)
 
 
 class _Options(BaseModel):
@@ -52,10 +58,19 @@ def router(control: ControlService, reads: ReadService) -> APIRouter:
         200: {"model": Applied | Preview, "description": "The result, or the preview"}
     }
 
+    async def _promotion_warnings(version: str) -> list[str]:
+        """Those of the reports. A report that fails or is slow must not prevent a change."""
+        try:
+            async with asyncio.timeout(EVIDENCE_TIMEOUT_S):
+                return await reads.promotion_warnings(version)
+        except Exception:
+            logger.exception("promotion_warnings.failed")
+            return [f"the reports on {version} cannot be read now"]
+
     async def respond(change: ConfigChange, options: Options) -> Response:
         if options.dry_run:
             preview = await control.preview(change)
-            against = await reads.promotion_warnings(preview.promoted) if preview.promoted else []
+            against = await _promotion_warnings(preview.promoted) if preview.promoted else []
             return json_response(asdict(preview) | {"warnings": [*preview.warnings, *against]})
         applied = await control.apply(change)
         return json_response(

@@ -112,13 +112,13 @@ class TestRecreations:
         assert (building.is_over, building.downtime_s) == (False, None)
         assert [entry.action for entry in store.audit(10)] == ["rule"]
 
-    def test_another_one_with_the_same_document_replaces_it(self, store: Store) -> None:
-        started = store.start_recreation(new(V2), "v2", at_ms=3)
-        store.save_recreation(replace(started, phase=Phase.FAILED), None, at_ms=4)
-        assert store.start_recreation(new(V2), "v2", at_ms=5).revision == 1
+    def test_another_one_with_the_same_document_has_its_own_revision(self, store: Store) -> None:
+        recreation = new(V2, kind=RevisionKind.RECREATE)
+        for number in (1, 2):
+            assert store.start_recreation(recreation, "v2", at_ms=number).revision == number
         latest = store.latest_recreation()
         assert latest
-        assert (latest.phase, latest.started_at_ms) == (Phase.TEARING_DOWN, 5)
+        assert (latest.phase, latest.started_at_ms) == (Phase.TEARING_DOWN, 2)
 
 
 def test_audit_entries_are_listed_newest_first_with_all_fields(store: Store) -> None:

@@ -155,6 +155,7 @@ class TestPreview:
                 SINGLE,
                 PARALLEL | {"weight": 0.4},
                 [
+                    "experiment: none → koala-canary",
                     "rule: all requests get v1 → 40 % of users get v2, all others v1",
                     "CandidatePool: starts v2",
                 ],
@@ -173,7 +174,7 @@ class TestPreview:
                 UPDATE,
                 [
                     "all users: v1 → v2",
-                    "experiment koala-canary ends",
+                    "experiment: koala-canary → none",
                     "rule: 30 % of users get v2, all others v1 → all requests get v2",
                     "CandidatePool: no longer needed",
                 ],

@@ -27,7 +27,7 @@ def test_revisions_are_listed_newest_first(command: Command, running: RunningSer
     actor = running.control.revisions[0].actor
     assert facts == [
         f"3 update in force all requests get v2 {actor} rolling update to v2",
-        f"2 deploy deployed 10 % of users get v2, all others v1 {actor} try [canary]",
+        f"2 deploy was in force 10 % of users get v2, all others v1 {actor} try [canary]",
         "1 start was in force all requests get v1 root up base.yaml",
     ]
 
@@ -79,6 +79,7 @@ def test_restore_deploys_a_new_revision(command: Command, running: RunningServic
     rule = running.service.plane.rule
     assert result.out.splitlines() == [
         "all users: v2 → v1",
+        "experiment: none → koala-canary",
         "rule: all requests get v2 → 10 % of users get v2, all others v1",
         "CandidatePool: starts v2",
         f"revision 4 with rule {rule.rule_id} is deployed",

@@ -97,6 +97,7 @@ class TestSet:
         assert (result.code, result.err) == (0, WARNING)
         rule_id = running.service.plane.rule.rule_id
         assert result.out.splitlines() == [
+            "experiment: none → koala-canary",
             "rule: all requests get v1 → 50 % of users get v2, all others v1",
             "CandidatePool: starts v2",
             f"revision 2 with rule {rule_id} is deployed",

@@ -193,6 +193,21 @@ def test_progress_is_no_trouble_and_a_failed_deployment_ends_the_wait(
     assert found.troubles == (() if code == "deploying" else (message,))
 
 
+def test_the_failure_before_is_not_that_of_an_application_that_is_deploying() -> None:
+    cluster = cluster_of("base")
+    cluster.statuses = {"animals": "DEPLOYING", "StablePool": "DEPLOY_FAILED"}
+    found = convergence(cluster)
+    assert (found.in_force, found.has_failed, found.troubles) == (False, False, ())
+
+
+def test_another_application_does_not_decide() -> None:
+    document = shipped("base")
+    document["applications"].append({"name": "other", "import_path": "x:y", "route_prefix": "/x"})
+    cluster = FakeCluster(document)
+    cluster.statuses["other"] = "DEPLOY_FAILED"
+    assert convergence(cluster).in_force
+
+
 @pytest.mark.parametrize("status", ["HEALTHY", "UPSCALING", "DOWNSCALING"])
 def test_a_change_of_size_is_not_waited_for(status: str) -> None:
     cluster = cluster_of("base")

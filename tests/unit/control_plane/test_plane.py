@@ -26,9 +26,10 @@ from serve_app.errors import (
     UpdateInProgress,
 )
 from serve_app.rules.plan import Pool
+from serve_app.store.audit import NewAuditEntry
 from serve_app.store.errors import StoreError
 from serve_app.store.recreations import Phase, Recreation
-from serve_app.store.revisions import RevisionKind, RevisionState
+from serve_app.store.revisions import NewRevision, RevisionKind, RevisionState
 from tests.unit.control_plane.conftest import (
     FakeProbe,
     Killed,
@@ -140,15 +141,19 @@ class TestEveryChange:
     def test_a_failure_at_any_step_is_reported_or_mended(
         self, machine: Machine, tmp_path_factory: pytest.TempPathFactory, name: str
     ) -> None:
-        async def attempt(target: Machine, steps: Steps) -> str:
+        async def attempt(target: Machine, fail_at: int) -> tuple[str, bool]:
+            """The error of the change, and whether a step of it failed."""
+            steps = Steps(fail_at=fail_at)
             plane = target.start(steps)
             try:
                 await plane.apply(CHANGES[name])
+                report = ""
             except (NotReady, RejectedConfig) as exc:
-                return str(exc)
-            finally:
-                await asyncio.gather(*plane._tasks._tasks, return_exceptions=True)
-            return ""
+                report = str(exc)
+            await asyncio.gather(*plane._tasks._tasks, return_exceptions=True)
+            has_failed, steps.fail_at = steps.count >= fail_at, None
+            await settle(plane)  # the same process goes on
+            return report, has_failed
 
         reports = set()
         for fail_at in range(1, 100):
@@ -156,14 +161,13 @@ class TestEveryChange:
             target.run(settle)
             if name == "restore":
                 target.run(lambda plane: plane.apply(CHANGES["update"]))
-            steps = Steps(fail_at=fail_at)
-            reports.add(asyncio.run(attempt(target, steps)))
-            target.run(settle)
+            report, has_failed = asyncio.run(attempt(target, fail_at))
             check_consistency(target)
             target.store.close()
-            if steps.count < fail_at:
+            reports.add(report)
+            if not has_failed:
                 break
-        assert steps.count < fail_at
+        assert not has_failed
         assert "the disk is full" in reports
         assert "" in reports
 
@@ -284,9 +288,10 @@ class TestUnreachableServe:
         rule = PARALLEL | {"stable": "v2", "candidate": "v1"}
 
         async def scenario(plane: SteppedPlane) -> None:
-            for change in (CHANGES["update"], CHANGES["rule"]):
-                with pytest.raises(NotReady, match="recorded as revision 2"):
-                    await plane.apply(change)
+            with pytest.raises(NotReady, match="the change is recorded as revision 2"):
+                await plane.apply(CHANGES["update"])
+            with pytest.raises(NotReady, match=r"revision 2 is recorded .* nothing else was done"):
+                await plane.apply(CHANGES["rule"])
             assert (await plane.apply(SetRule(rule=rule, **BY_ANNA))).number == 3
 
         machine.run(scenario)
@@ -332,6 +337,69 @@ class TestOutsideChanges:
             assert (await plane.status())["in_force"]
 
         machine.run(scenario)
+
+    def test_a_configuration_without_our_checks_is_recorded_once(self, machine: Machine) -> None:
+        """Serve ignores keys that we reject."""
+        document = shipped("rolling")
+        document["applications"][0]["import_path"] = "rejected"
+        machine.run(settle)
+        normalize = machine.cluster.normalize
+        machine.cluster.deploy_outside(document)
+
+        def keep(found: dict[str, Any]) -> dict[str, Any]:
+            return found if found is machine.cluster.document else normalize(found)
+
+        machine.cluster.normalize = keep  # type: ignore[method-assign, assignment]
+        for _ in range(3):
+            machine.run(settle)
+        assert [revision.number for revision in machine.store.revisions(10)] == [2, 1]
+        assert [action for action, _, _ in machine.audit] == ["outside", "outside"]
+
+    def test_a_change_is_compared_with_an_outside_change_first(self, machine: Machine) -> None:
+        """It is within a second, so that no chore has recorded it."""
+
+        async def scenario(plane: SteppedPlane) -> None:
+            seen = (await plane.preview(CHANGES["rule"])).base_revision
+            machine.cluster.deploy_outside(shipped("shadow"))
+            with pytest.raises(Superseded):
+                await plane.apply(CHANGES["rule"].model_copy(update={"base_revision": seen}))
+
+        machine.run(scenario)
+        assert machine.store.revisions(1)[0].kind is RevisionKind.OUTSIDE
+
+
+class TestConvergence:
+    def test_the_status_records_that_a_revision_is_in_force(self, machine: Machine) -> None:
+        """A start right after it must find it."""
+
+        async def scenario(plane: SteppedPlane) -> None:
+            await plane.apply(CHANGES["update"])
+            assert (await plane.status())["in_force"]
+
+        machine.run(scenario)
+        (latest,) = machine.store.revisions(1, in_force=True)
+        assert latest.number == 2
+
+    def test_a_revision_that_is_deployed_meanwhile_is_not_marked(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def scenario(plane: SteppedPlane) -> None:
+            write = plane.write
+
+            async def overtaken(function: Any, *args: Any) -> Any:
+                result = await write(function, *args)
+                if function.__name__ == "set_in_force" and plane._journal.latest.number == 1:  # type: ignore[union-attr]
+                    await plane.apply(CHANGES["update"])
+                return result
+
+            monkeypatch.setattr(plane._journal, "_write", overtaken)
+            await plane.record_convergence()
+            monkeypatch.setattr(plane._journal, "_write", write)
+            await plane.record_convergence()
+
+        machine.run(scenario)
+        in_force = machine.store.revisions(10, in_force=True)
+        assert [revision.number for revision in in_force] == [2, 1]
 
 
 class TestRecreation:
@@ -399,6 +467,63 @@ class TestRecreation:
 
         machine.run(scenario)
         assert urls == ["http://127.0.0.1:8000"]
+
+    def test_a_recreation_of_the_same_configuration_is_a_revision(self, machine: Machine) -> None:
+        """Its actor and its reason are in the audit log."""
+
+        async def scenario(plane: SteppedPlane) -> None:
+            await plane.apply(CHANGES["update"])
+            await plane.apply(
+                CHANGES["recreate"].model_copy(update={"actor": "bob", "reason": "it leaks"})
+            )
+            await settle(plane)
+
+        machine.run(scenario)
+        assert machine.store.revisions(1)[0].kind is RevisionKind.RECREATE
+        assert machine.audit[-1] == ("recreate", "bob", "it leaks")
+        check_consistency(machine)
+
+    def test_a_preview_meanwhile_says_so(self, machine: Machine) -> None:
+        machine.cluster.deletes_slowly = True
+
+        async def scenario(plane: SteppedPlane) -> None:
+            await plane.apply(CHANGES["recreate"])
+            with pytest.raises(UpdateInProgress):
+                await plane.preview(CHANGES["rule"])
+
+        machine.run(scenario)
+
+    def test_a_later_revision_ends_an_unfinished_one(self, machine: Machine) -> None:
+        """It must not be undone when the Controller restarts."""
+        machine.run(settle)
+        new = NewRevision(RevisionKind.RECREATE, shipped("rolling"), "anna", "a test")
+        machine.store.start_recreation(new, "v2", at_ms=1)
+        entry = NewAuditEntry("rule", "bob", "", {"revision": 3})
+        machine.store.add_revision(NewRevision(RevisionKind.RULE, shipped("base"), "bob", ""), 2)
+        machine.store.settle_revision(3, RevisionState.DEPLOYED, entry, 2)
+        machine.run(settle)
+        recreation = machine.store.latest_recreation()
+        assert recreation
+        assert (recreation.phase, recreation.message) == (
+            Phase.FAILED,
+            "revision 3 was deployed meanwhile",
+        )
+        assert stable_version(machine) == "v1"
+
+    def test_an_unexpected_error_ends_it(self, machine: Machine) -> None:
+        def fail(*_: Any) -> Any:
+            raise ValueError("a port\0is missing")
+
+        async def scenario(plane: SteppedPlane) -> None:
+            plane._recreator._create_probe = fail
+            await plane.apply(CHANGES["recreate"])
+            await settle(plane)
+            await plane.apply(CHANGES["rule"].model_copy(update={"change_stable": True}))
+
+        machine.run(scenario)
+        recreation = machine.store.latest_recreation()
+        assert recreation
+        assert (recreation.phase, recreation.message) == (Phase.FAILED, "a portis missing")
 
     def test_a_failed_build_ends_the_recreation_at_once(self, machine: Machine) -> None:
         async def scenario(plane: SteppedPlane) -> None:

@@ -35,6 +35,7 @@ def preview_of(
             SINGLE,
             PARALLEL,
             (
+                "experiment: none → koala-canary",
                 "rule: all requests get v1 → 30 % of users get v2, all others v1",
                 "CandidatePool: starts v2",
             ),
@@ -49,7 +50,7 @@ def preview_of(
             SINGLE_V2,
             (
                 "all users: v1 → v2",
-                "experiment koala-canary ends",
+                "experiment: koala-canary → none",
                 "rule: 30 % of users get v2, all others v1 → all requests get v2",
                 "CandidatePool: no longer needed",
             ),
@@ -58,15 +59,24 @@ def preview_of(
             SINGLE,
             SHADOW,
             (
+                "experiment: none → shadow-v1-v2",
                 f"rule: all requests get v1 → {SHADOW_SENTENCE}",
                 "CandidatePool: starts v2",
             ),
         ),
         (SINGLE, SINGLE, ()),
         (
+            PARALLEL,
+            PARALLEL | {"weight": 0.4, "reveal_version": False},
+            (
+                "rule: 30 % of users get v2, all others v1 → 40 % of users get v2, all others v1",
+                "rule.reveal_version: true → false",
+            ),
+        ),
+        (
             SINGLE,
             SINGLE | {"allow_pin": True},
-            ("animals.Ingress.user_config.rule.allow_pin: unset → true",),
+            ("rule.allow_pin: false → true",),
         ),
     ],
 )

@@ -153,7 +153,6 @@ class TestWithAFile:
         assert chosen.sentences == (
             "base.yaml instead of revision 1, the last one in force:",
             "  all users: v2 → v1",
-            "  rule: all requests get v2 → all requests get v1",
         )
         assert store.revisions(1)[0].reason == "up base.yaml"
         same = write(tmp_path / "same.yaml", document(stable="v2"))
