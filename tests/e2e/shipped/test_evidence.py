@@ -36,7 +36,7 @@ def set_rule(service: Any, tmp_path: Path) -> Callable[[dict[str, Any]], None]:
     def run_command(rule: dict[str, Any]) -> None:
         path = tmp_path / "rule.yaml"
         path.write_text(yaml.safe_dump({"rule": rule}))
-        service.command("rule", "set", str(path))
+        service.command("rule", "set", str(path), "--change-stable")
 
     return run_command
 

@@ -48,7 +48,7 @@ def prometheus_with_data(
     def apply_rule(rule: dict[str, Any]) -> None:
         file = folder / f"{rule['kind']}.yaml"
         file.write_text(yaml.safe_dump({"rule": rule}))
-        service.command("rule", "set", str(file))
+        service.command("rule", "set", str(file), "--change-stable")
 
     with Load(examples, clients=2, users=100) as load:
         apply_rule(CANARY)
