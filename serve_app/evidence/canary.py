@@ -10,7 +10,7 @@ from serve_app.evidence.comparison import Comparison, compare
 from serve_app.evidence.confidence import ALPHA, Interval
 from serve_app.evidence.events import event_interval
 from serve_app.evidence.srm import Srm
-from serve_app.evidence.units import Flags, Floats, Ints, Texts, UnitSums, strata
+from serve_app.evidence.units import Flags, Floats, Ints, Rows, Texts, UnitSums, strata
 from serve_app.evidence.verdict import Finding, Measure, Verdict, srm_sentence
 
 ERROR_RATE = Measure("error rate", "decrease", 0.01)
@@ -18,7 +18,7 @@ MIN_SLOWDOWN = 0.10  # min_effect of latencies, as a share of stable's mean
 
 
 @dataclass(frozen=True, eq=False)
-class CanaryUnits:
+class CanaryUnits(Rows):
     """Sums of exposures by unit, epoch, day and assigned version; columns of length n.
 
     Attributes:
@@ -40,21 +40,6 @@ class CanaryUnits:
     latency_ms: Floats
     model_count: Floats
     model_ms: Floats
-
-    def select(self, rows: Flags) -> CanaryUnits:
-        """Some of the rows."""
-        return CanaryUnits(
-            self.unit[rows],
-            self.epoch[rows],
-            self.day[rows],
-            self.region[rows],
-            self.treated[rows],
-            self.exposures[rows],
-            self.errors[rows],
-            self.latency_ms[rows],
-            self.model_count[rows],
-            self.model_ms[rows],
-        )
 
     def compare_errors(self, alpha: float = ALPHA) -> tuple[Comparison, Interval]:
         """The error rates of both versions, and the interval of their difference."""

@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from serve_app.evidence.comparison import ROUNDING_TOLERANCE, Comparison
-from serve_app.evidence.units import Flags, Floats, Ints, check_columns, sum_by_code
+from serve_app.evidence.units import Flags, Floats, Ints, Rows, check_columns, sum_by_code
 
 
 @dataclass(frozen=True, eq=False)
-class UnitGroups:
+class UnitGroups(Rows):
     """Groups of units with the same stratum and arm; a row is a group.
 
     Attributes:
@@ -39,10 +39,6 @@ class UnitGroups:
         """[strata, 2]: units of control and of treatment, in the strata with both arms."""
         units = self._sum_by_cell(np.ones(len(self.count)))
         return units[np.all(units > 0, axis=1)]
-
-    def select(self, rows: Flags) -> UnitGroups:
-        """Some of the groups."""
-        return UnitGroups(self.stratum[rows], self.treated[rows], self.count[rows])
 
     def compare(self, y: Flags | Floats) -> Comparison:
         """Compare means: equal to `comparison.compare` with one row and one exposure for each unit.

@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 
 from serve_app.evidence.means import UnitGroups
-from serve_app.evidence.units import Flags, Floats, Ints, Texts, check_columns
+from serve_app.evidence.units import Flags, Floats, Ints, Rows, Texts, check_columns
 
 Metric = Literal["complaint", "correct", "rating"]
 
@@ -112,7 +112,7 @@ class AssignedUnits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FeedbackRows:
+class FeedbackRows(Rows):
     """The latest feedback on each prediction with feedback; missing values are nan or "".
 
     Attributes:
@@ -150,18 +150,6 @@ class FeedbackRows:
     def for_units(self, units: Ints) -> FeedbackRows:
         """The rows of some units."""
         return self.select(np.isin(self.unit, units))
-
-    def select(self, rows: Flags) -> FeedbackRows:
-        """Some of the rows."""
-        return FeedbackRows(
-            self.unit[rows],
-            self.predicted_label[rows],
-            self.reported_label[rows],
-            self.correct[rows],
-            self.complaint[rows],
-            self.rating[rows],
-            self.delay_s[rows],
-        )
 
     def values(self, metric: Metric) -> Floats:
         """[n]: the value of a metric, nan where it is missing.

@@ -12,11 +12,11 @@ from serve_app.evidence.confidence import ALPHA, bonferroni
 from serve_app.evidence.outcome import AssignedUnits, FeedbackRows, Metric
 from serve_app.evidence.preference import BoundedComparison, compare_overall
 from serve_app.evidence.srm import Srm, SrmCounts, check
-from serve_app.evidence.units import Flags, Floats, Ints, Texts, strata
+from serve_app.evidence.units import Flags, Floats, Ints, Rows, Texts, strata
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Units:
+class Units(Rows):
     """Units at their first assignment. A row may stand for several units without feedback.
 
     Attributes:
@@ -32,17 +32,6 @@ class Units:
     region: Texts
     treated: Flags
     count: Floats
-
-    def select(self, rows: Flags) -> Units:
-        """Some of the rows."""
-        return Units(
-            self.unit[rows],
-            self.epoch[rows],
-            self.hour[rows],
-            self.region[rows],
-            self.treated[rows],
-            self.count[rows],
-        )
 
     def assigned(self) -> AssignedUnits:
         """The units with their strata, for a comparison."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,17 @@ Flags = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.str_]
 
 MIN_ROWS_PER_ARM = 10  # of a stratum; hours with fewer are merged
+
+
+class Rows:
+    """Base of dataclasses whose fields are columns of equal length."""
+
+    __slots__ = ()
+
+    def select(self, rows: npt.NDArray[Any]) -> Self:
+        """The rows at these indices, or the rows where a boolean mask is True."""
+        columns = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return type(self)(*(getattr(self, name)[rows] for name in columns))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +41,6 @@ class Categorical:
     def texts(self) -> NDArray[np.str_]:
         """The decoded column, str [n]."""
         return np.array(self.categories or ("",), np.str_)[self.codes]
-
-
-class Rows:
-    """Base of dataclasses whose fields are columns of equal length: arrays or `Categorical`."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def select(self, rows: NDArray[Any]) -> Self:
-        """The rows at these indices, or the rows where a boolean mask is True."""
-        return type(self)(**{name: getattr(self, name)[rows] for name in self.__slots__})
 
 
 class Columns:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Integer, cast, func, select
 
+from serve_app.evidence.units import Rows
 from serve_app.recording.records import Exposure, Feedback
 from serve_app.store import bulk, feedback, schema, units
-from serve_app.store.columns import Categorical, Columns, Rows
+from serve_app.store.columns import Categorical, Columns
 from serve_app.store.epochs import Timeline
 from serve_app.store.scope import Scope
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from serve_app.clock import MINUTE_MS
+from serve_app.evidence.units import Rows
 from serve_app.recording.records import ShadowPair
 from serve_app.store import schema, sums
-from serve_app.store.columns import Categorical, Columns, Rows
+from serve_app.store.columns import Categorical, Columns
 from serve_app.store.scope import Scope
 from serve_app.store.sums import SumAccumulator
 

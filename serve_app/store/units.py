@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from serve_app.clock import DAY_MS
+from serve_app.evidence.units import Rows
 from serve_app.recording.records import Exposure
 from serve_app.rules.plan import Reason
 from serve_app.store import bulk, epochs, schema
-from serve_app.store.columns import Categorical, Columns, Rows
+from serve_app.store.columns import Categorical, Columns
 from serve_app.store.epochs import Timeline
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.sums import SumAccumulator
