@@ -20,7 +20,7 @@ from serve_app.evidence.preference import (
     preference_measure,
     responders_measure,
 )
-from serve_app.evidence.srm import check, check_slices, sum_slices
+from serve_app.evidence.srm import Srm, check, check_slices, sum_slices
 from serve_app.evidence.verdict import Finding
 from serve_app.reports import experiment
 from serve_app.reports.experiment import AssessedSplit, Experiment, VersionLabels
@@ -32,7 +32,6 @@ from serve_app.reports.parts import (
     EpochComparison,
     KnownLabels,
     RegionComparison,
-    SrmCheck,
 )
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.rules.ab_test import ABTest, Outcome
@@ -95,8 +94,8 @@ class ABTestAssessment:
     outcome: Outcome
     finding: Finding
     sentence: str
-    srm: SrmCheck
-    srm_by_region: Mapping[str, SrmCheck]
+    srm: Srm
+    srm_by_region: Mapping[str, Srm]
     labels: KnownLabels
     overall: AssessedMeasure
     shared_labels: ArmComparison | None
@@ -105,7 +104,7 @@ class ABTestAssessment:
     regions: tuple[RegionComparison, ...]
     by_epoch: tuple[EpochComparison, ...]
     responders: AssessedResponders
-    feedback_srm: SrmCheck
+    feedback_srm: Srm
     feedback: FeedbackCounts
     hijack_rate: HijackRate
 
@@ -145,10 +144,8 @@ def assess(
         outcome=outcome,
         finding=verdict.finding,
         sentence=verdict.sentence,
-        srm=SrmCheck.of(srm),
-        srm_by_region={
-            region: SrmCheck.of(found) for region, found in check_slices(counts_by_region).items()
-        },
+        srm=srm,
+        srm_by_region=check_slices(counts_by_region),
         labels=known,
         overall=AssessedMeasure.of(
             measure,
@@ -172,7 +169,7 @@ def assess(
             for number, found in compare_slices(units, units.epoch, timely, outcome.metric)
         ),
         responders=_responders(preference.responders, responders_measure(outcome.metric)),
-        feedback_srm=SrmCheck.of(check_response(units, timely.unit, test.weights)),
+        feedback_srm=check_response(units, timely.unit, test.weights),
         feedback=FeedbackCounts(
             eligible=len(rows.unit),
             late=len(rows.unit) - len(timely.unit),

@@ -27,7 +27,6 @@ from serve_app.reports.parts import (
     EpochComparison,
     KnownLabels,
     RegionComparison,
-    SrmCheck,
 )
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.rules.plan import Reason
@@ -111,7 +110,7 @@ class CanaryAssessment:
     split: AssessedSplit = field(metadata=INLINE)
     finding: Finding
     sentence: str
-    srm: SrmCheck
+    srm: Srm
     measured_period: MeasuredPeriod
     measures: tuple[AssessedMeasure, ...]
     regions: tuple[RegionComparison, ...]
@@ -146,7 +145,7 @@ def assess(
         split=canary.assessed(period),
         finding=verdict.finding,
         sentence=verdict.sentence,
-        srm=SrmCheck.of(srm),
+        srm=srm,
         measured_period=MeasuredPeriod(
             max(days.since_ms, canary.epochs[0].started_at_ms // DAY_MS * DAY_MS), days.until_ms
         ),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from serve_app.evidence import confidence
 from serve_app.evidence.comparison import Comparison
-from serve_app.evidence.confidence import ALPHA, Interval, Rate, fixed_horizon
+from serve_app.evidence.confidence import ALPHA, Interval, fixed_horizon
 from serve_app.evidence.drift import Drift
 from serve_app.evidence.power import detectable_effect, units_needed
 from serve_app.evidence.srm import Srm
@@ -166,26 +166,6 @@ class KnownLabels:
 
 
 @dataclass(frozen=True, slots=True)
-class SrmCheck:
-    """A check for a sample ratio mismatch.
-
-    Attributes:
-        expected_treatment: The units that treatment should have.
-        invalid: Whether there is a mismatch.
-    """
-
-    control: int
-    treatment: int
-    expected_treatment: float
-    p: float
-    invalid: bool
-
-    @classmethod
-    def of(cls, srm: Srm) -> SrmCheck:
-        return cls(srm.control, srm.treatment, srm.expected, srm.p, srm.is_invalid)
-
-
-@dataclass(frozen=True, slots=True)
 class DriftCheck:
     """Drift of labels; None where a sample is empty.
 
@@ -203,18 +183,6 @@ class DriftCheck:
         if found is None:
             return cls(None, None, None)
         return cls(found.divergence, found.noise, found.is_drift)
-
-
-@dataclass(frozen=True, slots=True)
-class EstimatedRate:
-    """A share, 0 to 1, with its always valid interval; None without a trial."""
-
-    estimate: float | None
-    interval: Interval
-
-    @classmethod
-    def of(cls, rate: Rate) -> EstimatedRate:
-        return cls(rate.estimate, rate.interval)
 
 
 def _power(measure: Measure, compared: Comparison) -> tuple[float | None, int | None]:

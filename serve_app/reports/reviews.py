@@ -10,7 +10,7 @@ from serve_app.evidence import reviews as estimates
 from serve_app.evidence.confidence import Rate
 from serve_app.evidence.reviews import CANNOT_TELL, ReviewedImage
 from serve_app.evidence.verdict import Verdict
-from serve_app.reports.parts import INLINE, EstimatedRate
+from serve_app.reports.parts import INLINE
 from serve_app.store.scope import Scope
 from serve_app.store.store import Store
 
@@ -19,12 +19,12 @@ from serve_app.store.store import Store
 class ReviewedRate:
     """A share of reviewed images; `reviewed` is their number."""
 
-    rate: EstimatedRate = field(metadata=INLINE)
+    rate: Rate = field(metadata=INLINE)
     reviewed: int
 
     @classmethod
     def of(cls, rate: Rate) -> ReviewedRate:
-        return cls(EstimatedRate.of(rate), int(rate.trials))
+        return cls(rate, int(rate.trials))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ReviewedDisagreements:
     cannot_tell: int
     excluded: int
     probability: float | None
-    candidate_right: EstimatedRate | None
+    candidate_right: Rate | None
     p: float | None
     better: Literal["stable", "candidate"] | None
 
@@ -115,7 +115,7 @@ def assess(
             cannot_tell=disagreements.cannot_tell,
             excluded=disagreements.excluded,
             probability=disagreements.probability,
-            candidate_right=EstimatedRate.of(test.share) if test else None,
+            candidate_right=test.share if test else None,
             p=test.p if test else None,
             better=test.better if test else None,
         ),

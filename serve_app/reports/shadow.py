@@ -12,7 +12,7 @@ import numpy as np
 from serve_app.clock import HOUR_MS, MINUTE_MS
 from serve_app.evidence import shadow as estimates
 from serve_app.evidence.clusters import design_effect, images_per_unit
-from serve_app.evidence.confidence import Interval
+from serve_app.evidence.confidence import Interval, Rate
 from serve_app.evidence.drift import drift_between_halves
 from serve_app.evidence.shadow import Copies, Load, Transitions, WeightedRate
 from serve_app.evidence.units import Texts, sum_by_code
@@ -20,7 +20,7 @@ from serve_app.evidence.verdict import Finding
 from serve_app.recording.records import CopyOutcome
 from serve_app.reports import reviews
 from serve_app.reports.experiment import Experiment, VersionLabels
-from serve_app.reports.parts import INLINE, DriftCheck, EstimatedRate, KnownLabels
+from serve_app.reports.parts import INLINE, DriftCheck, KnownLabels
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.reports.reviews import AssessedReviews
 from serve_app.rules.plan import Reason
@@ -45,12 +45,12 @@ class ShadowEpoch:
 class CopiesRate:
     """A weighted share of copied images; `images` is their number, unweighted."""
 
-    rate: EstimatedRate = field(metadata=INLINE)
+    rate: Rate = field(metadata=INLINE)
     images: float
 
     @classmethod
     def of(cls, rate: WeightedRate) -> CopiesRate:
-        return cls(EstimatedRate.of(rate.rate), rate.images)
+        return cls(rate.rate, rate.images)
 
 
 @dataclass(frozen=True, slots=True)

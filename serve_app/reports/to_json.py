@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from serve_app.evidence.confidence import Interval
+from serve_app.evidence.confidence import Interval, Rate
+from serve_app.evidence.srm import Srm
 from serve_app.reports.parts import INLINE
 
 
 def to_json(value: Any) -> Any:
-    """A value as JSON: the fields of a dataclass become keys, an interval becomes [low, high].
+    """A value as JSON: the fields of a dataclass become keys, an interval becomes [low, high], and
+    a rate has an estimate and an interval.
 
     Numbers that are not finite are null. A field with the metadata `INLINE` gives its keys to its
     owner.
@@ -28,6 +30,16 @@ def to_json(value: Any) -> Any:
             return value if math.isfinite(value) else None
         case Interval():
             return [to_json(value.low), to_json(value.high)]
+        case Rate():
+            return {"estimate": value.estimate, "interval": to_json(value.interval)}
+        case Srm():
+            return {
+                "control": value.control,
+                "treatment": value.treatment,
+                "expected_treatment": value.expected,
+                "p": value.p,
+                "invalid": value.is_invalid,
+            }
         case np.ndarray() | np.generic():
             return to_json(value.tolist())
         case BaseModel():

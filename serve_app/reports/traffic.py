@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serve_app.evidence import srm
+from serve_app.evidence.srm import Srm, check, check_slices, sum_slices
 from serve_app.reports import experiment
 from serve_app.reports.experiment import AssessedSplit, Experiment
-from serve_app.reports.parts import INLINE, SrmCheck
+from serve_app.reports.parts import INLINE
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.rules.plan import Reason
 from serve_app.store.epochs import Epoch
@@ -94,8 +94,8 @@ class TrafficExperiment:
     """A split with its SRM check."""
 
     split: AssessedSplit = field(metadata=INLINE)
-    srm: SrmCheck
-    srm_by_region: Mapping[str, SrmCheck]
+    srm: Srm
+    srm_by_region: Mapping[str, Srm]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +215,6 @@ def _experiment(store: Store, period: Period, split: Experiment) -> TrafficExper
     counts_by_region = experiment.srm_counts(store, split, period)
     return TrafficExperiment(
         split.assessed(period),
-        SrmCheck.of(srm.check(srm.sum_slices(counts_by_region))),
-        {
-            region: SrmCheck.of(result)
-            for region, result in srm.check_slices(counts_by_region).items()
-        },
+        check(sum_slices(counts_by_region)),
+        check_slices(counts_by_region),
     )

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from serve_app.evidence.comparison import compare
-from serve_app.evidence.confidence import rate
-from serve_app.evidence.srm import SrmCounts, check
+from serve_app.evidence.srm import check
 from serve_app.evidence.units import UnitSums
 from serve_app.evidence.verdict import Finding, Measure
-from serve_app.reports.parts import AssessedMeasure, EstimatedRate, KnownLabels, SrmCheck
+from serve_app.reports.parts import AssessedMeasure, KnownLabels
 from tests.unit.reports.conftest import as_json
 
 ERROR_RATE = Measure("error rate", "decrease", 0.01)
@@ -48,21 +47,6 @@ def test_unknown_numbers_of_a_measure_are_null(
     assert content["interval"] == content["fixed_horizon_interval"] == [None, None]
     assert content["finding"] == "not known"
     assert content["detectable_effect"] is content["units_needed"] is None
-
-
-def test_an_srm_check_has_counts_and_p() -> None:
-    found = SrmCheck.of(check([SrmCounts(1, 100, 0, 0.5)]))
-    assert (found.control, found.treatment, found.expected_treatment) == (100, 0, 50)
-    assert found.p < 1e-9
-    assert found.invalid
-
-
-def test_a_unit_of_an_arm_with_weight_0_has_p_0() -> None:
-    assert as_json(SrmCheck.of(check([SrmCounts(1, 5, 1, 0.0)])))["p"] == 0
-
-
-def test_a_rate_without_trials_is_null() -> None:
-    assert as_json(EstimatedRate.of(rate(0, 0))) == {"estimate": None, "interval": [0.0, 1.0]}
 
 
 def test_new_labels_are_those_that_only_treatment_knows() -> None:

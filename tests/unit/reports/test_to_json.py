@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve_app.evidence.confidence import Interval
+from serve_app.evidence.confidence import Interval, rate
+from serve_app.evidence.srm import Srm
 from serve_app.evidence.verdict import Finding
 from serve_app.reports.parts import INLINE
 from serve_app.reports.to_json import to_json
@@ -38,6 +39,9 @@ class Whole:
         ("v1", "v1"),
         (Finding.KEEP_GOING, "keep going"),
         (Interval(-math.inf, 0.5), [None, 0.5]),
+        (rate(0, 0), {"estimate": None, "interval": [0.0, 1.0]}),
+        (Srm(5, 1, 0.0, 0.0), {"control": 5, "treatment": 1, "expected_treatment": 0.0, "p": 0.0,
+                               "invalid": True}),
         (np.array([[0.5, math.nan], [1, 2]]), [[0.5, None], [1.0, 2.0]]),
         (np.float64("nan"), None),
         (np.int64(3), 3),
