@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serve_app.clock import MINUTE_MS
 from serve_app.evidence.clusters import sum_by_unit
 from serve_app.evidence.confidence import (
     ALPHA,
@@ -132,36 +133,22 @@ class LoadSummary:
     """The load that the candidate carried.
 
     Attributes:
-        minutes: Minutes with at least one answered image.
-        copies_per_minute: Mean over these minutes.
-        peak_minute: The minute with most answered images; None without images.
-        peak_answered: The images that stable answered in it.
-        peak_copied: The copied share of these, 0 to 1.
+        copies_per_minute: Mean over the minutes with at least one answered image.
+        minutes: Their number.
+        peak_at_ms: Start of the minute with most answered images; None without images.
+        peak_images: The images that stable answered in it.
+        peak_copied_share: The copied share of these, 0 to 1.
+        established: Whether the candidate carried the load of that minute.
+        sentence: `established` in words.
     """
 
-    minutes: int
     copies_per_minute: float
-    peak_minute: int | None
-    peak_answered: float
-    peak_copied: float
-
-    @property
-    def is_established(self) -> bool:
-        """Whether the candidate carried the load of the peak minute."""
-        return self.peak_minute is not None and self.peak_copied >= MIN_PEAK_COPIED
-
-    @property
-    def sentence(self) -> str:
-        """`is_established` in words."""
-        if self.peak_minute is None:
-            return "Not established: there was no image to copy."
-        verdict = "Established" if self.is_established else "Not established"
-        return (
-            f"{verdict}: in the peak minute, of {self.peak_answered:,.0f} images,"
-            f" {100 * self.peak_copied:.1f} % were copied;"
-            f" {100 * MIN_PEAK_COPIED:.0f} % are needed to establish that the candidate carries"
-            " the load."
-        )
+    minutes: int
+    peak_at_ms: int | None
+    peak_images: float
+    peak_copied_share: float
+    established: bool
+    sentence: str
 
 
 def estimate_agreement(
@@ -301,14 +288,23 @@ def summarize_load(load: Load) -> LoadSummary:
     answered = sum_by_code(row, load.answered[has_images], len(minutes))
     copied = sum_by_code(row, load.copied[has_images], len(minutes))
     if not len(minutes):
-        return LoadSummary(0, 0.0, None, 0.0, 0.0)
+        sentence = "Not established: there was no image to copy."
+        return LoadSummary(0.0, 0, None, 0.0, 0.0, established=False, sentence=sentence)
     peak = int(answered.argmax())
+    images, share = float(answered[peak]), float(copied[peak] / answered[peak])
+    established = share >= MIN_PEAK_COPIED
     return LoadSummary(
-        minutes=len(minutes),
         copies_per_minute=float(copied.mean()),
-        peak_minute=int(minutes[peak]),
-        peak_answered=float(answered[peak]),
-        peak_copied=float(copied[peak] / answered[peak]),
+        minutes=len(minutes),
+        peak_at_ms=int(minutes[peak]) * MINUTE_MS,
+        peak_images=images,
+        peak_copied_share=share,
+        established=established,
+        sentence=(
+            f"{'Established' if established else 'Not established'}: in the peak minute, of"
+            f" {images:,.0f} images, {100 * share:.1f} % were copied; {100 * MIN_PEAK_COPIED:.0f} %"
+            " are needed to establish that the candidate carries the load."
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from serve_app.evidence import shadow as estimates
 from serve_app.evidence.clusters import design_effect, images_per_unit
 from serve_app.evidence.confidence import Interval, Rate
 from serve_app.evidence.drift import drift_between_halves
-from serve_app.evidence.shadow import Copies, Load, Transitions, WeightedRate
+from serve_app.evidence.shadow import Copies, Load, LoadSummary, Transitions, WeightedRate
 from serve_app.evidence.units import Texts, sum_by_code
 from serve_app.evidence.verdict import Finding
 from serve_app.recording.records import CopyOutcome
@@ -103,24 +103,6 @@ class Latencies:
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedLoad:
-    """The candidate's load; see `serve_app.evidence.shadow.LoadSummary`.
-
-    Attributes:
-        peak_at_ms: Start of the minute with most images; None without images.
-        established: Whether the candidate carried that minute.
-    """
-
-    copies_per_minute: float
-    minutes: int
-    peak_at_ms: int | None
-    peak_images: float
-    peak_copied_share: float
-    established: bool
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class ShadowDrift:
     """Drift of each version's labels from the first half of the copies to the second."""
 
@@ -167,7 +149,7 @@ class ShadowAssessment:
     images_per_unit: float
     model_ms: ModelTimes
     latency_ms: Latencies
-    load: CarriedLoad
+    load: LoadSummary
     drift: ShadowDrift
     reviews: AssessedReviews
 
@@ -237,7 +219,7 @@ def assess(
                 _sum(copied_sums, "live_latency_ms_count"),
             ),
         ),
-        load=_carried_load(load),
+        load=estimates.summarize_load(load),
         drift=ShadowDrift(
             stable=_drift(copies, copies.stable, cluster_size),
             candidate=_drift(copies, copies.candidate, cluster_size),
@@ -288,20 +270,6 @@ def _new_labels(copies: Copies, load: Load, known: KnownLabels, unit_pairs: Unit
 def _by_region(unit_pairs: UnitPairs) -> Iterator[tuple[str, UnitPairs]]:
     for region in unit_pairs.region.categories:
         yield region, unit_pairs.select(unit_pairs.region.equals(region))
-
-
-def _carried_load(load: Load) -> CarriedLoad:
-    summary = estimates.summarize_load(load)
-    peak_minute = summary.peak_minute
-    return CarriedLoad(
-        copies_per_minute=summary.copies_per_minute,
-        minutes=summary.minutes,
-        peak_at_ms=None if peak_minute is None else peak_minute * MINUTE_MS,
-        peak_images=summary.peak_answered,
-        peak_copied_share=summary.peak_copied,
-        established=summary.is_established,
-        sentence=summary.sentence,
-    )
 
 
 def _errors(sums: list[PairSum]) -> dict[str, int]:

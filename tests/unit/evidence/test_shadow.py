@@ -239,9 +239,9 @@ class TestSummarizeLoad:
             load((1, 100, 100, 0, 0), (2, 150, 150, 0, 0), (2, 150, 130, 10, 5), (3, 0, 0, 0, 0))
         )
         assert (found.minutes, found.copies_per_minute) == (2, 190)
-        assert (found.peak_minute, found.peak_answered) == (2, 300)
-        assert found.peak_copied == pytest.approx(280 / 300)
-        assert not found.is_established
+        assert (found.peak_at_ms, found.peak_images) == (120_000, 300)
+        assert found.peak_copied_share == pytest.approx(280 / 300)
+        assert not found.established
         assert found.sentence == (
             "Not established: in the peak minute, of 300 images, 93.3 % were copied; 95 % are"
             " needed to establish that the candidate carries the load."
@@ -250,15 +250,15 @@ class TestSummarizeLoad:
     @pytest.mark.parametrize(("copied", "is_established"), [(949, False), (950, True)])
     def test_load_is_established_from_95_percent(self, copied: int, is_established: bool) -> None:
         found = summarize_load(load((1, 1000, copied, 1000 - copied, 0)))
-        assert found.is_established is is_established
+        assert found.established is is_established
         assert found.sentence.startswith("Established" if is_established else "Not established")
 
     def test_a_sample_does_not_establish_the_load(self) -> None:
-        assert not summarize_load(load((1, 1000, 100, 0, 0))).is_established
+        assert not summarize_load(load((1, 1000, 100, 0, 0))).established
 
     def test_without_images_the_load_is_not_established(self) -> None:
         found = summarize_load(load((1, 0, 0, 0, 0)))
-        assert not found.is_established
+        assert not found.established
         assert found.sentence == "Not established: there was no image to copy."
 
 
