@@ -28,6 +28,7 @@ from serve_app.reports.participants import find_participants
 from serve_app.reports.parts import (
     INLINE,
     ArmComparison,
+    Arms,
     AssessedMeasure,
     EpochComparison,
     KnownLabels,
@@ -41,24 +42,17 @@ from serve_app.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """The share of assigned units with feedback; nan without units."""
-
-    control: float
-    treatment: float
-
-
-@dataclass(frozen=True, slots=True)
 class AssessedResponders:
     """The units with feedback. Secondary: they are self-selected.
 
     Attributes:
         measure: The name of `mean`.
+        coverage: The share of assigned units with feedback; nan without units.
         worst_case_interval: Of the difference over all assigned units, whatever the units without
             feedback would have said.
     """
 
-    coverage: Coverage
+    coverage: Arms[float]
     measure: str
     mean: ArmComparison
     worst_case_interval: Interval
@@ -200,7 +194,7 @@ def _comparison(bounded: BoundedComparison | None) -> ArmComparison | None:
 def _responders(responders: Responders, measure: str) -> AssessedResponders:
     coverage = responders.coverage
     return AssessedResponders(
-        Coverage(coverage.control, coverage.treatment),
+        Arms(coverage.control, coverage.treatment),
         measure,
         ArmComparison.of(responders.mean, responders.mean_interval),
         responders.worst_case_interval,

@@ -27,6 +27,7 @@ from serve_app.reports.parts import (
     EpochComparison,
     KnownLabels,
     RegionComparison,
+    Series,
 )
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.rules.plan import Reason
@@ -84,14 +85,6 @@ class VersionPoint:
     errors: int
 
 
-@dataclass(frozen=True, slots=True)
-class VersionSeries:
-    """Exposures with the reason `split` over time, by version."""
-
-    slot_ms: int
-    points: tuple[VersionPoint, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryAssessment:
     """The candidate compared with stable on the same days.
@@ -102,6 +95,7 @@ class CanaryAssessment:
         regions, by_epoch: The error rate, for diagnosis.
         latency_ms, model_ms: Version -> quantiles, for exposures with the reason `split`; None for
             a region, because the store has no latencies by region. Descriptive.
+        series: Exposures with the reason `split`.
         confidence: Version -> weighted mean, 0 to 1; nan without predictions.
     """
 
@@ -120,7 +114,7 @@ class CanaryAssessment:
     classes: PredictedLabels
     confidence: Mapping[str, float]
     reasons: tuple[ReasonCounts, ...]
-    series: VersionSeries
+    series: Series[VersionPoint]
 
 
 def assess(
@@ -274,10 +268,10 @@ def _reasons(sums: list[ExposureSum]) -> tuple[ReasonCounts, ...]:
     )
 
 
-def _series(store: Store, canary: Experiment, period: Period) -> VersionSeries:
+def _series(store: Store, canary: Experiment, period: Period) -> Series[VersionPoint]:
     slot_ms = period.slot_ms(canary.epochs[0].started_at_ms)
     scope = period.scope(canary.epoch_numbers)
-    return VersionSeries(
+    return Series(
         slot_ms,
         tuple(
             VersionPoint(row.at_ms or 0, row.assigned or None, row.exposures, row.errors)

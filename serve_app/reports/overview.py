@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from serve_app.evidence.latency import Quantiles
 from serve_app.recording.records import CopyOutcome
 from serve_app.reports.experiment import epoch_rule
-from serve_app.reports.parts import INLINE
+from serve_app.reports.parts import INLINE, Series
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.reports.traffic import Counts, RecordingCounts, split_shares
 from serve_app.rules.plan import Reason
@@ -41,14 +41,6 @@ class SlotTraffic:
 
     at_ms: int
     traffic: VersionTraffic = field(metadata=INLINE)
-
-
-@dataclass(frozen=True, slots=True)
-class OverviewSeries:
-    """The exposures of all versions over time; a slot without exposures has no point."""
-
-    slot_ms: int
-    points: tuple[SlotTraffic, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +82,7 @@ class Overview:
     period: CoveredPeriod
     epoch: PresentEpoch | None
     versions: tuple[VersionTraffic, ...]
-    series: OverviewSeries
+    series: Series[SlotTraffic]
     recording: RecordingLosses
 
 
@@ -112,7 +104,7 @@ def assess(store: Store, period: Period) -> Overview:
             )
             for version in sorted({row.assigned or "" for row in sums})
         ),
-        series=OverviewSeries(slot_ms, _points(sums, histograms)),
+        series=Series(slot_ms, _points(sums, histograms)),
         recording=RecordingLosses(
             RecordingCounts.of(recording), recording.dropped_pairs, recording.rejected
         ),

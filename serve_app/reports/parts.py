@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from serve_app.evidence import confidence
 from serve_app.evidence.comparison import Comparison
@@ -17,16 +18,34 @@ from serve_app.evidence.power import detectable_effect, units_needed
 from serve_app.evidence.srm import Srm
 from serve_app.evidence.verdict import Direction, Finding, Measure, decide
 
+Value = TypeVar("Value")
+
 # Metadata of a field: its keys stand among those of its owner.
 INLINE = {"inline": True}
 
 
 @dataclass(frozen=True, slots=True)
-class ArmCounts:
-    """Units of both arms."""
+class Arms(Generic[Value]):
+    """A value of both arms."""
 
-    control: int
-    treatment: int
+    control: Value
+    treatment: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Roles(Generic[Value]):
+    """A value of both versions."""
+
+    stable: Value
+    candidate: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Series(Generic[Value]):
+    """Exposures over time; a slot without exposures has no point."""
+
+    slot_ms: int
+    points: tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +67,7 @@ class ArmComparison:
     difference: float
     interval: Interval
     fixed_horizon_interval: Interval
-    units: ArmCounts
+    units: Arms[int]
     strata: int
     strata_excluded: int
     exposures_excluded: float
@@ -66,7 +85,7 @@ class ArmComparison:
             difference=compared.difference,
             interval=interval,
             fixed_horizon_interval=fixed_horizon(compared.difference, compared.variance),
-            units=ArmCounts(compared.units_control, compared.units_treatment),
+            units=Arms(compared.units_control, compared.units_treatment),
             strata=compared.strata,
             strata_excluded=compared.strata_left_out,
             exposures_excluded=compared.exposures_left_out,

@@ -20,7 +20,7 @@ from serve_app.evidence.verdict import Finding
 from serve_app.recording.records import CopyOutcome
 from serve_app.reports import reviews
 from serve_app.reports.experiment import Experiment, VersionLabels
-from serve_app.reports.parts import INLINE, DriftCheck, KnownLabels
+from serve_app.reports.parts import INLINE, DriftCheck, KnownLabels, Roles
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.reports.reviews import AssessedReviews
 from serve_app.rules.plan import Reason
@@ -94,30 +94,6 @@ class ModelTimes:
     pairs: int
 
 
-@dataclass(frozen=True, slots=True)
-class Latencies:
-    """Mean latencies in ms of the copied images; None without any."""
-
-    candidate: float | None
-    stable: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowDrift:
-    """Drift of each version's labels from the first half of the copies to the second."""
-
-    stable: DriftCheck
-    candidate: DriftCheck
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowImages:
-    """The images that stable answered, pinned ones excluded, and those copied to the candidate."""
-
-    stable: int
-    candidate: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowAssessment:
     """Labels, latency and load of a shadow's candidate.
@@ -125,8 +101,11 @@ class ShadowAssessment:
     Attributes:
         ended_ms: The end of its last epoch; None while it is in force.
         finding: Which version is right, by the reviewed images.
+        images: Those that stable answered, pinned ones excluded, and those that were copied.
         outcomes: Outcome -> copies.
         errors: Error code -> copies that failed or were shed.
+        latency_ms: The means of the copied images; None without any.
+        drift: Of the labels, from the first half of the copies to the second.
     """
 
     report: Literal["shadow"] = "shadow"
@@ -140,7 +119,7 @@ class ShadowAssessment:
     finding: Finding
     sentence: str
     labels: KnownLabels
-    images: ShadowImages
+    images: Roles[int]
     outcomes: Mapping[str, int]
     errors: Mapping[str, int]
     agreement: CopiesRate
@@ -148,9 +127,9 @@ class ShadowAssessment:
     new_labels: NewLabels
     images_per_unit: float
     model_ms: ModelTimes
-    latency_ms: Latencies
+    latency_ms: Roles[float | None]
     load: LoadSummary
-    drift: ShadowDrift
+    drift: Roles[DriftCheck]
     reviews: AssessedReviews
 
 
@@ -197,7 +176,7 @@ def assess(
         finding=verdict.finding,
         sentence=verdict.sentence,
         labels=known,
-        images=ShadowImages(int(load.answered.sum()), int(load.copied.sum())),
+        images=Roles(int(load.answered.sum()), int(load.copied.sum())),
         outcomes={
             outcome.value: sum(row.pairs for row in sums if row.outcome == outcome)
             for outcome in CopyOutcome
@@ -210,7 +189,7 @@ def assess(
         new_labels=_new_labels(copies, load, known, unit_pairs),
         images_per_unit=cluster_size,
         model_ms=_model_ms(unit_pairs),
-        latency_ms=Latencies(
+        latency_ms=Roles(
             candidate=_mean(
                 _sum(copied_sums, "latency_ms_sum"), _sum(copied_sums, "latency_ms_count")
             ),
@@ -220,7 +199,7 @@ def assess(
             ),
         ),
         load=estimates.summarize_load(load),
-        drift=ShadowDrift(
+        drift=Roles(
             stable=_drift(copies, copies.stable, cluster_size),
             candidate=_drift(copies, copies.candidate, cluster_size),
         ),

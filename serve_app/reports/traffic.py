@@ -9,7 +9,7 @@ from typing import Literal
 from serve_app.evidence.srm import Srm, check, check_slices, sum_slices
 from serve_app.reports import experiment
 from serve_app.reports.experiment import AssessedSplit, Experiment
-from serve_app.reports.parts import INLINE
+from serve_app.reports.parts import INLINE, Series
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.rules.plan import Reason
 from serve_app.store.epochs import Epoch
@@ -43,14 +43,6 @@ class TrafficPoint:
 
     at_ms: int
     counts: Counts = field(metadata=INLINE)
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficSeries:
-    """Exposures over time."""
-
-    slot_ms: int
-    points: tuple[TrafficPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +123,7 @@ class TrafficAssessment:
     report: Literal["traffic"] = "traffic"
     period: CoveredPeriod
     counts: Counts = field(metadata=INLINE)
-    series: TrafficSeries
+    series: Series[TrafficPoint]
     epochs: tuple[TrafficEpoch, ...]
     without_epoch: int
     experiments: tuple[TrafficExperiment, ...]
@@ -177,12 +169,10 @@ def split_shares(epoch: Epoch, groups: Iterable[ExposureSum]) -> tuple[float | N
     return rule.share, treatment / total if total else None
 
 
-def _series(store: Store, period: Period, epochs: list[Epoch]) -> TrafficSeries:
+def _series(store: Store, period: Period, epochs: list[Epoch]) -> Series[TrafficPoint]:
     slot_ms = period.slot_ms(epochs[0].started_at_ms if epochs else None)
     rows = store.exposure_sums(period.scope(), slot_ms=slot_ms)
-    return TrafficSeries(
-        slot_ms, tuple(TrafficPoint(row.at_ms or 0, Counts.of([row])) for row in rows)
-    )
+    return Series(slot_ms, tuple(TrafficPoint(row.at_ms or 0, Counts.of([row])) for row in rows))
 
 
 def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> TrafficEpoch:
