@@ -30,6 +30,7 @@ from serve_app.reports.parts import (
     Series,
 )
 from serve_app.reports.period import CoveredPeriod, Period
+from serve_app.reports.traffic import Counts
 from serve_app.rules.plan import Reason
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.store import Store
@@ -70,9 +71,7 @@ class ReasonCounts:
 
     version: str | None
     reason: str
-    exposures: int
-    errors: int
-    fallbacks: int
+    counts: Counts = field(metadata=INLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,14 +256,12 @@ def _by_version(canary: Experiment, control: Value, treatment: Value) -> dict[st
 
 
 def _reasons(sums: list[ExposureSum]) -> tuple[ReasonCounts, ...]:
-    rows: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str], list[ExposureSum]] = {}
     for row in sums:
-        totals = rows.setdefault((row.assigned or "", row.reason or ""), [0, 0, 0])
-        for column, count in enumerate((row.exposures, row.errors, row.fallbacks)):
-            totals[column] += count
+        groups.setdefault((row.assigned or "", row.reason or ""), []).append(row)
     return tuple(
-        ReasonCounts(version or None, reason, *totals)
-        for (version, reason), totals in sorted(rows.items())
+        ReasonCounts(version or None, reason, Counts.of(rows))
+        for (version, reason), rows in sorted(groups.items())
     )
 
 

@@ -11,7 +11,7 @@ from serve_app.recording.records import CopyOutcome
 from serve_app.reports.experiment import epoch_rule
 from serve_app.reports.parts import INLINE, Series
 from serve_app.reports.period import CoveredPeriod, Period
-from serve_app.reports.traffic import Counts, RecordingCounts, split_shares
+from serve_app.reports.traffic import Counts, split_shares
 from serve_app.rules.plan import Reason
 from serve_app.store.epochs import Epoch
 from serve_app.store.exposure_sums import ExposureSum
@@ -62,15 +62,6 @@ class PresentEpoch:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingLosses:
-    """The completeness of all records; see `serve_app.store.ingress_writers.Recording`."""
-
-    counts: RecordingCounts = field(metadata=INLINE)
-    dropped_pairs: int
-    rejected: int
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
     """The traffic of a period at a glance.
 
@@ -83,7 +74,6 @@ class Overview:
     epoch: PresentEpoch | None
     versions: tuple[VersionTraffic, ...]
     series: Series[SlotTraffic]
-    recording: RecordingLosses
 
 
 def assess(store: Store, period: Period) -> Overview:
@@ -93,7 +83,6 @@ def assess(store: Store, period: Period) -> Overview:
     histograms = store.latency_histograms(
         period.scope(), "latency", by=("assigned",), slot_ms=slot_ms
     )
-    recording = store.recording()
     return Overview(
         period=period.covered,
         epoch=_present_epoch(store, period),
@@ -105,9 +94,6 @@ def assess(store: Store, period: Period) -> Overview:
             for version in sorted({row.assigned or "" for row in sums})
         ),
         series=Series(slot_ms, _points(sums, histograms)),
-        recording=RecordingLosses(
-            RecordingCounts.of(recording), recording.dropped_pairs, recording.rejected
-        ),
     )
 
 
@@ -133,18 +119,20 @@ def _traffic(sums: list[ExposureSum], histograms: Iterable[Histogram]) -> Versio
 
 
 def _present_epoch(store: Store, period: Period) -> PresentEpoch | None:
-    for epoch in store.epochs(limit=1):
-        planned_share, actual_share = _shares(store, epoch, period.scope([epoch.number]))
-        return PresentEpoch(
-            epoch.number,
-            epoch.rule_id,
-            epoch.kind,
-            epoch.experiment,
-            epoch.started_at_ms,
-            planned_share,
-            actual_share,
-        )
-    return None
+    newest = store.epochs(limit=1)
+    if not newest:
+        return None
+    (epoch,) = newest
+    planned_share, actual_share = _shares(store, epoch, period.scope([epoch.number]))
+    return PresentEpoch(
+        epoch.number,
+        epoch.rule_id,
+        epoch.kind,
+        epoch.experiment,
+        epoch.started_at_ms,
+        planned_share,
+        actual_share,
+    )
 
 
 def _shares(store: Store, epoch: Epoch, scope: Scope) -> tuple[float | None, float | None]:

@@ -58,46 +58,40 @@ def report_traffic(
     _report("traffic", traffic.show, url, as_json, since=since, until=until, region=region)
 
 
-@app.command("canary")
-def report_canary(
-    since: SinceOrAll = None,
-    until: Until = None,
-    region: Region = None,
-    experiment: Experiment = None,
-    url: Url = None,
-    as_json: AsJson = False,
+def _add_experiment_report(
+    name: str, show: Callable[[Console, dict[str, Any]], None], about: str
 ) -> None:
-    """Does the candidate work? Errors, latency and labels, compared with stable."""
-    period = {"since": since, "until": until, "region": region}
-    _report("canary", canary.show, url, as_json, experiment=experiment, **period)
+    @app.command(name, help=about)
+    def report_experiment(
+        since: SinceOrAll = None,
+        until: Until = None,
+        region: Region = None,
+        experiment: Experiment = None,
+        url: Url = None,
+        as_json: AsJson = False,
+    ) -> None:
+        period = {"since": since, "until": until, "region": region}
+        _report(name, show, url, as_json, experiment=experiment, **period)
 
 
-@app.command("ab")
-def report_ab(
-    since: SinceOrAll = None,
-    until: Until = None,
-    region: Region = None,
-    experiment: Experiment = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Which version do users prefer? Verdict by the feedback of the assigned units."""
-    period = {"since": since, "until": until, "region": region}
-    _report("ab", ab_test.show, url, as_json, experiment=experiment, **period)
-
-
-@app.command("shadow")
-def report_shadow(
-    since: SinceOrAll = None,
-    until: Until = None,
-    region: Region = None,
-    experiment: Experiment = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """What would the candidate predict? Its copies of live traffic, compared with stable."""
-    period = {"since": since, "until": until, "region": region}
-    _report("shadow", shadow.show, url, as_json, experiment=experiment, **period)
+for _name, _show, _about in (
+    (
+        "canary",
+        canary.show,
+        "Does the candidate work? Errors, latency and labels, compared with stable.",
+    ),
+    (
+        "ab",
+        ab_test.show,
+        "Which version do users prefer? Verdict by the feedback of the assigned units.",
+    ),
+    (
+        "shadow",
+        shadow.show,
+        "What would the candidate predict? Its copies of live traffic, compared with stable.",
+    ),
+):
+    _add_experiment_report(_name, _show, _about)
 
 
 def _report(

@@ -143,7 +143,7 @@ def test_its_report_finds_its_experiment(service: Service, tmp_path: Path) -> No
     store.close()
     assert isinstance(assessment, CanaryAssessment)
     assert (assessment.split.kind, assessment.split.unit) == ("visit_canary", "session")
-    assert {(row.version, row.exposures) for row in assessment.reasons} == set(
+    assert {(row.version, row.counts.exposures) for row in assessment.reasons} == set(
         Counter(served).items()
     )
 
