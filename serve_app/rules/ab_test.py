@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serve_app.durations import Duration
 from serve_app.rules.plan import Context
-from serve_app.rules.rule import ExperimentTerms, SplitPosition
+from serve_app.rules.rule import ExperimentTerms
 from serve_app.rules.split import Split
 from serve_app.rules.validation import VersionName
 
@@ -90,10 +90,8 @@ class ABTest(Split):
     def accepts_tags(self) -> bool:
         return False
 
-    def split_position(self, context: Context) -> SplitPosition:
-        if self.unit == "request":
-            return SplitPosition(None, self.share)
-        return super().split_position(context)
+    def bucket(self, context: Context) -> float | None:
+        return None if self.unit == "request" else super().bucket(context)
 
     def _split_value(self, context: Context) -> float | None:
         return context.draw if self.unit == "request" else super()._split_value(context)

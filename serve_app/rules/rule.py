@@ -44,19 +44,6 @@ class ExperimentTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class SplitPosition:
-    """The position of a request in a split.
-
-    Attributes:
-        bucket: In [0, 1); None if each request is drawn at random, or if it has no unit.
-        threshold: Buckets below it are served by the candidate.
-    """
-
-    bucket: float | None
-    threshold: float
-
-
-@dataclass(frozen=True, slots=True)
 class MirrorSettings:
     """How requests are copied to the candidate; see `serve_app.rules.shadow.Shadow`."""
 
@@ -179,8 +166,11 @@ class Rule(BaseModel, ABC):
         """Who gets which version."""
         return f"all requests get {self.stable}"
 
-    def split_position(self, context: Context) -> SplitPosition | None:
-        """The position of a request in the split; None if the rule is not a split."""
+    def bucket(self, context: Context) -> float | None:
+        """The bucket of a request in the split, in [0, 1): below `share`, the candidate serves it.
+
+        None if the rule is no split, if the request has no unit, or if each one is drawn at random.
+        """
         return None
 
     def warnings(self) -> list[str]:

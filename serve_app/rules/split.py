@@ -13,7 +13,7 @@ from serve_app.regions import GROUPS, members
 from serve_app.rules.bucket import MAX_EXPERIMENT_CHARACTERS, bucket
 from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.pools import PoolNeed, pool_of
-from serve_app.rules.rule import ExperimentTerms, Rule, SplitPosition
+from serve_app.rules.rule import ExperimentTerms, Rule
 
 MAX_CANARY_SHARE = 0.5
 LARGE_CANARY_SHARE = 0.35  # a canary above it gives a warning
@@ -59,9 +59,9 @@ class Split(Rule):
     regions: Annotated[list[Region], Field(min_length=1)] | None = None
     timeout_s: Timeout = 2.0
 
-    def split_position(self, context: Context) -> SplitPosition:
+    def bucket(self, context: Context) -> float | None:
         unit = context.user if self.unit == "user" else context.session
-        return SplitPosition(bucket(self.experiment, unit) if unit else None, self.share)
+        return bucket(self.experiment, unit) if unit else None
 
     @property
     def pools(self) -> Mapping[Pool, PoolNeed]:
@@ -113,7 +113,7 @@ class Split(Rule):
 
     def _split_value(self, context: Context) -> float | None:
         """The number in [0, 1) that is compared with the share; None without a unit."""
-        return self.split_position(context).bucket
+        return self.bucket(context)
 
     def _stable_plan(self, reason: Reason) -> Plan:
         return Plan(reason, Pool.STABLE, self.stable, sends_version=self._has_shared_pool)

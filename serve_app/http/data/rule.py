@@ -120,9 +120,9 @@ def router(plane: DataPlane) -> APIRouter:
         )
         plane.check_pin(context)
         plan = plane.plan(context)
-        position = in_force.split_position(context)
+        bucket = in_force.bucket(context)
         experiment = in_force.experiment_terms if in_force.splits else None
-        is_drawn = plan.reason is Reason.SPLIT and position and position.bucket is None
+        is_drawn = plan.reason is Reason.SPLIT and bucket is None
         held = None if plan.assigned else _count_versions(await plane.pools.replicas(), plan.pool)
         only_version = next(iter(held)) if held and len(held) == 1 else None
         return json_response(
@@ -131,8 +131,8 @@ def router(plane: DataPlane) -> APIRouter:
                 "reason": plan.reason.value,
                 "rule": in_force.kind,
                 "rule_id": in_force.rule_id,
-                "bucket": position.bucket if position else None,
-                "threshold": position.threshold if position else None,
+                "bucket": bucket,
+                "threshold": in_force.share if in_force.splits else None,
                 "experiment": experiment.name if experiment else None,
                 "shares": (
                     {in_force.stable: 1 - in_force.share, in_force.candidate: in_force.share}
