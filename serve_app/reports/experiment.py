@@ -1,12 +1,12 @@
 """Experiments: the splits and shadows that reports are about, and their epochs.
 
-The epochs of an experiment have one name, one kind of rule and the same versions. Reports never
-pour two experiments together.
+The epochs of an experiment have the same terms: name, kind, versions, unit and outcome. Reports
+never pour two experiments together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from serve_app.evidence.srm import SrmCounts
 from serve_app.reports.period import Period
 from serve_app.rules.parse import read_rule
 from serve_app.rules.plan import Reason
-from serve_app.rules.registry import kinds_with_report
+from serve_app.rules.registry import KINDS, kinds_with_report
 from serve_app.rules.rule import Rule
 from serve_app.store.epochs import Epoch
 from serve_app.store.store import Store
@@ -144,12 +144,11 @@ def epoch_rule(epoch: Epoch) -> Rule:
 
 def experiments(store: Store, period: Period) -> list[Experiment]:
     """All experiments that were in force in the period, oldest first."""
-    groups: dict[Hashable, list[Epoch]] = {}
+    groups: dict[str, list[Epoch]] = {}
     for epoch in store.epochs_between():
-        if epoch.experiment:
-            versions = tuple(epoch_rule(epoch).versions.values())
-            key = (epoch.experiment, epoch.kind, epoch.unit, versions)
-            groups.setdefault(key, []).append(epoch)
+        if epoch.experiment and epoch.kind in KINDS:  # a strategy that was removed has no report
+            terms = epoch_rule(epoch).experiment_terms
+            groups.setdefault(repr(terms), []).append(epoch)
     found = [
         Experiment(inside, epochs[0].started_at_ms, epochs[-1].ended_at_ms)
         for epochs in groups.values()

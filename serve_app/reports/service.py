@@ -16,9 +16,8 @@ from serve_app.reports.assessment import EXPERIMENT_REPORTS, Assessment
 from serve_app.reports.experiment import find_experiment
 from serve_app.reports.overview import Overview
 from serve_app.reports.period import parse_period
-from serve_app.reports.promotion import promotion_warnings
 from serve_app.reports.query import ReportQuery
-from serve_app.reports.summaries import ExperimentSummary, Summaries
+from serve_app.reports.summaries import ExperimentSummary, Summaries, promotion_warnings
 from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store, read_store
 
@@ -55,7 +54,7 @@ class ReportService:
 
     def experiments(self) -> list[ExperimentSummary]:
         """All experiments, newest first."""
-        return self._summaries.summarize(self._store(), self._labels, now_ms())
+        return list(self._summaries.summarize(self._store(), self._labels, now_ms()))
 
     def overview(self, since: str) -> Overview:
         """The traffic from `since` until now at a glance.
@@ -67,7 +66,9 @@ class ReportService:
 
     def promotion_warnings(self, version: str) -> list[str]:
         """What speaks against serving all users with a version, one sentence each."""
-        return list(promotion_warnings(self._store(), self.experiments(), version))
+        store = self._store()
+        tried = self._summaries.summarize(store, self._labels, now_ms(), treatment=version)
+        return list(promotion_warnings(store, tried, version))
 
     def export(self, table: str, kind: str, since: str, folder: Path) -> Path:
         """Write the rows of a table from `since` until now to a new file.

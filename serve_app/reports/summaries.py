@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from serve_app.clock import MINUTE_MS
 from serve_app.errors import Problem
 from serve_app.evidence.verdict import Finding
 from serve_app.reports.assessment import EXPERIMENT_REPORTS, ExperimentAssessment
 from serve_app.reports.experiment import Experiment, VersionLabels, experiments
-from serve_app.reports.period import Period
+from serve_app.reports.period import Period, parse_period
 from serve_app.reports.shadow import ShadowAssessment
+from serve_app.store.scope import EVERYTHING
 from serve_app.store.store import Store
+
+_ADVERSE = (Finding.WORSE, Finding.INVALID)
+_DECIDED = (*_ADVERSE, Finding.BETTER, Finding.NO_DIFFERENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +71,20 @@ class Summaries:
         self._made: dict[int, tuple[ExperimentSummary, int]] = {}
 
     def summarize(
-        self, store: Store, labels: VersionLabels, now_ms: int
-    ) -> list[ExperimentSummary]:
-        """The summaries of all experiments, newest first."""
-        period = Period(0, now_ms + MINUTE_MS)
-        with self._lock:
-            return [
-                self._find(found, now_ms) or self._make(store, period, labels, found, now_ms)
-                for found in reversed(experiments(store, period))
-            ]
+        self, store: Store, labels: VersionLabels, now_ms: int, treatment: str | None = None
+    ) -> Iterator[ExperimentSummary]:
+        """The summaries of the experiments, newest first; each is made when it is asked for.
+
+        Args:
+            treatment: Only experiments that try this version; None for all.
+        """
+        period = parse_period(now_ms, None)
+        for found in reversed(experiments(store, period)):
+            if treatment in (None, found.treatment):
+                with self._lock:
+                    summary = self._find(found, now_ms)
+                    summary = summary or self._make(store, period, labels, found, now_ms)
+                yield summary
 
     def _find(self, experiment: Experiment, now_ms: int) -> ExperimentSummary | None:
         """The summary that was made before, if it still holds."""
@@ -99,6 +108,27 @@ class Summaries:
             return _summary(experiment, None, str(exc))
         self._made[experiment.epochs[-1].number] = (summary, now_ms)
         return summary
+
+
+def promotion_warnings(
+    store: Store, tried: Iterable[ExperimentSummary], version: str
+) -> Iterator[str]:
+    """What speaks against serving all users with a version, one sentence each.
+
+    Args:
+        tried: The experiments that tried it, newest first.
+    """
+    served = store.exposure_sums(EVERYTHING, by=("assigned", "served_as_assigned"))
+    if not any(row.assigned == version and row.served_as_assigned for row in served):
+        copied = store.pair_sums(EVERYTHING, by=("candidate",))
+        only = ", only copies" if any(row.candidate == version for row in copied) else ""
+        yield f"{version} has never served a user{only}"
+    last = next((experiment for experiment in tried if experiment.finding in _DECIDED), None)
+    if last and last.finding in _ADVERSE:
+        yield (
+            f"the last report on {version} (experiment {last.name}) says {last.finding}:"
+            f" {last.sentence}"
+        )
 
 
 def _summary(

@@ -5,8 +5,10 @@ import pytest
 from serve_app.clock import DAY_MS, HOUR_MS
 from serve_app.errors import NothingToReport
 from serve_app.evidence.srm import SrmCounts
+from serve_app.reports import experiment
 from serve_app.reports.experiment import experiments, find_experiment, srm_counts
 from serve_app.reports.period import parse_period
+from serve_app.rules.registry import KINDS
 from tests.unit.reports.conftest import CANARY, DAY, SHADOW, START_MS, TEST, StoreBuilder, hours
 
 
@@ -100,6 +102,22 @@ def test_epochs_of_other_kinds_or_versions_are_another_experiment(builder: Store
         ("koala", "canary_parallel", "v2", (1, 4)),
     ]
     assert find_experiment(store, "canary", DAY, "koala").epoch_numbers == (1, 4)
+
+
+def test_another_outcome_is_another_experiment(builder: StoreBuilder) -> None:
+    builder.adopt_rule(TEST, outcome={"metric": "complaint"})
+    builder.adopt_rule(TEST, minute=60, outcome={"metric": "rating"})
+    assert [e.epoch_numbers for e in experiments(builder.build(), DAY)] == [(1,), (2,)]
+
+
+def test_epochs_of_a_strategy_that_was_removed_are_ignored(
+    builder: StoreBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.adopt_rule(CANARY)
+    builder.adopt_rule(SHADOW, minute=60)
+    store = builder.build()
+    monkeypatch.setattr(experiment, "KINDS", {"shadow": KINDS["shadow"]})
+    assert [e.kind for e in experiments(store, DAY)] == ["shadow"]
 
 
 def test_a_shadow_without_a_name_is_named_after_its_versions(builder: StoreBuilder) -> None:

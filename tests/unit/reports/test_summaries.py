@@ -76,12 +76,19 @@ def test_an_experiment_that_cannot_be_assessed_says_why(builder: StoreBuilder) -
             raise NoSuchVersion("there is no version 'v2'")
         return labels(version)
 
-    found = Summaries().summarize(builder.build(), forget_v2, NOW_MS)
+    found = list(Summaries().summarize(builder.build(), forget_v2, NOW_MS))
     assert [(one.name, one.finding, one.sentence) for one in found] == [
         ("shadow-v1-v2", None, "there is no version 'v2'"),
         ("koala-canary", None, "there is no version 'v2'"),
     ]
     assert [arm.units for one in found for arm in one.arms] == [None] * 4
+
+
+def test_only_experiments_that_try_a_version_are_summarized(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY)
+    builder.adopt_rule(SHADOW, minute=60, candidate="v3")
+    found = Summaries().summarize(builder.build(), labels, NOW_MS, treatment="v2")
+    assert [one.name for one in found] == ["koala-canary"]
 
 
 class TestCache:
