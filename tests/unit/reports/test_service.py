@@ -28,20 +28,6 @@ def deploy(builder: StoreBuilder) -> None:
     builder.build().add_revision(new, at_ms=0)
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"), [("traffic", CANARY), ("canary", CANARY), ("ab", TEST), ("shadow", SHADOW)]
-)
-def test_make_returns_each_report(
-    builder: StoreBuilder, reports: ReportService, name: str, rule: object
-) -> None:
-    assert isinstance(rule, dict)
-    builder.adopt_rule(rule)
-    builder.add_exposure("v1", user=1, region="AU")
-    deploy(builder)
-    report = as_json(reports.make(name, ReportQuery(BEGIN, region="AU")))
-    assert (report["report"], report["period"]["region"]) == (name, "AU")
-
-
 @pytest.mark.parametrize("name", ["canary", "ab", "shadow"])
 def test_labels_come_from_the_cards_of_the_registry(
     builder: StoreBuilder, reports: ReportService, name: str
@@ -53,15 +39,6 @@ def test_labels_come_from_the_cards_of_the_registry(
     labels = report["classes"] if name == "canary" else report["labels"]
     assert labels["shared"] == ["cat", "dog"]
     assert labels.get("new", ["koala"]) == ["koala"]
-
-
-def test_make_selects_an_experiment_by_name(builder: StoreBuilder, reports: ReportService) -> None:
-    builder.adopt_rule(CANARY, experiment="first")
-    builder.adopt_rule(CANARY, minute=60, experiment="second")
-    deploy(builder)
-    for name, expected in ((None, "second"), ("first", "first")):
-        report = as_json(reports.make("canary", ReportQuery(BEGIN, experiment=name)))
-        assert report["experiment"] == expected
 
 
 def test_shadows_are_selected_by_name_and_never_poured_together(

@@ -1,4 +1,4 @@
-"""What every kind of rule declares: its arms, pools, share, report and experiment."""
+"""What every kind of rule declares: its arms, share, report and experiment."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import read_rule
-from serve_app.rules.plan import Pool
-from serve_app.rules.pools import Patch, PoolNeed
 from serve_app.rules.registry import KINDS, kinds_with_report
-from serve_app.rules.rule import Candidate
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
 
 ALL = {rule["kind"]: rule for rule in (SINGLE, PARALLEL, ROLLING, AB, SHADOW)}
@@ -48,37 +45,6 @@ def test_the_arms_are_the_versions_of_the_yaml(kind: str) -> None:
     assert arms == tuple(ALL[kind][name] for name in rule.arm_names)
     assert rule.versions == dict(zip(rule.arm_names, arms, strict=True))
     assert (rule.candidate is None) == (len(rule.arm_names) == 1)
-
-
-STABLE, UPDATED = PoolNeed("v1"), PoolNeed("v1", is_assigned=False)
-PATCHED = PoolNeed("v1", patch=Patch(version="v2", replicas=1, of=4), fixed_replicas=4)
-SMALL = PoolNeed("v2", min_replicas=1)
-
-
-@pytest.mark.parametrize(
-    ("kind", "pools", "candidate_pool"),
-    [
-        ("single", {Pool.STABLE: UPDATED}, None),
-        ("canary_parallel", {Pool.STABLE: STABLE, Pool.CANDIDATE: SMALL}, Pool.CANDIDATE),
-        ("canary_rolling", {Pool.STABLE: PATCHED}, Pool.STABLE),
-        ("ab_test", {Pool.STABLE: STABLE, Pool.CANDIDATE: SMALL}, Pool.CANDIDATE),
-        (
-            "shadow",
-            {
-                Pool.STABLE: UPDATED,
-                Pool.CANDIDATE: PoolNeed("v2", background=True, min_replicas=1),
-            },
-            Pool.CANDIDATE,
-        ),
-    ],
-)
-def test_a_rule_needs_a_pool_for_each_arm(
-    kind: str, pools: dict[Pool, PoolNeed], candidate_pool: Pool | None
-) -> None:
-    rule = read_rule(ALL[kind])
-    assert rule.pools == pools
-    expected = None if candidate_pool is None else Candidate("v2", candidate_pool)
-    assert rule.candidate_replicas == expected
 
 
 @kinds_with_a_share

@@ -51,11 +51,6 @@ def test_header_notes_mention_only_an_ignored_tag() -> None:
         ]
 
 
-def test_it_has_no_candidate_and_no_experiment() -> None:
-    assert (RULE.candidate_replicas, RULE.share, RULE.experiment_terms) == (None, 0, None)
-    assert RULE.versions == {"stable": "v1"}
-
-
 def test_rule_id_is_the_hash_of_the_rule_with_defaults() -> None:
     explicit = Single(
         kind="single", stable="v1", allow_pin=False, trust_headers=True, reveal_version=True
