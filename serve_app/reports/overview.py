@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from serve_app.evidence.latency import Quantiles
 from serve_app.recording.records import CopyOutcome
@@ -48,6 +49,9 @@ class PresentEpoch:
     """The present epoch.
 
     Attributes:
+        rule: As in the YAML, defaults filled in.
+        sentence: Who gets which version.
+        warnings: Settings of the rule that are allowed and not recommended.
         planned_share, actual_share: Of the candidate's requests in the period: assigned, or copied
             in a shadow. None if the rule has no share, or without exposures.
     """
@@ -55,6 +59,9 @@ class PresentEpoch:
     epoch: int
     rule_id: str
     kind: str
+    rule: dict[str, Any]
+    sentence: str
+    warnings: tuple[str, ...]
     experiment: str | None
     from_ms: int
     planned_share: float | None
@@ -124,10 +131,14 @@ def _present_epoch(store: Store, period: Period) -> PresentEpoch | None:
         return None
     (epoch,) = newest
     planned_share, actual_share = _shares(store, epoch, period.scope([epoch.number]))
+    rule = epoch_rule(epoch)
     return PresentEpoch(
         epoch.number,
         epoch.rule_id,
         epoch.kind,
+        rule.content(),
+        rule.sentence(),
+        tuple(rule.warnings()),
         epoch.experiment,
         epoch.started_at_ms,
         planned_share,

@@ -41,7 +41,7 @@ class Shadow(Rule):
     kind: Literal["shadow"]
     stable: VersionName
     candidate: VersionName
-    experiment: ExperimentName = Field(default_factory=default_experiment)
+    experiment: ExperimentName = Field(default_factory=default_experiment, validate_default=True)
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 32
     timeout_s: Timeout = 5.0

@@ -71,6 +71,8 @@ def test_the_shares_are_those_of_the_present_epoch(builder: StoreBuilder) -> Non
         "koala-canary",
     )
     assert (epoch["planned_share"], epoch["actual_share"]) == (0.25, 0.5)
+    assert (epoch["rule"]["weight"], epoch["warnings"]) == (0.25, [])
+    assert epoch["sentence"] == "25 % of users get v2, all others v1"
 
 
 def test_the_shares_of_a_shadow_are_those_of_copies(builder: StoreBuilder) -> None:
