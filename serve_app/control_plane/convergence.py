@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,6 +16,7 @@ from serve_app.control_plane.cluster import (
     ClusterState,
     DataPlaneReplicas,
     DeploymentState,
+    IngressReplica,
 )
 from serve_app.data_plane.pools import Replica
 from serve_app.deployment.config import ROUTES, user_configs
@@ -149,12 +150,7 @@ def _lacking_of_ingress(
     replicas: DataPlaneReplicas,
 ) -> Iterator[Lacking]:
     digest = json_digest(configs.get(INGRESS))
-    rejections = {
-        f"{replica.rejected['path']} {replica.rejected['message']}"
-        for replica in replicas.ingress
-        if replica.rejected and replica.config_digest == digest
-    }
-    for rejection in sorted(rejections):
+    for rejection in _rejections(replicas.ingress, digest):
         yield Lacking(Code.REJECTED, f"a rule was rejected: {rejection}")
     running = max(len(replicas.ingress), deployment.running if deployment else 0)
     updated = sum(replica.config_digest == digest for replica in replicas.ingress)
@@ -177,12 +173,8 @@ def _lacking_of_pool(
         yield Lacking(Code.REJECTED, f"{pool}: {exc}")
         return
     digest = json_digest(user_config)
-    rejections = {
-        f"{replica.rejected['path']} {replica.rejected['message']}"
-        for replica in described
-        if replica.rejected and replica.config_digest == digest
-    }
-    for rejection in sorted(rejections):
+    rejections = _rejections(described, digest)
+    for rejection in rejections:
         yield Lacking(Code.REJECTED, f"{pool} rejected its configuration: {rejection}")
     if not described:
         target = (deployment.target if deployment else 0) or 1
@@ -199,6 +191,16 @@ def _lacking_of_pool(
         yield Lacking(Code.UPDATING, _describe_update(pool, config, versions, expected))
     elif not rejections and any(replica.config_digest != digest for replica in described):
         yield Lacking(Code.UPDATING, f"{pool} has not read its configuration yet")
+
+
+def _rejections(replicas: Iterable[IngressReplica | Replica], digest: str) -> list[str]:
+    """What replicas rejected of the configuration with a digest, each text once."""
+    texts = {
+        f"{replica.rejected['path']} {replica.rejected['message']}"
+        for replica in replicas
+        if replica.rejected and replica.config_digest == digest
+    }
+    return sorted(texts)
 
 
 def _describe_update(
