@@ -17,7 +17,7 @@ from serve_app.control_plane.recreation import Recreator, Write
 from serve_app.errors import BadConfig, NotReady
 from serve_app.store.audit import NewAuditEntry
 from serve_app.store.errors import StoreError
-from serve_app.store.revisions import NewRevision, Revision, RevisionState
+from serve_app.store.revisions import NewRevision, Revision, RevisionState, audit_entry
 from serve_app.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Journal:
         self._is_recovered = False
         number: int = await self._write(self._store.add_revision, new, now_ms())
         try:
-            self._is_recovered = await self._send(number, new.document, _entry(new, number))
+            self._is_recovered = await self._send(number, new.document, audit_entry(new, number))
         except NotReady as exc:
             raise NotReady(
                 f"{exc}; the change is recorded as revision {number}, and is deployed when Serve"
@@ -90,7 +90,9 @@ class Journal:
         if self.latest and self.latest.number == number:
             self._is_recovered = True
             return
-        self._is_recovered = await self._settle(number, RevisionState.DEPLOYED, _entry(new, number))
+        self._is_recovered = await self._settle(
+            number, RevisionState.DEPLOYED, audit_entry(new, number)
+        )
 
     async def set_in_force(self, revision: Revision) -> None:
         """Record that a revision is in force."""
@@ -102,7 +104,7 @@ class Journal:
     async def _send_pending(self, revision: Revision) -> None:
         number = revision.number
         try:
-            is_settled = await self._send(number, revision.document, _entry(revision, number))
+            is_settled = await self._send(number, revision.document, audit_entry(revision, number))
         except BadConfig:
             return  # it is recorded as failed
         except NotReady as exc:
@@ -133,8 +135,3 @@ class Journal:
             logger.exception("revision_settle.failed", extra={"revision": number})
             return False
         return True
-
-
-def _entry(revision: NewRevision | Revision, number: int) -> NewAuditEntry:
-    details = {"revision": number}
-    return NewAuditEntry(revision.kind.value, revision.actor, revision.reason, details)

@@ -13,7 +13,13 @@ from serve_app.deployment.apply_rule import data_plane
 from serve_app.errors import BadConfig
 from serve_app.store.audit import NewAuditEntry
 from serve_app.store.recreations import Phase
-from serve_app.store.revisions import NewRevision, Revision, RevisionKind, RevisionState
+from serve_app.store.revisions import (
+    NewRevision,
+    Revision,
+    RevisionKind,
+    RevisionState,
+    audit_entry,
+)
 from serve_app.store.store import Store
 
 SEARCHED_REVISIONS = 20
@@ -67,13 +73,11 @@ def record_start(store: Store, document: dict[str, Any], actor: str, reason: str
         )
     for pending in store.revisions(1, RevisionState.PENDING):
         message = "the service was stopped before it was deployed"
-        details = {"revision": pending.number}
-        entry = NewAuditEntry(pending.kind.value, pending.actor, message, details)
+        entry = replace(audit_entry(pending, pending.number), reason=message)
         store.settle_revision(pending.number, RevisionState.FAILED, entry, at_ms)
     new = NewRevision(RevisionKind.START, document, actor, reason)
     number = store.add_revision(new, at_ms)
-    entry = NewAuditEntry(new.kind.value, actor, reason, {"revision": number})
-    store.settle_revision(number, RevisionState.DEPLOYED, entry, at_ms)
+    store.settle_revision(number, RevisionState.DEPLOYED, audit_entry(new, number), at_ms)
     return number
 
 

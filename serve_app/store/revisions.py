@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from serve_app.digest import canonical_json, json_digest
 from serve_app.store import schema
+from serve_app.store.audit import NewAuditEntry
 
 _revisions = schema.revisions.c
 
@@ -87,6 +88,12 @@ class Revision:
     in_force_at_ms: int | None
     document: dict[str, Any]
     digest: str
+
+
+def audit_entry(revision: NewRevision | Revision, number: int) -> NewAuditEntry:
+    """The audit entry of a revision with a number."""
+    details = {"revision": number}
+    return NewAuditEntry(revision.kind.value, revision.actor, revision.reason, details)
 
 
 def add(connection: Connection, new: NewRevision, at_ms: int) -> int:
