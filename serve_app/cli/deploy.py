@@ -9,10 +9,8 @@ import typer
 
 from serve_app.cli.changing import DryRun, Yes, make_change, new_change
 from serve_app.cli.options import Reason, Url, Wait
-from serve_app.client import Client, service_url
 from serve_app.control_plane.changes import Deploy
 from serve_app.deployment import config
-from serve_app.home import open_home
 from serve_app.yaml_file import display_name
 
 app = typer.Typer(add_completion=False)
@@ -41,5 +39,4 @@ def deploy(
     change = new_change(
         Deploy, reason or f"deploy {display_name(file)}", document=config.read(file)
     )
-    with Client(url or service_url(), open_home().token) as client:
-        make_change(client, change, yes=yes, dry_run=dry_run, wait=wait)
+    make_change(url, change, yes=yes, dry_run=dry_run, wait=wait)

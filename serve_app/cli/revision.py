@@ -114,8 +114,7 @@ def restore(
     Shows what will change first, and asks on a terminal if all users change version.
     """
     change = new_change(Restore, reason or f"restore revision {number}", revision=number)
-    with Client(url or service_url(), open_home().token) as client:
-        make_change(client, change, yes=yes, dry_run=dry_run, wait=wait)
+    make_change(url, change, yes=yes, dry_run=dry_run, wait=wait)
 
 
 def _describe_state(revision: dict[str, Any]) -> str:

@@ -33,7 +33,6 @@ from serve_app.control_plane.changes import SetRule
 from serve_app.deployment.config import user_configs
 from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.errors import BadConfig
-from serve_app.home import open_home
 from serve_app.yaml_file import display_name, read_mapping
 
 app = typer.Typer(
@@ -106,8 +105,7 @@ def set_rule(
     change = new_change(
         SetRule, reason or f"rule {rule.get('kind')}", rule=rule, change_stable=change_stable
     )
-    with Client(url or service_url(), open_home().token) as client:
-        make_change(client, change, yes=yes, dry_run=dry_run, wait=wait)
+    make_change(url, change, yes=yes, dry_run=dry_run, wait=wait)
 
 
 @app.command()

@@ -9,9 +9,7 @@ import typer
 
 from serve_app.cli.changing import DryRun, Yes, make_change, new_change
 from serve_app.cli.options import Reason, Url, Wait, format_downtime
-from serve_app.client import Client, service_url
 from serve_app.control_plane.changes import Update
-from serve_app.home import open_home
 from serve_app.yaml_file import read_mapping
 
 app = typer.Typer(add_completion=False)
@@ -53,7 +51,6 @@ def update(
         method=method,
         runtime_env=environment,
     )
-    with Client(url or service_url(), open_home().token) as client:
-        status = make_change(client, change, yes=yes, dry_run=dry_run, wait=wait)
+    status = make_change(url, change, yes=yes, dry_run=dry_run, wait=wait)
     if status and method == "recreate":
         typer.echo(f"{version} serves all users; {format_downtime(status['recreation'])}")
