@@ -83,6 +83,7 @@ KEPT = KeptImage(
     label="koala",
     labels=("cat", "dog", "koala"),
     encrypted=b"gAAAAA-encrypted",
+    unit="c4" * 16,
 )
 
 
@@ -160,7 +161,8 @@ def split_adoption(
     **keys: Any,
 ) -> Adoption:
     """The adoption of an A/B test."""
-    rule = {"kind": "ab_test", "experiment": experiment, "unit": unit} | keys
+    versions = {"control": "v1", "treatment": "v2"}
+    rule = {"kind": "ab_test", **versions, "experiment": experiment, "unit": unit} | keys
     return Adoption(at_ms, rule_id, json.dumps(rule))
 
 

@@ -106,6 +106,7 @@ class ReviewSampler:
                     label=pair.label or "",
                     labels=tuple(sorted({*stable.labels, *labels})),
                     encrypted=encrypted,
+                    unit=pair.unit,
                 )
             )
         del image  # it may be large

@@ -1,4 +1,4 @@
-"""The terms of each experiment name: kind, versions, unit, and the outcome of an A/B test.
+"""The terms of each experiment name: kind, versions, unit, age, and the outcome of an A/B test.
 
 The name salts the buckets and labels the records: reused under other terms, it would give the same
 users the same side again and mix the records of two experiments.

@@ -15,13 +15,10 @@ from scipy.optimize import brentq
 from scipy.special import betaln, xlog1py, xlogy
 from scipy.stats import norm
 
-from serve_app.evidence.comparison import Comparison
-from serve_app.evidence.units import Floats
+from serve_app.evidence.comparison import BoundedOutcome, Comparison
 
 ALPHA = 0.05
-TUNED_FOR = (
-    5000  # units at which a confidence sequence is narrowest, relative to its standard error
-)
+TUNED_FOR = 500  # units at which a confidence sequence is narrowest, in standard errors
 _BETA_PRIOR = 1.0  # Beta(1, 1), the uniform distribution of shares
 _SMALLEST_SHARE = 1e-300  # above 0, for the root search
 
@@ -69,11 +66,11 @@ class Rate:
         return self.successes / self.trials if self.trials else None
 
 
-def critical_value(units: int, alpha: float = ALPHA, tuned_for: int = TUNED_FOR) -> float:
+def critical_value(units: int, alpha: float = ALPHA) -> float:
     """The half-width of an asymptotic confidence sequence, in standard errors.
 
-    Theorem 2.2 of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (arXiv 2103.06476). With n units,
-    tuned for n* of them:
+    Theorem 2.2 of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (arXiv 2103.06476). With n units
+    and n* = TUNED_FOR:
 
         rho^2 = (-2 ln(alpha) + ln(1 - 2 ln(alpha))) / n*
         value = sqrt(2 (n rho^2 + 1) / (n rho^2) ln(sqrt(n rho^2 + 1) / alpha))
@@ -83,12 +80,12 @@ def critical_value(units: int, alpha: float = ALPHA, tuned_for: int = TUNED_FOR)
     value is far larger than necessary, which makes up for that.
 
     Raises:
-        ValueError: units or tuned_for is not above 0, or alpha is not in (0, 1).
+        ValueError: units is not above 0, or alpha is not in (0, 1).
     """
     _check_alpha(alpha)
-    if units <= 0 or tuned_for <= 0:
-        raise ValueError(f"units is {units}, tuned_for {tuned_for}: expected both above 0")
-    rho2 = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / tuned_for
+    if units <= 0:
+        raise ValueError(f"units is {units}: expected above 0")
+    rho2 = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / TUNED_FOR
     time = units * rho2
     return math.sqrt(2 * (time + 1) / time * math.log(math.sqrt(time + 1) / alpha))
 
@@ -98,13 +95,12 @@ def confidence_sequence(
     variance: float,
     units: int,
     alpha: float = ALPHA,
-    tuned_for: int = TUNED_FOR,
 ) -> Interval:
     """An always valid interval: estimate +- critical_value(units) * sqrt(variance).
 
     For means and ratios of units, and for their differences. The ends are infinite if the estimate
     is not finite, or the variance 0 or infinite. A variance of 0 means that no unit differs from
-    another, so that the variance cannot be estimated; see `share_difference` for this case.
+    another, so that the variance cannot be estimated.
 
     Args:
         variance: Of the estimate.
@@ -113,26 +109,68 @@ def confidence_sequence(
     """
     if not _is_estimable(estimate, variance) or units <= 0:
         return Interval(-math.inf, math.inf)
-    half = critical_value(units, alpha, tuned_for) * math.sqrt(variance)
+    half = critical_value(units, alpha) * math.sqrt(variance)
     return Interval(estimate - half, estimate + half)
 
 
-def interval(comparison: Comparison, alpha: float = ALPHA, tuned_for: int = TUNED_FOR) -> Interval:
+def interval(comparison: Comparison, alpha: float = ALPHA) -> Interval:
     """The always valid interval of a comparison's difference, which verdicts read.
 
-    A confidence sequence with the conservative variance and the number of balanced units, because
-    the smaller arm limits the precision. If both arms have the same size and variance, this is the
-    sequential interval of GrowthBook. If treatment starts at 1 % and events are rare, the interval
-    with the sample variance and all units misses the truth far more often than alpha allows
-    (tests/unit/evidence/test_simulations.py).
+    A confidence sequence with `interval_variance` and the number of balanced units, because the
+    smaller arm limits the precision. The difference of a bounded outcome stays in its range.
     """
-    return confidence_sequence(
+    found = confidence_sequence(
         comparison.difference,
-        comparison.conservative_variance,
+        interval_variance(comparison, alpha),
         comparison.balanced_units,
         alpha,
-        tuned_for,
     )
+    if comparison.bounded is None or not found.is_known:
+        return found
+    largest = comparison.bounded.width
+    return Interval(max(found.low, -largest), min(found.high, largest))
+
+
+def interval_variance(comparison: Comparison, alpha: float = ALPHA, growth: float = 1) -> float:
+    """The variance of the difference that `interval` uses.
+
+    `Comparison.conservative_variance` for an outcome without a range. Where events are rare, it is
+    too small: an arm without an event has a sample variance of 0, and borrows that of the other.
+    For a bounded outcome, each arm therefore gets c^2 pseudo-units, half of them with the lowest
+    outcome and half with the highest, and the variance is the larger one of the sample variance and
+
+        sum_a v_a / m_a,  v_a the variance of m_a units like those of arm a and the pseudo-units
+
+    with c = critical_value(balanced units) and m_a the effective units of the arm. For a share p
+    it is p~ (1 - p~) / m_a with p~ = (p m_a + c^2 / 2) / (m_a + c^2), the interval of Agresti and
+    Coull (The American Statistician, 1998) with c in place of a normal quantile.
+
+    Args:
+        growth: By how much the units of both arms are multiplied; means and spreads stay.
+    """
+    bounded = comparison.bounded
+    if bounded is None:
+        return comparison.conservative_variance / growth
+    balanced = int(comparison.balanced_units * growth)
+    if not balanced:
+        return math.inf
+    added = critical_value(balanced, alpha) ** 2
+    means = (comparison.control, comparison.treatment)
+    pseudo = sum(
+        _variance_with_pseudo_units(mean, spread, units * growth, added, bounded) / (units * growth)
+        for mean, spread, units in zip(means, bounded.spread, bounded.effective_units, strict=True)
+    )
+    sampled = comparison.variance / growth
+    return max(pseudo, sampled) if math.isfinite(sampled) else pseudo
+
+
+def _variance_with_pseudo_units(
+    mean: float, spread: float, units: float, added: float, bounded: BoundedOutcome
+) -> float:
+    """The variance of units with this mean and spread, and of pseudo-units at both ends."""
+    middle, half = (bounded.low + bounded.high) / 2, bounded.width / 2
+    share = added / (units + added)
+    return (1 - share) * spread + share * half**2 + share * (1 - share) * (mean - middle) ** 2
 
 
 def fixed_horizon(estimate: float, variance: float, alpha: float = ALPHA) -> Interval:
@@ -183,43 +221,10 @@ def rate(successes: float, trials: float, alpha: float = ALPHA) -> Rate:
     return Rate(successes, trials, proportion_sequence(successes, trials, alpha))
 
 
-def share_difference(
-    control: tuple[float, float], treatment: tuple[float, float], alpha: float = ALPHA
-) -> Interval:
-    """The always valid interval of treatment's share minus control's, also without events.
-
-    The difference of two `proportion_sequence`s at alpha / 2 each. It has finite ends where no arm
-    has an event and no variance can be estimated. Where a confidence sequence exists, this is
-    wider. For units of one epoch only: units of epochs with different weights must not be pooled.
-
-    Args:
-        control, treatment: Units with an event, all units.
-    """
-    return proportion_sequence(*treatment, alpha / 2) - proportion_sequence(*control, alpha / 2)
-
-
-def no_event_difference(control: Floats, treatment: Floats, alpha: float = ALPHA) -> Interval:
-    """`share_difference` for several epochs with different weights, if no unit had an event.
-
-    Let p_s be an arm's probability of an event in epoch s, n_s its units in it, n = sum n_s and
-    p = sum n_s p_s / n. The probability of no event is at most (1 - p)^n, so p has the upper bound
-    of n units with one probability. The compared share weights epochs by the units N_s of both
-    arms, N = sum N_s. It is at most
-
-        sum_s (N_s / N) p_s <= max_s ((N_s / N) / (n_s / n)) p
-
-    Args:
-        control, treatment: float64 [epochs], units, above 0. Without epochs the ends are infinite.
-    """
-    if not len(control):
-        return Interval(-math.inf, math.inf)
-    both = control + treatment
-    upper = [
-        float((both / both.sum() / (arm / arm.sum())).max())
-        * proportion_sequence(0, float(arm.sum()), alpha / 2).high
-        for arm in (control, treatment)
-    ]
-    return Interval(-min(1.0, upper[0]), min(1.0, upper[1]))
+def complement(rate: Rate) -> Rate:
+    """The rate of failures."""
+    low, high = 1 - rate.interval.high, 1 - rate.interval.low
+    return Rate(rate.trials - rate.successes, rate.trials, Interval(low, high))
 
 
 def bonferroni(alpha: float, slices: int) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2
 
-from serve_app.evidence.units import Floats, Ints, Texts, check_columns, sum_by_code
+from serve_app.evidence.units import Floats, check_columns
 
 DRIFT_ALPHA = 0.001  # of one look; small, because there are many looks
 MIN_EXPECTED_COUNT = 10  # of a class; below it, the chi-square approximation is poor
@@ -82,28 +82,6 @@ def drift(
     quantile = float(chi2.isf(alpha, classes - 1)) if classes > 1 else 0.0
     noise = images_per_unit * (1 / n + 1 / m) / (8 * math.log(2)) * quantile
     return Drift(divergence(one, other), noise)
-
-
-def drift_between_halves(
-    minute: Ints, label: Texts, images: Floats, images_per_unit: float = 1.0
-) -> Drift | None:
-    """The drift of labels from the first half of the images to the second.
-
-    The middle minute belongs to the second half.
-
-    Args:
-        minute: int64 [n].
-        label: str [n].
-        images: float64 [n], the images that each row stands for.
-    """
-    minutes, row = np.unique(minute, return_inverse=True)
-    cumulated = sum_by_code(row, images, len(minutes)).cumsum()
-    is_later = (cumulated > images.sum() / 2)[row]
-    names, code = np.unique(label, return_inverse=True)
-    before, after = (
-        sum_by_code(code[rows], images[rows], len(names)) for rows in (~is_later, is_later)
-    )
-    return drift(before, after, images_per_unit)
 
 
 def _normalize(one: Floats, other: Floats) -> tuple[Floats, Floats]:

@@ -1,7 +1,7 @@
 """Latency histograms with logarithmic buckets, and their quantiles.
 
-There is no interval for a difference of quantiles. To test a quantile, compare the share of
-responses above a limit, such as the p95 of stable on the day before, with `comparison.compare`.
+There is no interval for a difference of quantiles. To test a quantile, compare the share of units
+whose first answer is above `LatencyLimit.slow_ms`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from serve_app.evidence.units import Ints
 RATIO = 1.05  # of a bucket's upper edge to its lower edge
 MIN_MS = 0.1  # the lower edge of bucket 0, which has all lower latencies as well
 MAX_ERROR = math.sqrt(RATIO) - 1  # of a quantile, relative: 2.5 %
+
+SLOW_QUANTILE = 0.95  # of stable's latencies
+HUNG_RATIO = 10.0  # of the limit of a hung answer to that of a slow one
+MIN_ANSWERS = 100  # for a limit
 
 
 def bucket_of(latency_ms: float) -> int:
@@ -79,6 +83,51 @@ class Quantiles:
     def of(cls, counts: Mapping[int, float]) -> Quantiles:
         """The quantiles of latencies by bucket."""
         return cls(*(quantile(counts, q) for q in (0.5, 0.95, 0.99)))
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyLimit:
+    """The latency from which a unit is slow; fixed for an experiment.
+
+    Attributes:
+        slow_ms: A unit is slow if its first answer took longer.
+        from_ms: Units that were assigned before have no such limit: it was found on their answers.
+    """
+
+    slow_ms: float
+    from_ms: int
+
+    @property
+    def hung_ms(self) -> float:
+        """An answer that took longer is a failure."""
+        return HUNG_RATIO * self.slow_ms
+
+
+def latency_limit(
+    before: Mapping[int, float],
+    first: Mapping[int, float],
+    started_ms: int,
+    settle_ms: int,
+    as_of_ms: int,
+) -> LatencyLimit | None:
+    """The p95 of stable's latencies before the experiment, or else at its beginning.
+
+    Args:
+        before: Stable's latencies by bucket, of the 24 hours before the experiment.
+        first: Those of the first `settle_ms` of the experiment, which are used if there are less
+            than `MIN_ANSWERS` before it and this time is over.
+
+    Returns:
+        None if neither has enough answers.
+    """
+    if sum(before.values()) >= MIN_ANSWERS:
+        counts, from_ms = before, started_ms
+    else:
+        counts, from_ms = first, started_ms + settle_ms
+    if sum(counts.values()) < MIN_ANSWERS or as_of_ms < from_ms:
+        return None
+    slow_ms = quantile(counts, SLOW_QUANTILE)
+    return None if slow_ms is None else LatencyLimit(slow_ms, from_ms)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,10 +1,10 @@
-"""The outcome of an A/B test: the feedback of assigned units.
+"""The outcome of an A/B test: the feedback of its units.
 
 Feedback is not missing at random: users with a complaint give it more often. The outcome is
-therefore a share of all *assigned* units, such as those with at least one complaint; a unit without
-feedback has no event. Assignment is random, so this share can be compared. It does not distinguish
-fewer failures from less feedback, which is why reports show the coverage next to it and check the
-units with feedback for SRM.
+therefore a share of all *settled* units, such as those with at least one complaint; a settled unit
+without feedback has no event. Assignment is random, so this share can be compared. It does not
+distinguish fewer failures from less feedback, which is why reports show the coverage next to it and
+check the units with feedback for SRM.
 
 If the versions have different labels, events are compared in two groups by their true label: new
 labels, which only treatment has, and shared labels. The true label of an event is
@@ -28,7 +28,7 @@ from typing import Literal
 
 import numpy as np
 
-from serve_app.evidence.means import UnitGroups
+from serve_app.evidence.comparison import UnitGroups
 from serve_app.evidence.units import Flags, Floats, Ints, Rows, Texts, check_columns
 
 Metric = Literal["complaint", "correct", "rating"]
@@ -63,7 +63,7 @@ class HijackRate:
 
 @dataclass(frozen=True, eq=False)
 class AssignedUnits:
-    """The units of a test, at their first assignment.
+    """The settled units of a test, at their first assignment.
 
     Attributes:
         unit: int64 [n], distinct.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from serve_app.evidence.units import Flags, Floats, Ints, Rows, Texts, strata
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units(Rows):
-    """Units at their first assignment. A row may stand for several units without feedback.
+    """Settled units at their first assignment. A row may stand for several without feedback.
 
     Attributes:
         unit, epoch, hour: int64 [n].
+        weight: float64 [n], the share of treatment; see `settled.Settlement.weight`.
         region: str [n], empty for none.
         treated: bool [n].
         count: float64 [n], the number of units in the row.
@@ -29,29 +30,46 @@ class Units(Rows):
     unit: Ints
     epoch: Ints
     hour: Ints
+    weight: Floats
     region: Texts
     treated: Flags
     count: Floats
 
     def assigned(self) -> AssignedUnits:
-        """The units with their strata, for a comparison."""
-        stratum = strata(self.epoch, self.hour, self.treated, count=self.count)
+        """The units with their strata, for a comparison. The weight in a stratum is constant."""
+        weights, weight = np.unique(self.weight, return_inverse=True)
+        split = self.epoch * len(weights) + weight
+        stratum = strata(split, self.hour, self.treated, count=self.count)
         return AssignedUnits(self.unit, stratum, self.treated, self.count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Participants:
-    """The assigned units, and which feedback belongs to them.
+    """The settled units, and which feedback belongs to them.
 
     Attributes:
         feedback_unit: int64 [m], the unit of each row of feedback.
-        is_eligible: bool [m], whether the unit was first assigned in the period, and under the same
-            weight as the prediction that the feedback is about.
+        is_eligible: bool [m], whether the feedback is about a prediction of a settled unit while it
+            settled, on its side.
     """
 
     units: Units
     feedback_unit: Ints
     is_eligible: Flags
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions(Rows):
+    """The predictions that feedback is about.
+
+    Attributes:
+        unit, at_ms: int64 [m].
+        treated: bool [m], whether treatment was assigned; control otherwise.
+    """
+
+    unit: Ints
+    at_ms: Ints
+    treated: Flags
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,27 +94,31 @@ class Cells:
 
 
 def match_units(
-    units: Units, feedback_unit: Ints, feedback_epoch: Ints, weights: Mapping[int, float]
+    units: Units, first_at_ms: Ints, about: Predictions, settle_ms: int
 ) -> Participants:
     """Which feedback belongs to users or sessions.
 
-    A change of the weight may move a unit to the other arm: later feedback counts for neither.
-
     Args:
         units: Ordered by unit.
-        feedback_unit, feedback_epoch: int64 [m], of the prediction that the feedback is about.
-        weights: Epoch number -> configured share of treatment.
+        first_at_ms: int64 [n], the time of their first assignment.
+        settle_ms: The age at which they were settled.
     """
-    is_eligible = np.isin(feedback_unit, units.unit)
-    first_epoch = units.epoch[np.searchsorted(units.unit, feedback_unit[is_eligible])]
-    is_eligible[is_eligible] = _weights_of(feedback_epoch[is_eligible], weights) == _weights_of(
-        first_epoch, weights
+    is_eligible = np.isin(about.unit, units.unit)
+    row = np.searchsorted(units.unit, about.unit[is_eligible])
+    found = about.select(is_eligible)
+    is_eligible[is_eligible] = (found.treated == units.treated[row]) & (
+        found.at_ms < first_at_ms[row] + settle_ms
     )
-    return Participants(units, feedback_unit, is_eligible)
+    return Participants(units, about.unit, is_eligible)
 
 
 def match_requests(
-    cells: Cells, exposures: Ints, regions: Texts, feedback: Cells, in_test: Flags
+    cells: Cells,
+    weight: Floats,
+    exposures: Ints,
+    regions: Texts,
+    feedback: Cells,
+    may_count: Flags,
 ) -> Participants:
     """Which feedback belongs to requests, each of which is a unit.
 
@@ -104,13 +126,15 @@ def match_requests(
 
     Args:
         cells: Distinct cells.
-        exposures: int64 [n], the exposures of each cell.
+        weight: float64 [n], the share of treatment in each cell.
+        exposures: int64 [n], the settled exposures of each cell.
         regions: The names of the region codes.
         feedback: Of the prediction that the feedback is about.
-        in_test: bool [m], whether that prediction was assigned one of the two versions.
+        may_count: bool [m], whether that prediction is settled and was assigned one of the two
+            versions.
     """
     codes, feedback_codes = cells.codes, feedback.codes
-    is_eligible = in_test & np.isin(feedback_codes, codes)
+    is_eligible = may_count & np.isin(feedback_codes, codes)
     order = np.argsort(codes)
     cell = order[np.searchsorted(codes[order], feedback_codes[is_eligible])]
     without_feedback = exposures - np.bincount(cell, minlength=len(codes))
@@ -120,6 +144,7 @@ def match_requests(
         np.arange(len(rows)),
         cells.epoch[rows],
         cells.hour[rows],
+        weight[rows],
         regions[cells.region[rows]] if len(regions) else np.array([], np.str_),
         cells.treated[rows],
         np.concatenate([np.ones(len(cell)), np.maximum(without_feedback, 0)]),
@@ -149,24 +174,16 @@ def compare_slices(
         yield name.item(), compared
 
 
-def check_response(units: Units, feedback_unit: Ints, weights: Mapping[int, float]) -> Srm:
+def check_response(units: Units, feedback_unit: Ints) -> Srm:
     """Whether both arms give feedback at the same rate.
 
     Args:
         feedback_unit: int64 [m], the units with feedback.
-        weights: Epoch number -> configured share of treatment.
     """
     has_feedback = np.isin(units.unit, feedback_unit)
     counts = []
-    for number, weight in weights.items():
-        in_epoch = has_feedback & (units.epoch == number)
-        treatment = int((in_epoch & units.treated).sum())
-        counts.append(SrmCounts(number, int(in_epoch.sum()) - treatment, treatment, weight))
+    for number, weight in enumerate(np.unique(units.weight).tolist()):
+        is_in = has_feedback & (units.weight == weight)
+        treatment = int((is_in & units.treated).sum())
+        counts.append(SrmCounts(number, int(is_in.sum()) - treatment, treatment, weight))
     return check(counts)
-
-
-def _weights_of(epoch: Ints, weights: Mapping[int, float]) -> Floats:
-    """float64 [n]: the configured share of treatment in each epoch."""
-    numbers = sorted(weights)
-    shares = np.array([weights[number] for number in numbers])
-    return np.asarray(shares[np.searchsorted(numbers, epoch)])

@@ -1,45 +1,47 @@
-"""Which version users prefer: the comparison and verdict of an A/B test.
+"""Which version users prefer: the comparisons of an A/B test.
 
-Events on shared labels and on new labels are compared separately; see `outcome`.
+Events on shared labels and on new labels are compared separately; see `outcome`. What they mean for
+the test is decided in `preference_verdict`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from serve_app.evidence.comparison import Comparison
-from serve_app.evidence.confidence import ALPHA, Interval, interval, no_event_difference
-from serve_app.evidence.means import UnitGroups
+from serve_app.evidence.confidence import ALPHA, Interval, interval
 from serve_app.evidence.outcome import RANGE, AssignedUnits, FeedbackRows, Metric, Truth
-from serve_app.evidence.srm import Srm
-from serve_app.evidence.units import Flags, Ints, sum_by_code
-from serve_app.evidence.verdict import (
-    Direction,
-    Finding,
-    Measure,
-    Verdict,
-    decide,
-    srm_sentence,
-)
+from serve_app.evidence.units import Flags, Floats, Ints, sum_by_code
+from serve_app.evidence.untold import ODDS_FACTOR, WORST_CASE, Events, bound_difference
+from serve_app.evidence.verdict import Direction, Measure
 
 
 @dataclass(frozen=True, slots=True)
 class BoundedComparison:
-    """The share of assigned units with an event of one group, with worst-case bounds.
+    """What is known of the difference of all settled units.
 
     Attributes:
-        reported: Of the events whose group is known.
-        interval: Of the difference, always valid, whatever the group of the other events is. Its
-            low end counts all unknown events of control in this group and none of treatment, its
-            high end the reverse: the bounds of Manski (Partial Identification of Probability
-            Distributions, 2003).
+        reported: What users reported: the shares of units with an event known to be of the group,
+            or the mean rating of the units that rated.
+        interval: Of the difference, always valid, whatever users did not report is, within bounds:
+            for events of an unknown group those of the sensitivity analysis in `untold`, for
+            ratings of the other units the whole range.
+        possible: The estimates at both bounds; more units do not bring them together.
+        worst_case_interval: As `interval`, for whatever users did not report.
     """
 
     reported: Comparison
     interval: Interval
+    possible: Interval
+    worst_case_interval: Interval
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether something was not reported."""
+        return self.possible.low != self.possible.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,50 +49,60 @@ class Responders:
     """The units with a value of the metric. They are self-selected: a secondary result.
 
     Attributes:
-        coverage: The share of assigned units that responded.
+        units: How many there are.
+        coverage: The share of settled units that responded.
         mean: The mean over responders of each one's mean value.
         mean_interval: Of its difference, always valid, for responders only.
-        worst_case_interval: Of the difference over all assigned units, always valid, whatever the
-            values of the non-responders are. Its low end gives the non-responders of control the
-            metric's maximum and those of treatment its minimum, its high end the reverse.
+        worst_case: The difference over all settled units, whatever the values of the others are. At
+            the low end, those of control have the metric's maximum and those of treatment its
+            minimum; at the high end the reverse. `reported` is `mean`.
     """
 
+    units: int
     coverage: Comparison
     mean: Comparison
     mean_interval: Interval
-    worst_case_interval: Interval
+    worst_case: BoundedComparison
+
+
+@dataclass(frozen=True, slots=True)
+class LabelGroups:
+    """The events by their true label.
+
+    Attributes:
+        new_labels: Those that only treatment has.
+        shared, new: Units with an event of the group.
+        unknown: Units with an event whose group is unknown.
+        events: Predictions with an event.
+        unknown_events: Those whose group is unknown.
+    """
+
+    new_labels: tuple[str, ...]
+    shared: BoundedComparison
+    new: BoundedComparison
+    unknown: BoundedComparison
+    events: int
+    unknown_events: int
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
     """Attributes:
-    overall: All events. For ratings, which have no events: the mean of responders, with the
-        worst-case interval over all assigned units.
-    shared, new: Events by true label; None for ratings, and if no label is new.
-    unknown: Events whose true label is unknown; None in the same cases.
+    overall: All events. For ratings, which have no events: `Responders.worst_case`.
+    groups: None for ratings, and if no label is new.
+    alpha: The error probability of each interval that decides.
     """
 
     metric: Metric
     overall: BoundedComparison
-    shared: BoundedComparison | None
-    new: BoundedComparison | None
-    unknown: BoundedComparison | None
+    groups: LabelGroups | None
     responders: Responders
+    alpha: float
 
 
-@dataclass(frozen=True, slots=True)
-class PreferenceVerdict:
-    """Attributes:
-    verdict: Of the test.
-    shared, new: Of each group of labels; None if the test has no groups.
-    """
-
-    verdict: Verdict
-    shared: Verdict | None
-    new: Verdict | None
-
-
-def preference_measure(metric: Metric, direction: Direction, min_effect: float) -> Measure:
+def preference_measure(
+    metric: Metric, direction: Direction, min_effect: float, alpha: float = ALPHA
+) -> Measure:
     """The measure of a rule's outcome.
 
     Args:
@@ -98,11 +110,12 @@ def preference_measure(metric: Metric, direction: Direction, min_effect: float) 
     """
     match metric:
         case "complaint":
-            return Measure("units with a complaint", direction, min_effect)
+            return Measure("units with a complaint", direction, min_effect, alpha=alpha)
         case "correct":
-            return Measure("units that confirmed a prediction", direction, min_effect)
+            return Measure("units that confirmed a prediction", direction, min_effect, alpha=alpha)
         case "rating":
-            return Measure("mean rating of units that rated", direction, min_effect, "of 5")
+            name = "mean rating of units that rated"
+            return Measure(name, direction, min_effect, "of 5", alpha=alpha)
 
 
 def responders_measure(metric: Metric) -> str:
@@ -125,119 +138,88 @@ def compare_preference(
 ) -> Preference:
     """Compare the feedback of both arms, overall and by group of labels.
 
+    With groups, three intervals decide. Each has two thirds of alpha, a third on each side: a false
+    "better" and a false "worse" each need an error on one side of one interval, so each has a
+    probability of at most alpha.
+
     Args:
-        feedback: Within the window, of assigned units only.
+        assigned: The settled units.
+        feedback: Within the window, of these units only.
         new: The labels that only treatment has.
 
     Raises:
-        ValueError: There is feedback of a unit that was not assigned.
+        ValueError: There is feedback of another unit.
     """
     row = assigned.find_rows(feedback.unit)
-    responders = _compare_responders(assigned, feedback, row, metric, alpha)
+    has_groups = bool(new) and metric != "rating"
+    of_one = 2 * alpha / 3 if has_groups else alpha
+    responders = _compare_responders(assigned, feedback, row, metric, of_one)
     if metric == "rating":
-        overall = BoundedComparison(responders.mean, responders.worst_case_interval)
-        return Preference(metric, overall, None, None, None, responders)
-    is_event = feedback.values(metric) == 1
-    truth = feedback.truths(new)
-    is_unknown = is_event & (truth == Truth.UNKNOWN)
-    none = np.zeros_like(is_event)
-
-    def compare(rows: Flags, possible: Flags) -> BoundedComparison:
-        return _compare_events(assigned, row[rows], row[possible], alpha)
-
-    return Preference(
-        metric,
-        overall=compare(is_event, none),
-        shared=compare(is_event & (truth == Truth.SHARED), is_unknown) if new else None,
-        new=compare(is_event & (truth == Truth.NEW), is_unknown) if new else None,
-        unknown=compare(is_unknown, none) if new else None,
-        responders=responders,
-    )
+        return Preference(metric, responders.worst_case, None, responders, of_one)
+    overall = _compare_events(assigned, row[feedback.values(metric) == 1], of_one)
+    groups = _compare_groups(assigned, feedback, row, metric, new, of_one) if has_groups else None
+    return Preference(metric, overall, groups, responders, of_one)
 
 
 def compare_overall(
     assigned: AssignedUnits, feedback: FeedbackRows, metric: Metric, alpha: float = ALPHA
 ) -> BoundedComparison:
-    """Only `Preference.overall`."""
+    """`Preference.overall` with its own alpha."""
     row = assigned.find_rows(feedback.unit)
     if metric == "rating":
-        responders = _compare_responders(assigned, feedback, row, metric, alpha)
-        return BoundedComparison(responders.mean, responders.worst_case_interval)
-    return _compare_events(assigned, row[feedback.values(metric) == 1], row[:0], alpha)
+        return _compare_responders(assigned, feedback, row, metric, alpha).worst_case
+    return _compare_events(assigned, row[feedback.values(metric) == 1], alpha)
 
 
-def decide_preference(preference: Preference, measure: Measure, srm: Srm) -> PreferenceVerdict:
-    """Combine the verdicts on shared and on new labels.
-
-    Treatment is worse if it is worse on either group. It is better if it is better on either group
-    and not worse on shared labels. There is no difference if there is none on either group. If new
-    labels have no data, shared labels decide. The sum of both groups does not decide: treatment may
-    be better in sum and worse for users who never send an image with a new label.
-
-    Each side of a group's interval has an error probability of alpha / 2. A false "better" and a
-    false "worse" each need an error on one side in one of two groups, so each has a probability of
-    at most alpha.
-    """
-    if preference.shared is None or preference.new is None:
-        overall = preference.overall
-        found = decide(measure, overall.reported, overall.interval, srm)
-        if preference.metric == "rating":
-            note = _coverage_sentence(preference.responders, measure)
-            found = replace(found, sentence=f"{found.sentence} {note}")
-        return PreferenceVerdict(found, None, None)
-    shared, new = (
-        decide(
-            replace(measure, name=f"{measure.name}, {name}"), group.reported, group.interval, srm
-        )
-        for name, group in (("shared labels", preference.shared), ("new labels", preference.new))
-    )
-    if srm.is_invalid:
-        return PreferenceVerdict(Verdict(Finding.INVALID, srm_sentence(srm)), shared, new)
-    finding = _combine_findings(shared, new)
-    sentence = f"Shared labels: {shared.sentence} New labels: {new.sentence}"
-    return PreferenceVerdict(Verdict(finding, sentence, shared.is_not_worse), shared, new)
-
-
-def _combine_findings(shared: Verdict, new: Verdict) -> Finding:
-    findings = {shared.finding, new.finding} - {Finding.NOT_KNOWN}
-    if not findings:
-        return Finding.NOT_KNOWN
-    if Finding.WORSE in findings:
-        return Finding.WORSE
-    if Finding.BETTER in findings and shared.is_not_worse:
-        return Finding.BETTER
-    if findings == {Finding.NO_DIFFERENCE} and shared.is_not_worse:
-        return Finding.NO_DIFFERENCE
-    return Finding.KEEP_GOING
-
-
-def _compare_events(
-    assigned: AssignedUnits, known: Ints, possible: Ints, alpha: float
-) -> BoundedComparison:
-    """The shares of units with an event of a group.
+def _compare_groups(
+    assigned: AssignedUnits,
+    feedback: FeedbackRows,
+    row: Ints,
+    metric: Metric,
+    new: Collection[str],
+    alpha: float,
+) -> LabelGroups:
+    """The events by group.
 
     Args:
-        known: The rows, in `assigned`, of units with an event of the group.
-        possible: Those of units with an event whose group is unknown.
+        row: The row, in `assigned`, of the unit of each row of `feedback`.
     """
-    groups, treated = assigned.groups, assigned.treated
-    has_event = _flag_rows(assigned, known)
-    found = _compare_shares(groups, has_event, alpha)
-    if not len(possible):
-        return found
-    may_have_event = has_event | _flag_rows(assigned, possible)
-    lowest = _compare_shares(groups, np.where(treated, has_event, may_have_event), alpha)
-    highest = _compare_shares(groups, np.where(treated, may_have_event, has_event), alpha)
-    return BoundedComparison(found.reported, Interval(lowest.interval.low, highest.interval.high))
+    is_event = feedback.values(metric) == 1
+    row, rows = row[is_event], feedback.select(is_event)
+    truth = rows.truths(new)
+    is_unknown = truth == Truth.UNKNOWN
+    predicted_new = np.isin(rows.predicted_label, list(new))
+    is_told = rows.reported_label != ""
+
+    def compare(group: Truth) -> BoundedComparison:
+        known = _compare_events(assigned, row[truth == group], alpha)
+        if not is_unknown.any():
+            return known
+        events = Events(row, predicted_new, truth == group, is_unknown, is_told)
+        bounds = bound_difference(assigned.groups, events, ODDS_FACTOR, alpha)
+        worst = bound_difference(assigned.groups, events, WORST_CASE, alpha)
+        return BoundedComparison(known.reported, bounds.interval, bounds.possible, worst.interval)
+
+    return LabelGroups(
+        tuple(sorted(new)),
+        shared=compare(Truth.SHARED),
+        new=compare(Truth.NEW),
+        unknown=_compare_events(assigned, row[is_unknown], alpha),
+        events=len(row),
+        unknown_events=int(is_unknown.sum()),
+    )
 
 
-def _compare_shares(groups: UnitGroups, has_event: Flags, alpha: float) -> BoundedComparison:
-    """The shares of units with an event. Without any, `no_event_difference` gives the interval."""
-    compared = groups.compare(has_event)
-    if has_event.any():
-        return BoundedComparison(compared, interval(compared, alpha))
-    control, treatment = groups.unit_counts.T
-    return BoundedComparison(compared, no_event_difference(control, treatment, alpha))
+def _compare_events(assigned: AssignedUnits, rows: Ints, alpha: float) -> BoundedComparison:
+    """The shares of units with an event.
+
+    Args:
+        rows: The rows, in `assigned`, of the units with an event.
+    """
+    compared = assigned.groups.compare(_flag_rows(assigned, rows), (0, 1))
+    found = interval(compared, alpha)
+    estimate = Interval(compared.difference, compared.difference)
+    return BoundedComparison(compared, found, estimate, found)
 
 
 def _compare_responders(
@@ -251,35 +233,40 @@ def _compare_responders(
     values = feedback.values(metric)
     has_value = ~np.isnan(values)
     row, values = row[has_value], values[has_value]
-    groups, treated, units = assigned.groups, assigned.treated, len(assigned.unit)
+    groups, units = assigned.groups, len(assigned.unit)
     responded = _flag_rows(assigned, row)
-    count = np.bincount(row, minlength=units)
-    mean = sum_by_code(row, values, units) / np.maximum(count, 1)
-    minimum, maximum = RANGE[metric]
-    low, high = np.where(responded, mean, minimum), np.where(responded, mean, maximum)
-    lowest = groups.compare(np.where(treated, low, high))
-    highest = groups.compare(np.where(treated, high, low))
-    compared = groups.select(responded).compare(mean[responded])
+    mean = sum_by_code(row, values, units) / np.maximum(np.bincount(row, minlength=units), 1)
+    compared = groups.select(responded).compare(mean[responded], RANGE[metric])
     return Responders(
-        coverage=groups.compare(responded),
+        units=int(responded.sum()),
+        coverage=groups.compare(responded, (0, 1)),
         mean=compared,
         mean_interval=interval(compared, alpha),
-        worst_case_interval=Interval(interval(lowest, alpha).low, interval(highest, alpha).high),
+        worst_case=_bound_mean(assigned, responded, mean, compared, metric, alpha),
+    )
+
+
+def _bound_mean(
+    assigned: AssignedUnits,
+    responded: Flags,
+    mean: Floats,
+    reported: Comparison,
+    metric: Metric,
+    alpha: float,
+) -> BoundedComparison:
+    """See `Responders.worst_case`."""
+    treated, (minimum, maximum) = assigned.treated, RANGE[metric]
+    low, high = np.where(responded, mean, minimum), np.where(responded, mean, maximum)
+    lowest = assigned.groups.compare(np.where(treated, low, high), RANGE[metric])
+    highest = assigned.groups.compare(np.where(treated, high, low), RANGE[metric])
+    bounds = Interval(interval(lowest, alpha).low, interval(highest, alpha).high)
+    return BoundedComparison(
+        reported, bounds, Interval(lowest.difference, highest.difference), bounds
     )
 
 
 def _flag_rows(assigned: AssignedUnits, rows: Ints) -> Flags:
-    """[n]: which of the assigned units are among `rows`."""
+    """[n]: which of the units are among `rows`."""
     flags = np.zeros(len(assigned.unit), np.bool_)
     flags[rows] = True
     return flags
-
-
-def _coverage_sentence(responders: Responders, measure: Measure) -> str:
-    coverage, mean = responders.coverage, responders.mean_interval
-    return (
-        f"{100 * coverage.treatment:.0f} % of the units in treatment and"
-        f" {100 * coverage.control:.0f} % in control responded; the interval holds for any ratings"
-        f" of the others. Among responders it is {measure.format_change(mean.low)} to"
-        f" {measure.format_change(mean.high)}."
-    )

@@ -1,16 +1,7 @@
 """Estimates from a shadow: predictions of the candidate on images that stable answered.
 
-Not every image is copied: a rule may sample, and copies are shed under load. A minute with one copy
-in ten images would count too little. Each copied image is therefore weighted by the inverse of the
-share of its minute that was copied (Horvitz, Thompson, JASA 1952, with the inclusion probability
-estimated from counts), and rates are divided by the sum of weights (Hajek estimator):
-
-    rate = sum_i w_i y_i / sum_i w_i,  w_i = answered images / copied images in the minute of i
-
-Assumes that copies are a random sample within a minute. Minutes without a copy have no weight.
-
-The variance of a rate depends on the weights and on the correlation of images within units. Both
-are design effects, and multiply (Gabler, Haeder, Lahiri, Survey Methodology 1999).
+See `copies` for the weights. Copies that failed have no prediction and are in no rate of labels;
+their own rate, and the agreement if each of them were a disagreement, stand next to these.
 """
 
 from __future__ import annotations
@@ -21,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve_app.clock import MINUTE_MS
 from serve_app.evidence.clusters import sum_by_unit
 from serve_app.evidence.confidence import (
     ALPHA,
@@ -29,89 +19,15 @@ from serve_app.evidence.confidence import (
     Rate,
     bonferroni,
     confidence_sequence,
-    proportion_sequence,
     rate,
 )
-from serve_app.evidence.units import Flags, Floats, Ints, Texts, check_columns, sum_by_code
+from serve_app.evidence.copies import Copies, Load, WeightedRate, weight_copies
+from serve_app.evidence.drift import Drift
+from serve_app.evidence.label_mix import LabelCount, LabelMix
+from serve_app.evidence.units import Flags, Floats, Ints, Texts, sum_by_code
 
-MIN_PEAK_COPIED = 0.95  # the copied share of the peak minute from which the load is established
 MINUTES_PER_HOUR = 60
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Copies:
-    """Copied images: counts by minute, region and pair of labels; rows of the same are summed.
-
-    Attributes:
-        minute: int64 [n], minutes since 1970 UTC.
-        region: str [n], ISO 3166-1 alpha-2; empty if unknown.
-        stable, candidate: str [n], the predicted labels; empty for stable if it failed.
-        images: float64 [n], 0 or more.
-
-    Raises:
-        ValueError: The columns differ in length, or a count is negative or not finite.
-    """
-
-    minute: Ints
-    region: Texts
-    stable: Texts
-    candidate: Texts
-    images: Floats
-
-    def __post_init__(self) -> None:
-        check_columns(
-            minute=self.minute,
-            region=self.region,
-            stable=self.stable,
-            candidate=self.candidate,
-            images=self.images,
-        )
-        _check_counts(images=self.images)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Load:
-    """All images that stable answered, by outcome of the copy; rows of the same minute are summed.
-
-    Attributes:
-        minute: int64 [n], minutes since 1970 UTC.
-        answered: float64 [n], images that stable answered, in the sample or not.
-        copied, shed, failed: float64 [n], of these.
-
-    Raises:
-        ValueError: The columns differ in length, or counts are negative, not finite or contradict.
-    """
-
-    minute: Ints
-    answered: Floats
-    copied: Floats
-    shed: Floats
-    failed: Floats
-
-    def __post_init__(self) -> None:
-        counts = {
-            "answered": self.answered,
-            "copied": self.copied,
-            "shed": self.shed,
-            "failed": self.failed,
-        }
-        check_columns(minute=self.minute, **counts)
-        _check_counts(**counts)
-        if (self.copied + self.shed + self.failed > self.answered).any():
-            raise ValueError("more images were copied, shed or failed than answered in some row")
-
-
-@dataclass(frozen=True, slots=True)
-class WeightedRate:
-    """A weighted share of copied images.
-
-    Attributes:
-        images: The copied images in the denominator, unweighted.
-        rate: Successes and trials are those of an unweighted sample with the same variance.
-    """
-
-    images: float
-    rate: Rate
+HOURS_PER_DAY = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,27 +44,17 @@ class Transitions:
     shares: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class LoadSummary:
-    """The load that the candidate carried.
+def estimate_failure_rate(
+    copies: Copies, load: Load, design_effect: float = 1.0, alpha: float = ALPHA
+) -> WeightedRate:
+    """P(the copy fails), with an always valid interval.
 
-    Attributes:
-        copies_per_minute: Mean over the minutes with at least one answered image.
-        minutes: Their number.
-        peak_at_ms: Start of the minute with most answered images; None without images.
-        peak_images: The images that stable answered in it.
-        peak_copied_share: The copied share of these, 0 to 1.
-        established: Whether the candidate carried the load of that minute.
-        sentence: `established` in words.
+    Args:
+        design_effect: See `clusters.design_effect`; 1 if images are independent.
     """
-
-    copies_per_minute: float
-    minutes: int
-    peak_at_ms: int | None
-    peak_images: float
-    peak_copied_share: float
-    established: bool
-    sentence: str
+    every = np.ones(len(copies.images), np.bool_)
+    weighted = weight_copies(copies, load)
+    return weighted.estimate_share(copies.candidate == "", every, design_effect, alpha)
 
 
 def estimate_agreement(
@@ -157,6 +63,8 @@ def estimate_agreement(
     shared: Collection[str],
     design_effect: float = 1.0,
     alpha: float = ALPHA,
+    *,
+    with_failures: bool = False,
 ) -> WeightedRate:
     """P(same label | the candidate predicts a shared label), with an always valid interval.
 
@@ -165,11 +73,14 @@ def estimate_agreement(
 
     Args:
         shared: The labels that both versions have.
-        design_effect: See `clusters.design_effect`; 1 if images are independent.
+        with_failures: A failed copy is a disagreement; otherwise it is excluded.
     """
-    is_shared = np.isin(copies.candidate, list(shared)) & (copies.stable != "")
+    is_compared = np.isin(copies.candidate, list(shared))
+    if with_failures:
+        is_compared |= copies.candidate == ""
+    is_compared &= copies.stable != ""
     is_same = copies.stable == copies.candidate
-    return _weight_copies(copies, load).estimate_share(is_same, is_shared, design_effect, alpha)
+    return weight_copies(copies, load).estimate_share(is_same, is_compared, design_effect, alpha)
 
 
 def estimate_new_label_rate(
@@ -179,10 +90,9 @@ def estimate_new_label_rate(
     design_effect: float = 1.0,
     alpha: float = ALPHA,
 ) -> WeightedRate:
-    """P(the candidate predicts a new label), right or wrong; see `estimate_agreement`."""
-    is_new = ~np.isin(copies.candidate, list(shared))
-    every = np.ones_like(is_new)
-    return _weight_copies(copies, load).estimate_share(is_new, every, design_effect, alpha)
+    """P(a new label | the candidate predicts), right or wrong; see `estimate_agreement`."""
+    is_new, predicted = _new_labels(copies, shared)
+    return weight_copies(copies, load).estimate_share(is_new, predicted, design_effect, alpha)
 
 
 def estimate_new_label_rate_by_region(
@@ -235,10 +145,11 @@ def estimate_hijack_rate(reviewed: int, hijacked: int, alpha: float = ALPHA) -> 
 
 
 def estimate_transitions(copies: Copies, load: Load) -> Transitions:
-    """The weighted joint distribution of the labels of stable and of the candidate."""
-    weights = copies.images * _weight_copies(copies, load).weight
-    stable, row = np.unique(copies.stable, return_inverse=True)
-    candidate, column = np.unique(copies.candidate, return_inverse=True)
+    """The weighted joint distribution of both labels, where the candidate predicts."""
+    predicted = copies.candidate != ""
+    weights = (copies.images * weight_copies(copies, load).weight)[predicted]
+    stable, row = np.unique(copies.stable[predicted], return_inverse=True)
+    candidate, column = np.unique(copies.candidate[predicted], return_inverse=True)
     size = len(stable) * len(candidate)
     sums = sum_by_code(row * len(candidate) + column, weights, size)
     shares = sums / sums.sum() if sums.any() else sums
@@ -281,33 +192,6 @@ def estimate_latency_difference(
     return mean, confidence_sequence(mean, variance, units, alpha)
 
 
-def summarize_load(load: Load) -> LoadSummary:
-    """The mean load, and that of the peak minute."""
-    has_images = load.answered > 0
-    minutes, row = np.unique(load.minute[has_images], return_inverse=True)
-    answered = sum_by_code(row, load.answered[has_images], len(minutes))
-    copied = sum_by_code(row, load.copied[has_images], len(minutes))
-    if not len(minutes):
-        sentence = "Not established: there was no image to copy."
-        return LoadSummary(0.0, 0, None, 0.0, 0.0, established=False, sentence=sentence)
-    peak = int(answered.argmax())
-    images, share = float(answered[peak]), float(copied[peak] / answered[peak])
-    established = share >= MIN_PEAK_COPIED
-    return LoadSummary(
-        copies_per_minute=float(copied.mean()),
-        minutes=len(minutes),
-        peak_at_ms=int(minutes[peak]) * MINUTE_MS,
-        peak_images=images,
-        peak_copied_share=share,
-        established=established,
-        sentence=(
-            f"{'Established' if established else 'Not established'}: in the peak minute, of"
-            f" {images:,.0f} images, {100 * share:.1f} % were copied; {100 * MIN_PEAK_COPIED:.0f} %"
-            " are needed to establish that the candidate carries the load."
-        ),
-    )
-
-
 def _estimate_by_slice(
     copies: Copies,
     load: Load,
@@ -321,67 +205,50 @@ def _estimate_by_slice(
     Args:
         code: int64 [n], the slice of a row: an index into `design_effects`.
     """
-    is_new = ~np.isin(copies.candidate, list(shared))
-    weighted = _weight_copies(copies, load)
+    is_new, predicted = _new_labels(copies, shared)
+    weighted = weight_copies(copies, load)
     slice_alpha = bonferroni(alpha, len(design_effects)) if design_effects else alpha
     return [
-        weighted.estimate_share(is_new, code == number, effect, slice_alpha)
+        weighted.estimate_share(is_new, predicted & (code == number), effect, slice_alpha)
         for number, effect in enumerate(design_effects)
     ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _WeightedCopies:
-    """Copied images with weights.
+def _new_labels(copies: Copies, shared: Collection[str]) -> tuple[Flags, Flags]:
+    """bool [n], rows with a new label of the candidate; and rows with a label of it."""
+    predicted = copies.candidate != ""
+    return predicted & ~np.isin(copies.candidate, list(shared)), predicted
 
-    Attributes:
-        images: float64 [n].
-        weight: float64 [n], of each image of a row.
+
+def estimate_drift(
+    minute: Ints, label: Texts, images: Floats, images_per_unit: float = 1.0
+) -> Drift | None:
+    """The drift of labels from the first half of the images to the second, at like hours.
+
+    Hours of the day that are in both halves are compared, and the first half is weighted to the
+    images of the second by hour of the day: a day and a night that differ are no drift. The middle
+    minute belongs to the second half.
+
+    Args:
+        minute: int64 [n].
+        label: str [n].
+        images: float64 [n], the images that each row stands for.
+        images_per_unit: See `clusters.images_per_unit`.
+
+    Returns:
+        None without an hour of the day in both halves.
     """
-
-    images: Floats
-    weight: Floats
-
-    def estimate_share(
-        self, successes: Flags, trials: Flags, design_effect: float, alpha: float
-    ) -> WeightedRate:
-        """The weighted share of successes in some rows.
-
-        The interval is that of an unweighted share with the effective sample size (Korn, Graubard,
-        Survey Methodology 1998), which is Kish's for weights, divided by the design effect of
-        units:
-
-            n = (sum w_i)^2 / sum w_i^2 / design_effect
-        """
-        weights = (self.images * self.weight)[trials]
-        images = float(self.images[trials].sum())
-        if not images:
-            return WeightedRate(0.0, rate(0, 0, alpha))
-        total = float(weights.sum())
-        share = min(1.0, float(weights[successes[trials]].sum()) / total)
-        effective = total**2 / float(weights @ self.weight[trials]) / design_effect
-        found = proportion_sequence(share * effective, effective, alpha)
-        return WeightedRate(images, Rate(share * effective, effective, found))
-
-
-def _weight_copies(copies: Copies, load: Load) -> _WeightedCopies:
-    """Weight each copied image by answered / copied images of its minute.
-
-    Raises:
-        ValueError: A minute has more copies than answered images.
-    """
-    minutes, row = np.unique(np.concatenate([load.minute, copies.minute]), return_inverse=True)
-    load_row, copies_row = row[: len(load.minute)], row[len(load.minute) :]
-    answered = sum_by_code(load_row, load.answered, len(minutes))
-    copied = sum_by_code(copies_row, copies.images, len(minutes))
-    if (copied > answered).any():
-        worst = int(minutes[(copied - answered).argmax()])
-        raise ValueError(f"minute {worst} has more copies than images that stable answered")
-    weight = np.divide(answered, copied, out=np.zeros(len(minutes)), where=copied > 0)
-    return _WeightedCopies(copies.images, weight[copies_row])
-
-
-def _check_counts(**columns: Floats) -> None:
-    for name, column in columns.items():
-        if not (np.isfinite(column).all() and (column >= 0).all()):
-            raise ValueError(f"{name} is negative or not finite in some row")
+    minutes, row = np.unique(minute, return_inverse=True)
+    cumulated = sum_by_code(row, images, len(minutes)).cumsum()
+    is_later = (cumulated > images.sum() / 2)[row]
+    hour = minute // MINUTES_PER_HOUR % HOURS_PER_DAY
+    names, code = np.unique(label, return_inverse=True)
+    cells = (hour * 2 + is_later) * len(names) + code
+    counts = sum_by_code(cells, images, HOURS_PER_DAY * 2 * len(names))
+    mix = LabelMix.from_counts(
+        LabelCount((0, at // 2), at % 2, name, int(count), 0.0)
+        for at, by_name in enumerate(counts.reshape(-1, max(1, len(names))))
+        for name, count in zip(names.tolist(), by_name.tolist(), strict=True)
+        if count
+    )
+    return mix.drift(mix.labels, images_per_unit) if len(mix.counts) else None

@@ -112,6 +112,7 @@ class KeptImage:
         candidate, label: The version that got the copy, and its prediction.
         labels: Those of both versions, sorted.
         encrypted: A small JPEG; see `serve_app.privacy.image_cipher`.
+        unit: The `unit` of its shadow pair.
     """
 
     writer: str
@@ -129,6 +130,7 @@ class KeptImage:
     label: str
     labels: tuple[str, ...]
     encrypted: bytes
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

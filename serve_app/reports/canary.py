@@ -4,98 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
 from serve_app.clock import DAY_MS, HOUR_MS
-from serve_app.evidence.canary import ERROR_RATE, CanaryUnits, decide_canary, latency_measure
+from serve_app.evidence import confidence
+from serve_app.evidence.canary import (
+    SHARE,
+    CanaryUnits,
+    decide_canary,
+    failures_measure,
+    latency_measure,
+)
 from serve_app.evidence.clusters import images_per_unit
+from serve_app.evidence.comparison import Comparison, UnitGroups
 from serve_app.evidence.confidence import ALPHA, bonferroni
-from serve_app.evidence.label_mix import LabelCount, LabelMix
-from serve_app.evidence.latency import HourHistogram, Quantiles, balanced_quantiles
+from serve_app.evidence.gate import MAX_LOST_SHARE
+from serve_app.evidence.latency import LatencyLimit, Quantiles
 from serve_app.evidence.srm import Srm, check, sum_slices
-from serve_app.evidence.units import Ints, Texts
-from serve_app.evidence.verdict import Finding
-from serve_app.reports import experiment
-from serve_app.reports.experiment import AssessedSplit, Experiment, VersionLabels
+from serve_app.evidence.units import Floats, Ints, Texts, strata
+from serve_app.evidence.verdict import ArmNames, Finding, Pace, Verdict, format_days
+from serve_app.reports import answers, experiment
+from serve_app.reports.answers import ReasonCounts, SlowLimit, VersionAnswers, VersionPoint
+from serve_app.reports.experiment import (
+    PART_OF_EXPERIMENT,
+    AssessedSplit,
+    Experiment,
+    VersionLabels,
+)
+from serve_app.reports.gates import AssessedGate, assess_gate
+from serve_app.reports.label_shift import ConfidenceShift, PredictedLabels, find_label_shift
 from serve_app.reports.parts import (
     INLINE,
     ArmComparison,
     AssessedMeasure,
-    DriftCheck,
     EpochComparison,
     KnownLabels,
     RegionComparison,
     Series,
+    Settling,
 )
 from serve_app.reports.period import CoveredPeriod, Period
-from serve_app.reports.traffic import Counts
-from serve_app.rules.plan import Reason
-from serve_app.store.exposure_sums import ExposureSum
+from serve_app.reports.quality import Quality, assess_quality
+from serve_app.reports.settling import SplitUnits, find_units
+from serve_app.rules.canary import Canary
+from serve_app.store.ingress_writers import Recording
 from serve_app.store.store import Store
-from serve_app.store.units import UnitExposureSums
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredPeriod:
-    """The whole UTC days that the measures cover."""
-
-    since_ms: int
-    until_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class PredictedLabels:
-    """The labels that each version predicted itself.
+class Guardrail:
+    """A figure of settled units that decides nothing. If it differs, do not trust the measures.
 
     Attributes:
-        counts: Version -> label -> predictions, in hours in which both versions served.
-        shares: Version -> label -> share of these, with stable's hours weighted to the
-            candidate's numbers.
-        shared: The labels that both versions know.
-        drift: Between the versions, on shared labels.
+        unit: None for a share, empty for a number.
     """
 
-    counts: Mapping[str, Mapping[str, int]]
-    shares: Mapping[str, Mapping[str, float]]
-    shared: list[str]
-    drift: DriftCheck = field(metadata=INLINE)
+    measure: str
+    unit: str | None
+    compared: ArmComparison = field(metadata=INLINE)
 
-
-@dataclass(frozen=True, slots=True)
-class ReasonCounts:
-    """Exposures of a version and reason. Only the reason `split` is compared."""
-
-    version: str | None
-    reason: str
-    counts: Counts = field(metadata=INLINE)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionPoint:
-    """Exposures of a version in a time slot."""
-
-    at_ms: int
-    version: str | None
-    exposures: int
-    errors: int
+    @classmethod
+    def of(cls, measure: str, unit: str | None, compared: Comparison) -> Guardrail:
+        return cls(measure, unit, ArmComparison.of(compared, confidence.interval(compared)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryAssessment:
-    """The candidate compared with stable on the same days.
+    """The candidate compared with stable.
 
     Attributes:
-        measured_period: Of the measures.
-        measures: The error rate, the mean latency and the mean model time.
-        regions, by_epoch: The error rate, for diagnosis.
+        warnings: Sentences on what the verdict does not say.
+        settling: The units that the measures, guardrails, regions and epochs are about.
+        slow_limit: None before it is known.
+        measures: Units with a failure, the mean latency and the mean model time.
+        regions, by_epoch: Units with a failure, for diagnosis.
+        answers: By exposure. Descriptive.
         latency_ms, model_ms: Version -> quantiles, for exposures with the reason `split`; None for
             a region, because the store has no latencies by region. Descriptive.
         series: Exposures with the reason `split`.
-        confidence: Version -> weighted mean, 0 to 1; nan without predictions.
     """
 
     report: Literal["canary"] = "canary"
@@ -103,176 +91,192 @@ class CanaryAssessment:
     split: AssessedSplit = field(metadata=INLINE)
     finding: Finding
     sentence: str
+    warnings: tuple[str, ...]
     srm: Srm
-    measured_period: MeasuredPeriod
+    settling: Settling
+    slow_limit: SlowLimit | None
     measures: tuple[AssessedMeasure, ...]
+    guardrails: tuple[Guardrail, ...]
+    quality: Quality
+    gate: AssessedGate
     regions: tuple[RegionComparison, ...]
     by_epoch: tuple[EpochComparison, ...]
+    answers: tuple[VersionAnswers, ...]
     latency_ms: Mapping[str, Quantiles | None]
     model_ms: Mapping[str, Quantiles | None]
     classes: PredictedLabels
-    confidence: Mapping[str, float]
+    confidence: ConfidenceShift
     reasons: tuple[ReasonCounts, ...]
     series: Series[VersionPoint]
+
+    @property
+    def arms(self) -> ArmNames:
+        return self.split.arms
 
 
 def assess(
     store: Store, period: Period, labels: VersionLabels, canary: Experiment
 ) -> CanaryAssessment:
-    """Assess a canary. The measures are by unit and cover whole UTC days.
+    """Assess a canary.
 
     Args:
         labels: The labels that a version knows.
     """
-    days = period.whole_days
-    units = _units(canary, store.unit_sums(canary.name, days.scope(canary.epoch_numbers)))
+    scope = period.scope(canary.epoch_numbers)
+    as_of_ms = period.as_of_ms
+    limit = answers.find_limit(store, canary, as_of_ms)
+    units = find_units(store, canary, period)
+    settled = _settled(units, as_of_ms)
+    epoch = units.rows.epoch[units.settlement.is_settled]
     srm = check(sum_slices(experiment.srm_counts(store, canary, period)))
-    keys = ("epoch", "assigned", "served_as_assigned", "reason", "label")
-    sums = store.exposure_sums(period.scope(canary.epoch_numbers), by=keys, slot_ms=HOUR_MS)
-    mix = LabelMix.from_counts(_label_counts(canary, sums))
-    measures = _measures(units, srm)
-    verdict = decide_canary({m.measure: m.finding for m in measures}, srm)
-    known = KnownLabels.of(labels(canary.control), labels(canary.treatment))
+    pace = canary.pace(units.rows.at_ms, as_of_ms)
+    measures = _measures(canary, settled, limit, srm, pace)
+    verdict = decide_canary({m.measure: Verdict(m.finding, m.sentence) for m in measures}, srm)
+    if not canary.is_covered_by(period):
+        measures = tuple(measure.without_verdict(PART_OF_EXPERIMENT) for measure in measures)
+        verdict = Verdict(Finding.NOT_KNOWN, PART_OF_EXPERIMENT)
+    elif not len(settled.treated) and not srm.is_invalid:
+        verdict = Verdict(Finding.NOT_KNOWN, _unsettled_sentence(units, as_of_ms))
+    keys = ("epoch", "assigned", "served_as_assigned", "reason", "label", "error")
+    sums = store.exposure_sums(scope, by=keys, slot_ms=HOUR_MS)
+    feedback, recording = store.labelled_feedback(scope), store.recording()
+    by_version = tuple(VersionAnswers.of(v, sums) for v in (canary.control, canary.treatment))
+    shift = find_label_shift(
+        canary,
+        sums,
+        KnownLabels.of(labels(canary.control), labels(canary.treatment)),
+        _images_per_unit(units, sum(found.counts.exposures for found in by_version)),
+    )
     return CanaryAssessment(
         period=period.covered,
         split=canary.assessed(period),
         finding=verdict.finding,
         sentence=verdict.sentence,
+        warnings=(*shift.warnings, *_recording_warnings(recording)),
         srm=srm,
-        measured_period=MeasuredPeriod(
-            max(days.since_ms, canary.epochs[0].started_at_ms // DAY_MS * DAY_MS), days.until_ms
-        ),
+        settling=units.settling,
+        slow_limit=answers.describe_limit(limit, canary),
         measures=measures,
+        guardrails=tuple(_guardrails(units, settled, limit)),
+        quality=assess_quality(canary, feedback),
+        gate=assess_gate(canary, period, units, feedback, limit, srm, recording),
         regions=tuple(
             RegionComparison(region or None, compared)
-            for region, compared in _slices(units, units.region)
+            for region, compared in _slices(settled, settled.region, limit)
         ),
         by_epoch=tuple(
             EpochComparison(number, canary.weights[number], compared)
-            for number, compared in _slices(units, units.epoch)
+            for number, compared in _slices(settled, epoch, limit)
         ),
-        latency_ms=_quantiles(store, canary, period, "latency"),
-        model_ms=_quantiles(store, canary, period, "model"),
-        classes=_predicted_labels(canary, mix, known.shared, units),
-        confidence=_by_version(canary, mix.mean_confidence(0), mix.mean_confidence(1)),
-        reasons=_reasons(sums),
-        series=_series(store, canary, period),
+        answers=by_version,
+        latency_ms=answers.find_quantiles(store, canary, period, "latency"),
+        model_ms=answers.find_quantiles(store, canary, period, "model"),
+        classes=shift.classes,
+        confidence=shift.confidence,
+        reasons=answers.count_reasons(sums),
+        series=answers.make_series(store, canary, period),
     )
 
 
-def _units(canary: Experiment, sums: UnitExposureSums) -> CanaryUnits:
-    """The sums of the units that were assigned one of the two versions."""
-    treated = sums.assigned.equals(canary.treatment)
-    in_canary = treated | sums.assigned.equals(canary.control)
+def _settled(units: SplitUnits, as_of_ms: int) -> CanaryUnits:
+    rows = units.rows
     return CanaryUnits(
-        unit=sums.unit,
-        epoch=sums.epoch,
-        day=sums.day,
-        region=sums.region.texts(),
-        treated=treated,
-        exposures=sums.exposures.astype(np.float64),
-        errors=sums.errors.astype(np.float64),
-        latency_ms=sums.latency_ms_sum,
-        model_count=sums.model_ms_count.astype(np.float64),
-        model_ms=sums.model_ms_sum,
-    ).select(in_canary)
+        at_ms=rows.at_ms,
+        weight=units.settlement.weight,
+        treated=units.treated,
+        region=rows.region.texts(),
+        exposures=rows.exposures,
+        errors=rows.errors,
+        latency_ms=rows.latency_ms_sum,
+        max_latency_ms=rows.max_latency_ms,
+        model_count=rows.model_ms_count,
+        model_ms=rows.model_ms_sum,
+        later_exposures=rows.later_exposures,
+        is_later_known=rows.at_ms + 2 * units.settling.settle_ms <= as_of_ms,
+    ).select(units.settlement.is_settled)
 
 
-def _measures(units: CanaryUnits, srm: Srm) -> tuple[AssessedMeasure, ...]:
-    errors, interval = units.compare_errors()
-    latency, model = units.compare_latency(), units.compare_model_time()
+def _unsettled_sentence(units: SplitUnits, as_of_ms: int) -> str:
+    settling = units.settling
+    young = units.rows.at_ms[units.settlement.is_settling]
+    if not len(young):
+        return "no units to compare."
+    wait_ms = int(young.min()) + settling.settle_ms - as_of_ms
     return (
-        AssessedMeasure.of(ERROR_RATE, errors, srm, interval),
-        AssessedMeasure.of(latency_measure("latency", latency), latency, srm),
-        AssessedMeasure.of(latency_measure("model time", model), model, srm),
+        f"0 of {len(units.rows.unit):,} units are settled"
+        f" ({format_days(settling.settle_ms / DAY_MS)} old); the first is in"
+        f" {format_days(max(wait_ms, 0) / DAY_MS)}."
     )
 
 
-def _slices(units: CanaryUnits, by: Ints | Texts) -> Iterator[tuple[Any, ArmComparison]]:
-    """The error rate in slices, for diagnosis. The intervals are simultaneous.
+def _measures(
+    canary: Experiment,
+    units: CanaryUnits,
+    limit: LatencyLimit | None,
+    srm: Srm,
+    pace: Pace | None,
+) -> tuple[AssessedMeasure, ...]:
+    rule = canary.rule
+    assert isinstance(rule, Canary)  # noqa: S101 the report of this kind
+    tolerances = rule.tolerances
+    failures, latency = units.compare_failures(limit), units.compare_latency()
+    model = units.compare_model_time()
+    return tuple(
+        AssessedMeasure.of(measure, compared, srm, pace)
+        for measure, compared in (
+            (failures_measure(tolerances.failures), failures),
+            (latency_measure("latency", latency, tolerances.latency), latency),
+            (latency_measure("model time", model, tolerances.latency), model),
+        )
+    )
+
+
+def _guardrails(
+    units: SplitUnits, settled: CanaryUnits, limit: LatencyLimit | None
+) -> Iterator[Guardrail]:
+    yield Guardrail.of("exposures a unit", "", settled.compare_exposures())
+    yield Guardrail.of("units that came back", None, settled.compare_returns())
+    if limit is not None:
+        first_ms = units.rows.first_latency_ms[units.settlement.is_settled]
+        compared = _compare_slow(settled, first_ms, limit)
+        yield Guardrail.of("slow first answers", None, compared)
+
+
+def _compare_slow(units: CanaryUnits, first_latency_ms: Floats, limit: LatencyLimit) -> Comparison:
+    """The share of units whose first answer was slow, of those that the limit judges."""
+    judged = units.at_ms >= limit.from_ms
+    found = units.select(judged)
+    split = np.unique(found.weight, return_inverse=True)[1]
+    stratum = strata(split, found.at_ms // HOUR_MS, found.treated)
+    groups = UnitGroups(stratum, found.treated, np.ones(len(stratum)))
+    return groups.compare(first_latency_ms[judged] > limit.slow_ms, SHARE)
+
+
+def _slices(
+    units: CanaryUnits, by: Ints | Texts, limit: LatencyLimit | None
+) -> Iterator[tuple[Any, ArmComparison]]:
+    """Units with a failure in slices, for diagnosis. The intervals are simultaneous.
 
     Args:
-        by: [n], the slice of each row.
+        by: [n], the slice of each unit.
     """
     names = np.unique(by)
     for name in names:
+        compared = units.select(by == name).compare_failures(limit)
         alpha = bonferroni(ALPHA, len(names))
-        yield name.item(), ArmComparison.of(*units.select(by == name).compare_errors(alpha))
+        yield name.item(), ArmComparison.of(compared, confidence.interval(compared, alpha))
 
 
-def _quantiles(
-    store: Store, canary: Experiment, period: Period, kind: Literal["latency", "model"]
-) -> dict[str, Quantiles | None]:
-    versions = (canary.control, canary.treatment)
-    if period.countries is not None:
-        return dict.fromkeys(versions)
-    histograms = store.latency_histograms(
-        period.scope(canary.epoch_numbers),
-        kind,
-        by=("epoch", "assigned", "reason"),
-        slot_ms=HOUR_MS,
-    )
-    quantiles = balanced_quantiles(
-        [
-            HourHistogram(
-                (h.epoch or 0, h.at_ms or 0), versions.index(h.assigned or ""), h.buckets, h.counts
-            )
-            for h in histograms
-            if h.reason == Reason.SPLIT and h.assigned in versions
-        ]
-    )
-    return dict(zip(versions, quantiles, strict=True))
+def _images_per_unit(units: SplitUnits, exposures: int) -> float:
+    """How many images of an image's unit there are; more than the store knows by unit."""
+    seen = units.rows.exposures + units.rows.later_exposures
+    known = float(seen.sum())
+    return images_per_unit(units.rows.unit, seen) * max(1.0, exposures / known if known else 1.0)
 
 
-def _label_counts(canary: Experiment, sums: list[ExposureSum]) -> Iterator[LabelCount]:
-    """The predictions of versions that served their assigned requests themselves."""
-    arms = {canary.control: 0, canary.treatment: 1}
-    for row in sums:
-        is_own = row.reason == Reason.SPLIT and row.served_as_assigned
-        if is_own and row.label and row.assigned in arms:
-            yield LabelCount(
-                (row.epoch or 0, row.at_ms or 0),
-                arms[row.assigned],
-                row.label,
-                row.exposures,
-                row.confidence_sum,
-            )
-
-
-def _predicted_labels(
-    canary: Experiment, mix: LabelMix, shared: list[str], units: CanaryUnits
-) -> PredictedLabels:
-    cluster_size = images_per_unit(units.unit, units.exposures)
-    return PredictedLabels(
-        counts=_by_version(canary, mix.label_counts(0), mix.label_counts(1)),
-        shares=_by_version(canary, mix.label_shares(0), mix.label_shares(1)),
-        shared=shared,
-        drift=DriftCheck.of(mix.drift(shared, cluster_size)),
-    )
-
-
-def _by_version(canary: Experiment, control: Value, treatment: Value) -> dict[str, Value]:
-    return {canary.control: control, canary.treatment: treatment}
-
-
-def _reasons(sums: list[ExposureSum]) -> tuple[ReasonCounts, ...]:
-    groups: dict[tuple[str, str], list[ExposureSum]] = {}
-    for row in sums:
-        groups.setdefault((row.assigned or "", row.reason or ""), []).append(row)
-    return tuple(
-        ReasonCounts(version or None, reason, Counts.of(rows))
-        for (version, reason), rows in sorted(groups.items())
-    )
-
-
-def _series(store: Store, canary: Experiment, period: Period) -> Series[VersionPoint]:
-    slot_ms = period.slot_ms(canary.epochs[0].started_at_ms)
-    scope = period.scope(canary.epoch_numbers)
-    return Series(
-        slot_ms,
-        tuple(
-            VersionPoint(row.at_ms or 0, row.assigned or None, row.exposures, row.errors)
-            for row in store.exposure_sums(scope, by=("assigned", "reason"), slot_ms=slot_ms)
-            if row.reason == Reason.SPLIT
-        ),
-    )
+def _recording_warnings(recording: Recording) -> Iterator[str]:
+    answered = recording.stored + recording.missing
+    if recording.missing > MAX_LOST_SHARE * answered:
+        yield (
+            f"Recording is incomplete: {recording.missing:,} of {answered:,} answers are missing."
+        )

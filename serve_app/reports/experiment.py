@@ -10,19 +10,28 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 
+from serve_app.clock import DAY_MS
 from serve_app.errors import NothingToReport
+from serve_app.evidence.settled import WeightPeriod
 from serve_app.evidence.srm import SrmCounts
+from serve_app.evidence.units import Ints
+from serve_app.evidence.verdict import ArmNames, Pace
 from serve_app.reports.period import Period
 from serve_app.rules.parse import read_rule
 from serve_app.rules.plan import Reason
 from serve_app.rules.registry import KINDS, kinds_with_report
 from serve_app.rules.rule import Rule
+from serve_app.rules.split import Split
 from serve_app.store.epochs import Epoch
 from serve_app.store.store import Store
 
 VersionLabels = Callable[[str], Collection[str]]  # version -> the labels that it knows
 
 TITLES = {"canary": "canary", "ab": "A/B test", "shadow": "shadow"}
+PART_OF_EXPERIMENT = (
+    "Not known: this report covers only a part of the experiment, and its start moves from look to"
+    " look. Leave `since` out for a verdict."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,8 @@ class AssessedSplit:
     Attributes:
         experiment: Its name.
         unit: What the rule assigns: user, session or request.
-        control, treatment: The versions; stable and candidate in a canary.
+        arms: The names of the arms, which are keys of the JSON.
+        control, treatment: The versions.
         epochs: Those in the period, oldest first.
         ended_ms: The end of its last epoch; None while it is in force.
         covers_experiment: Whether the period begins before the experiment.
@@ -52,6 +62,7 @@ class AssessedSplit:
     experiment: str
     kind: str
     unit: str
+    arms: ArmNames
     control: str
     treatment: str
     epochs: tuple[SplitEpoch, ...]
@@ -82,9 +93,25 @@ class Experiment:
         return self.epochs[-1].kind
 
     @property
+    def digest(self) -> str:
+        """The digest of its terms, which names it in the store."""
+        return _digest(self.rule)
+
+    @property
     def unit(self) -> str:
         """What the rule assigns: user, session or request; empty for a shadow."""
         return self.epochs[-1].unit or ""
+
+    @property
+    def settle_ms(self) -> int:
+        """The age at which a unit of a split counts."""
+        assert isinstance(self.rule, Split)  # noqa: S101 a shadow assigns no units
+        return self.rule.settle_ms
+
+    @property
+    def arms(self) -> ArmNames:
+        """The names of its arms: the keys of the versions in the rule."""
+        return ArmNames(*self.rule.arm_names)
 
     @property
     def control(self) -> str:
@@ -105,10 +132,30 @@ class Experiment:
         """Epoch number -> configured share of treatment, or of copies."""
         return {epoch.number: epoch_rule(epoch).share for epoch in self.epochs}
 
+    @property
+    def weight_periods(self) -> list[WeightPeriod]:
+        """The epochs with their weights, oldest first."""
+        return [
+            WeightPeriod(e.number, e.started_at_ms, e.ended_at_ms, self.weights[e.number])
+            for e in self.epochs
+        ]
+
     @cached_property
     def rule(self) -> Rule:
         """The rule of the newest epoch."""
         return epoch_rule(self.epochs[-1])
+
+    def pace(self, assigned_at_ms: Ints, as_of_ms: int) -> Pace | None:
+        """The new units of the last day; None after the end.
+
+        Args:
+            assigned_at_ms: [n], the first assignment of each unit.
+        """
+        if self.ended_at_ms is not None and self.ended_at_ms <= as_of_ms:
+            return None
+        day_ms = min(DAY_MS, as_of_ms - self.started_at_ms)
+        recent = int((assigned_at_ms >= as_of_ms - day_ms).sum())
+        return Pace(recent * DAY_MS / day_ms if recent and day_ms > 0 else None)
 
     def is_covered_by(self, period: Period) -> bool:
         """Whether the period begins before the experiment.
@@ -124,6 +171,7 @@ class Experiment:
             self.name,
             self.kind,
             self.unit,
+            self.arms,
             self.control,
             self.treatment,
             tuple(
@@ -147,8 +195,7 @@ def experiments(store: Store, period: Period) -> list[Experiment]:
     groups: dict[str, list[Epoch]] = {}
     for epoch in store.epochs_between():
         if epoch.experiment and epoch.kind in KINDS:  # a strategy that was removed has no report
-            terms = epoch_rule(epoch).experiment_terms
-            groups.setdefault(repr(terms), []).append(epoch)
+            groups.setdefault(_digest(epoch_rule(epoch)), []).append(epoch)
     found = [
         Experiment(inside, epochs[0].started_at_ms, epochs[-1].ended_at_ms)
         for epochs in groups.values()
@@ -189,6 +236,12 @@ def srm_counts(store: Store, experiment: Experiment, period: Period) -> dict[str
     return counts
 
 
+def _digest(rule: Rule) -> str:
+    terms = rule.experiment_terms
+    assert terms is not None  # noqa: S101 every experiment has terms
+    return terms.digest
+
+
 def _is_in(epoch: Epoch, period: Period) -> bool:
     has_ended = epoch.ended_at_ms is not None and epoch.ended_at_ms <= period.since_ms
     return epoch.started_at_ms < period.until_ms and not has_ended
@@ -202,7 +255,7 @@ def _first_assignments(
     if experiment.unit != "request":
         return [
             (first.epoch, first.version, first.region, first.units)
-            for first in store.first_assignment_counts(experiment.name, scope)
+            for first in store.first_assignment_counts(experiment.digest, scope)
         ]
     return [
         (s.epoch or 0, s.assigned or "", s.region or "", s.exposures)

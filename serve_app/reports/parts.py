@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Generic, Self, TypeVar
+
+import numpy as np
 
 from serve_app.evidence import confidence
 from serve_app.evidence.comparison import Comparison
-from serve_app.evidence.confidence import ALPHA, Interval, fixed_horizon
+from serve_app.evidence.confidence import Interval, fixed_horizon, interval_variance
 from serve_app.evidence.drift import Drift
-from serve_app.evidence.power import detectable_effect, units_needed
+from serve_app.evidence.power import detectable_effect, units_needed, units_to_decide
+from serve_app.evidence.settled import Settlement
 from serve_app.evidence.srm import Srm
-from serve_app.evidence.verdict import Direction, Finding, Measure, decide
+from serve_app.evidence.units import Flags
+from serve_app.evidence.verdict import Direction, Finding, Measure, Pace, decide
 
 Value = TypeVar("Value")
 
@@ -26,7 +30,7 @@ INLINE = {"inline": True}
 
 @dataclass(frozen=True, slots=True)
 class Arms(Generic[Value]):
-    """A value of both arms."""
+    """A value of both arms, by the names that the assessment has for them."""
 
     control: Value
     treatment: Value
@@ -49,8 +53,41 @@ class Series(Generic[Value]):
 
 
 @dataclass(frozen=True, slots=True)
+class Settling:
+    """How many of the assigned units count for the verdict.
+
+    Attributes:
+        settle_ms: The age at which a unit counts.
+        settled: Those that count.
+        settling: Those that are younger.
+        changed_sides: Those that do not count, because a change of the weight put them on the other
+            side before they had this age.
+    """
+
+    settle_ms: int
+    settled: Arms[int]
+    settling: int
+    changed_sides: int
+
+    @classmethod
+    def of(cls, settlement: Settlement, treated: Flags, settle_ms: int) -> Settling:
+        """The counts of a settlement.
+
+        Args:
+            treated: [n], see `serve_app.evidence.settled.AssignedAt`.
+        """
+        settled = settlement.is_settled
+        return cls(
+            settle_ms,
+            Arms(int((settled & ~treated).sum()), int((settled & treated).sum())),
+            int(np.count_nonzero(settlement.is_settling)),
+            int(np.count_nonzero(settlement.changed_sides)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ArmComparison:
-    """A ratio in both arms, and its difference; nan if it is not known.
+    """A mean of units in both arms, and its difference; nan if it is not known.
 
     Attributes:
         difference: Treatment minus control.
@@ -59,7 +96,7 @@ class ArmComparison:
         units: Compared units.
         strata: Compared strata.
         strata_excluded: Strata that were not compared, because an arm was empty.
-        exposures_excluded: The exposures of these strata.
+        units_excluded: The units of these strata.
     """
 
     control: float
@@ -70,7 +107,7 @@ class ArmComparison:
     units: Arms[int]
     strata: int
     strata_excluded: int
-    exposures_excluded: float
+    units_excluded: int
 
     @classmethod
     def of(cls, compared: Comparison, interval: Interval) -> ArmComparison:
@@ -84,11 +121,11 @@ class ArmComparison:
             treatment=compared.treatment,
             difference=compared.difference,
             interval=interval,
-            fixed_horizon_interval=fixed_horizon(compared.difference, compared.variance),
+            fixed_horizon_interval=_single_look(compared),
             units=Arms(compared.units_control, compared.units_treatment),
             strata=compared.strata,
             strata_excluded=compared.strata_left_out,
-            exposures_excluded=compared.exposures_left_out,
+            units_excluded=compared.units_left_out,
         )
 
 
@@ -99,24 +136,27 @@ class AssessedMeasure:
     Attributes:
         measure: Its name.
         unit: Such as ms; None for a share.
-        min_effect: The smallest difference that matters, above 0.
+        tolerance: The smallest difference that matters, above 0.
         detectable_effect: The difference that the present units find with a power of 80 %; None
-            without a variance.
-        units_needed: The units of both arms that find `min_effect` with that power; None without a
-            variance, or if they are too many.
+            without a variance, or if more units cannot decide.
+        units_needed: The units of both arms that find the tolerance with that power; None as
+            above, or if they are too many.
+        units_to_decide: The units of both arms with which the interval decides if the difference
+            and the variance stay; None as above.
         alpha: The error probability of the interval.
     """
 
     measure: str
     unit: str | None
     direction: Direction
-    min_effect: float
+    tolerance: float
     compared: ArmComparison = field(metadata=INLINE)
     finding: Finding
     sentence: str
     detectable_effect: float | None
     units_needed: int | None
-    alpha: float = ALPHA
+    units_to_decide: int | None
+    alpha: float
 
     @classmethod
     def of(
@@ -124,31 +164,49 @@ class AssessedMeasure:
         measure: Measure,
         compared: Comparison,
         srm: Srm,
+        pace: Pace | None,
         interval: Interval | None = None,
         *,
-        has_power: bool = True,
+        possible: Interval | None = None,
+        undecidable: str | None = None,
     ) -> AssessedMeasure:
         """Decide a measure.
 
         Args:
+            pace: How fast more units come; None if the experiment has ended.
             interval: An always valid interval of the difference; by default that of the comparison.
-            has_power: Whether the interval narrows to a point as units are added.
+            possible: See `serve_app.evidence.power.units_to_decide`.
+            undecidable: Why no number of units can decide, if it is so; a clause without a full
+                stop.
         """
+        alpha = measure.alpha
         if interval is None:
-            interval = confidence.interval(compared)
-        verdict = decide(measure, compared, interval, srm)
-        effect, units = _power(measure, compared) if has_power else (None, None)
+            interval = confidence.interval(compared, alpha)
+        verdict = decide(
+            measure, compared, interval, srm, pace, possible=possible, undecidable=undecidable
+        )
+        power = _Power() if undecidable else _Power.of(measure, compared, possible)
         return cls(
             measure=measure.name,
             unit=measure.unit,
             direction=measure.direction,
-            min_effect=measure.min_effect,
+            tolerance=measure.tolerance,
             compared=ArmComparison.of(compared, interval),
             finding=verdict.finding,
             sentence=verdict.sentence,
-            detectable_effect=effect,
-            units_needed=units,
+            detectable_effect=power.detectable_effect,
+            units_needed=power.units_needed,
+            units_to_decide=power.units_to_decide,
+            alpha=alpha,
         )
+
+    def without_verdict(self, reason: str) -> Self:
+        """The same figures, without a finding.
+
+        Args:
+            reason: A sentence that says why.
+        """
+        return replace(self, finding=Finding.NOT_KNOWN, sentence=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +262,33 @@ class DriftCheck:
         return cls(found.divergence, found.noise, found.is_drift)
 
 
-def _power(measure: Measure, compared: Comparison) -> tuple[float | None, int | None]:
-    """The effect that the current units can detect, and the units needed for `min_effect`."""
-    unit_variance = compared.unit_variance
-    if not 0 < unit_variance < math.inf:
-        return None, None
-    units = compared.units_control + compared.units_treatment
-    weight = compared.units_treatment / units
-    return (
-        detectable_effect(units, unit_variance, weight),
-        units_needed(measure.min_effect, unit_variance, weight),
-    )
+@dataclass(frozen=True, slots=True)
+class _Power:
+    """See `AssessedMeasure`."""
+
+    detectable_effect: float | None = None
+    units_needed: int | None = None
+    units_to_decide: int | None = None
+
+    @classmethod
+    def of(cls, measure: Measure, compared: Comparison, possible: Interval | None) -> _Power:
+        alpha, units = measure.alpha, compared.units
+        to_decide = units_to_decide(compared, measure.tolerance, alpha, possible)
+        if not 0 < compared.unit_variance < math.inf:
+            return cls(units_to_decide=to_decide)
+        present = interval_variance(compared, alpha) * compared.balanced_units / 4
+        weight = compared.units_treatment / units
+        return cls(
+            detectable_effect(units, present, weight, alpha=alpha),
+            units_needed(measure.tolerance, compared.unit_variance, weight, alpha=alpha),
+            to_decide,
+        )
+
+
+def _single_look(compared: Comparison) -> Interval:
+    """The interval of the difference for one planned look, within the possible differences."""
+    found = fixed_horizon(compared.difference, compared.variance)
+    if compared.bounded is None or not found.is_known:
+        return found
+    largest = compared.bounded.width
+    return replace(found, low=max(found.low, -largest), high=min(found.high, largest))

@@ -35,12 +35,19 @@ class Period:
         since_ms, until_ms: Milliseconds since 1970 UTC, whole minutes; `until_ms` is excluded.
         region: As in the request; None for all regions.
         countries: The members of the region, ISO 3166-1 alpha-2.
+        now_ms: When the report is made; None for `until_ms` or later.
     """
 
     since_ms: int
     until_ms: int
     region: str | None = None
     countries: frozenset[str] | None = None
+    now_ms: int | None = None
+
+    @property
+    def as_of_ms(self) -> int:
+        """The time at which the ages of units are taken: the end of the period, at most now."""
+        return self.until_ms if self.now_ms is None else min(self.until_ms, self.now_ms)
 
     def scope(self, epochs: Collection[int] | None = None) -> Scope:
         """The period as a filter of the store.
@@ -108,7 +115,7 @@ def parse_period(
                 f"region is '{region[:50]}': expected a country code, such as AU, or a group,"
                 " such as australia-pacific"
             )
-    return Period(since_ms, until_ms, region, countries)
+    return Period(since_ms, until_ms, region, countries, now_ms)
 
 
 def _past_ms(name: str, time: str, now_ms: int) -> int:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from serve_app.clock import HOUR_MS, MINUTE_MS
 from serve_app.evidence import shadow as estimates
 from serve_app.evidence.clusters import design_effect, images_per_unit
-from serve_app.evidence.confidence import Interval, Rate
-from serve_app.evidence.drift import drift_between_halves
-from serve_app.evidence.shadow import Copies, Load, LoadSummary, Transitions, WeightedRate
-from serve_app.evidence.units import Texts, sum_by_code
-from serve_app.evidence.verdict import Finding
+from serve_app.evidence.confidence import Interval, complement
+from serve_app.evidence.copies import Copies, Load, weight_copies
+from serve_app.evidence.load import LoadSummary, summarize_load
+from serve_app.evidence.shadow import Transitions
+from serve_app.evidence.tolerance import Tolerated
+from serve_app.evidence.units import Texts
+from serve_app.evidence.verdict import VERSIONS, ArmNames, Finding, Verdict
 from serve_app.recording.records import CopyOutcome
 from serve_app.reports import reviews
-from serve_app.reports.experiment import Experiment, VersionLabels
+from serve_app.reports.copies import AssessedRate, CopiesRate, shadow_load, tried_copies
+from serve_app.reports.experiment import PART_OF_EXPERIMENT, Experiment, VersionLabels
 from serve_app.reports.parts import INLINE, DriftCheck, KnownLabels, Roles
 from serve_app.reports.period import CoveredPeriod, Period
-from serve_app.reports.reviews import AssessedReviews
-from serve_app.rules.plan import Reason
-from serve_app.store.exposure_sums import ExposureSum
-from serve_app.store.pair_sums import PairCounts, PairSum
+from serve_app.reports.reviews import AssessedReviews, AssessedTold
+from serve_app.rules.shadow import Shadow
+from serve_app.store.pair_sums import PairSum
 from serve_app.store.store import Store
 from serve_app.store.unit_pairs import UnitPairs
 
@@ -39,18 +38,6 @@ class ShadowEpoch:
     sample: float
     from_ms: int
     to_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class CopiesRate:
-    """A weighted share of copied images; `images` is their number, unweighted."""
-
-    rate: Rate = field(metadata=INLINE)
-    images: float
-
-    @classmethod
-    def of(cls, rate: WeightedRate) -> CopiesRate:
-        return cls(rate.rate, rate.images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +87,18 @@ class ShadowAssessment:
 
     Attributes:
         ended_ms: The end of its last epoch; None while it is in force.
-        finding: Which version is right, by the reviewed images.
+        finding: Worse, if more copies fail than is tolerated; else which version is right, by the
+            reviewed images.
+        covered_share: The share of the answered images in times of which there are copies.
+        failures: Copies that failed.
+        disagreement: Other labels than stable's, where the candidate predicts a shared label.
+        agreement_with_failures: The agreement if each failed copy were a disagreement.
         images: Those that stable answered, pinned ones excluded, and those that were copied.
         outcomes: Outcome -> copies.
         errors: Error code -> copies that failed or were shed.
         latency_ms: The means of the copied images; None without any.
-        drift: Of the labels, from the first half of the copies to the second.
+        drift: Of the labels, from the first half of the copies to the second, at like hours.
+        told: By the true labels that users told.
     """
 
     report: Literal["shadow"] = "shadow"
@@ -116,13 +109,19 @@ class ShadowAssessment:
     candidate: str
     epochs: tuple[ShadowEpoch, ...]
     ended_ms: int | None
+    covers_experiment: bool
+    arms: ArmNames
     finding: Finding
     sentence: str
     labels: KnownLabels
     images: Roles[int]
     outcomes: Mapping[str, int]
     errors: Mapping[str, int]
+    covered_share: float
+    failures: AssessedRate
+    disagreement: AssessedRate
     agreement: CopiesRate
+    agreement_with_failures: CopiesRate
     transitions: Transitions
     new_labels: NewLabels
     images_per_unit: float
@@ -131,6 +130,7 @@ class ShadowAssessment:
     load: LoadSummary
     drift: Roles[DriftCheck]
     reviews: AssessedReviews
+    told: AssessedTold
 
 
 def assess(
@@ -141,25 +141,32 @@ def assess(
     Args:
         labels: The labels that a version knows.
     """
+    rule = shadow.rule
+    assert isinstance(rule, Shadow)  # noqa: S101 the report of this kind
     stable, candidate = shadow.control, shadow.treatment
     scope = period.scope(shadow.epoch_numbers)
     known = KnownLabels.of(labels(stable), labels(candidate))
 
     pairs, sums = store.pair_counts(scope), store.pair_sums(scope, by=("outcome", "error"))
     copied_sums = [row for row in sums if row.outcome == CopyOutcome.COPIED]
-    copied = pairs.select(pairs.outcome.equals(CopyOutcome.COPIED))
-    load = _load(store.exposure_sums(scope, by=("reason",), slot_ms=MINUTE_MS), pairs)
-    copies = Copies(
-        minute=copied.minute,
-        region=copied.region.texts(),
-        stable=copied.live_label.texts(),
-        candidate=copied.label.texts(),
-        images=copied.pairs.astype(np.float64),
+    load = shadow_load(
+        store.exposure_sums(scope, by=("epoch", "reason"), slot_ms=MINUTE_MS), pairs, shadow
     )
+    copies = tried_copies(pairs)
+    predicted = copies.select(copies.candidate != "")
     unit_pairs = store.unit_pairs(period.whole_days.scope(scope.epochs), known.shared)
     cluster_size = images_per_unit(unit_pairs.unit, unit_pairs.pairs)
-    agreement_effect = design_effect(unit_pairs.unit, unit_pairs.compared, unit_pairs.agreed)
-    reviewed, verdict = reviews.assess(store, scope, stable, candidate, known.shared)
+    agreement = _agreement(copies, load, known, unit_pairs, with_failures=False)
+    failures = AssessedRate.of(_failures(copies, load, unit_pairs), rule.tolerances.failures)
+    disagreement = AssessedRate.of(
+        CopiesRate(complement(agreement.rate), agreement.images), rule.tolerances.disagreement
+    )
+    reviewed, by_reviews = reviews.assess(store, scope, stable, candidate, known.shared)
+    verdict = (
+        _decide(failures, disagreement, by_reviews, has_ended=shadow.ended_at_ms is not None)
+        if shadow.is_covered_by(period)
+        else Verdict(Finding.NOT_KNOWN, PART_OF_EXPERIMENT)
+    )
     return ShadowAssessment(
         period=period.covered,
         experiment=shadow.name,
@@ -173,6 +180,8 @@ def assess(
             for e in shadow.epochs
         ),
         ended_ms=shadow.ended_at_ms,
+        covers_experiment=shadow.is_covered_by(period),
+        arms=VERSIONS,
         finding=verdict.finding,
         sentence=verdict.sentence,
         labels=known,
@@ -182,9 +191,11 @@ def assess(
             for outcome in CopyOutcome
         },
         errors=_errors(sums),
-        agreement=CopiesRate.of(
-            estimates.estimate_agreement(copies, load, known.shared, agreement_effect)
-        ),
+        covered_share=weight_copies(copies, load).covered_share,
+        failures=failures,
+        disagreement=disagreement,
+        agreement=agreement,
+        agreement_with_failures=_agreement(copies, load, known, unit_pairs, with_failures=True),
         transitions=estimates.estimate_transitions(copies, load),
         new_labels=_new_labels(copies, load, known, unit_pairs),
         images_per_unit=cluster_size,
@@ -198,35 +209,42 @@ def assess(
                 _sum(copied_sums, "live_latency_ms_count"),
             ),
         ),
-        load=estimates.summarize_load(load),
+        load=summarize_load(load),
         drift=Roles(
-            stable=_drift(copies, copies.stable, cluster_size),
-            candidate=_drift(copies, copies.candidate, cluster_size),
+            stable=_drift(predicted, predicted.stable, cluster_size),
+            candidate=_drift(predicted, predicted.candidate, cluster_size),
         ),
         reviews=reviewed,
+        told=reviews.assess_told(store, scope),
     )
 
 
-def _load(sums: list[ExposureSum], pairs: PairCounts) -> Load:
-    """Exposures and copies by minute. Pinned requests are never copied and do not count."""
-    exposures: Counter[int] = Counter()
-    for row in sums:
-        if row.reason != Reason.PINNED:
-            exposures[(row.at_ms or 0) // MINUTE_MS] += row.exposures
-    minutes = np.union1d(np.array(list(exposures), np.int64), pairs.minute)
-    pair_row = np.searchsorted(minutes, pairs.minute)
-    by_outcome = {
-        outcome: sum_by_code(pair_row, pairs.pairs * pairs.outcome.equals(outcome), len(minutes))
-        for outcome in CopyOutcome
-    }
-    recorded = np.array([exposures[minute] for minute in minutes.tolist()], np.float64)
-    return Load(
-        minute=minutes,
-        # An exposure may be lost while its shadow pair is stored.
-        answered=np.maximum(recorded, sum(by_outcome.values())),
-        copied=by_outcome[CopyOutcome.COPIED],
-        shed=by_outcome[CopyOutcome.SHED],
-        failed=by_outcome[CopyOutcome.FAILED],
+def _decide(
+    failures: AssessedRate, disagreement: AssessedRate, by_reviews: Verdict, *, has_ended: bool
+) -> Verdict:
+    """Too many failed copies are worse. Disagreement is not, because the candidate may be right."""
+    failed = failures.sentence("Copies that failed", has_ended=has_ended)
+    if failures.tolerated.finding is Tolerated.BEYOND:
+        return Verdict(Finding.WORSE, failed)
+    disagreed = disagreement.sentence("Disagreement on labels that both know", has_ended=has_ended)
+    return Verdict(by_reviews.finding, f"{by_reviews.sentence} {failed} {disagreed}")
+
+
+def _failures(copies: Copies, load: Load, unit_pairs: UnitPairs) -> CopiesRate:
+    tried = unit_pairs.pairs + unit_pairs.failed
+    effect = design_effect(unit_pairs.unit, tried, unit_pairs.failed)
+    return CopiesRate.of(estimates.estimate_failure_rate(copies, load, effect))
+
+
+def _agreement(
+    copies: Copies, load: Load, known: KnownLabels, unit_pairs: UnitPairs, *, with_failures: bool
+) -> CopiesRate:
+    compared = unit_pairs.compared + unit_pairs.failed * with_failures
+    effect = design_effect(unit_pairs.unit, compared, unit_pairs.agreed)
+    return CopiesRate.of(
+        estimates.estimate_agreement(
+            copies, load, known.shared, effect, with_failures=with_failures
+        )
     )
 
 
@@ -277,7 +295,8 @@ def _model_ms(unit_pairs: UnitPairs) -> ModelTimes:
 
 
 def _drift(copies: Copies, labels: Texts, cluster_size: float) -> DriftCheck:
-    return DriftCheck.of(drift_between_halves(copies.minute, labels, copies.images, cluster_size))
+    found = estimates.estimate_drift(copies.minute, labels, copies.images, cluster_size)
+    return DriftCheck.of(found)
 
 
 def _sum(sums: list[PairSum], name: str) -> float:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serve_app.evidence.srm import Srm, check, check_slices, sum_slices
+from serve_app.evidence.srm import Srm, SrmCounts, check, check_slices, sum_slices
+from serve_app.evidence.verdict import ArmNames
 from serve_app.reports import experiment
-from serve_app.reports.experiment import AssessedSplit, Experiment
+from serve_app.reports.experiment import AssessedSplit
 from serve_app.reports.parts import INLINE, Series
 from serve_app.reports.period import CoveredPeriod, Period
 from serve_app.rules.plan import Reason
@@ -65,8 +66,10 @@ class TrafficEpoch:
     """An epoch and its exposures.
 
     Attributes:
-        planned_share, actual_share: Of treatment; None if the rule splits nothing, or no exposure
-            has the reason `split`.
+        planned_share: Of the units, in treatment; None if the rule splits nothing.
+        unit_share: Of the units that were first assigned in the epoch; None without any.
+        exposure_share: Of the exposures with the reason `split`; None without any. It differs from
+            the planned share because units have different numbers of exposures.
     """
 
     epoch: int
@@ -76,7 +79,8 @@ class TrafficEpoch:
     from_ms: int
     to_ms: int | None
     planned_share: float | None
-    actual_share: float | None
+    unit_share: float | None
+    exposure_share: float | None
     exposures: int
     groups: tuple[TrafficGroup, ...]
 
@@ -88,6 +92,10 @@ class TrafficExperiment:
     split: AssessedSplit = field(metadata=INLINE)
     srm: Srm
     srm_by_region: Mapping[str, Srm]
+
+    @property
+    def arms(self) -> ArmNames:
+        return self.split.arms
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +143,26 @@ def assess(store: Store, period: Period) -> TrafficAssessment:
     """Assess the traffic of a period."""
     epochs = store.epochs_between(period.since_ms, period.until_ms)
     groups = store.exposure_sums(period.scope(), by=("epoch", "assigned", "reason"))
+    units = [
+        (split, experiment.srm_counts(store, split, period))
+        for split in experiment.experiments(store, period)
+        if split.rule.splits
+    ]
+    unit_shares = _unit_shares(counts for _, counts in units)
     return TrafficAssessment(
         period=period.covered,
         counts=Counts.of(groups),
         series=_series(store, period, epochs),
-        epochs=tuple(_epoch(e, [g for g in groups if g.epoch == e.number]) for e in epochs),
+        epochs=tuple(
+            _epoch(e, [g for g in groups if g.epoch == e.number], unit_shares.get(e.number))
+            for e in epochs
+        ),
         without_epoch=sum(g.exposures for g in groups if not g.epoch),
         experiments=tuple(
-            _experiment(store, period, found)
-            for found in experiment.experiments(store, period)
-            if found.rule.splits
+            TrafficExperiment(
+                split.assessed(period), check(sum_slices(counts)), check_slices(counts)
+            )
+            for split, counts in units
         ),
         regions=tuple(
             RegionCounts(row.region or None, Counts.of([row]))
@@ -155,7 +173,8 @@ def assess(store: Store, period: Period) -> TrafficAssessment:
 
 
 def split_shares(epoch: Epoch, groups: Iterable[ExposureSum]) -> tuple[float | None, float | None]:
-    """The planned and the actual share of treatment in an epoch; None if its rule splits nothing.
+    """The planned share of treatment in an epoch, and its share of the exposures; None if its rule
+    splits nothing.
 
     Args:
         groups: The exposures of the epoch by version and reason.
@@ -175,9 +194,9 @@ def _series(store: Store, period: Period, epochs: list[Epoch]) -> Series[Traffic
     return Series(slot_ms, tuple(TrafficPoint(row.at_ms or 0, Counts.of([row])) for row in rows))
 
 
-def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> TrafficEpoch:
+def _epoch(epoch: Epoch, groups: list[ExposureSum], unit_share: float | None) -> TrafficEpoch:
     total = sum(group.exposures for group in groups)
-    planned_share, actual_share = split_shares(epoch, groups)
+    planned_share, exposure_share = split_shares(epoch, groups)
     return TrafficEpoch(
         epoch=epoch.number,
         rule_id=epoch.rule_id,
@@ -186,7 +205,8 @@ def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> TrafficEpoch:
         from_ms=epoch.started_at_ms,
         to_ms=epoch.ended_at_ms,
         planned_share=planned_share,
-        actual_share=actual_share,
+        unit_share=unit_share,
+        exposure_share=exposure_share,
         exposures=total,
         groups=tuple(
             TrafficGroup(
@@ -201,10 +221,10 @@ def _epoch(epoch: Epoch, groups: list[ExposureSum]) -> TrafficEpoch:
     )
 
 
-def _experiment(store: Store, period: Period, split: Experiment) -> TrafficExperiment:
-    counts_by_region = experiment.srm_counts(store, split, period)
-    return TrafficExperiment(
-        split.assessed(period),
-        check(sum_slices(counts_by_region)),
-        check_slices(counts_by_region),
-    )
+def _unit_shares(splits: Iterable[Mapping[str, list[SrmCounts]]]) -> dict[int, float]:
+    """Epoch -> treatment's share of the units that were first assigned in it."""
+    return {
+        counts.epoch: counts.treatment / (counts.control + counts.treatment)
+        for by_region in splits
+        for counts in sum_slices(by_region)
+    }

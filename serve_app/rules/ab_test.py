@@ -55,6 +55,8 @@ class ABTest(Split):
         treatment: The version that is compared with it.
         weight: The share of units that is served by the treatment, 0 to 1.
         unit: `request` draws each request independently; `user` and `session` are sticky.
+        settle: Feedback on the predictions of this time after a unit's first assignment counts,
+            once `outcome.window` is over for all of them. With the unit request it has no effect.
         outcome: The outcome that decides the test.
     """
 
@@ -84,7 +86,10 @@ class ABTest(Split):
     def experiment_terms(self) -> ExperimentTerms:
         """The terms of every split, and the outcome: it is fixed before any data are seen."""
         fixed = super().experiment_terms
-        return ExperimentTerms(fixed.name, {**fixed.terms, "outcome": self.outcome.model_dump()})
+        terms = {**fixed.terms, "outcome": self.outcome.model_dump()}
+        if self.unit == "request":
+            del terms["settle"]
+        return ExperimentTerms(fixed.name, terms)
 
     @property
     def accepts_tags(self) -> bool:

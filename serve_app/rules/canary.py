@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from serve_app.errors import BadConfig
 from serve_app.rules.plan import Pool
 from serve_app.rules.pools import Patch, PoolNeed
+from serve_app.rules.settings import CanaryTolerances
 from serve_app.rules.split import LARGE_CANARY_SHARE, MAX_CANARY_SHARE, Split
 from serve_app.rules.validation import VersionName
 
@@ -31,12 +32,14 @@ class Canary(Split):
     Attributes:
         stable: The version of all other requests.
         candidate: The version that is tried.
+        tolerances: By how much the candidate may be worse.
     """
 
     report: ClassVar[str] = "canary"
 
     stable: VersionName
     candidate: VersionName
+    tolerances: CanaryTolerances = CanaryTolerances()
 
     @property
     def accepts_tags(self) -> bool:

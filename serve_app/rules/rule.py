@@ -36,11 +36,17 @@ class ExperimentTerms:
 
     Attributes:
         name: The experiment; it salts the buckets of a split.
-        terms: The kind and the versions; the unit of a split, and the outcome of an A/B test.
+        terms: The kind and the versions; the unit and the age of a split, and the outcome of an
+            A/B test.
     """
 
     name: str
     terms: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name the experiment in the store."""
+        return json_digest({"experiment": self.name, **self.terms})[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.pools import PoolNeed
 from serve_app.rules.review import ReviewSampling
 from serve_app.rules.rule import ExperimentTerms, MirrorSettings, Rule
+from serve_app.rules.settings import ShadowTolerances
 from serve_app.rules.split import ExperimentName, Timeout
 from serve_app.rules.validation import VersionName
 
@@ -34,6 +35,7 @@ class Shadow(Rule):
             that would exceed it is shed, unless no copy is outstanding.
         timeout_s: The timeout of a copy, in seconds.
         review: Which images are kept for review; by default none.
+        tolerances: What is tolerated of the candidate.
     """
 
     report: ClassVar[str] = "shadow"
@@ -46,6 +48,7 @@ class Shadow(Rule):
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 32
     timeout_s: Timeout = 5.0
     review: ReviewSampling | None = None
+    tolerances: ShadowTolerances = ShadowTolerances()
 
     @property
     def pools(self) -> Mapping[Pool, PoolNeed]:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from serve_app.durations import duration_ms
 from serve_app.regions import GROUPS, members
 from serve_app.rules.bucket import MAX_EXPERIMENT_CHARACTERS, bucket
 from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.pools import PoolNeed, pool_of
 from serve_app.rules.rule import ExperimentTerms, Rule
+from serve_app.rules.settings import Settle
 
 MAX_CANARY_SHARE = 0.5
 LARGE_CANARY_SHARE = 0.35  # a canary above it gives a warning
@@ -44,6 +46,8 @@ class Split(Rule):
         experiment: The name of the experiment; it salts the buckets.
         unit: What is assigned. A request without a unit is served by stable and is not compared.
         regions: The countries or groups that are eligible; None for all.
+        settle: The age at which a unit counts in a verdict: what happens to it in this time after
+            its first assignment decides; at most 30d.
         timeout_s: The candidate's timeout, in seconds; after it stable serves the request.
     """
 
@@ -57,6 +61,7 @@ class Split(Rule):
     experiment: ExperimentName
     unit: Literal["user", "session"] = "user"
     regions: Annotated[list[Region], Field(min_length=1)] | None = None
+    settle: Settle = "24h"
     timeout_s: Timeout = 2.0
 
     def bucket(self, context: Context) -> float | None:
@@ -73,8 +78,13 @@ class Split(Rule):
     @property
     def experiment_terms(self) -> ExperimentTerms:
         versions = list(self.versions.values())
-        terms = {"kind": self.kind, "versions": versions, "unit": self.unit}
+        terms = {"kind": self.kind, "versions": versions, "unit": self.unit, "settle": self.settle}
         return ExperimentTerms(self.experiment, terms)
+
+    @property
+    def settle_ms(self) -> int:
+        """The age at which a unit counts, in milliseconds."""
+        return duration_ms(self.settle)
 
     def sentence(self) -> str:
         where = f" in {', '.join(self.regions)}" if self.regions else ""

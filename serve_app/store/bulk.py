@@ -1,4 +1,5 @@
-"""Bulk writes that bypass SQLAlchemy's work for each row, which costs more than the database does.
+"""Bulk statements that bypass SQLAlchemy's work for each row or parameter, which costs more than
+the database does.
 
 A row is a tuple in the order of the table's columns. SQLite gets the rows in one `executemany`;
 PostgreSQL gets one statement with an array for each column.
@@ -6,11 +7,27 @@ PostgreSQL gets one statement with an array for each column.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Dialect, Float, Table, bindparam, cast, func, select
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Float,
+    Table,
+    any_,
+    bindparam,
+    case,
+    cast,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 Merge = Literal["add", "replace", "keep_earlier"]
@@ -31,8 +48,9 @@ def merge(connection: Connection, table: Table, rows: Sequence[Row], how: Merge)
     """Insert rows, or merge them with the stored rows of the same keys. Keys in `rows` are unique.
 
     Args:
-        how: `add` the numbers; `replace` the stored row; `keep_earlier`: replace it only if the
-            new `at_ms` is lower.
+        how: `add` the numbers, or take the higher one where the column's info says `max`;
+            `replace` the stored row; `keep_earlier`: replace it only if the new values are lower,
+            compared column by column.
     """
     _write(connection, table, rows, how)
 
@@ -42,6 +60,22 @@ def remove(connection: Connection, table: Table, keys: Sequence[Row]) -> None:
     table."""
     if keys:
         connection.exec_driver_sql(_delete_sql(table, connection.dialect.name), list(keys))
+
+
+def find(
+    connection: Connection, column: Column[int], shared: str, keys: Sequence[int]
+) -> dict[int, int]:
+    """Last key -> the value of a column, for the rows that are stored.
+
+    Args:
+        column: A column of a table with two keys.
+        shared: The first key of all rows.
+        keys: The last keys.
+    """
+    name = connection.dialect.name
+    among = json.dumps(keys) if name == "sqlite" else keys
+    found = connection.exec_driver_sql(_find_sql(column, name), (shared, among))
+    return dict(map(tuple, found))
 
 
 def _write(connection: Connection, table: Table, rows: Sequence[Row], how: Merge | None) -> None:
@@ -64,6 +98,19 @@ def _column_arrays(table: Table, rows: Sequence[Row]) -> Row:
 
 
 @cache
+def _find_sql(column: Column[int], dialect: str) -> str:
+    first, last = column.table.primary_key
+    query = select(last, column).where(first == bindparam("shared"))
+    keys: BindParameter[Any] = bindparam("keys")
+    if dialect == "sqlite":
+        each = func.json_each(keys).table_valued("value")
+        query = query.where(last.in_(select(each.c.value)))
+    else:
+        query = query.where(last == any_(cast(keys, postgresql.ARRAY(last.type))))
+    return str(query.compile(dialect=_DIALECTS[dialect]))
+
+
+@cache
 def _insert_sql(table: Table, how: Merge | None, dialect: str) -> str:
     if dialect == "sqlite":
         statement: Any = sqlite.insert(table)
@@ -74,12 +121,19 @@ def _insert_sql(table: Table, how: Merge | None, dialect: str) -> str:
     if how is not None:
         new = statement.excluded
         values = [column for column in table.columns if not column.primary_key]
+        is_earlier = tuple_(*(new[c.name] for c in values)) < tuple_(*values)
         statement = statement.on_conflict_do_update(
             index_elements=list(table.primary_key),
-            set_={c.name: c + new[c.name] if how == "add" else new[c.name] for c in values},
-            where=new.at_ms < table.c.at_ms if how == "keep_earlier" else None,
+            set_={c.name: _sum(c, new[c.name]) if how == "add" else new[c.name] for c in values},
+            where=is_earlier if how == "keep_earlier" else None,
         )
     return str(statement.compile(dialect=_DIALECTS[dialect]))
+
+
+def _sum(column: Column[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    if column.info.get("merge") == "max":
+        return case((new > column, new), else_=column)
+    return column + new
 
 
 @cache

@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
 from serve_app.durations import duration_ms
+from serve_app.errors import BadConfig
 from serve_app.recording.batch import Adoption
 from serve_app.recording.records import Exposure, KeptImage, ShadowPair
+from serve_app.rules.parse import read_rule
 from serve_app.rules.shadow import default_experiment
+from serve_app.rules.split import Split
 from serve_app.store import schema
 
 _epochs = schema.epochs.c
@@ -69,17 +72,21 @@ class EpochSplit:
     """How a rule splits traffic.
 
     Attributes:
-        experiment: Its name; None if the rule splits nothing, even if it is a shadow's experiment.
+        experiment: Its name, which salts the buckets; empty if the rule splits nothing.
+        digest: See `serve_app.rules.rule.ExperimentTerms`; empty if the rule splits nothing.
         unit: `user` or `session`; None if the unit is the request or the rule splits nothing.
+        settle_ms: The age at which a unit counts.
         window_ms: Time after a prediction in which its feedback counts; None for no limit.
     """
 
-    experiment: str | None
+    experiment: str
+    digest: str
     unit: str | None
+    settle_ms: int
     window_ms: int | None
 
 
-NO_SPLIT = EpochSplit(None, None, None)
+NO_SPLIT = EpochSplit("", "", None, 0, None)
 
 
 class Timeline:
@@ -155,12 +162,6 @@ def epochs_between(
     return [Epoch(**row) for row in connection.execute(query).mappings()]
 
 
-def epochs_of_experiment(connection: Connection, experiment: str) -> list[int]:
-    """The numbers of an experiment's epochs."""
-    every = epochs_between(connection, None, None)
-    return [epoch.number for epoch in every if epoch.experiment == experiment]
-
-
 def latest(connection: Connection, limit: int) -> list[Epoch]:
     """The latest epochs, newest first."""
     rows = connection.execute(
@@ -171,14 +172,21 @@ def latest(connection: Connection, limit: int) -> list[Epoch]:
     return [Epoch(**row) for row in rows.mappings()]
 
 
+@lru_cache(maxsize=16)  # parsed for each batch
 def _parse_split(rule: str) -> EpochSplit:
     content = json.loads(rule)
-    unit, outcome = content.get("unit"), content.get("outcome")
-    if unit is None:
+    try:
+        split = read_rule(content)
+    except BadConfig:  # of a strategy that was removed
         return NO_SPLIT
+    if not isinstance(split, Split):
+        return NO_SPLIT
+    outcome = content.get("outcome")
     return EpochSplit(
-        content.get("experiment"),
-        unit if unit in ("user", "session") else None,
+        split.experiment,
+        split.experiment_terms.digest,
+        split.unit if split.unit in ("user", "session") else None,
+        split.settle_ms,
         duration_ms(outcome["window"]) if outcome else None,
     )
 

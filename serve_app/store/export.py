@@ -28,7 +28,7 @@ TABLES: dict[str, tuple[Table, str, int]] = {
     "epochs": (schema.epochs, "started_at_ms", 1),
     "exposure_sums": (schema.exposure_sums, "minute", MINUTE_MS),
     "latency_sums": (schema.latency_sums, "minute", MINUTE_MS),
-    "unit_sums": (schema.unit_sums, "day", DAY_MS),
+    "unit_sums": (schema.unit_sums, "from_ms", 1),
     "first_assignments": (schema.first_assignments, "at_ms", 1),
     "pair_sums": (schema.pair_sums, "minute", MINUTE_MS),
     "unit_pair_sums": (schema.unit_pair_sums, "day", DAY_MS),

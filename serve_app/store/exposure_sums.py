@@ -21,7 +21,7 @@ class ExposureSum:
     Attributes:
         at_ms: Start of the time slot, milliseconds since 1970 UTC.
         epoch: 0 for none.
-        assigned, region, label: Empty for none.
+        assigned, region, label, error: Empty for none.
         served_as_assigned: Whether the assigned version made the prediction.
         exposures: Their number; `latency_ms_sum` is over all of them.
         errors: Exposures with an error, including `fallbacks`, which stable served.
@@ -37,6 +37,7 @@ class ExposureSum:
     region: str | None
     reason: str | None
     label: str | None
+    error: str | None
     exposures: int
     errors: int
     fallbacks: int
@@ -62,6 +63,7 @@ def add_exposures(connection: Connection, added: Iterable[tuple[Exposure, int | 
                 exposure.region or "",
                 exposure.reason,
                 exposure.label or "",
+                exposure.error or "",
             ),
             (
                 1,

@@ -29,6 +29,7 @@ from serve_app.store import schema
 from serve_app.store.epochs import Timeline
 from serve_app.store.reviews import Review
 from serve_app.store.scope import Scope
+from serve_app.store.units import hash64
 
 _kept = schema.kept_images.c
 _reviews = schema.reviews.c
@@ -39,7 +40,7 @@ _IMAGE_FIELDS = (
 _REVIEW_FIELDS = ("number", "answer", "at_ms", "actor", "reason")
 _IS_REVIEWED = _reviews.number.is_not(None)
 _QUERY = select(
-    *(_kept[name] for name in (*_IMAGE_FIELDS, "labels")),
+    *(_kept[name] for name in (*_IMAGE_FIELDS, "labels", "unit")),
     *(_reviews[name].label(f"review_{name}") for name in _REVIEW_FIELDS),
 ).select_from(schema.kept_images.outerjoin(schema.reviews, _kept.digest == _reviews.digest))
 
@@ -49,6 +50,7 @@ class StoredImage:
     """A kept image without its content; the fields of `serve_app.recording.records.KeptImage`.
 
     Attributes:
+        unit: See `serve_app.store.units.hash64`.
         review: None if the image is not reviewed.
     """
 
@@ -64,6 +66,7 @@ class StoredImage:
     candidate: str
     label: str
     labels: tuple[str, ...]
+    unit: int
     review: Review | None
 
     @property
@@ -86,7 +89,10 @@ def add_images(connection: Connection, images: Iterable[KeptImage], timeline: Ti
             }
             connection.execute(
                 insert(schema.kept_images).values(
-                    **values, labels=json.dumps(image.labels), epoch=timeline.epoch(image) or 0
+                    **values,
+                    labels=json.dumps(image.labels),
+                    unit=hash64(image.unit),
+                    epoch=timeline.epoch(image) or 0,
                 )
             )
             _make_room(connection, image.room)
@@ -188,4 +194,5 @@ def _image(row: Row[Any]) -> StoredImage:
     values: dict[str, Any] = {name: getattr(row, name) for name in _IMAGE_FIELDS}
     review_values = {name: getattr(row, f"review_{name}") for name in _REVIEW_FIELDS}
     review = Review(**review_values) if row.review_number is not None else None
-    return StoredImage(**values, labels=tuple(json.loads(row.labels)), review=review)
+    labels = tuple(json.loads(row.labels))
+    return StoredImage(**values, labels=labels, unit=row.unit, review=review)

@@ -34,6 +34,7 @@ class LabelledFeedback(Rows):
     Attributes:
         epoch: 0 for none.
         unit: See `serve_app.store.units.unit_id_of`.
+        served: The version that predicted; empty for none.
         predicted_label, reported_label: The label of the prediction, and the label that the user
             reported; empty for none.
         at_ms, reported_at_ms: Time of the prediction and of the feedback, milliseconds since 1970
@@ -47,6 +48,7 @@ class LabelledFeedback(Rows):
     assigned: Categorical
     reason: Categorical
     region: Categorical
+    served: Categorical
     predicted_label: Categorical
     reported_label: Categorical
     at_ms: NDArray[np.int64]
@@ -73,7 +75,7 @@ def update(
 
 def read(connection: Connection, scope: Scope) -> LabelledFeedback:
     """The predictions in a scope, by the time of the prediction."""
-    texts = ("assigned", "reason", "region", "predicted_label", "reported_label")
+    texts = ("assigned", "reason", "region", "served", "predicted_label", "reported_label")
     query = select(
         *(_labelled[name] for name in ("unit", "at_ms", "reported_at_ms", "epoch", *texts)),
         func.coalesce(cast(_labelled.correct, Integer), NOT_REPORTED).label("correct"),
@@ -88,6 +90,7 @@ def read(connection: Connection, scope: Scope) -> LabelledFeedback:
         assigned=columns.categorical("assigned"),
         reason=columns.categorical("reason"),
         region=columns.categorical("region"),
+        served=columns.categorical("served"),
         predicted_label=columns.categorical("predicted_label"),
         reported_label=columns.categorical("reported_label"),
         at_ms=columns.numbers("at_ms", np.int64),
@@ -134,6 +137,7 @@ def _row(
         exposure.assigned or "",
         exposure.reason,
         exposure.region or "",
+        exposure.served or "",
         exposure.label or "",
         last.at_ms,
         _printable(last.label or ""),

@@ -9,10 +9,11 @@ prediction is kept or removed together.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Select,
     Table,
     insert,
     literal,
@@ -56,8 +57,8 @@ def prune(connection: Connection, now_ms: int, retention: Retention) -> int:
     sums_cutoff_ms = now_ms - retention.sums_days * DAY_MS
     _advance_cutoff(connection, rows_cutoff_ms)
     left = PRUNE_ROWS
-    for table, condition in _old_rows(rows_cutoff_ms, sums_cutoff_ms):
-        left -= _remove(connection, table, condition, left)
+    for table, keys in _old_rows(rows_cutoff_ms, sums_cutoff_ms):
+        left -= _remove(connection, table, keys, left)
         if not left:
             break
     return PRUNE_ROWS - left
@@ -98,33 +99,45 @@ def _advance_cutoff(connection: Connection, cutoff_ms: int) -> None:
         connection.execute(update(schema.retention_cutoff).values(cutoff_ms=cutoff_ms))
 
 
-def _old_rows(rows_cutoff_ms: int, sums_cutoff_ms: int) -> list[tuple[Table, ColumnElement[bool]]]:
+def _old_rows(rows_cutoff_ms: int, sums_cutoff_ms: int) -> list[tuple[Table, Select[Any]]]:
+    """The tables with the queries for the keys of their old rows."""
     every_epoch = select(schema.epochs.c.number).union_all(select(literal(0)))
 
-    def by_epoch(table: Table, time: str, before: int) -> tuple[Table, ColumnElement[bool]]:
-        return table, table.c.epoch.in_(every_epoch) & (table.c[time] < before)
+    def by_time(table: Table, time: str, before: int) -> tuple[Table, Select[Any]]:
+        return table, select(*table.primary_key).where(table.c[time] < before)
 
-    firsts = schema.first_assignments
+    def by_epoch(table: Table, time: str, before: int) -> tuple[Table, Select[Any]]:
+        _, keys = by_time(table, time, before)
+        return table, keys.where(table.c.epoch.in_(every_epoch))
+
+    firsts, units = schema.first_assignments, schema.unit_sums
+    units_of_old_firsts = (
+        select(*units.primary_key)
+        .join_from(
+            firsts,
+            units,
+            (units.c.experiment == firsts.c.experiment) & (units.c.unit == firsts.c.unit),
+        )
+        .where(firsts.c.at_ms < sums_cutoff_ms)
+    )
     return [
-        (schema.exposures, schema.exposures.c.at_ms < rows_cutoff_ms),
-        (schema.shadow_pairs, schema.shadow_pairs.c.at_ms < rows_cutoff_ms),
-        (schema.feedback, schema.feedback.c.answered_at_ms < rows_cutoff_ms),
+        by_time(schema.exposures, "at_ms", rows_cutoff_ms),
+        by_time(schema.shadow_pairs, "at_ms", rows_cutoff_ms),
+        by_time(schema.feedback, "answered_at_ms", rows_cutoff_ms),
         by_epoch(schema.labelled_feedback, "at_ms", sums_cutoff_ms),
         by_epoch(schema.exposure_sums, "minute", sums_cutoff_ms // MINUTE_MS),
         by_epoch(schema.latency_sums, "minute", sums_cutoff_ms // MINUTE_MS),
         by_epoch(schema.pair_sums, "minute", sums_cutoff_ms // MINUTE_MS),
-        by_epoch(schema.unit_sums, "day", sums_cutoff_ms // DAY_MS),
         by_epoch(schema.unit_pair_sums, "day", sums_cutoff_ms // DAY_MS),
-        (firsts, firsts.c.at_ms < sums_cutoff_ms),
-        (schema.kept_images, schema.kept_images.c.at_ms < sums_cutoff_ms),
-        (schema.reviews, schema.reviews.c.at_ms < sums_cutoff_ms),
+        (units, units_of_old_firsts),  # before the first assignments
+        by_time(firsts, "at_ms", sums_cutoff_ms),
+        by_time(schema.kept_images, "at_ms", sums_cutoff_ms),
+        by_time(schema.reviews, "at_ms", sums_cutoff_ms),
     ]
 
 
-def _remove(
-    connection: Connection, table: Table, condition: ColumnElement[bool], limit: int
-) -> int:
-    keys = connection.execute(select(*table.primary_key).where(condition).limit(limit)).all()
+def _remove(connection: Connection, table: Table, query: Select[Any], limit: int) -> int:
+    keys = connection.execute(query.limit(limit)).all()
     bulk.remove(connection, table, [tuple(key) for key in keys])
     return len(keys)
 

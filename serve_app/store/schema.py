@@ -124,6 +124,7 @@ labelled_feedback = Table(
     Column("assigned", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("region", String, nullable=False),
+    Column("served", String, nullable=False),
     Column("predicted_label", String, nullable=False),
     Column("reported_at_ms", BigInteger, nullable=False),
     Column("reported_label", String, nullable=False),
@@ -152,6 +153,7 @@ kept_images = Table(
     Column("candidate", String, nullable=False),
     Column("label", String, nullable=False),
     Column("labels", Text, nullable=False),
+    Column("unit", BigInteger, nullable=False),
     Column("encrypted", LargeBinary),
     Index("kept_images_digest", "digest", "stable", "candidate", unique=True),
 )
@@ -181,6 +183,7 @@ exposure_sums = Table(
     Column("region", String, primary_key=True),
     Column("reason", String, primary_key=True),
     Column("label", String, primary_key=True),
+    Column("error", String, primary_key=True),
     Column("exposures", BigInteger, nullable=False),
     Column("errors", BigInteger, nullable=False),
     Column("fallbacks", BigInteger, nullable=False),
@@ -205,23 +208,26 @@ latency_sums = Table(
     sqlite_with_rowid=False,
 )
 
-# `unit`: see `serve_app.store.units.hash64`.
+# `experiment`: the digest of its terms. `unit`: see `serve_app.store.units.hash64`. `from_ms`: the
+# start of a slot, see `serve_app.store.units.slot_ms`.
 unit_sums = Table(
     "unit_sums",
     metadata,
-    Column("epoch", Integer, primary_key=True, autoincrement=False),
-    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("experiment", String, primary_key=True),
     Column("unit", BigInteger, primary_key=True, autoincrement=False),
-    Column("assigned", String, primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("from_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("exposures", BigInteger, nullable=False),
     Column("errors", BigInteger, nullable=False),
-    Column("fallbacks", BigInteger, nullable=False),
     Column("latency_ms_sum", Float, nullable=False),
     Column("model_ms_count", BigInteger, nullable=False),
     Column("model_ms_sum", Float, nullable=False),
+    Column("max_latency_ms", Float, nullable=False, info={"merge": "max"}),
     sqlite_with_rowid=False,
 )
 
+# `latency_ms`: of the first exposure. The order of the columns decides between two exposures with
+# the same time; see `serve_app.store.bulk.merge`.
 first_assignments = Table(
     "first_assignments",
     metadata,
@@ -229,6 +235,8 @@ first_assignments = Table(
     Column("unit", BigInteger, primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("bucket", Float, nullable=False),
+    Column("latency_ms", Float, nullable=False),
     Column("version", String, nullable=False),
     Column("region", String, nullable=False),
     Index("first_assignments_at_ms", "at_ms"),
@@ -256,7 +264,7 @@ pair_sums = Table(
     sqlite_with_rowid=False,
 )
 
-# Shadow pairs with outcome `copied`. `label` is the candidate's.
+# Shadow pairs that were copied, or failed. `label` is the candidate's; empty for failed ones.
 unit_pair_sums = Table(
     "unit_pair_sums",
     metadata,
@@ -268,6 +276,7 @@ unit_pair_sums = Table(
     Column("pairs", BigInteger, nullable=False),
     Column("compared", BigInteger, nullable=False),  # pairs with a live label
     Column("agreed", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),  # not among the pairs
     Column("model_ms_count", BigInteger, nullable=False),  # pairs with both model times
     Column("model_ms_sum", Float, nullable=False),
     Column("live_model_ms_sum", Float, nullable=False),

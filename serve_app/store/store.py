@@ -24,6 +24,7 @@ from serve_app.store import (
     reviews,
     revisions,
     schema,
+    told_pairs,
     unit_pairs,
     units,
 )
@@ -41,8 +42,9 @@ from serve_app.store.recreations import Phase, Recreation
 from serve_app.store.retention import Retention
 from serve_app.store.revisions import NewRevision, Revision, RevisionState
 from serve_app.store.scope import EVERYTHING, Scope
+from serve_app.store.told_pairs import ToldPairs
 from serve_app.store.unit_pairs import UnitPairs
-from serve_app.store.units import FirstAssignmentCount, FirstAssignments, UnitExposureSums
+from serve_app.store.units import ExperimentUnits, FirstAssignmentCount
 
 
 def open_store(url: str) -> Store:
@@ -168,20 +170,21 @@ class Store:
         with self._database.read_transaction() as connection:
             return unit_pairs.read(connection, scope, shared)
 
-    def unit_sums(self, experiment: str, scope: Scope = EVERYTHING) -> UnitExposureSums:
-        """Sums of an experiment's exposures by unit, epoch, day and version."""
+    def experiment_units(
+        self, experiment: str, settle_ms: int, scope: Scope = EVERYTHING
+    ) -> ExperimentUnits:
+        """The units that were first assigned; see `serve_app.store.units.read`."""
         with self._database.read_transaction() as connection:
-            return units.read_unit_sums(connection, experiment, scope)
-
-    def first_assignments(self, experiment: str, scope: Scope = EVERYTHING) -> FirstAssignments:
-        """The first assignment of each unit of an experiment."""
-        with self._database.read_transaction() as connection:
-            return units.read_first_assignments(connection, experiment, scope)
+            return units.read(connection, experiment, settle_ms, scope)
 
     def first_assignment_counts(
         self, experiment: str, scope: Scope = EVERYTHING
     ) -> list[FirstAssignmentCount]:
-        """The first assignments of an experiment, counted by epoch, version and region."""
+        """The first assignments of an experiment, counted by epoch, version and region.
+
+        Args:
+            experiment: The digest of its terms.
+        """
         with self._database.read_transaction() as connection:
             return units.count_first_assignments(connection, experiment, scope)
 
@@ -189,6 +192,11 @@ class Store:
         """Predictions with the feedback that counts."""
         with self._database.read_transaction() as connection:
             return labelled_feedback.read(connection, scope)
+
+    def told_pairs(self, scope: Scope = EVERYTHING) -> ToldPairs:
+        """Copied images whose true label a user told."""
+        with self._database.read_transaction() as connection:
+            return told_pairs.read(connection, scope)
 
     def kept_images(self, scope: Scope = EVERYTHING) -> list[StoredImage]:
         """Images for review, reviewed or not, in the order of `unreviewed_images`."""

@@ -31,6 +31,7 @@ class UnitPairs(Rows):
         pairs: Their number.
         new: Pairs to which the candidate gave a label that the live version does not know.
         compared: Pairs with a shared label and a live label; `agreed` of them have equal labels.
+        failed: Copies that failed; not among the pairs.
         model_ms_count: Pairs with model times of both versions; the remaining sums are over them.
         model_ms_sum, live_model_ms_sum: Milliseconds.
         squared_difference_sum: Of the candidate's model time less the live one, ms squared.
@@ -42,6 +43,7 @@ class UnitPairs(Rows):
     new: NDArray[np.float64]
     compared: NDArray[np.float64]
     agreed: NDArray[np.float64]
+    failed: NDArray[np.float64]
     model_ms_count: NDArray[np.float64]
     model_ms_sum: NDArray[np.float64]
     live_model_ms_sum: NDArray[np.float64]
@@ -49,13 +51,14 @@ class UnitPairs(Rows):
 
 
 def add_pairs(connection: Connection, added: Iterable[tuple[ShadowPair, int | None]]) -> None:
-    """Add new pairs, each with its epoch; only outcome `copied` is summed."""
+    """Add new pairs, each with its epoch; those that were shed are not summed."""
     batch = SumAccumulator(schema.unit_pair_sums)
     for pair, epoch in added:
-        if pair.outcome != CopyOutcome.COPIED:
+        if pair.outcome == CopyOutcome.SHED:
             continue
+        is_copied = pair.outcome == CopyOutcome.COPIED
         model_ms, live_model_ms, model_ms_count = 0.0, 0.0, 0
-        if pair.model_ms is not None and pair.live_model_ms is not None:
+        if is_copied and pair.model_ms is not None and pair.live_model_ms is not None:
             model_ms, live_model_ms, model_ms_count = pair.model_ms, pair.live_model_ms, 1
         batch.add(
             (
@@ -63,12 +66,13 @@ def add_pairs(connection: Connection, added: Iterable[tuple[ShadowPair, int | No
                 pair.at_ms // DAY_MS,
                 hash64(pair.unit),
                 pair.region or "",
-                pair.label or "",
+                pair.label or "" if is_copied else "",
             ),
             (
-                1,
-                int(pair.live_label is not None),
-                int(pair.live_label is not None and pair.live_label == pair.label),
+                int(is_copied),
+                int(is_copied and pair.live_label is not None),
+                int(is_copied and pair.live_label is not None and pair.live_label == pair.label),
+                int(not is_copied),
                 model_ms_count,
                 model_ms,
                 live_model_ms,
@@ -90,6 +94,7 @@ def read(connection: Connection, scope: Scope, shared: Collection[str]) -> UnitP
         "new": case((is_shared, 0), else_=_sums.pairs),
         "compared": case((is_shared, _sums.compared), else_=0),
         "agreed": case((is_shared, _sums.agreed), else_=0),
+        "failed": _sums.failed,
         "model_ms_count": _sums.model_ms_count,
     }
     times = ("model_ms_sum", "live_model_ms_sum", "squared_difference_sum")

@@ -1,74 +1,87 @@
-"""Units: sums of the exposures of each user or session, and its first assignment.
+"""Units: the first assignment of each user or session, and sums of what happened to it after that.
 
 Only exposures that the split assigned count, not tagged, pinned or untargeted requests. Nothing is
 summed for a rule whose unit is the request: there each exposure is a unit.
+
+A unit counts at a fixed age, `settle` in the rule of its experiment. Its exposures are summed by
+slots of an eighth of this time, for twice this time after its first assignment: the first part
+decides, the second shows whether the unit came back. An exposure that arrives late may make the
+first assignment earlier; the slots that are then too old are removed. So the sums do not depend on
+the order in which exposures arrive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+)
 
-from serve_app.clock import DAY_MS
 from serve_app.evidence.units import Rows
 from serve_app.recording.records import Exposure
+from serve_app.rules.bucket import bucket
 from serve_app.rules.plan import Reason
-from serve_app.store import bulk, epochs, schema
+from serve_app.store import bulk, schema
 from serve_app.store.columns import Categorical, Columns
-from serve_app.store.epochs import Timeline
-from serve_app.store.scope import EVERYTHING, Scope
-from serve_app.store.sums import SumAccumulator
+from serve_app.store.epochs import EpochSplit, Timeline
+from serve_app.store.scope import Scope
+
+SLOTS = 8  # of `settle`
+MIN_SLOT_MS = 1000
 
 _sums = schema.unit_sums.c
 _firsts = schema.first_assignments.c
 
+_NEVER = (math.inf,)  # later than each first assignment
+
 
 @dataclass(frozen=True, slots=True)
-class FirstAssignments(Rows):
-    """The first assignment of each unit in an experiment, ordered by unit; columns of length n.
+class ExperimentUnits(Rows):
+    """The units of an experiment, ordered by unit; columns of length n.
 
     Attributes:
         unit: See `hash64`; unique.
-        region: Empty for none.
-        at_ms: Milliseconds since 1970 UTC.
+        at_ms, epoch, version, region: Of the first assignment; milliseconds since 1970 UTC. The
+            region is empty for none.
+        bucket: See `serve_app.rules.bucket`.
+        first_latency_ms: Of the first exposure.
+        exposures, errors: In the slots that end within `settle` after the first assignment.
+            Fallbacks are errors.
+        latency_ms_sum, max_latency_ms: Of these exposures.
+        model_ms_count, model_ms_sum: Of those with a model time.
+        own_epoch_errors, own_epoch_max_latency_ms: Of those in the epoch of the first assignment.
+        later_exposures: In the next `settle`.
     """
 
     unit: NDArray[np.int64]
+    at_ms: NDArray[np.int64]
     epoch: NDArray[np.int64]
     version: Categorical
     region: Categorical
-    at_ms: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class UnitExposureSums(Rows):
-    """Sums of exposures by unit, epoch, day and assigned version; columns of length n.
-
-    Attributes:
-        unit: See `hash64`.
-        day: Days since 1970 UTC.
-        region: The region of the unit's first assignment in the experiment, even if that lies
-            outside the scope; empty if the first assignment was removed.
-        exposures, errors, fallbacks, model_ms_count: See
-            `serve_app.store.exposure_sums.ExposureSum`.
-        latency_ms_sum, model_ms_sum: Milliseconds.
-    """
-
-    unit: NDArray[np.int64]
-    epoch: NDArray[np.int64]
-    day: NDArray[np.int64]
-    assigned: Categorical
-    region: Categorical
-    exposures: NDArray[np.int64]
-    errors: NDArray[np.int64]
-    fallbacks: NDArray[np.int64]
+    bucket: NDArray[np.float64]
+    first_latency_ms: NDArray[np.float64]
+    exposures: NDArray[np.float64]
+    errors: NDArray[np.float64]
     latency_ms_sum: NDArray[np.float64]
-    model_ms_count: NDArray[np.int64]
+    max_latency_ms: NDArray[np.float64]
+    model_ms_count: NDArray[np.float64]
     model_ms_sum: NDArray[np.float64]
+    own_epoch_errors: NDArray[np.float64]
+    own_epoch_max_latency_ms: NDArray[np.float64]
+    later_exposures: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,104 +102,91 @@ def hash64(unit: str | None) -> int:
     return int(unit[:16], 16) - (1 << 63) if unit else 0
 
 
+def slot_ms(settle_ms: int) -> int:
+    """The length of a slot, in milliseconds. Slots begin at multiples of it; `settle` is a whole
+    number of them, because durations are whole seconds."""
+    return max(MIN_SLOT_MS, settle_ms // SLOTS)
+
+
 def unit_id_of(exposure: Exposure, timeline: Timeline) -> int:
     """The `hash64` of the unit that the rule assigned; 0 if the rule assigns no user or session,
     or the request named none."""
-    match timeline.split(exposure.rule_id).unit:
-        case "user":
-            unit = exposure.user
-        case "session":
-            unit = exposure.session
-        case _:
-            unit = None
-    return hash64(unit)
+    return hash64(_unit_of(exposure, timeline.split(exposure.rule_id)))
 
 
 def add_exposures(
     connection: Connection, added: Iterable[tuple[Exposure, int | None]], timeline: Timeline
 ) -> None:
-    """Add new exposures, each with its epoch, to the sums and the first assignments."""
-    batch = SumAccumulator(schema.unit_sums)
-    firsts: dict[tuple[str | None, int], tuple[int, int, str, str]] = {}
+    """Add new exposures, each with its epoch, to the first assignments and the sums."""
+    found: dict[str, _Assigned] = {}
     for exposure, epoch in added:
-        is_split = epoch and exposure.reason == Reason.SPLIT
-        unit = unit_id_of(exposure, timeline) if is_split else 0
-        if not epoch or not unit:
+        if not epoch or exposure.reason != Reason.SPLIT:
             continue
-        version, at_ms = exposure.assigned or "", exposure.at_ms
-        failed, model_ms = exposure.error is not None, exposure.own_model_ms
-        batch.add(
-            (epoch, at_ms // DAY_MS, unit, version),
-            (
-                1,
-                int(failed),
-                int(failed and exposure.served is not None),
-                exposure.latency_ms,
-                int(model_ms is not None),
-                model_ms or 0.0,
-            ),
+        split = timeline.split(exposure.rule_id)
+        if unit := _unit_of(exposure, split):
+            if split.digest not in found:
+                found[split.digest] = _Assigned(split)
+            found[split.digest].add(unit, epoch, exposure)
+    for assigned in found.values():
+        assigned.write(connection)
+
+
+def read(connection: Connection, experiment: str, settle_ms: int, scope: Scope) -> ExperimentUnits:
+    """The units that were first assigned in a scope.
+
+    Args:
+        experiment: The digest of its terms.
+        settle_ms: Of its rule.
+    """
+    latest_ms = _firsts.at_ms + literal(settle_ms - slot_ms(settle_ms), BigInteger)
+    is_early = _sums.from_ms <= latest_ms
+    is_own = and_(is_early, _sums.epoch == _firsts.epoch)
+    counts = {
+        "exposures": _total(is_early, _sums.exposures),
+        "errors": _total(is_early, _sums.errors),
+        "model_ms_count": _total(is_early, _sums.model_ms_count),
+        "own_epoch_errors": _total(is_own, _sums.errors),
+        "later_exposures": _total(~is_early, _sums.exposures),
+    }
+    times = {
+        "latency_ms_sum": func.sum(case((is_early, _sums.latency_ms_sum), else_=0.0)),
+        "max_latency_ms": func.max(case((is_early, _sums.max_latency_ms), else_=0.0)),
+        "model_ms_sum": func.sum(case((is_early, _sums.model_ms_sum), else_=0.0)),
+        "own_epoch_max_latency_ms": func.max(case((is_own, _sums.max_latency_ms), else_=0.0)),
+    }
+    query = (
+        select(
+            _firsts.unit,
+            _firsts.at_ms,
+            _firsts.epoch,
+            _firsts.version,
+            _firsts.region,
+            _firsts.bucket,
+            _firsts.latency_ms.label("first_latency_ms"),
+            *(total.label(name) for name, total in (counts | times).items()),
         )
-        key = (timeline.split(exposure.rule_id).experiment, unit)
-        first = (at_ms, epoch, version, exposure.region or "")
-        firsts[key] = min(first, firsts.get(key, first))
-    batch.write(connection)
-    rows = [key + firsts[key] for key in sorted(firsts)]
-    bulk.merge(connection, schema.first_assignments, rows, "keep_earlier")
-
-
-def read_unit_sums(connection: Connection, experiment: str, scope: Scope) -> UnitExposureSums:
-    """The unit sums of an experiment in a scope. The scope's regions are matched against the
-    region of each unit's first assignment."""
-    categorical = (
-        *("epoch", "day", "assigned", "exposures", "errors", "fallbacks"),
-        "model_ms_count",
+        .join_from(
+            schema.first_assignments,
+            schema.unit_sums,
+            and_(_sums.experiment == _firsts.experiment, _sums.unit == _firsts.unit),
+        )
+        .where(
+            _firsts.experiment == experiment, *scope.conditions(schema.first_assignments, "at_ms")
+        )
+        .group_by(*schema.first_assignments.primary_key)
     )
-    query = select(
-        _sums.unit, _sums.latency_ms_sum, _sums.model_ms_sum, *(_sums[n] for n in categorical)
-    ).where(
-        _sums.epoch.in_(epochs.epochs_of_experiment(connection, experiment)),
-        *scope.conditions(schema.unit_sums, "day", DAY_MS),
-    )
-    columns = Columns(connection, query, categorical)
+    columns = Columns(connection, query, categorical=("epoch", "version", "region", *counts))
     unit = columns.numbers("unit", np.int64)
-    region = _first_regions(unit, read_first_assignments(connection, experiment, EVERYTHING))
-    found = UnitExposureSums(
+    return ExperimentUnits(
         unit=unit,
-        epoch=columns.numbers("epoch", np.int64),
-        day=columns.numbers("day", np.int64),
-        assigned=columns.categorical("assigned"),
-        region=region,
-        exposures=columns.numbers("exposures", np.int64),
-        errors=columns.numbers("errors", np.int64),
-        fallbacks=columns.numbers("fallbacks", np.int64),
-        latency_ms_sum=columns.numbers("latency_ms_sum", np.float64),
-        model_ms_count=columns.numbers("model_ms_count", np.int64),
-        model_ms_sum=columns.numbers("model_ms_sum", np.float64),
-    )
-    if scope.regions is None:
-        return found
-    is_wanted = np.array([name in scope.regions for name in region.categories], np.bool_)
-    return found.select(is_wanted[region.codes])
-
-
-def read_first_assignments(
-    connection: Connection, experiment: str, scope: Scope
-) -> FirstAssignments:
-    """The first assignments of an experiment in a scope."""
-    categorical = ("epoch", "version", "region")
-    query = select(_firsts.unit, _firsts.at_ms, *(_firsts[name] for name in categorical)).where(
-        _firsts.experiment == experiment, *scope.conditions(schema.first_assignments, "at_ms")
-    )
-    columns = Columns(connection, query, categorical)
-    unit = columns.numbers("unit", np.int64)
-    order = np.argsort(unit)  # `aggregate_strings` has no defined order
-    return FirstAssignments(
-        unit=unit,
+        at_ms=columns.numbers("at_ms", np.int64),
         epoch=columns.numbers("epoch", np.int64),
         version=columns.categorical("version"),
         region=columns.categorical("region"),
-        at_ms=columns.numbers("at_ms", np.int64),
-    ).select(order)
+        bucket=columns.numbers("bucket", np.float64),
+        first_latency_ms=columns.numbers("first_latency_ms", np.float64),
+        **{name: columns.numbers(name, np.float64) for name in counts | times},
+    ).select(np.argsort(unit))  # `aggregate_strings` has no defined order
 
 
 def count_first_assignments(
@@ -206,12 +206,91 @@ def count_first_assignments(
     return [FirstAssignmentCount(**row) for row in rows.mappings()]
 
 
-def _first_regions(unit: NDArray[np.int64], firsts: FirstAssignments) -> Categorical:
-    """[n], the region of each unit's first assignment; empty where that is missing."""
-    is_known = np.isin(unit, firsts.unit)
-    place = np.searchsorted(firsts.unit, unit[is_known])
-    if is_known.all():
-        return firsts.region[place]
-    codes = np.full(len(unit), len(firsts.region.categories), np.int32)
-    codes[is_known] = firsts.region.codes[place]
-    return Categorical(codes, (*firsts.region.categories, ""))
+class _Assigned:
+    """New exposures of one experiment."""
+
+    def __init__(self, split: EpochSplit) -> None:
+        self._split = split
+        self._slot_ms = slot_ms(split.settle_ms)
+        self._names: dict[int, str] = {}
+        # unit -> time, epoch, latency, version and region of its first exposure
+        self._firsts: dict[int, tuple[int, int, float, str, str]] = {}
+        # (unit, epoch, start of the slot) -> values, in the order of the table
+        self._sums: dict[tuple[int, int, int], list[float]] = {}
+
+    def add(self, unit: str, epoch: int, exposure: Exposure) -> None:
+        number, at_ms, latency_ms = hash64(unit), exposure.at_ms, exposure.latency_ms
+        first = (at_ms, epoch, latency_ms, exposure.assigned or "", exposure.region or "")
+        if first < self._firsts.get(number, _NEVER):
+            self._names[number], self._firsts[number] = unit, first
+        key = (number, epoch, at_ms - at_ms % self._slot_ms)
+        sums = self._sums.setdefault(key, [0, 0, 0.0, 0, 0.0, 0.0])
+        sums[0] += 1
+        sums[1] += exposure.error is not None
+        sums[2] += latency_ms
+        if (model_ms := exposure.own_model_ms) is not None:
+            sums[3] += 1
+            sums[4] += model_ms
+        if latency_ms > sums[5]:
+            sums[5] = latency_ms
+
+    def write(self, connection: Connection) -> None:
+        stored_ms = self._stored_firsts(connection)
+        self._write_firsts(connection, stored_ms)
+        ends_ms = {
+            unit: self._end_ms(min(first[0], stored_ms.get(unit, first[0])))
+            for unit, first in self._firsts.items()
+        }
+        kept = [
+            (self._split.digest, *key, *sums)
+            for key, sums in sorted(self._sums.items())
+            if key[2] < ends_ms[key[0]]
+        ]
+        bulk.merge(connection, schema.unit_sums, kept, "add")
+        for unit, at_ms in stored_ms.items():
+            if self._end_ms(at_ms) != ends_ms[unit]:
+                self._remove_later(connection, unit, ends_ms[unit])
+
+    def _end_ms(self, first_ms: int) -> int:
+        """Slots of a unit that begin from this time on are not kept."""
+        return first_ms - first_ms % self._slot_ms + 2 * self._split.settle_ms
+
+    def _stored_firsts(self, connection: Connection) -> dict[int, int]:
+        """The times of the stored first assignments of these units."""
+        return bulk.find(connection, _firsts.at_ms, self._split.digest, list(self._firsts))
+
+    def _write_firsts(self, connection: Connection, stored_ms: Mapping[int, int]) -> None:
+        """Write those that are not stored, and those that are not later than the stored ones."""
+        rows = [
+            (
+                *(self._split.digest, unit, at_ms, epoch),
+                bucket(self._split.experiment, self._names[unit]),
+                *(latency_ms, version, region),
+            )
+            for unit, (at_ms, epoch, latency_ms, version, region) in sorted(self._firsts.items())
+            if at_ms <= stored_ms.get(unit, at_ms)
+        ]
+        bulk.merge(connection, schema.first_assignments, rows, "keep_earlier")
+
+    def _remove_later(self, connection: Connection, unit: int, end_ms: int) -> None:
+        connection.execute(
+            schema.unit_sums.delete().where(
+                _sums.experiment == self._split.digest,
+                _sums.unit == unit,
+                _sums.from_ms >= end_ms,
+            )
+        )
+
+
+def _unit_of(exposure: Exposure, split: EpochSplit) -> str | None:
+    match split.unit:
+        case "user":
+            return exposure.user
+        case "session":
+            return exposure.session
+        case _:
+            return None
+
+
+def _total(condition: ColumnElement[bool], column: ColumnElement[int]) -> ColumnElement[int]:
+    return cast(func.sum(case((condition, column), else_=0)), BigInteger)

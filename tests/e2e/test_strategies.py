@@ -284,14 +284,17 @@ def test_stable_serves_as_fallback_of_a_killed_candidate(
 def test_a_slower_candidate_is_reported_as_worse(service: Any, file: Any) -> None:
     """The interval of the difference contains the injected delay."""
     faults.write(service.home, faults.SLOWER)
-    set_rule(service, file, PARALLEL | {"weight": 0.5, "experiment": "e2e-slower"})
+    rule = {"weight": 0.5, "experiment": "e2e-slower", "settle": "5s"}
+    set_rule(service, file, PARALLEL | rule)
     before = service.get_control("status")["recording"]["stored"]
     summary = service.json(
         "traffic", "--scenario", str(SCENARIO), "--requests", str(REQUESTS), "--clients", "4"
     )
     assert (summary["requests"], summary["failed"]) == (REQUESTS, 0)
     eventually(lambda: service.get_control("status")["recording"]["stored"] >= before + REQUESTS)
-    report = service.json("report", "canary", "--experiment", "e2e-slower")
+    arguments = ("report", "canary", "--experiment", "e2e-slower")
+    eventually(lambda: service.json(*arguments)["settling"]["settling"] == 0)
+    report = service.json(*arguments)
     assert not report["srm"]["invalid"]
     assert report["finding"] == "worse"
     latency, model = report["measures"][1:]

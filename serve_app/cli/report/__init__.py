@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from types import ModuleType
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from serve_app.cli.options import AsJson, Url, console, print_json
-from serve_app.cli.report import ab_test, canary, shadow, traffic
+from serve_app.cli.report import ab_test, canary, explain, shadow, traffic
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
 
@@ -43,6 +42,9 @@ Experiment = Annotated[
     str | None,
     typer.Option(help="A name from experiment list. Default: the newest of this kind."),
 ]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Say what each line means, after the report.")
+]
 WEEK = "7d"
 
 
@@ -51,60 +53,70 @@ def report_traffic(
     since: Since = WEEK,
     until: Until = None,
     region: Region = None,
+    explained: Explain = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Exposures by rule, version and reason, planned and actual shares, and SRM checks."""
-    _report("traffic", traffic.show, url, as_json, since=since, until=until, region=region)
+    period = {"since": since, "until": until, "region": region}
+    _report("traffic", traffic, url, as_json, explained, **period)
 
 
-def _add_experiment_report(
-    name: str, show: Callable[[Console, dict[str, Any]], None], about: str
-) -> None:
+def _add_experiment_report(name: str, module: ModuleType, about: str) -> None:
     @app.command(name, help=about)
     def report_experiment(
         since: SinceOrAll = None,
         until: Until = None,
         region: Region = None,
         experiment: Experiment = None,
+        explained: Explain = False,
         url: Url = None,
         as_json: AsJson = False,
     ) -> None:
         period = {"since": since, "until": until, "region": region}
-        _report(name, show, url, as_json, experiment=experiment, **period)
+        _report(name, module, url, as_json, explained, experiment=experiment, **period)
 
 
-for _name, _show, _about in (
+for _name, _module, _about in (
     (
         "canary",
-        canary.show,
-        "Does the candidate work? Errors, latency and labels, compared with stable.",
+        canary,
+        "Does the candidate work? Failures, latency and labels, compared with stable.",
     ),
     (
         "ab",
-        ab_test.show,
+        ab_test,
         "Which version do users prefer? Verdict by the feedback of the assigned units.",
     ),
     (
         "shadow",
-        shadow.show,
+        shadow,
         "What would the candidate predict? Its copies of live traffic, compared with stable.",
     ),
 ):
-    _add_experiment_report(_name, _show, _about)
+    _add_experiment_report(_name, _module, _about)
 
 
 def _report(
     name: str,
-    show: Callable[[Console, dict[str, Any]], None],
+    module: ModuleType,
     url: str | None,
     as_json: bool,
+    explained: bool,
     **options: str | None,
 ) -> None:
+    """Print a report.
+
+    Args:
+        module: With `show`, which prints it, and `EXPLAIN`, which says what its lines mean.
+    """
     params = {name: value for name, value in options.items() if value is not None}
     with Client(url or service_url(), open_home().token) as client:
         report = client.report(name, params)
     if as_json:
         print_json(report)
-    else:
-        show(console(), report)
+        return
+    out = console()
+    module.show(out, report)
+    if explained:
+        explain.show(out, module.EXPLAIN)

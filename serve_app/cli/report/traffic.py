@@ -9,6 +9,29 @@ from rich.markup import escape
 from rich.table import Table
 
 from serve_app.cli.report import text
+from serve_app.cli.report.explain import ASSIGNMENT, Explanation
+
+EXPLAIN: Explanation = (
+    *ASSIGNMENT,
+    (
+        "recording",
+        (
+            "Every exposure has a number, so those that did not reach the store are known: dropped"
+            " because the store did not keep up, or missing: dropped, lost, or still on the way."
+        ),
+    ),
+    (
+        "planned share",
+        "The weight: the share of the units that the rule gives to the new version.",
+    ),
+    (
+        "of new units, of exposures",
+        (
+            "The share that it got: of the units that were first assigned in this epoch, and of"
+            " their exposures. Users with many requests move the second one, which is no fault."
+        ),
+    ),
+)
 
 
 def show(out: Console, report: dict[str, Any]) -> None:
@@ -20,8 +43,10 @@ def show(out: Console, report: dict[str, Any]) -> None:
         f" ({report['fallbacks']:,} fallbacks); recording: {recording['stored']:,} stored,"
         f" {recording['dropped']:,} dropped, {recording['missing']:,} missing"
     )
-    out.print(f"{text.timeline(report['series'], 'exposures')}\n")
-    epochs = Table("epoch", "rule", "from", "planned share", "actual share", box=None)
+    out.print(f"exposures  {text.timeline(report['series'], 'exposures')}\n")
+    epochs = Table("epoch", "rule", "from", "planned share", box=None)
+    for column in ("of new units", "of exposures"):
+        epochs.add_column(column)
     groups = Table("epoch", "version", "reason", "exposures", "share", box=None)
     for column in ("errors", "fallbacks", "mean latency"):
         groups.add_column(column)
@@ -30,8 +55,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
             str(epoch["epoch"]),
             _rule(epoch),
             text.time(epoch["from_ms"]),
-            text.percent(epoch["planned_share"]),
-            text.percent(epoch["actual_share"]),
+            *(text.percent(epoch[f"{of}_share"]) for of in ("planned", "unit", "exposure")),
         )
         for group in epoch["groups"]:
             groups.add_row(
@@ -50,7 +74,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
     for experiment in report["experiments"]:
         out.print()
         text.print_experiment(out, experiment)
-        text.print_srm(out, experiment["srm"], "units")
+        text.print_srm(out, experiment, experiment["srm"], "units")
     out.print()
     regions = Table("region", "exposures", "errors", "fallbacks", box=None)
     for row in report["regions"]:

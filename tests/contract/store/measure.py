@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store, open_store
-from tests.contract.store.population import DAY_MS, START_MS, Population
+from tests.contract.store.population import DAY_MS, DIGEST, START_MS, Population
 from tests.postgres import run_server
 
 DAY = Scope(since_ms=START_MS, until_ms=START_MS + DAY_MS)
@@ -76,10 +76,10 @@ def _reads(store: Store) -> dict[str, Callable[[], object]]:
         ),
         "latencies": lambda: store.latency_histograms(DAY, "latency", by=("assigned", "reason")),
         "model times": lambda: store.latency_histograms(DAY, "model", by=("assigned", "reason")),
-        "units": lambda: store.unit_sums("koala-test", DAY),
-        "first assignment counts": lambda: store.first_assignment_counts("koala-test"),
-        "first assignments": lambda: store.first_assignments("koala-test"),
+        "units": lambda: store.experiment_units(DIGEST, DAY_MS, DAY),
+        "first assignment counts": lambda: store.first_assignment_counts(DIGEST),
         "labelled feedback": lambda: store.labelled_feedback(DAY),
+        "told pairs": lambda: store.told_pairs(DAY),
         "pairs": lambda: store.pair_sums(DAY, by=("live_label", "label", "outcome", "region")),
         "epochs": lambda: store.epochs_between(),
         "without a scope": lambda: store.exposure_sums(EVERYTHING, by=("assigned", "region")),

@@ -10,10 +10,19 @@ import numpy as np
 
 from serve_app.recording.batch import Adoption, Batch
 from serve_app.recording.records import Exposure
+from serve_app.rules.parse import read_rule
 from tests.factories import WRITER, feedback_on, pair_of
 
-RULE = {"kind": "ab_test", "experiment": "koala-test", "unit": "user"}
+RULE = {
+    "kind": "ab_test",
+    "control": "v1",
+    "treatment": "v2",
+    "experiment": "koala-test",
+    "unit": "user",
+}
 RULE_ID = "aaaaaaaa"
+TERMS = read_rule(RULE).experiment_terms
+DIGEST = TERMS.digest if TERMS else ""
 REGIONS = ("AU", "NZ", "FJ", "PG", "DE", "FR", "US", "BR")
 LABELS = ("cat", "dog", "koala")
 START_MS = 1_700_006_400_000  # a UTC midnight

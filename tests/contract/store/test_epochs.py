@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -11,13 +12,15 @@ from sqlalchemy import create_engine
 
 from serve_app.recording.batch import Adoption
 from serve_app.recording.records import Exposure
+from serve_app.rules.parse import read_rule
 from serve_app.store.epochs import NO_SPLIT, EpochSplit, Timeline
 from serve_app.store.store import Store
 from tests.factories import OTHER_WRITER, adoption, batch, exposure
 from tests.rows import epoch_by_sequence
 
 SHADOW = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
-SPLIT = {"kind": "ab_test", "experiment": "koala"}
+SPLIT = {"kind": "ab_test", "control": "v1", "treatment": "v2", "experiment": "koala"}
+DAY_MS = 86_400_000
 
 
 def periods(store: Store) -> list[tuple[str, int, int | None]]:
@@ -47,12 +50,12 @@ def test_an_epoch_has_the_facts_of_its_rule(store: Store) -> None:
         ({"kind": "single", "stable": "v1"}, None, NO_SPLIT),
         (SHADOW, "shadow-v1-v2", NO_SPLIT),  # adopted before shadows had names
         (SHADOW | {"experiment": "busy-week"}, "busy-week", NO_SPLIT),
-        (SPLIT | {"unit": "user"}, "koala", EpochSplit("koala", "user", None)),
-        (SPLIT | {"unit": "request"}, "koala", EpochSplit("koala", None, None)),
+        (SPLIT | {"unit": "user"}, "koala", EpochSplit("koala", "", "user", DAY_MS, None)),
+        (SPLIT | {"unit": "request"}, "koala", EpochSplit("koala", "", None, DAY_MS, None)),
         (
-            SPLIT | {"unit": "session", "outcome": {"window": "1h"}},
+            SPLIT | {"unit": "session", "settle": "1m", "outcome": {"window": "1h"}},
             "koala",
-            EpochSplit("koala", "session", 3_600_000),
+            EpochSplit("koala", "", "session", 60_000, 3_600_000),
         ),
     ],
 )
@@ -64,7 +67,10 @@ def test_a_shadow_is_an_experiment_and_splits_nothing(
     assert (epoch.experiment, epoch.unit) == (experiment, rule.get("unit"))
     engine = create_engine(url)
     with engine.connect() as connection:
-        assert Timeline(connection, {"aaaaaaaa"}).split("aaaaaaaa") == split
+        found = Timeline(connection, {"aaaaaaaa"}).split("aaaaaaaa")
+    assert replace(found, digest="") == split
+    terms = read_rule(rule).experiment_terms
+    assert found.digest == (terms.digest if terms and "unit" in rule else "")
     engine.dispose()
 
 

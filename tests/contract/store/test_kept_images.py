@@ -13,6 +13,7 @@ from serve_app.store.retention import Retention
 from serve_app.store.reviews import Review
 from serve_app.store.scope import Scope
 from serve_app.store.store import Store
+from serve_app.store.units import hash64
 from tests.factories import KEPT, WRITER, adoption, batch, kept_image
 from tests.rows import contents
 
@@ -47,6 +48,7 @@ def test_an_image_is_read_as_recorded(store: Store) -> None:
         assert getattr(one, name) == getattr(KEPT, name)
     assert (one.stable, one.live_label, one.candidate, one.label) == ("v1", "dog", "v2", "koala")
     assert (one.labels, one.review, one.is_agreement) == (("cat", "dog", "koala"), None, False)
+    assert one.unit == hash64(KEPT.unit)
     assert one.id == f"{WRITER}-1"
     assert store.kept_image(one.id, BEFORE_MS) == one
     assert store.encrypted_image(one.id, BEFORE_MS) == KEPT.encrypted

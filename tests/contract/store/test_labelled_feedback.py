@@ -52,6 +52,7 @@ def test_a_row_has_the_values_of_exposure_and_feedback(store: Store) -> None:
             "assigned": "v2",
             "reason": "split",
             "region": "AU",
+            "served": "v1",
             "predicted_label": "cat",
             "reported_label": "dog",
             "at_ms": EXPOSURE.at_ms,

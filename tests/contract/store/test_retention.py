@@ -71,6 +71,14 @@ def test_rows_are_removed_after_30_days_and_sums_after_400(
     assert (row_counts(url)["epochs"], row_counts(url)["adoptions"]) == (1, 1)
 
 
+def test_a_unit_is_removed_with_its_first_assignment(store: Store, url: str) -> None:
+    first_ms = NOW_MS - 400 * DAY_MS - 1
+    store.record(batch(SPLIT, exposure(1, at_ms=first_ms), exposure(2, at_ms=first_ms + DAY_MS)))
+    assert row_counts(url)["unit_sums"] == 2
+    prune_all(store)
+    assert row_counts(url)["unit_sums"] == row_counts(url)["first_assignments"] == 0
+
+
 def test_the_retention_can_be_configured(store: Store, url: str, ages: list[Batch]) -> None:
     prune_all(store, Retention(rows_days=1, sums_days=2))
     assert {row_counts(url)[name] for name in (*ROWS, "exposure_sums", "unit_sums")} == {1}

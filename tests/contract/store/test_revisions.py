@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import create_engine, text
-
 from serve_app.store.audit import NewAuditEntry
 from serve_app.store.recreations import Phase, Recreation
 from serve_app.store.revisions import NewRevision, RevisionKind, RevisionState
-from serve_app.store.store import Store, open_store
+from serve_app.store.store import Store
 
 V1 = {"rule": {"kind": "single", "stable": "v1"}, "version": "v1"}
 V2 = {"rule": {"kind": "single", "stable": "v2"}, "version": "v2"}
@@ -135,40 +133,3 @@ def test_audit_entries_are_listed_newest_first_with_all_fields(store: Store) -> 
     )
     assert newest.details == {"weight": 0.1, "at": [3]}
     assert newest.id > before.id
-
-
-def test_revisions_of_the_first_release_were_in_force(empty_url: str) -> None:
-    """They were recorded after they were deployed."""
-    engine = create_engine(empty_url)
-    open_store(empty_url).close()
-    with engine.begin() as connection:
-        for statement in DOWNGRADE:
-            connection.execute(text(statement))
-    store = open_store(empty_url)
-    (revision,) = store.revisions(10)
-    assert (revision.kind, revision.state) == (RevisionKind.DEPLOY, RevisionState.DEPLOYED)
-    assert (revision.number, revision.in_force_at_ms, revision.document) == (1, 5, V1)
-    assert add(store, V2) == 2
-    store.close()
-    engine.dispose()
-
-
-# The revisions as 0001_initial leaves them.
-CREATE_REVISIONS = """
-CREATE TABLE revisions (
-  number INTEGER NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL, actor VARCHAR NOT NULL,
-  reason VARCHAR NOT NULL, document TEXT NOT NULL, digest VARCHAR NOT NULL
-)
-"""
-INSERT_REVISION = """
-INSERT INTO revisions VALUES
-  (1, 5, 'ada', 'koalas', '{"rule":{"kind":"single","stable":"v1"},"version":"v1"}', 'd')
-"""
-DOWNGRADE = (
-    "DROP TABLE recreations",
-    "DROP TABLE revisions",
-    CREATE_REVISIONS,
-    "CREATE TABLE idempotency_keys (key VARCHAR NOT NULL PRIMARY KEY)",
-    INSERT_REVISION.replace(":", r"\:"),
-    "UPDATE alembic_version SET version_num = '0001_initial'",
-)

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
 
 from serve_app.evidence.latency import bucket_of
 from serve_app.recording.records import Exposure, ShadowPair
-from serve_app.store import schema, units
+from serve_app.store import units
 from serve_app.store.pair_sums import PairSum
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store
@@ -50,7 +49,7 @@ pairs = st.lists(
         pair,
         st.integers(1, 60),
         at_ms=st.integers(0, 3 * MINUTE_MS),
-        outcome=st.sampled_from(["copied", "shed"]),
+        outcome=st.sampled_from(["copied", "failed", "shed"]),
         error=st.sampled_from(["full", None]),
         probability=st.floats(0.01, 1),
         label=st.sampled_from(["cat", "koala", None]),
@@ -84,7 +83,7 @@ def test_exposure_sums_are_equal_to_sums_over_the_rows(
 ) -> None:
     delete_all(url)
     record_in_two_batches(store, recorded)
-    keys = ("assigned", "region", "reason", "label")
+    keys = ("assigned", "region", "reason", "label", "error")
     found = store.exposure_sums(EVERYTHING, by=keys, slot_ms=MINUTE_MS)
     expected: dict[tuple[Any, ...], list[Exposure]] = {}
     for e in recorded:
@@ -145,13 +144,15 @@ def test_unit_pairs_are_equal_to_sums_over_the_rows(
     found = store.unit_pairs(EVERYTHING, shared)
     expected: dict[tuple[int, str], list[ShadowPair]] = {}
     for p in recorded:
-        if p.outcome == "copied":
+        if p.outcome != "shed":
             unit = units.hash64(p.unit) if p.unit else 0
             expected.setdefault((unit, p.region or ""), []).append(p)
     keys = list(zip(found.unit.tolist(), found.region.texts().tolist(), strict=True))
     assert sorted(keys) == sorted(expected)
     for place, key in enumerate(keys):
-        rows = expected[key]
+        copied = [p.outcome == "copied" for p in expected[key]]
+        assert found.failed[place] == copied.count(False)
+        rows = [p for p, is_copied in zip(expected[key], copied, strict=True) if is_copied]
         known = [p for p in rows if p.label in shared and p.live_label is not None]
         both = [
             (p.model_ms, p.live_model_ms)
@@ -315,211 +316,10 @@ def test_an_unknown_key_is_rejected(store: Store) -> None:
         store.latency_histograms(Scope(regions=["AU"]), "model")
 
 
-def sums_by_unit(
-    store: Store, experiment: str, scope: Scope = EVERYTHING
-) -> dict[tuple[int, str], Any]:
-    """(unit, version) -> the sums, in the order of the columns."""
-    found = store.unit_sums(experiment, scope)
-    keys = zip(
-        found.unit.tolist(),
-        (found.assigned.categories[c] for c in found.assigned.codes),
-        strict=True,
-    )
-    numbers = (
-        found.exposures,
-        found.errors,
-        found.fallbacks,
-        found.latency_ms_sum,
-        found.model_ms_count,
-        found.model_ms_sum,
-    )
-    return dict(zip(keys, zip(*(n.tolist() for n in numbers), strict=True), strict=True))
-
-
-ANNA, BERT = "00000000000000ff" + "0" * 16, "ffffffffffffffff" + "1" * 16
-ANNA_NUMBER, BERT_NUMBER = 255 - 2**63, 2**63 - 1
-DAY_MS = 86_400_000
-
-
-class TestUnits:
-    def test_exposures_are_summed_by_unit_and_version(self, store: Store) -> None:
-        successful = {
-            "user": ANNA,
-            "served": "v2",
-            "error": None,
-            "latency_ms": 4.0,
-            "model_ms": 2.5,
-        }
-        store.record(
-            batch(
-                split_adoption("koala"),
-                exposure(1, **successful),
-                exposure(2, user=ANNA, latency_ms=8.0, model_ms=None),
-                exposure(3, user=ANNA, served=None, latency_ms=1.0, model_ms=None),
-                exposure(4, user=BERT, assigned="v1", error=None, latency_ms=2.0, model_ms=1.0),
-            )
-        )
-        store.record(batch(exposure(5, **successful), exposure(1, **successful)))
-        assert sums_by_unit(store, "koala") == {
-            (ANNA_NUMBER, "v2"): (4, 2, 1, 17.0, 2, 5.0),
-            (BERT_NUMBER, "v1"): (1, 0, 0, 2.0, 1, 1.0),
-        }
-
-    @pytest.mark.parametrize(
-        ("unit", "expected"), [("user", {ANNA_NUMBER}), ("session", {BERT_NUMBER})]
-    )
-    def test_the_unit_is_the_one_of_the_rule(
-        self, store: Store, unit: str, expected: set[int]
-    ) -> None:
-        one = exposure(1, user=ANNA, session=BERT)
-        store.record(batch(split_adoption("koala", unit), one))
-        assert set(store.unit_sums("koala").unit.tolist()) == expected
-
-    @pytest.mark.parametrize(
-        ("unit", "changes"),
-        [
-            ("request", {}),
-            ("user", {"user": None}),
-            ("user", {"reason": "tagged"}),
-            ("user", {"reason": "not_ready"}),
-            ("user", {"rule_id": "bbbbbbbb"}),
-        ],
-    )
-    def test_exposures_that_the_split_did_not_assign_are_not_summed(
-        self, store: Store, unit: str, changes: dict[str, Any]
-    ) -> None:
-        store.record(batch(split_adoption("koala", unit), exposure(1, **changes)))
-        assert sums_by_unit(store, "koala") == {}
-        assert store.first_assignment_counts("koala") == []
-
-    def test_units_are_summed_per_experiment(self, store: Store) -> None:
-        store.record(
-            batch(
-                split_adoption("koala"),
-                split_adoption("panda", "user", 10, "bbbbbbbb"),
-                exposure(1, at_ms=5, user=ANNA),
-                exposure(2, at_ms=15, user=BERT, rule_id="bbbbbbbb"),
-            )
-        )
-        assert {unit for unit, _ in sums_by_unit(store, "koala")} == {ANNA_NUMBER}
-        assert {unit for unit, _ in sums_by_unit(store, "panda")} == {BERT_NUMBER}
-        assert sums_by_unit(store, "lynx") == {}
-
-    def test_units_are_summed_by_epoch_and_day(self, store: Store) -> None:
-        store.record(
-            batch(
-                split_adoption("koala"),
-                split_adoption("koala", "user", DAY_MS, "bbbbbbbb"),
-                exposure(1, at_ms=5, latency_ms=1.0),
-                exposure(2, at_ms=DAY_MS, rule_id="bbbbbbbb", latency_ms=2.0),
-                exposure(3, at_ms=2 * DAY_MS - 1, rule_id="bbbbbbbb", latency_ms=4.0),
-                exposure(4, at_ms=2 * DAY_MS, rule_id="bbbbbbbb", latency_ms=8.0),
-            )
-        )
-        found = store.unit_sums("koala")
-        periods = zip(found.epoch.tolist(), found.day.tolist(), found.latency_ms_sum, strict=True)
-        assert sorted(periods) == [(1, 0, 1.0), (2, 1, 6.0), (2, 2, 8.0)]
-
-        def latency(scope: Scope) -> float:
-            return float(store.unit_sums("koala", scope).latency_ms_sum.sum())
-
-        assert latency(EVERYTHING) == 15
-        assert latency(Scope(epochs=[1])) == 1
-        assert latency(Scope(epochs=[2])) == 14
-        assert latency(Scope(since_ms=DAY_MS + 5)) == 14
-        assert latency(Scope(until_ms=2 * DAY_MS)) == 7
-        assert latency(Scope(rule_ids=["bbbbbbbb"])) == 14
-
-    def test_a_unit_keeps_the_region_of_its_first_assignment(self, store: Store) -> None:
-        """Even if the first exposure is delivered later."""
-        store.record(batch(split_adoption("koala"), exposure(2, at_ms=20, region="NZ")))
-        store.record(batch(exposure(1, at_ms=10, region="AU")))
-        store.record(batch(exposure(3, at_ms=30, region="FJ")))
-        found = store.unit_sums("koala")
-        assert found.region.categories == ("AU",)
-        assert store.unit_sums("koala", Scope(regions=["AU"])).exposures.tolist() == [3]
-        assert store.unit_sums("koala", Scope(regions=["NZ"])).exposures.tolist() == []
-
-    def test_a_unit_whose_first_assignment_was_removed_has_no_region(
-        self, store: Store, url: str
-    ) -> None:
-        store.record(
-            batch(
-                split_adoption("koala"),
-                exposure(1, user=ANNA, region="AU", latency_ms=1.0),
-                exposure(2, user=BERT, region="NZ", latency_ms=2.0),
-            )
-        )
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            firsts = schema.first_assignments
-            connection.execute(firsts.delete().where(firsts.c.unit == ANNA_NUMBER))
-        found = store.unit_sums("koala")
-        regions = [found.region.categories[code] for code in found.region.codes]
-        region_by_unit = zip(found.unit.tolist(), regions, strict=True)
-        assert set(region_by_unit) == {(ANNA_NUMBER, ""), (BERT_NUMBER, "NZ")}
-        assert store.unit_sums("koala", Scope(regions=[""])).latency_ms_sum.tolist() == [1.0]
-        with engine.begin() as connection:
-            connection.execute(firsts.delete())
-        engine.dispose()
-        assert store.unit_sums("koala").region.categories == ("",)
-
-    def test_each_unit_has_its_first_assignment(self, store: Store) -> None:
-        store.record(
-            batch(
-                split_adoption("koala"),
-                exposure(1, at_ms=20, user=BERT, assigned="v2", region=None),
-                exposure(2, at_ms=10, user=ANNA, assigned="v1", region="NZ"),
-                exposure(3, at_ms=30, user=ANNA, assigned="v2", region="AU"),
-            )
-        )
-        found = store.first_assignments("koala")
-        assert found.unit.tolist() == [ANNA_NUMBER, BERT_NUMBER]
-        assert (found.epoch.tolist(), found.at_ms.tolist()) == ([1, 1], [10, 20])
-        assert [found.version.categories[c] for c in found.version.codes] == ["v1", "v2"]
-        assert [found.region.categories[c] for c in found.region.codes] == ["NZ", ""]
-        assert store.first_assignments("koala", Scope(since_ms=11)).unit.tolist() == [BERT_NUMBER]
-        assert store.first_assignments("lynx").unit.tolist() == []
-
-    def test_select_applies_to_all_columns(self, store: Store) -> None:
-        store.record(
-            batch(
-                split_adoption("koala"),
-                exposure(1, user=ANNA, assigned="v1"),
-                exposure(2, user=BERT, assigned="v2"),
-            )
-        )
-        found = store.unit_sums("koala")
-        bert = found.select(found.unit == BERT_NUMBER)
-        assert (bert.unit.tolist(), bert.exposures.tolist()) == ([BERT_NUMBER], [1])
-        assert [bert.assigned.categories[code] for code in bert.assigned.codes] == ["v2"]
-
-    def test_a_unit_is_counted_in_the_epoch_of_its_first_assignment(self, store: Store) -> None:
-        """A later epoch that assigns it again does not count it."""
-        store.record(
-            batch(
-                split_adoption("koala"),
-                split_adoption("koala", "user", 100, "bbbbbbbb"),
-                exposure(1, at_ms=50, user=ANNA, assigned="v1", region=None),
-                exposure(2, at_ms=150, user=ANNA, assigned="v2", rule_id="bbbbbbbb"),
-                exposure(3, at_ms=150, user=BERT, assigned="v2", rule_id="bbbbbbbb"),
-            )
-        )
-        firsts = store.first_assignment_counts("koala")
-        assert [(f.epoch, f.version, f.region, f.units) for f in firsts] == [
-            (1, "v1", "", 1),
-            (2, "v2", "AU", 1),
-        ]
-        assert store.first_assignment_counts("koala", Scope(regions=["AU"])) == firsts[1:]
-        assert store.first_assignment_counts("koala", Scope(since_ms=51)) == firsts[1:]
-        assert store.first_assignment_counts("koala", Scope(epochs=[1])) == firsts[:1]
-
-
 def test_sums_include_all_writers(store: Store) -> None:
     for writer in (WRITER, OTHER_WRITER):
         store.record(batch(split_adoption("koala"), exposure(1), writer=writer))
     assert [s.exposures for s in store.exposure_sums(EVERYTHING)] == [2]
-    assert store.unit_sums("koala").exposures.tolist() == [2]
 
 
 def test_epochs_between_two_times_overlap_the_period(store: Store) -> None:

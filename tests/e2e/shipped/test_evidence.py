@@ -24,7 +24,7 @@ LONG_TIMEOUT = {"timeout_s": 15}  # the test machine may be busy
 RULES: dict[str, dict[str, Any]] = {
     "canary_parallel": VERSIONS
     | LONG_TIMEOUT
-    | {"experiment": "e2e-canary_parallel", "weight": 0.3},
+    | {"experiment": "e2e-canary_parallel", "weight": 0.3, "settle": "5s"},
     "shadow": VERSIONS,
 }
 
@@ -100,8 +100,10 @@ def test_every_request_is_stored_or_counted_as_missing(
 
 
 def test_a_canary_with_lost_exposures_is_still_valid(service: Any) -> None:
-    report = service.json("report", "canary", "--experiment", "e2e-canary_parallel")
-    units = report["srm"]["control"] + report["srm"]["treatment"]
+    arguments = ("report", "canary", "--experiment", "e2e-canary_parallel")
+    eventually(lambda: service.json(*arguments)["settling"]["settling"] == 0)
+    report = service.json(*arguments)
+    units = report["srm"]["stable"] + report["srm"]["candidate"]
     assert 250 < units <= 300
     assert not report["srm"]["invalid"]
     assert report["finding"] not in ("worse", "invalid: SRM")

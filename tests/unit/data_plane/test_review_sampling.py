@@ -54,7 +54,7 @@ def send_and_list_kept(service: Service, *images: bytes, context: Context = ANON
 
 
 def assert_same_fields(image: KeptImage, pair: ShadowPair) -> None:
-    for name in ("writer", "sequence", "at_ms", "rule_id", "region", "candidate", "label"):
+    for name in ("writer", "sequence", "at_ms", "rule_id", "region", "unit", "candidate", "label"):
         assert getattr(image, name) == getattr(pair, name)
     assert (image.stable, image.live_label) == (pair.live_version, pair.live_label)
 
@@ -80,9 +80,10 @@ class TestSampling:
         self, service: Service
     ) -> None:
         apply_review_rule(service, keep=7, **{"for": "2h"})
-        (one,) = send_and_list_kept(service, KOALA, context=Context("r-1", region="AU"))
+        (one,) = send_and_list_kept(service, KOALA, context=Context("r-1", "a-user", region="AU"))
         (pair,) = service.pairs()
         assert_same_fields(one, pair)
+        assert one.unit == "a-user"
         assert (one.label, one.candidate, one.stable, one.region) == ("koala", "v2", "v1", "AU")
         assert one.live_label in ("cat", "dog")
         assert one.labels == ("cat", "dog", "koala")

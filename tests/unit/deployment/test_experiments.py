@@ -44,6 +44,7 @@ def test_a_new_name_passes_and_the_same_rule_passes_again(
         {"regions": ["NZ"]},
         {"timeout_s": 1.0},
         {"allow_pin": True},
+        {"tolerances": {"failures": 0.02}},
     ],
 )
 def test_a_running_experiment_may_change_keys_that_are_no_terms(
@@ -61,11 +62,12 @@ def test_a_running_experiment_may_change_keys_that_are_no_terms(
         PARALLEL | {"stable": "v3"},
         PARALLEL | {"stable": "v2", "candidate": "v1"},
         PARALLEL | {"unit": "session"},
+        PARALLEL | {"settle": "1h"},
         ROLLING | {"experiment": "koala-canary"},
         AB | {"experiment": "koala-canary", "unit": "user"},
         SHADOW | {"experiment": "koala-canary"},
     ],
-    ids=["candidate", "stable", "swapped", "unit", "rolling", "ab_test", "shadow"],
+    ids=["candidate", "stable", "swapped", "unit", "settle", "rolling", "ab_test", "shadow"],
 )
 def test_other_terms_under_the_same_name_are_rejected(
     experiments: Experiments, other: dict[str, Any]
@@ -77,7 +79,7 @@ def test_other_terms_under_the_same_name_are_rejected(
         assert caught.value.path == "rule.experiment"
         assert caught.value.message == (
             "is koala-canary, which was used with kind canary_parallel, versions v1 and v2,"
-            " unit user: choose a new name"
+            " unit user, settle 24h: choose a new name"
         )
     experiments.check(make_rule(other, experiment="koala-canary-2"))
     experiments.check(make_rule(PARALLEL))  # the first terms are unchanged

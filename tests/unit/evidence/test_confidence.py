@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from serve_app.evidence.comparison import Comparison
+from serve_app.evidence.comparison import Comparison, UnitGroups
 from serve_app.evidence.confidence import (
+    TUNED_FOR,
     Interval,
     bonferroni,
     confidence_sequence,
     critical_value,
     fixed_horizon,
     interval,
+    interval_variance,
     log_evidence,
-    no_event_difference,
     proportion_sequence,
     rate,
-    share_difference,
 )
 
 EXACT = 1e-9
@@ -38,7 +38,7 @@ class TestConfidenceSequence:
         """As GrowthBook writes it: s sqrt(2 (N rho^2 + 1) / (N^2 rho^2) ln(sqrt(N rho^2 + 1) / a)),
         with s^2 = N variance."""
         log = -2 * np.log(alpha)
-        rho = np.sqrt((log + np.log(log + 1)) / 5000)
+        rho = np.sqrt((log + np.log(log + 1)) / 500)
         variance = 0.3 / units
         s = np.sqrt(units * variance)
         inner = np.log(np.sqrt(units * rho**2 + 1) / alpha)
@@ -48,14 +48,13 @@ class TestConfidenceSequence:
         assert found.always_valid
 
     def test_critical_value_by_hand(self) -> None:
-        """alpha 0.05, N = N* = 5000: N rho^2 = 5.9915 + ln 6.9915 = 7.9362; the half-width is
+        """alpha 0.05, N = N* = 500: N rho^2 = 5.9915 + ln 6.9915 = 7.9362; the half-width is
         sqrt(2 * 8.9362 / 7.9362 * (ln sqrt(8.9362) + 2.9957)) = 3.0352 standard errors."""
-        assert critical_value(5000) == pytest.approx(3.0352, abs=5e-5)
+        assert critical_value(500) == pytest.approx(3.0352, abs=5e-5)
 
     def test_critical_value_is_smallest_near_tuned_for(self) -> None:
-        units = range(100, 10_000, 10)
-        best = min(units, key=lambda n: critical_value(n, tuned_for=800))
-        assert 0.9 * 800 < best < 1.1 * 800
+        best = min(range(100, 10_000, 10), key=critical_value)
+        assert 0.9 * TUNED_FOR < best < 1.1 * TUNED_FOR
 
     @pytest.mark.parametrize("variance", [0.0, math.inf, math.nan])
     def test_without_a_variance_nothing_is_known(self, variance: float) -> None:
@@ -72,14 +71,111 @@ class TestConfidenceSequence:
             critical_value(10, alpha)
 
     def test_units_out_of_range_are_rejected(self) -> None:
-        with pytest.raises(ValueError, match="expected both above 0"):
+        with pytest.raises(ValueError, match="units is 0: expected above 0"):
             critical_value(0)
 
-    def test_comparison_uses_the_conservative_variance_and_balanced_units(self) -> None:
+
+class TestInterval:
+    def test_a_mean_has_the_conservative_variance_and_balanced_units(self) -> None:
         """900 and 100 units have the standard error of 360 units that are split evenly."""
-        found = Comparison(0.2, 0.1, 1e-6, 4e-6, 1000, 900, 100, 1, 0, 0.0)
+        found = Comparison(0.2, 0.1, 1e-6, 4e-6, 900, 100, 1, 0, 0)
         half = 2e-3 * critical_value(360)
         assert interval(found).high == pytest.approx(-0.1 + half, rel=EXACT)
+
+    def test_a_share_has_the_variance_of_agresti_and_coull(self) -> None:
+        """statsmodels' interval has the half-width c sqrt(p~ (1 - p~) / (n + c^2)), with n + c^2
+        where `interval` has n."""
+        found = shares((1, 400), (9, 250))
+        added = critical_value(found.balanced_units) ** 2
+        variance = 0.0
+        for k, n in ((1, 400), (9, 250)):
+            alpha = 2 * stats.norm.sf(math.sqrt(added))
+            _, high = proportion_confint(k, n, alpha, method="agresti_coull")
+            half = high - (k + added / 2) / (n + added)
+            variance += half**2 / added * (n + added) / n
+        assert interval_variance(found) == pytest.approx(variance, rel=1e-7)
+        half = math.sqrt(added * variance)
+        middle = 9 / 250 - 1 / 400
+        bounds = interval(found)
+        assert (bounds.low, bounds.high) == pytest.approx((middle - half, middle + half))
+
+    @given(st.lists(st.integers(1, 5), min_size=2, max_size=30), alphas)
+    def test_pseudo_units_have_the_variance_of_real_ones(
+        self, ratings: list[int], alpha: float
+    ) -> None:
+        """Ratings from 1 to 5; units are appended until their number is c^2, half at each end."""
+        count = len(ratings)
+        groups = UnitGroups(
+            np.zeros(2 * count, np.int64), np.arange(2 * count) % 2 == 0, np.ones(2 * count)
+        )
+        found = groups.compare(np.repeat(ratings, 2).astype(float), (1, 5))
+        added = critical_value(2 * count, alpha) ** 2
+        weights = np.concatenate([np.ones(count), [added / 2, added / 2]])
+        values = np.array([*ratings, 1, 5])
+        mean = np.average(values, weights=weights)
+        variance = 2 * np.average((values - mean) ** 2, weights=weights) / count
+        assert interval_variance(found, alpha) == pytest.approx(max(variance, found.variance))
+
+    def test_strata_with_unlike_weights_have_fewer_effective_units(self) -> None:
+        """900 + 100 and 500 + 500 units: treatment has 1 / (0.5^2 / 100 + 0.5^2 / 500) = 333."""
+        counts = np.array([900.0, 100, 500, 500])
+        groups = UnitGroups(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1], bool), counts)
+        found = groups.compare(np.zeros(4), (0, 1))
+        added = critical_value(4 * 1400 * 600 // 2000) ** 2
+        effective = (1 / (0.25 / 900 + 0.25 / 500), 1000 / 3)
+        expected = 0.0
+        for n in effective:
+            share = added / 2 / (n + added)
+            expected += share * (1 - share) / n
+        assert interval_variance(found) == pytest.approx(expected)
+
+    def test_the_sample_variance_counts_where_it_is_larger(self) -> None:
+        """All failures are in the stratum with few units of treatment."""
+        counts = np.array([5000.0, 4800, 10, 10])
+        groups = UnitGroups(
+            np.array([0, 0, 1, 1, 1]), np.array([0, 1, 0, 1, 1], bool), np.append(counts, 10)
+        )
+        found = groups.compare(np.array([0.0, 0, 0, 0, 1]), (0, 1))
+        assert interval_variance(found) >= found.variance
+
+    @given(counts, counts, alphas)
+    def test_a_difference_of_shares_stays_in_its_range(
+        self, control: tuple[int, int], treatment: tuple[int, int], alpha: float
+    ) -> None:
+        found = shares(control, treatment)
+        bounds = interval(found, alpha)
+        assert -1 <= bounds.low <= found.difference <= bounds.high <= 1
+
+    @pytest.mark.parametrize(
+        ("control", "treatment"),
+        [((0, 20), (20, 20)), ((0, 300), (6, 6)), ((0, 152), (8, 8))],
+    )
+    def test_a_treatment_that_always_fails_is_found_with_few_units(
+        self, control: tuple[int, int], treatment: tuple[int, int]
+    ) -> None:
+        assert interval(shares(control, treatment)).low > 0
+
+    def test_few_units_without_a_failure_prove_little(self) -> None:
+        """At 1.2 % failures, none of 158 units fails with a probability of 15 %."""
+        assert 0.012 in interval(shares((3, 3000), (0, 158)))
+
+    def test_a_failure_widens_the_interval(self) -> None:
+        none, one = interval(shares((0, 1000), (0, 1000))), interval(shares((0, 1000), (1, 1000)))
+        assert one.high > none.high
+        assert one.high - one.low > none.high - none.low
+
+    def test_growth_is_the_variance_of_more_units_of_the_same_kind(self) -> None:
+        one, ten = shares((1, 400), (9, 400)), shares((10, 4000), (90, 4000))
+        assert interval_variance(one, growth=10) == pytest.approx(interval_variance(ten))
+
+
+def shares(control: tuple[int, int], treatment: tuple[int, int]) -> Comparison:
+    """Units with an event, and all units, of both arms."""
+    counts = [control[0], control[1] - control[0], treatment[0], treatment[1] - treatment[0]]
+    groups = UnitGroups(
+        np.zeros(4, np.int64), np.array([0, 0, 1, 1], bool), np.array(counts, np.float64)
+    )
+    return groups.compare(np.array([1, 0, 1, 0], bool), (0, 1))
 
 
 def test_fixed_horizon_is_the_normal_interval() -> None:
@@ -138,37 +234,6 @@ class TestProportionSequence:
     def test_counts_out_of_range_are_rejected(self, count: tuple[float, float]) -> None:
         with pytest.raises(ValueError, match="expected 0 <= successes <= trials"):
             proportion_sequence(*count)
-
-
-def test_two_arms_without_events_have_a_narrow_interval() -> None:
-    """With 5,000 units each, a difference of 0.25 percentage points is excluded."""
-    found = share_difference((0, 5000), (0, 5000))
-    assert found.high == -found.low == pytest.approx(1 - (0.025 / 5001) ** (1 / 5000), rel=1e-6)
-    assert found.high < 0.0025
-
-
-class TestNoEventDifference:
-    def test_one_epoch_gives_the_share_difference(self) -> None:
-        found = no_event_difference(np.array([4000.0]), np.array([1000.0]))
-        assert found == share_difference((0, 4000), (0, 1000))
-
-    def test_epochs_with_the_same_weight_are_pooled(self) -> None:
-        found = no_event_difference(np.array([3000.0, 1000.0]), np.array([750.0, 250.0]))
-        pooled = share_difference((0, 4000), (0, 1000))
-        assert (found.low, found.high) == pytest.approx((pooled.low, pooled.high))
-
-    def test_epochs_with_different_weights_widen_the_interval(self) -> None:
-        """The first epoch has 1/2 of all units, 1/6 of treatment and 9/14 of control."""
-        found = no_event_difference(np.array([900.0, 500.0]), np.array([100.0, 500.0]))
-        pooled = share_difference((0, 1400), (0, 600))
-        assert found.high == pytest.approx(3 * pooled.high)
-        assert found.low == pytest.approx(1.4 * pooled.low)
-
-    def test_ends_are_at_most_1(self) -> None:
-        assert no_event_difference(np.array([1.0, 99.0]), np.array([1.0, 1.0])).high == 1
-
-    def test_without_an_epoch_nothing_is_known(self) -> None:
-        assert not no_event_difference(np.array([]), np.array([])).is_known
 
 
 def test_interval_contains_its_ends_and_subtracts() -> None:

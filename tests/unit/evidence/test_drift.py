@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binom
 
-from serve_app.evidence.drift import DRIFT_ALPHA, divergence, drift, drift_between_halves
+from serve_app.evidence.drift import DRIFT_ALPHA, divergence, drift
 from serve_app.evidence.units import Floats
 
 count_pairs = st.integers(1, 8).flatmap(
@@ -108,27 +108,3 @@ def test_a_single_class_does_not_drift() -> None:
 def test_invalid_distributions_are_rejected(counts: list[float]) -> None:
     with pytest.raises(ValueError, match=r"no distribution|shape"):
         divergence(np.array([1.0, 1.0]), np.array(counts))
-
-
-def test_labels_that_change_after_the_middle_drift() -> None:
-    minute = np.array([1, 2, 3, 4])
-    images = np.full(4, 50.0)
-    found = drift_between_halves(minute, np.array(["cat", "cat", "dog", "dog"]), images)
-    assert found is not None
-    assert found.divergence == pytest.approx(1)
-    assert found.is_drift
-
-
-def test_the_middle_minute_is_in_the_second_half() -> None:
-    minute = np.array([1, 2, 2, 3])
-    images = np.array([10.0, 30.0, 30.0, 10.0])
-    found = drift_between_halves(minute, np.array(["cat", "cat", "dog", "dog"]), images)
-    before, later = np.array([10.0, 0.0]), np.array([30.0, 40.0])
-    assert found == drift(before, later)
-
-
-@pytest.mark.parametrize("minutes", [[], [1], [1, 1, 1]])
-def test_a_single_minute_has_no_halves(minutes: list[int]) -> None:
-    label = np.array(["cat", "dog", "dog"][: len(minutes)], np.str_)
-    found = drift_between_halves(np.array(minutes, np.int64), label, np.full(len(minutes), 9.0))
-    assert found is None

@@ -13,11 +13,14 @@ from serve_app.evidence.latency import (
     MAX_ERROR,
     MIN_MS,
     bucket_of,
+    latency_limit,
     lower_edge_ms,
     quantile,
 )
 
 latencies = st.floats(MIN_MS, 1e7)
+MANY_ANSWERS = {bucket_of(10): 94, bucket_of(200): 6}
+FEW_ANSWERS = {bucket_of(20): 99}
 
 
 @given(latencies)
@@ -67,3 +70,26 @@ def test_latency_out_of_range_is_rejected(latency_ms: float) -> None:
 def test_quantile_out_of_range_is_rejected(q: float) -> None:
     with pytest.raises(ValueError, match="q is"):
         quantile({1: 1}, q)
+
+
+class TestLimit:
+    """An experiment that began at 1,000 ms and in which units settle in 500 ms."""
+
+    def test_it_is_the_p95_before_the_experiment(self) -> None:
+        found = latency_limit(MANY_ANSWERS, {}, 1000, 500, as_of_ms=1000)
+        assert found is not None
+        assert found.slow_ms == pytest.approx(200, rel=MAX_ERROR)
+        assert found.hung_ms == 10 * found.slow_ms
+        assert found.from_ms == 1000
+
+    def test_with_few_answers_before_it_is_the_p95_of_the_first_time(self) -> None:
+        found = latency_limit(FEW_ANSWERS, MANY_ANSWERS, 1000, 500, as_of_ms=1500)
+        assert found is not None
+        assert found.slow_ms == pytest.approx(200, rel=MAX_ERROR)
+        assert found.from_ms == 1500
+
+    def test_it_is_not_known_before_that_time_is_over(self) -> None:
+        assert latency_limit(FEW_ANSWERS, MANY_ANSWERS, 1000, 500, as_of_ms=1499) is None
+
+    def test_it_is_not_known_with_few_answers(self) -> None:
+        assert latency_limit({}, FEW_ANSWERS, 1000, 500, as_of_ms=9999) is None

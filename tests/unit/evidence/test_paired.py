@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
-from serve_app.evidence.paired import compare_paired
+from serve_app.evidence.paired import compare_paired, discordant_to_decide
 
 counts = st.integers(0, 400)
 
@@ -45,3 +46,22 @@ def test_p_by_hand() -> None:
 def test_without_reviews_p_is_1() -> None:
     found = compare_paired(0, 0)
     assert (found.p, found.better, found.share.estimate) == (1, None, None)
+
+
+@pytest.mark.parametrize("share", [0.55, 0.6, 0.75, 0.9, 1.0])
+def test_needed_images_are_the_first_that_decide(share: float) -> None:
+    needed = discordant_to_decide(share)
+    assert needed is not None
+
+    def p(count: int) -> float:
+        k = share * count
+        log_p = count * np.log(0.5) - special.betaln(1 + k, 1 + count - k)
+        return float(np.exp(log_p))
+
+    assert p(needed) < 0.05 < min(p(count) for count in range(1, needed))
+    assert discordant_to_decide(1 - share) == pytest.approx(needed, abs=1)
+
+
+def test_equal_shares_are_never_decided() -> None:
+    assert discordant_to_decide(0.5) is None
+    assert discordant_to_decide(0.501) is None

@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from serve_app.evidence.confidence import Interval, bonferroni, confidence_sequence, rate
+from serve_app.evidence.confidence import Interval, Rate, bonferroni, confidence_sequence, rate
+from serve_app.evidence.copies import Copies, Load, weight_copies
+from serve_app.evidence.drift import DRIFT_ALPHA
+from serve_app.evidence.load import summarize_load
 from serve_app.evidence.shadow import (
-    Copies,
-    Load,
     estimate_agreement,
+    estimate_drift,
+    estimate_failure_rate,
     estimate_hijack_rate,
     estimate_latency_difference,
     estimate_new_label_rate,
     estimate_new_label_rate_by_hour,
     estimate_new_label_rate_by_region,
     estimate_transitions,
-    summarize_load,
 )
 from serve_app.evidence.units import Floats, Ints
 
@@ -40,9 +43,11 @@ def copies(*rows: tuple[int, str, str, str, float]) -> Copies:
     )
 
 
-def load(*rows: tuple[int, float, float, float, float]) -> Load:
+def load(*rows: tuple[int, float, float, float, float], sample: float = 1.0) -> Load:
+    """Minute, answered, copied, shed, failed."""
     minute, *counts = zip(*rows, strict=True)
-    return Load(np.array(minute, np.int64), *(np.array(c, np.float64) for c in counts))
+    answered, copied, shed, failed = (np.array(c, np.float64) for c in counts)
+    return Load(np.array(minute, np.int64), answered, copied, shed, failed, sample * answered)
 
 
 def sums(*rows: tuple[int, float, float, float]) -> tuple[Ints, Floats, Floats, Floats]:
@@ -52,7 +57,7 @@ def sums(*rows: tuple[int, float, float, float]) -> tuple[Ints, Floats, Floats, 
     return np.array(unit, np.int64), pairs, total, squares
 
 
-# In the second minute, two of ten images were copied.
+# In the second minute, two of ten images were copied, and one copy failed.
 TWO_MINUTES = copies(
     (1, "AU", "cat", "cat", 6),
     (1, "AU", "cat", "koala", 2),
@@ -172,6 +177,183 @@ def test_weights_remove_the_bias_of_shedding_in_busy_minutes() -> None:
     assert truth / total in found.rate.interval
     assert found.rate.estimate == pytest.approx(truth / total, abs=0.01)
     assert naive > truth / total + 0.1
+
+
+class TestSamples:
+    def test_quiet_minutes_count_as_busy_ones(self) -> None:
+        """100 minutes with two koalas each and 10 minutes with 60 dogs each: 25 % koalas. A weight
+        for each minute would give 6 %, because most quiet minutes have no copy."""
+        rng = np.random.default_rng(11)
+        images = [(minute, "koala", 2) for minute in range(100)]
+        images += [(minute, "dog", 60) for minute in range(100, 110)]
+        found = [estimate_sampled(rng, images, 0.1) for _ in range(400)]
+        estimates = [rate.estimate or 0.0 for rate in found]
+        covered = np.mean([0.25 in rate.interval for rate in found])
+        print(
+            f"two koalas a minute, sample 0.1, seed 11: mean {np.mean(estimates):.3f}, {covered=}"
+        )
+        assert np.mean(estimates) == pytest.approx(0.25, abs=0.01)
+        assert covered >= 0.95
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("sample", [0.3, 0.1, 0.03])
+    def test_the_rate_of_days_and_nights_is_covered(self, sample: float) -> None:
+        """30 days with 60 images a minute by day, 5 % of them koalas, and 3 by night, 40 %: 6.67 %
+        in all. 40 shadows of each sample, seed 12."""
+        rng = np.random.default_rng(12)
+        truth = (60 * 0.05 + 3 * 0.4) / 63
+        found, copied = [], 0.0
+        for _ in range(40):
+            minutes = np.arange(30 * 24 * 60)
+            is_day = minutes // 60 % 24 < 12
+            answered = rng.poisson(np.where(is_day, 60, 3))
+            tried = rng.binomial(answered, sample)
+            koalas = rng.binomial(tried, np.where(is_day, 0.05, 0.4))
+            found.append(rate_of(minutes, answered, tried, koalas, sample))
+            copied += tried.sum()
+        estimates = [rate.estimate or 0.0 for rate in found]
+        covered = np.mean([truth in rate.interval for rate in found])
+        effective = sum(rate.trials for rate in found) / copied
+        print(f"{sample=}, seed 12: mean {np.mean(estimates):.4f}, {covered=}, {effective=:.3f}")
+        assert np.mean(estimates) == pytest.approx(truth, abs=0.003)
+        assert covered >= 0.95
+        assert effective > 0.9
+
+    def test_times_without_a_copy_are_not_covered(self) -> None:
+        """All copies of the first 20 minutes were shed."""
+        loads = [(m, 10.0, 0.0, 5.0, 0.0) for m in range(20)]
+        loads += [(m, 10.0, 5.0, 0.0, 0.0) for m in range(20, 60)]
+        rows = copies(*((m, "AU", "cat", "cat", 5.0) for m in range(20, 60)))
+        assert weight_copies(rows, load(*loads, sample=0.5)).covered_share == pytest.approx(2 / 3)
+
+    def test_cells_do_not_cross_a_change_of_the_sample(self) -> None:
+        """All images of the first ten minutes are copied, one in ten of the others."""
+        first = [(m, 10.0, 10.0, 0.0, 0.0) for m in range(10)]
+        other = [(m, 10.0, 1.0, 0.0, 0.0) for m in range(10, 20)]
+        loads = load(*first, *other)
+        loads = replace(loads, expected=np.repeat([10.0, 1.0], 10))
+        rows = copies(*((m, "AU", "cat", "cat", 10.0 if m < 10 else 1.0) for m in range(20)))
+        assert weight_copies(rows, loads).weight.tolist() == [1.0] * 10 + [10.0] * 10
+
+    @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.floats(0.01, 0.9))
+    def test_weights_sum_to_the_answered_images_that_are_covered(
+        self, answered: list[int], sample: float
+    ) -> None:
+        tried = [count // 3 for count in answered]
+        found = weight_copies(
+            copies(*((m, "AU", "cat", "cat", float(n)) for m, n in enumerate(tried))),
+            load(
+                *(
+                    (m, float(n), float(k), 0.0, 0.0)
+                    for m, (n, k) in enumerate(zip(answered, tried, strict=True))
+                ),
+                sample=sample,
+            ),
+        )
+        total = float(sum(answered)) or 1.0
+        assert found.images @ found.weight / total == pytest.approx(
+            found.covered_share if sum(answered) else 0.0
+        )
+
+
+def rate_of(minutes: Ints, answered: Ints, tried: Ints, koalas: Ints, sample: float) -> Rate:
+    """The rate of koalas among copies, by minute."""
+    images, copied = answered.astype(np.float64), tried.astype(np.float64)
+    half = np.full(len(minutes), "AU")
+    found = Copies(
+        np.tile(minutes, 2),
+        np.tile(half, 2),
+        np.full(2 * len(minutes), "dog"),
+        np.repeat(["koala", "dog"], len(minutes)),
+        np.concatenate([koalas, tried - koalas]).astype(np.float64),
+    )
+    zeros = np.zeros(len(minutes))
+    loads = Load(minutes, images, copied, zeros, zeros, sample * images)
+    return estimate_new_label_rate(found, loads, SHARED).rate
+
+
+def estimate_sampled(
+    rng: np.random.Generator, images: list[tuple[int, str, int]], sample: float
+) -> Rate:
+    """The rate of koalas in a random sample of images."""
+    minutes = np.array([minute for minute, _, _ in images])
+    answered = np.array([count for _, _, count in images])
+    tried = rng.binomial(answered, sample)
+    is_koala = np.array([label == "koala" for _, label, _ in images])
+    return rate_of(minutes, answered, tried, tried * is_koala, sample)
+
+
+class TestFailures:
+    """Of 100 images, the candidate fails on each of 50 dogs and agrees on each cat."""
+
+    ROWS = copies((1, "AU", "cat", "cat", 50), (1, "AU", "dog", "", 50))
+    LOAD = load((1, 100, 50, 0, 50))
+
+    def test_failed_copies_have_a_rate(self) -> None:
+        found = estimate_failure_rate(self.ROWS, self.LOAD)
+        assert (found.rate.estimate, found.images) == (0.5, 100)
+        assert found.rate.interval == rate(50, 100).interval
+
+    def test_agreement_with_failures_counts_them_as_disagreements(self) -> None:
+        alone = estimate_agreement(self.ROWS, self.LOAD, SHARED)
+        bound = estimate_agreement(self.ROWS, self.LOAD, SHARED, with_failures=True)
+        assert (alone.rate.estimate, bound.rate.estimate) == (1.0, 0.5)
+
+    def test_failed_copies_are_no_new_labels(self) -> None:
+        assert estimate_new_label_rate(self.ROWS, self.LOAD, SHARED).images == 50
+        assert estimate_transitions(self.ROWS, self.LOAD).candidate == ("cat",)
+
+
+class TestDrift:
+    """5 % koalas by day, 60 % by night, from 18 to 24 h; 100 images in each hour."""
+
+    RUNS = 300
+
+    def drifts(
+        self, hours: int, change: float = 0.0, late_night_images: int = 100, user_images: int = 1
+    ) -> list[bool | None]:
+        """Whether there is drift, in each run.
+
+        Args:
+            change: Of the share of koalas, in the second half of the hours.
+            late_night_images: In each night hour of the second half.
+            user_images: A user sends this many images of one animal in an hour.
+        """
+        rng = np.random.default_rng(13)
+        hour = np.arange(hours)
+        is_night, is_late = hour % 24 >= 18, hour >= hours / 2
+        share = np.where(is_night, 0.6, 0.05) + change * is_late
+        users = np.where(is_night & is_late, late_night_images, 100) // user_images
+        minutes, shares = (np.repeat(column, users) for column in (hour * 60, share))
+        found = []
+        for _ in range(self.RUNS):
+            is_koala = rng.random(len(minutes)) < shares
+            labels = np.where(is_koala, "koala", "dog")
+            images = np.full(len(minutes), float(user_images))
+            drift = estimate_drift(minutes, labels, images, float(user_images))
+            found.append(drift.is_drift if drift else None)
+        return found
+
+    @pytest.mark.parametrize(
+        ("hours", "late_night_images", "user_images"),
+        [(96, 100, 1), (96, 300, 1), (36, 100, 1), (96, 300, 10)],
+    )
+    def test_a_day_and_a_night_are_no_drift(
+        self, hours: int, late_night_images: int, user_images: int
+    ) -> None:
+        """Also where the second half has more of the night: in 36 hours, the first half has none.
+        At most the 99.9 % quantile of alarms at three times alpha, seed 13."""
+        found = self.drifts(hours, 0.0, late_night_images, user_images)
+        print(f"{hours} h, {late_night_images=}, {user_images=}: {sum(map(bool, found))} alarms")
+        assert None not in found
+        assert sum(map(bool, found)) <= stats.binom.ppf(0.999, self.RUNS, 3 * DRIFT_ALPHA)
+
+    def test_a_change_at_like_hours_is_drift(self) -> None:
+        assert all(self.drifts(96, change=0.1))
+        assert all(self.drifts(36, change=0.1))
+
+    def test_without_like_hours_nothing_is_known(self) -> None:
+        assert set(self.drifts(12)) == set(self.drifts(0)) == {None}
 
 
 def test_transitions_are_weighted_shares() -> None:

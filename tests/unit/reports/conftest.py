@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from serve_app.reports.assessment import EXPERIMENT_REPORTS, ExperimentAssessmen
 from serve_app.reports.experiment import find_experiment
 from serve_app.reports.period import Period
 from serve_app.reports.to_json import to_json
+from serve_app.rules.bucket import bucket
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.rule import Rule
 from serve_app.store.store import Store, open_store
@@ -32,6 +34,7 @@ CANARY: dict[str, Any] = {
     "candidate": "v2",
     "weight": 0.5,
     "experiment": "koala-canary",
+    "settle": "1h",
 }
 TEST: dict[str, Any] = {
     "kind": "ab_test",
@@ -39,6 +42,8 @@ TEST: dict[str, Any] = {
     "treatment": "v2",
     "unit": "user",
     "experiment": "koala-test",
+    "settle": "1h",
+    "outcome": {"window": "1h"},
 }
 SHADOW: dict[str, Any] = {"kind": "shadow", "stable": "v1", "candidate": "v2"}
 
@@ -51,6 +56,16 @@ def labels(version: str) -> tuple[str, ...]:
 def hours(since: float, until: float, **region: Any) -> Period:
     """The period between two hours, counted from `START_MS`."""
     return Period(START_MS + int(since * HOUR_MS), START_MS + int(until * HOUR_MS), **region)
+
+
+def user_hash(user: int) -> str:
+    """The keyed hash of a user."""
+    return f"{user:016x}" * 2
+
+
+def users_in(low: float, high: float, experiment: str = "koala-canary") -> Iterator[int]:
+    """Users whose bucket is at least `low` and below `high`."""
+    return (user for user in count(1) if low <= bucket(experiment, user_hash(user)) < high)
 
 
 def as_json(assessment: object) -> dict[str, Any]:
@@ -103,7 +118,7 @@ class StoreBuilder:
             "rule": self._rule.kind if self._rule else "single",
             "assigned": assigned,
             "served": assigned,
-            "user": None if user is None else f"{user:016x}" * 2,
+            "user": None if user is None else user_hash(user),
             "session": None,
             "region": "DE",
             "confidence": 0.75,
@@ -119,6 +134,10 @@ class StoreBuilder:
         """Add an exposure that was assigned to v2, which failed; v1 served it."""
         failed = {"served": "v1", "error": "too_slow", "latency_ms": 20.0}
         return self.add_exposure("v2", user, minute, **failed | changes)
+
+    def skip_sequences(self, count: int) -> None:
+        """Exposures that are numbered and never arrive."""
+        self._sequence += count
 
     def add_feedback(self, exposure: Exposure, after_s: float = 60, **content: Any) -> None:
         """Add feedback on an exposure, `after_s` seconds later."""

@@ -34,7 +34,11 @@ OUTCOME = st.builds(
 )
 WEIGHT = st.sampled_from([0.0, 0.1, 0.5])
 RULES = st.one_of(
-    st.builds(lambda w: CANARY | {"weight": w}, WEIGHT),
+    st.builds(
+        lambda w, settle: CANARY | {"weight": w, "settle": settle},
+        WEIGHT,
+        st.sampled_from(["10s", "1h", "24h"]),
+    ),
     st.builds(
         lambda w, unit, outcome: (
             TEST | {"weight": w, "unit": unit, "experiment": f"by-{unit}", "outcome": outcome}
@@ -124,7 +128,13 @@ def test_reports_of_random_traffic_add_up(entries: list[Any]) -> None:
         )
         add_entries(StoreBuilder(store), entries)
         for period in PERIODS:
-            report = make_reports(store, period)["traffic"]
+            reports = make_reports(store, period)
+            report = reports["traffic"]
+            if canary := reports.get("canary"):
+                settling, srm = canary["settling"], canary["srm"]
+                units = sum(settling["settled"].values()) + settling["settling"]
+                assert units + settling["changed_sides"] == srm["stable"] + srm["candidate"]
+                assert " nan" not in str(canary)
             points = report["series"]["points"]
             assert report["exposures"] >= sum(epoch["exposures"] for epoch in report["epochs"])
             assert report["exposures"] == sum(region["exposures"] for region in report["regions"])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from serve_app.clock import DAY_MS, HOUR_MS
 from serve_app.errors import NothingToReport
+from serve_app.evidence.settled import WeightPeriod
 from serve_app.evidence.srm import SrmCounts
+from serve_app.evidence.verdict import ArmNames, Pace
 from serve_app.reports import experiment
 from serve_app.reports.experiment import experiments, find_experiment, srm_counts
 from serve_app.reports.period import parse_period
@@ -102,6 +105,49 @@ def test_epochs_of_other_kinds_or_versions_are_another_experiment(builder: Store
         ("koala", "canary_parallel", "v2", (1, 4)),
     ]
     assert find_experiment(store, "canary", DAY, "koala").epoch_numbers == (1, 4)
+
+
+def test_another_age_is_another_experiment(builder: StoreBuilder) -> None:
+    """Another tolerance is not: no interval depends on it."""
+    builder.adopt_rule(CANARY)
+    builder.adopt_rule(CANARY, minute=60, settle="2h")
+    builder.adopt_rule(CANARY, minute=120, tolerances={"failures": 0.05})
+    second, first = experiments(builder.build(), DAY)
+    assert (first.epoch_numbers, first.settle_ms) == ((1, 3), HOUR_MS)
+    assert (second.epoch_numbers, second.settle_ms) == ((2,), 2 * HOUR_MS)
+    assert first.digest != second.digest
+
+
+def test_an_experiment_has_the_weights_of_its_epochs_over_time(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY, weight=0.05)
+    builder.adopt_rule(SHADOW, minute=60)
+    builder.adopt_rule(CANARY, minute=120, weight=0.25)
+    found = find_experiment(builder.build(), "canary", DAY, None)
+    assert found.weight_periods == [
+        WeightPeriod(1, START_MS, START_MS + HOUR_MS, 0.05),
+        WeightPeriod(3, START_MS + 2 * HOUR_MS, None, 0.25),
+    ]
+    assert found.arms == ArmNames("stable", "candidate")
+
+
+def test_the_pace_is_that_of_the_last_day(builder: StoreBuilder) -> None:
+    """Of less than a day if the experiment is younger."""
+    builder.adopt_rule(CANARY)
+    found = find_experiment(builder.build(), "canary", DAY, None)
+    assigned_ms = START_MS + np.array([0, 5, 30, 31]) * HOUR_MS
+    assert found.pace(assigned_ms[:2], START_MS + 6 * HOUR_MS) == Pace(8)
+    assert found.pace(assigned_ms, START_MS + 32 * HOUR_MS) == Pace(2)
+    assert found.pace(assigned_ms, START_MS + 90 * HOUR_MS) == Pace(None)
+    assert found.pace(assigned_ms[:0], START_MS) == Pace(None)
+
+
+def test_no_unit_comes_after_the_end(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY)
+    builder.adopt_rule(SHADOW, minute=60)
+    found = find_experiment(builder.build(), "canary", DAY, None)
+    assigned_ms = START_MS + np.array([HOUR_MS // 4])
+    assert found.pace(assigned_ms, DAY.as_of_ms) is None
+    assert found.pace(assigned_ms, START_MS + HOUR_MS // 2) == Pace(48)
 
 
 def test_another_outcome_is_another_experiment(builder: StoreBuilder) -> None:

@@ -107,9 +107,15 @@ def test_an_error_quotes_a_long_since_in_part() -> None:
     assert len(str(rejection.value)) < 200
 
 
+def test_ages_are_taken_at_the_end_of_the_period_at_most_now() -> None:
+    assert parse_period(NOW_MS, "1h").as_of_ms == NOW_MS
+    assert parse_period(NOW_MS, "1d", "1h").as_of_ms == at("2026-11-23T11:34:00Z")
+    assert Period(0, DAY_MS).as_of_ms == DAY_MS
+
+
 def test_whole_days_cover_the_period() -> None:
     assert parse_period(NOW_MS, "24h", region="AU").whole_days == Period(
-        at("2026-11-22T00:00Z"), at("2026-11-24T00:00Z"), "AU", members("AU")
+        at("2026-11-22T00:00Z"), at("2026-11-24T00:00Z"), "AU", members("AU"), NOW_MS
     )
     day = Period(at("2026-11-22T00:00Z"), at("2026-11-23T00:00Z"))
     assert day.whole_days == day

@@ -78,7 +78,7 @@ def test_a_report_may_end_in_the_past(
     assert report["period"]["until_ms"] == START_MS + HOUR_MS
     counts = {
         "traffic": lambda: report["exposures"],
-        "canary": lambda: report["srm"]["control"],
+        "canary": lambda: report["srm"]["stable"],
         "ab": lambda: report["srm"]["control"],
         "shadow": lambda: report["outcomes"]["copied"],
     }

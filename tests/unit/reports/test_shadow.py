@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import io
+import re
 from itertools import count as count_from
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from serve_app.cli.report import shadow as text
 from serve_app.clock import HOUR_MS, MINUTE_MS
 from serve_app.reports.period import Period
 from tests.unit.reports.conftest import (
@@ -15,6 +19,7 @@ from tests.unit.reports.conftest import (
     as_json,
     assess,
     hours,
+    user_hash,
 )
 
 SESSIONS = count_from(1)
@@ -81,15 +86,23 @@ def test_pinned_requests_do_not_count_as_load(builder: StoreBuilder) -> None:
 
 
 def test_copies_are_weighted_by_the_copied_share_of_their_minute(builder: StoreBuilder) -> None:
-    """All 10 cats of one minute are copied, and 2 of 10 koalas of the next: the rate is a half."""
+    """All 10 cats of one minute are copied, and 5 of 10 koalas of the next, of which 3 fail: the
+    candidate predicts 10 cats and, weighted by 2, 4 koalas."""
     builder.adopt_rule(SHADOW)
     add_pairs(builder, "cat", "cat", 10, minute=1)
     add_pairs(builder, "dog", "koala", 2, minute=2)
     add_shed(builder, 5, minute=2)
     add_pairs(builder, "dog", None, 3, minute=2)
     report = make_report(builder)
-    assert report["new_labels"]["rate"]["estimate"] == pytest.approx(0.5)
+    assert report["new_labels"]["rate"]["estimate"] == pytest.approx(4 / 14)
     assert report["new_labels"]["rate"]["images"] == 12
+    assert (report["failures"]["estimate"], report["failures"]["images"]) == (
+        pytest.approx(0.3),
+        15,
+    )
+    assert report["failures"]["finding"] == "beyond"
+    assert report["finding"] == "worse"
+    assert report["covered_share"] == 1
     assert report["outcomes"] == {"copied": 12, "failed": 3, "shed": 5}
     assert report["images"] == {"stable": 20, "candidate": 12}
     assert report["errors"] == {"full": 5, "too_slow": 3}
@@ -208,3 +221,81 @@ def test_a_shadow_without_copies_has_no_estimates(builder: StoreBuilder) -> None
     assert report["transitions"] == {"stable": [], "candidate": [], "shares": []}
     assert report["load"]["peak_at_ms"] is None
     assert report["load"]["sentence"] == "Not established: there was no image to copy."
+
+
+def test_a_candidate_that_fails_does_not_agree(builder: StoreBuilder) -> None:
+    """It agrees on every cat and fails on every dog, within a tolerance that allows it."""
+    builder.adopt_rule(SHADOW, tolerances={"failures": 0.9, "disagreement": 0.2})
+    add_pairs(builder, "cat", "cat", 300)
+    add_pairs(builder, "dog", None, 300)
+    report = make_report(builder)
+    assert report["agreement"]["estimate"] == 1
+    assert report["agreement_with_failures"]["estimate"] == pytest.approx(0.5)
+    assert (report["failures"]["tolerance"], report["failures"]["finding"]) == (0.9, "within")
+    assert report["disagreement"]["finding"] == "within"
+    assert "within the tolerance of 20.0 %" in report["sentence"]
+
+
+def test_a_part_of_a_shadow_has_no_verdict(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "dog", None, 300, minute=90)
+    report = make_report(builder, hours(1, 24))
+    assert (report["finding"], report["covers_experiment"]) == ("not known", False)
+    assert report["failures"]["finding"] == "beyond"
+
+
+def test_more_images_are_asked_for(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "cat", "cat", 40)
+    report = make_report(builder)
+    assert report["failures"]["finding"] == "keep going"
+    assert report["failures"]["more_trials"] > 100
+    assert "about" in report["sentence"]
+    assert "has ended" not in report["sentence"]
+
+
+def test_more_images_of_users_with_many_are_asked_for(builder: StoreBuilder) -> None:
+    """Images of one user count little, so that more of them are needed."""
+    builder.adopt_rule(SHADOW)
+    for user in range(10):
+        add_pairs(builder, "cat", "cat", 8, session=user_hash(user))
+    report = make_report(builder)
+    (asked,) = re.findall("about ([0-9,]+) more images", report["sentence"].split("Disagree")[0])
+    assert int(asked.replace(",", "")) > 5 * report["failures"]["more_trials"]
+
+
+def test_an_ended_shadow_asks_for_no_more_images(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "cat", "cat", 40)
+    builder.adopt_rule({"kind": "single", "stable": "v1"}, minute=60)
+    sentence = make_report(builder)["sentence"]
+    assert sentence.count("the shadow has ended") == 2
+    assert "more images" not in sentence
+
+
+def print_report(builder: StoreBuilder) -> str:
+    out = io.StringIO()
+    text.show(Console(file=out, width=200, highlight=False), make_report(builder))
+    return out.getvalue()
+
+
+def test_regions_of_which_little_is_known_are_not_printed(builder: StoreBuilder) -> None:
+    """NZ has as many images as AU, all of one user."""
+    builder.adopt_rule(SHADOW)
+    add_pairs(builder, "dog", "koala", 80, region="AU")
+    add_pairs(builder, "dog", "koala", 80, region="NZ", session=user_hash(7))
+    add_pairs(builder, "dog", "dog", 2, region="FJ")
+    printed = print_report(builder)
+    assert "koala by region (simultaneous intervals; 2 of 3 with too few images" in printed
+    assert [line.split()[0] for line in printed.splitlines() if line[:2].isupper()] == ["AU"]
+    assert len(make_report(builder)["new_labels"]["by_region"]) == 3
+
+
+def test_nothing_is_printed_about_new_labels_that_do_not_exist(builder: StoreBuilder) -> None:
+    builder.adopt_rule(SHADOW | {"stable": "v2", "candidate": "v1"})
+    add_pairs(builder, "dog", "dog", 4, served="v2")
+    printed = print_report(builder)
+    for absent in ("by region", "by hour", "candidate predicts koala", "hijack", "nan", "None"):
+        assert absent not in printed
+    assert "stable v2" in printed
+    assert "candidate v1" in printed

@@ -59,7 +59,9 @@ def test_experiments_are_listed_newest_first(builder: StoreBuilder) -> None:
         "finding": "keep going",
         "sentence": canary["sentence"],
     }
-    assert canary["sentence"].startswith("Not decided yet whether the candidate works")
+    assert canary["sentence"].startswith(
+        "not decided yet: units with a failure: 0.0 % in candidate"
+    )
     assert [(a["arm"], a["units"]) for a in test["arms"]] == [("control", 4), ("treatment", 4)]
     assert (test["report"], test["unit"], test["shares"]) == ("ab", "request", [0.5])
     assert [(a["arm"], a["units"]) for a in shadow["arms"]] == [("stable", 2), ("candidate", 1)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -10,8 +11,8 @@ import pytest
 
 from serve_app.evidence.confidence import Interval, rate
 from serve_app.evidence.srm import Srm
-from serve_app.evidence.verdict import Finding
-from serve_app.reports.parts import INLINE
+from serve_app.evidence.verdict import ArmNames, Finding
+from serve_app.reports.parts import INLINE, Arms
 from serve_app.reports.to_json import to_json
 from serve_app.rules.ab_test import Outcome
 
@@ -30,6 +31,14 @@ class Whole:
     parts: tuple[Part, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    arms: ArmNames
+    srm: Srm
+    units: Mapping[str, Arms[int]]
+    treatment_units: int
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -46,7 +55,7 @@ class Whole:
         (np.float64("nan"), None),
         (np.int64(3), 3),
         (MappingProxyType({"v1": Part(1, math.nan)}), {"v1": {"one": 1, "other": None}}),
-        (Outcome(), {"metric": "complaint", "direction": "decrease", "min_effect": 0.01,
+        (Outcome(window="7d"), {"metric": "complaint", "direction": "decrease", "min_effect": 0.01,
                      "window": "7d"}),
         (
             Whole("w", Part(1, 2.0), Part(3, None), (Part(4, math.inf),)),
@@ -62,3 +71,16 @@ class Whole:
 )  # fmt: skip
 def test_a_value_as_json(value: Any, expected: Any) -> None:
     assert to_json(value) == expected
+
+
+def test_an_assessment_names_the_arms_of_its_parts() -> None:
+    """A name that is a key of a mapping stays."""
+    value = Assessment(
+        ArmNames("stable", "candidate"), Srm(5, 1, 3.0, 1.0), {"control": Arms(5, 1)}, 1
+    )
+    assert to_json(value) == {
+        "arms": ["stable", "candidate"],
+        "srm": {"stable": 5, "candidate": 1, "expected_candidate": 3.0, "p": 1.0, "invalid": False},
+        "units": {"control": {"stable": 5, "candidate": 1}},
+        "candidate_units": 1,
+    }

@@ -25,7 +25,7 @@ def make_report(builder: StoreBuilder, period: Period = DAY) -> dict[str, Any]:
     return as_json(traffic.assess(builder.build(), period))
 
 
-def test_the_actual_share_counts_only_the_reason_split(builder: StoreBuilder) -> None:
+def test_the_shares_count_only_the_reason_split(builder: StoreBuilder) -> None:
     """1 of 4 split exposures is assigned to v2. Other reasons are in separate groups."""
     builder.adopt_rule(CANARY, weight=0.2, allow_pin=True)
     for user in (1, 2, 3):
@@ -36,7 +36,8 @@ def test_the_actual_share_counts_only_the_reason_split(builder: StoreBuilder) ->
     builder.add_exposure("v1", user=None, reason="no_unit")
     builder.add_exposure("v1", user=6, reason="not_ready")
     (epoch,) = make_report(builder)["epochs"]
-    assert (epoch["planned_share"], epoch["actual_share"], epoch["exposures"]) == (0.2, 0.25, 9)
+    assert (epoch["planned_share"], epoch["exposure_share"], epoch["exposures"]) == (0.2, 0.25, 9)
+    assert epoch["unit_share"] == 0.25
     assert [(g["version"], g["reason"], g["exposures"]) for g in epoch["groups"]] == [
         ("v1", "no_unit", 1),
         ("v1", "not_ready", 1),
@@ -61,7 +62,7 @@ def test_a_fallback_counts_against_the_assigned_version(builder: StoreBuilder) -
     stable, candidate = report["epochs"][0]["groups"]
     assert (stable["version"], stable["errors"], stable["fallbacks"]) == ("v1", 0, 0)
     assert (candidate["version"], candidate["errors"], candidate["fallbacks"]) == ("v2", 2, 1)
-    assert report["epochs"][0]["actual_share"] == pytest.approx(2 / 3)
+    assert report["epochs"][0]["exposure_share"] == pytest.approx(2 / 3)
 
 
 def test_each_epoch_has_its_own_shares(builder: StoreBuilder) -> None:
@@ -74,7 +75,7 @@ def test_each_epoch_has_its_own_shares(builder: StoreBuilder) -> None:
     builder.adopt_rule(SHADOW, minute=180)
     report = make_report(builder)
     assert [
-        (e["epoch"], e["kind"], e["experiment"], e["planned_share"], e["actual_share"])
+        (e["epoch"], e["kind"], e["experiment"], e["planned_share"], e["unit_share"])
         for e in report["epochs"]
     ] == [
         (1, "canary_parallel", "koala-canary", 0.1, 0),
@@ -86,6 +87,19 @@ def test_each_epoch_has_its_own_shares(builder: StoreBuilder) -> None:
     assert report["epochs"][0]["to_ms"] == report["epochs"][1]["from_ms"]
     assert report["epochs"][3]["to_ms"] is None
     assert [split["experiment"] for split in report["experiments"]] == ["koala-canary"]
+
+
+def test_the_share_of_units_is_not_that_of_exposures(builder: StoreBuilder) -> None:
+    """Users who came under an earlier weight are no new units."""
+    builder.adopt_rule(CANARY, weight=0.1)
+    builder.add_exposure("v1", user=1)
+    builder.adopt_rule(CANARY, minute=60, weight=0.5)
+    builder.add_exposure("v1", user=1, minute=61)
+    builder.add_exposure("v1", user=2, minute=61)
+    for minute in (61, 62, 63):
+        builder.add_exposure("v2", user=3, minute=minute)
+    _, epoch = make_report(builder)["epochs"]
+    assert (epoch["unit_share"], epoch["exposure_share"]) == (0.5, 0.6)
 
 
 def test_srm_counts_units_not_exposures(builder: StoreBuilder) -> None:
@@ -129,7 +143,7 @@ def test_a_report_can_be_limited_to_a_region(builder: StoreBuilder) -> None:
         builder, hours(0, 24, region="oceania", countries=frozenset({"AU", "NZ", "FJ"}))
     )
     assert (oceania["exposures"], oceania["period"]["region"]) == (2, "oceania")
-    assert oceania["epochs"][0]["actual_share"] == 0.5
+    assert oceania["epochs"][0]["exposure_share"] == 0.5
     assert oceania["experiments"][0]["srm"]["control"] == 1
 
 
@@ -171,7 +185,8 @@ def test_a_report_without_exposures_is_empty(builder: StoreBuilder) -> None:
     assert report["series"]["points"] == []
 
 
-def test_an_epoch_without_exposures_has_no_actual_share(builder: StoreBuilder) -> None:
+def test_an_epoch_without_exposures_has_no_share(builder: StoreBuilder) -> None:
     builder.adopt_rule(CANARY)
     (epoch,) = make_report(builder)["epochs"]
-    assert (epoch["exposures"], epoch["actual_share"], epoch["groups"]) == (0, None, [])
+    assert (epoch["exposures"], epoch["exposure_share"], epoch["groups"]) == (0, None, [])
+    assert epoch["unit_share"] is None

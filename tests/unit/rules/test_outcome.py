@@ -23,4 +23,5 @@ def test_defaults_depend_on_the_metric(
     content: dict[str, Any], direction: str, min_effect: float
 ) -> None:
     outcome = Outcome.model_validate(content)
+    assert outcome.window == "7d"
     assert (outcome.direction, outcome.min_effect) == (direction, min_effect)

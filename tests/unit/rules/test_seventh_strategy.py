@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
@@ -20,11 +20,10 @@ from serve_app.reports.assessment import EXPERIMENT_REPORTS
 from serve_app.reports.canary import CanaryAssessment
 from serve_app.reports.experiment import find_experiment
 from serve_app.reports.period import parse_period
+from serve_app.rules.canary import Canary
 from serve_app.rules.parse import parse_rule
 from serve_app.rules.plan import Pool
 from serve_app.rules.registry import KINDS
-from serve_app.rules.split import Split
-from serve_app.rules.validation import VersionName
 from serve_app.store.store import open_store
 from tests.unit.recording.fakes import VirtualTimeLoop
 from tests.unit.service import Service
@@ -33,20 +32,14 @@ BASE = Path(__file__).parents[3] / "deploy_configs" / "base.yaml"
 KNOWN = registry.names()
 
 
-class VisitCanary(Split):
+class VisitCanary(Canary):
     """A canary that assigns visits, not users.
 
     Attributes:
-        stable: The version of all other requests.
-        candidate: The version that is tried.
         percent: The share of sessions that is served by the candidate, in percent.
     """
 
-    report: ClassVar[str] = "canary"
-
     kind: Literal["visit_canary"]
-    stable: VersionName
-    candidate: VersionName
     percent: Annotated[int, Field(ge=0, le=50)]
     unit: Literal["session"] = "session"
 

@@ -213,13 +213,31 @@ def test_header_notes_of_an_ab_test_mention_an_ignored_tag() -> None:
     assert make_rule(PARALLEL).header_notes(tagged) == make_rule(ROLLING).header_notes(tagged) == []
 
 
-def test_experiment_terms_are_kind_versions_and_unit() -> None:
+def test_experiment_terms_are_kind_versions_unit_and_age() -> None:
     terms = make_rule(PARALLEL).experiment_terms
     assert terms is not None
     assert terms.name == "koala-canary"
-    assert terms.terms == {"kind": "canary_parallel", "versions": ["v1", "v2"], "unit": "user"}
+    assert terms.terms == {
+        "kind": "canary_parallel",
+        "versions": ["v1", "v2"],
+        "unit": "user",
+        "settle": "24h",
+    }
     assert make_rule(PARALLEL, weight=0.5).experiment_terms == terms
-    assert make_rule(PARALLEL, candidate="v3").experiment_terms != terms
+    for other in ({"candidate": "v3"}, {"settle": "1h"}, {"experiment": "other"}):
+        changed = make_rule(PARALLEL, **other).experiment_terms
+        assert changed
+        assert changed != terms
+        assert changed.digest != terms.digest
+    assert make_rule(PARALLEL, tolerances={"failures": 0.02}).experiment_terms == terms
+    assert terms.digest == "73c5afbd64d95d9e"
+
+
+def test_the_age_of_requests_is_no_term() -> None:
+    """Each request is a unit, which has no later requests."""
+    assert make_rule(AB, settle="1h").experiment_terms == make_rule(AB).experiment_terms
+    by_user = make_rule(AB, unit="user")
+    assert make_rule(AB, unit="user", settle="1h").experiment_terms != by_user.experiment_terms
 
 
 @given(contexts)
@@ -233,6 +251,13 @@ def test_a_shadow_plans_like_single(context: Context) -> None:
     ("content", "text"),
     [
         (PARALLEL | {"weight": 0.6}, "rule.weight is 0.6: expected 0 to 0.5 for a canary"),
+        (PARALLEL | {"settle": "31d"}, "rule.settle is 31d: expected at most 30d"),
+        (PARALLEL | {"settle": "0s"}, "rule.settle is '0s': expected a number and s, m, h or d"),
+        (PARALLEL | {"tolerances": {"failures": 0}}, "rule.tolerances.failures"),
+        (PARALLEL | {"tolerances": {"failures": 1.0}}, "rule.tolerances.failures"),
+        (PARALLEL | {"tolerances": {"latency": -0.1}}, "rule.tolerances.latency"),
+        (PARALLEL | {"tolerances": {"errors": 0.1}}, "rule.tolerances.errors is rejected"),
+        (SHADOW | {"tolerances": {"disagreement": 1.5}}, "rule.tolerances.disagreement"),
         (PARALLEL | {"weight": -0.1}, "rule.weight is -0.1"),
         (PARALLEL | {"weight": float("nan")}, "rule.weight is nan"),
         (PARALLEL | {"weight": "0.1"}, "rule.weight is rejected"),
@@ -246,6 +271,7 @@ def test_a_shadow_plans_like_single(context: Context) -> None:
         (PARALLEL | {"unit": "request"}, "rule.unit is rejected"),
         (PARALLEL | {"replicas": 1}, "rule.replicas is rejected"),
         (PARALLEL | {"timeout_s": 0}, "rule.timeout_s is rejected"),
+        (PARALLEL | {"settle": 60}, "rule.settle is rejected"),
         (ROLLING | {"replicas": 3}, "rule.replicas is 3 of 4: expected at most half for a canary"),
         (ROLLING | {"replicas": 0}, "rule.replicas is rejected"),
         (ROLLING | {"weight": 0.6}, "rule.weight is 0.6"),
