@@ -7,6 +7,8 @@
 # make docs     update the generated parts of the documentation and build it in build/docs
 # make bench    measure the cost of a request, compared with other servers, and of each rule;
 #               QUICK=1 takes five minutes
+# make evidence simulate the intervals and e-values beside other packages, and write
+#               docs/evidence-checks.md, in six minutes
 # make train DATA=DIR    train and publish the shipped versions again; NOTICE=FILE is a text on the
 #               origin and licence of the images
 
@@ -15,7 +17,7 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve demo test unit check fix docs bench train clean
+.PHONY: help install serve demo test unit check fix docs bench evidence train clean
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -72,6 +74,9 @@ docs: install
 
 bench: install
 	$(PYTHON) -m benchmarks $(if $(QUICK),--quick)
+
+evidence: install
+	$(PYTHON) -m benchmarks.evidence --write
 
 train: install
 	@test -d "$(DATA)" || { echo "DATA is missing: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }

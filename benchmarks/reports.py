@@ -5,8 +5,8 @@
 
 Fills an empty database with a day of 1,000,000 exposures, feedback on a quarter of them and one
 shadow pair each. Then computes each report three times and prints the fastest run. All reports use
-the same day; the stored rule is changed before each report, which does not affect the sums. Without
---url, uses a temporary SQLite file.
+the same day; before each report the stored rule is changed, and the units are assigned to its
+experiment. Without --url, uses a temporary SQLite file.
 
 If the filling is interrupted, start again with a new database.
 """
@@ -37,10 +37,16 @@ from tests.contract.store.population import DAY_MS, RULE_ID, START_MS, Populatio
 
 ROUNDS = 3
 DAY = Period(START_MS, START_MS + DAY_MS)
-EXPERIMENT = {"experiment": "koala-test"}
+EXPERIMENT = {"experiment": "koala-test", "settle": "6h"}
 VERSIONS = {"stable": "v1", "candidate": "v2"}
-TEST = EXPERIMENT | {"kind": "ab_test", "control": "v1", "treatment": "v2"}
+TEST = EXPERIMENT | {
+    "kind": "ab_test",
+    "control": "v1",
+    "treatment": "v2",
+    "outcome": {"window": "1h"},
+}
 CANARY = EXPERIMENT | VERSIONS | {"kind": "canary_parallel", "weight": 0.5}
+KNOWN = ("v1", "v2")
 LABELS = {"v1": ("cat", "dog"), "v2": ("cat", "dog", "koala")}.__getitem__
 
 
@@ -96,14 +102,18 @@ def _fill(store: Store, population: Population) -> None:
 
 
 def _set_rule(url: str, rule: dict[str, Any]) -> None:
+    terms = parse_rule(rule, KNOWN).experiment_terms
+    assert terms
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(update(schema.epochs).values(rule=_canonical(rule), kind=rule["kind"]))
+        for table in (schema.first_assignments, schema.unit_sums):
+            connection.execute(update(table).values(experiment=terms.digest))
     engine.dispose()
 
 
 def _canonical(rule: dict[str, Any]) -> str:
-    return json.dumps(parse_rule(rule, ("v1", "v2")).content())
+    return json.dumps(parse_rule(rule, KNOWN).content())
 
 
 def _time_report(make_report: Callable[[Store], object], store: Store) -> tuple[float, float]:
