@@ -54,38 +54,44 @@ class Columns:
         Args:
             categorical: The text columns, and numeric columns with few distinct values. Their
                 values in a row are fetched as one text, and each distinct text is parsed once.
-                All other columns are numeric.
+                All other columns are numeric, or texts with many distinct values.
         """
         table = query.subquery()
         texts: list[ColumnElement[str]] = [cast(table.c[name], String) for name in categorical]
         combined = reduce(lambda left, right: left + COLUMN_SEPARATOR + right, texts)
-        numeric = [
+        others = [
             name
             for name in table.c.keys()  # noqa: SIM118 no mapping
             if name not in categorical
         ]
-        expressions = (combined, *(cast(table.c[name], String) for name in numeric))
+        expressions = (combined, *(cast(table.c[name], String) for name in others))
         joined = [func.aggregate_strings(text, ROW_SEPARATOR) for text in expressions]
-        rows, *numbers = connection.execute(select(*joined)).one()
-        encoded = _encode([] if rows is None else rows.split(ROW_SEPARATOR))
+        rows, *joined_others = connection.execute(select(*joined)).one()
+        encoded = _encode(_split(rows))
         self._codes = encoded.codes
         parts = zip(*(text.split(COLUMN_SEPARATOR) for text in encoded.categories), strict=True)
         empty = ((),) * len(categorical)
         self._categorical = dict(
             zip(categorical, parts if encoded.categories else empty, strict=True)
         )
-        self._numeric: dict[str, str | None] = dict(zip(numeric, numbers, strict=True))
+        self._joined: dict[str, str | None] = dict(zip(others, joined_others, strict=True))
 
     def numbers(self, name: str, kind: type[np.generic]) -> NDArray[Any]:
         """A numeric column."""
         if name in self._categorical:
             return np.array(self._categorical[name], np.int64).astype(kind)[self._codes]
-        return np.fromstring(self._numeric[name] or "", kind, sep=ROW_SEPARATOR)
+        return np.fromstring(self._joined[name] or "", kind, sep=ROW_SEPARATOR)
 
     def categorical(self, name: str) -> Categorical:
         """A text column."""
+        if name in self._joined:
+            return _encode(_split(self._joined[name]))
         column = _encode(self._categorical[name])
         return Categorical(column.codes[self._codes], column.categories)
+
+
+def _split(joined: str | None) -> list[str]:
+    return [] if joined is None else joined.split(ROW_SEPARATOR)
 
 
 def _encode(texts: Sequence[str]) -> Categorical:

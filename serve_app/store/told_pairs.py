@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Connection, and_, case, cast, func, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from serve_app.evidence.units import Rows
 from serve_app.recording.records import CopyOutcome
@@ -40,13 +40,13 @@ class ToldPairs(Rows):
 def read(connection: Connection, scope: Scope) -> ToldPairs:
     """The images in a scope, summed by unit and labels, as long as the rows of pairs are kept."""
     is_confirmed = and_(_labelled.reported_label == "", _labelled.correct.is_(True))
-    true_label = case((is_confirmed, _labelled.predicted_label), else_=_labelled.reported_label)
-    told = (
+    told_label = case((is_confirmed, _labelled.predicted_label), else_=_labelled.reported_label)
+    query = (
         select(
             func.coalesce(_pairs.unit, "").label("unit"),
             _labelled.predicted_label.label("stable_label"),
             _pairs.label.label("candidate_label"),
-            true_label.label("true_label"),
+            told_label.label("true_label"),
         )
         .join_from(
             schema.labelled_feedback,
@@ -56,23 +56,21 @@ def read(connection: Connection, scope: Scope) -> ToldPairs:
         .where(
             *scope.conditions(schema.labelled_feedback, "at_ms"),
             _pairs.outcome == CopyOutcome.COPIED.value,
-            true_label != "",
+            told_label != "",
         )
-        .subquery()
     )
-    query = select(*told.c, cast(func.count(), BigInteger).label("images")).group_by(*told.c)
-    columns = Columns(
-        connection, query, ("unit", "stable_label", "candidate_label", "true_label", "images")
-    )
+    labels = ("stable_label", "candidate_label", "true_label")
+    columns = Columns(connection, query, labels)
+    parts = [columns.categorical(name) for name in ("unit", *labels)]
+    shape = [max(1, len(part.categories)) for part in parts]
+    cell = np.ravel_multi_index([part.codes for part in parts], shape)
+    _, rows, images = np.unique(cell, return_index=True, return_counts=True)
+    unit, stable_label, candidate_label, true_label = (part[rows] for part in parts)
+    number = np.array([hash64(text) for text in unit.categories], np.int64)
     return ToldPairs(
-        unit=_numbers(columns.categorical("unit")),
-        stable_label=columns.categorical("stable_label"),
-        candidate_label=columns.categorical("candidate_label"),
-        true_label=columns.categorical("true_label"),
-        images=columns.numbers("images", np.float64),
+        unit=number[unit.codes],
+        stable_label=stable_label,
+        candidate_label=candidate_label,
+        true_label=true_label,
+        images=images.astype(np.float64),
     )
-
-
-def _numbers(unit: Categorical) -> NDArray[np.int64]:
-    numbers = [hash64(text or None) for text in unit.categories]
-    return np.array(numbers, np.int64)[unit.codes]
