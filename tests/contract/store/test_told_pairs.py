@@ -7,7 +7,7 @@ from typing import Any
 from serve_app.store.scope import EVERYTHING, Scope
 from serve_app.store.store import Store
 from serve_app.store.units import hash64
-from tests.factories import EXPOSURE, adoption, batch, exposure, feedback_on, pair_of
+from tests.factories import EXPOSURE, OTHER_WRITER, adoption, batch, exposure, feedback_on, pair_of
 
 SERVED: dict[str, Any] = {"served": "v1", "assigned": "v1", "error": None, "label": "dog"}
 UNIT = hash64(EXPOSURE.user)
@@ -21,10 +21,11 @@ def told(store: Store, scope: Scope = EVERYTHING) -> list[tuple[int, str, str, s
 
 
 def test_feedback_with_a_true_label_is_joined_with_the_pair(store: Store) -> None:
-    live = [exposure(n, at_ms=n * 60_000, **SERVED) for n in range(1, 7)]
+    live = [exposure(n, at_ms=n * 60_000, **SERVED) for n in range(1, 8)]
     contents: list[dict[str, Any]] = [
         {"label": "koala"},
         {"label": "koala", "complaint": True},
+        {"correct": True},
         {"correct": True},
         {"complaint": True},  # tells no label
         {"correct": False},
@@ -34,12 +35,13 @@ def test_feedback_with_a_true_label_is_joined_with_the_pair(store: Store) -> Non
         batch(
             adoption("a", 0),
             *live,
-            *(pair_of(one, "koala") for one in live[:5]),
-            pair_of(live[5], None),  # the copy failed
+            *(pair_of(one, "koala") for one in live[:6]),
+            pair_of(live[6], None),  # the copy failed
             *(feedback_on(one, 5, **said) for one, said in zip(live, contents, strict=True)),
         )
     )
-    assert told(store) == [(UNIT, "dog", "koala", "dog", 1), (UNIT, "dog", "koala", "koala", 2)]
+    store.record(batch(*(pair_of(one, "cat") for one in live), writer=OTHER_WRITER))
+    assert told(store) == [(UNIT, "dog", "koala", "dog", 2), (UNIT, "dog", "koala", "koala", 2)]
     assert told(store, Scope(until_ms=120_000)) == [(UNIT, "dog", "koala", "koala", 1)]
 
 
