@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from serve_app.evidence.units import Rows
 from serve_app.recording.records import CopyOutcome
@@ -26,7 +26,8 @@ class ToldPairs(Rows):
     Attributes:
         unit: See `serve_app.store.units.hash64`; 0 for images without a unit.
         stable_label, candidate_label: The predictions of both versions.
-        true_label: The label that the user reported, or stable's if the user confirmed it.
+        true_label: The label that the user reported. A mere `correct` does not count: without a
+            label, only confirmations of stable would tell the truth, and never its mistakes.
         images: Their number.
     """
 
@@ -39,14 +40,12 @@ class ToldPairs(Rows):
 
 def read(connection: Connection, scope: Scope) -> ToldPairs:
     """The images in a scope, summed by unit and labels, as long as the rows of pairs are kept."""
-    is_confirmed = and_(_labelled.reported_label == "", _labelled.correct.is_(True))
-    told_label = case((is_confirmed, _labelled.predicted_label), else_=_labelled.reported_label)
     query = (
         select(
             func.coalesce(_pairs.unit, "").label("unit"),
             _labelled.predicted_label.label("stable_label"),
             _pairs.label.label("candidate_label"),
-            told_label.label("true_label"),
+            _labelled.reported_label.label("true_label"),
         )
         .join_from(
             schema.labelled_feedback,
@@ -56,7 +55,7 @@ def read(connection: Connection, scope: Scope) -> ToldPairs:
         .where(
             *scope.conditions(schema.labelled_feedback, "at_ms"),
             _pairs.outcome == CopyOutcome.COPIED.value,
-            told_label != "",
+            _labelled.reported_label != "",
         )
     )
     labels = ("stable_label", "candidate_label", "true_label")
