@@ -129,7 +129,7 @@ def assess(
     settled = _settled(units, as_of_ms)
     epoch = units.rows.epoch[units.settlement.is_settled]
     srm = check(sum_slices(experiment.srm_counts(store, canary, period)))
-    pace = canary.pace(units.rows.at_ms, as_of_ms)
+    pace = canary.pace(units.rows.at_ms, as_of_ms, canary.settle_ms)
     measures = _measures(canary, settled, limit, srm, pace)
     verdict = decide_canary({m.measure: Verdict(m.finding, m.sentence) for m in measures}, srm)
     if not canary.is_covered_by(period):

@@ -145,14 +145,16 @@ class Experiment:
         """The rule of the newest epoch."""
         return epoch_rule(self.epochs[-1])
 
-    def pace(self, assigned_at_ms: Ints, as_of_ms: int) -> Pace | None:
-        """The new units of the last day; None after the end.
+    def pace(self, assigned_at_ms: Ints, as_of_ms: int, wait_ms: int) -> Pace | None:
+        """The new units of the last day. After the end it is not known, and None once all units
+        are old enough to count.
 
         Args:
             assigned_at_ms: [n], the first assignment of each unit.
+            wait_ms: The age at which a unit counts.
         """
         if self.ended_at_ms is not None and self.ended_at_ms <= as_of_ms:
-            return None
+            return None if self.ended_at_ms + wait_ms <= as_of_ms else Pace(None)
         day_ms = min(DAY_MS, as_of_ms - self.started_at_ms)
         recent = int((assigned_at_ms >= as_of_ms - day_ms).sum())
         return Pace(recent * DAY_MS / day_ms if recent and day_ms > 0 else None)

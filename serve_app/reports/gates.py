@@ -83,7 +83,7 @@ def assess_gate(
     speakers, complaints = _complaints(units, feedback)
     if speakers.any():
         events[GateMetric.COMPLAINTS] = complaints
-    pace = canary.pace(units.rows.at_ms, period.as_of_ms) or Pace(None)
+    pace = canary.pace(units.rows.at_ms, period.as_of_ms, canary.settle_ms) or Pace(None)
     weight = canary.weight_periods[-1].weight
     own_weight = _own_weights(units.rows.epoch, canary)
     metrics = tuple(

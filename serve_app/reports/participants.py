@@ -111,7 +111,7 @@ def _find_users(
         Settling.of(settlement, treated, settle_ms + window_ms),
         _settling_times(settling.at_ms + settle_ms + window_ms),
         np.isin(feedback.unit, settling.unit),
-        test.pace(rows.at_ms, as_of_ms),
+        test.pace(rows.at_ms, as_of_ms, settle_ms + window_ms),
     )
 
 
@@ -160,7 +160,9 @@ def _find_requests(
         ),
         _settling_times(young_ms + window_ms),
         is_early,
-        test.pace(np.concatenate([_repeat_times(sums, HOUR_MS), young_ms]), period.as_of_ms),
+        test.pace(
+            np.concatenate([_repeat_times(sums, HOUR_MS), young_ms]), period.as_of_ms, window_ms
+        ),
     )
 
 

@@ -135,10 +135,10 @@ def test_the_pace_is_that_of_the_last_day(builder: StoreBuilder) -> None:
     builder.adopt_rule(CANARY)
     found = find_experiment(builder.build(), "canary", DAY, None)
     assigned_ms = START_MS + np.array([0, 5, 30, 31]) * HOUR_MS
-    assert found.pace(assigned_ms[:2], START_MS + 6 * HOUR_MS) == Pace(8)
-    assert found.pace(assigned_ms, START_MS + 32 * HOUR_MS) == Pace(2)
-    assert found.pace(assigned_ms, START_MS + 90 * HOUR_MS) == Pace(None)
-    assert found.pace(assigned_ms[:0], START_MS) == Pace(None)
+    assert found.pace(assigned_ms[:2], START_MS + 6 * HOUR_MS, HOUR_MS) == Pace(8)
+    assert found.pace(assigned_ms, START_MS + 32 * HOUR_MS, HOUR_MS) == Pace(2)
+    assert found.pace(assigned_ms, START_MS + 90 * HOUR_MS, HOUR_MS) == Pace(None)
+    assert found.pace(assigned_ms[:0], START_MS, HOUR_MS) == Pace(None)
 
 
 def test_no_unit_comes_after_the_end(builder: StoreBuilder) -> None:
@@ -146,8 +146,9 @@ def test_no_unit_comes_after_the_end(builder: StoreBuilder) -> None:
     builder.adopt_rule(SHADOW, minute=60)
     found = find_experiment(builder.build(), "canary", DAY, None)
     assigned_ms = START_MS + np.array([HOUR_MS // 4])
-    assert found.pace(assigned_ms, DAY.as_of_ms) is None
-    assert found.pace(assigned_ms, START_MS + HOUR_MS // 2) == Pace(48)
+    assert found.pace(assigned_ms, DAY.as_of_ms, HOUR_MS) is None
+    assert found.pace(assigned_ms, START_MS + 2 * HOUR_MS - 1, HOUR_MS) == Pace(None)
+    assert found.pace(assigned_ms, START_MS + HOUR_MS // 2, HOUR_MS) == Pace(48)
 
 
 def test_another_outcome_is_another_experiment(builder: StoreBuilder) -> None:
