@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serve_app.evidence.clusters import design_effect
-from serve_app.evidence.confidence import ALPHA, Rate, bonferroni, proportion_sequence, rate
+from serve_app.evidence.confidence import ALPHA, Rate, bonferroni, weighted_rate
 from serve_app.evidence.units import Floats, Ints, Rows, Texts, check_columns, sum_by_code
 
 Confusion = Mapping[str, Mapping[str, float]]  # true label -> predicted label -> weighted images
@@ -65,12 +65,8 @@ class Accuracy:
 def estimate_accuracy(found: LabelledImages, alpha: float = ALPHA) -> Accuracy:
     """The weighted share of right predictions, with an always valid interval.
 
-    The interval is that of an unweighted share with the effective number of images (Kish, Survey
-    Sampling, 1965), divided by the design effect of units:
-
-        n = (sum w_i)^2 / sum w_i^2 / design_effect
-
-    It is approximate. It is wider than necessary if outcomes differ between weights.
+    See `confidence.weighted_rate`. The interval is approximate, and wider than necessary if
+    outcomes differ between weights.
     """
     labels = np.unique(found.truth).tolist()
     each = bonferroni(alpha, len(labels)) if labels else alpha
@@ -96,16 +92,6 @@ def count_confusion(found: LabelledImages) -> Confusion:
 
 
 def _right(found: LabelledImages, alpha: float) -> Rate:
-    weights = found.images * found.weight
-    total = float(weights.sum())
-    if not total:
-        return rate(0, 0, alpha)
     is_right = found.predicted == found.truth
-    share = min(1.0, float(weights[is_right].sum()) / total)
     effect = design_effect(found.unit, found.images, found.images * is_right)
-    effective = total**2 / float(weights @ found.weight) / effect
-    return Rate(
-        share * effective,
-        effective,
-        proportion_sequence(share * effective, effective, alpha),
-    )
+    return weighted_rate(found.images, found.weight, is_right, effect, alpha)

@@ -16,6 +16,7 @@ from scipy.special import betaln, xlog1py, xlogy
 from scipy.stats import norm
 
 from serve_app.evidence.comparison import BoundedOutcome, Comparison
+from serve_app.evidence.units import Flags, Floats
 
 ALPHA = 0.05
 TUNED_FOR = 500  # units at which a confidence sequence is narrowest, in standard errors
@@ -219,6 +220,31 @@ def proportion_sequence(successes: float, trials: float, alpha: float = ALPHA) -
 def rate(successes: float, trials: float, alpha: float = ALPHA) -> Rate:
     """A share with its `proportion_sequence`, which is 0 to 1 without a trial."""
     return Rate(successes, trials, proportion_sequence(successes, trials, alpha))
+
+
+def weighted_rate(
+    images: Floats, weight: Floats, successes: Flags, design_effect: float, alpha: float = ALPHA
+) -> Rate:
+    """A weighted share with an always valid interval.
+
+    The interval is that of an unweighted share with the effective sample size (Korn, Graubard,
+    Survey Methodology 1998), which is Kish's for weights, divided by the design effect of units:
+
+        n = (sum w_i)^2 / sum w_i^2 / design_effect
+
+    Args:
+        images: float64 [n], of each row.
+        weight: float64 [n], of each image of a row.
+        successes: bool [n].
+        design_effect: See `clusters.design_effect`.
+    """
+    weights = images * weight
+    total = float(weights.sum())
+    if not total:
+        return rate(0, 0, alpha)
+    share = min(1.0, float(weights[successes].sum()) / total)
+    effective = total**2 / float(weights @ weight) / design_effect
+    return rate(share * effective, effective, alpha)
 
 
 def complement(rate: Rate) -> Rate:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve_app.evidence.confidence import Rate, proportion_sequence, rate
+from serve_app.evidence.confidence import Rate, weighted_rate
 from serve_app.evidence.units import (
     Flags,
     Floats,
@@ -137,23 +137,12 @@ class WeightedCopies:
     def estimate_share(
         self, successes: Flags, trials: Flags, design_effect: float, alpha: float
     ) -> WeightedRate:
-        """The weighted share of successes in some rows.
-
-        The interval is that of an unweighted share with the effective sample size (Korn, Graubard,
-        Survey Methodology 1998), which is Kish's for weights, divided by the design effect of
-        units:
-
-            n = (sum w_i)^2 / sum w_i^2 / design_effect
-        """
-        weights = (self.images * self.weight)[trials]
-        images = float(self.images[trials].sum())
-        if not images:
-            return WeightedRate(0.0, rate(0, 0, alpha))
-        total = float(weights.sum())
-        share = min(1.0, float(weights[successes[trials]].sum()) / total)
-        effective = total**2 / float(weights @ self.weight[trials]) / design_effect
-        found = proportion_sequence(share * effective, effective, alpha)
-        return WeightedRate(images, Rate(share * effective, effective, found))
+        """The weighted share of successes in some rows; see `confidence.weighted_rate`."""
+        images = self.images[trials]
+        return WeightedRate(
+            float(images.sum()),
+            weighted_rate(images, self.weight[trials], successes[trials], design_effect, alpha),
+        )
 
 
 def weight_copies(copies: Copies, load: Load) -> WeightedCopies:

@@ -107,7 +107,7 @@ def settle(
     Raises:
         ValueError: A unit has an epoch that is not among the periods.
     """
-    low = _own_weights(units.epoch, periods)
+    low = own_weights(units.epoch, periods)
     high = low.copy()
     until_ms = np.minimum(units.at_ms + settle_ms, as_of_ms)
     for period in periods:
@@ -127,8 +127,12 @@ def settle(
     )
 
 
-def _own_weights(epoch: Ints, periods: Sequence[WeightPeriod]) -> Floats:
-    """[n]: the weight of each unit's epoch."""
+def own_weights(epoch: Ints, periods: Sequence[WeightPeriod]) -> Floats:
+    """[n]: the weight of each unit's epoch.
+
+    Raises:
+        ValueError: A unit has an epoch that is not among the periods.
+    """
     weights = {period.epoch: period.weight for period in periods}
     numbers, row = np.unique(epoch, return_inverse=True)
     if unknown := [number for number in numbers.tolist() if number not in weights]:

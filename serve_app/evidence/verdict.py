@@ -12,8 +12,10 @@ from serve_app.evidence.comparison import Comparison
 from serve_app.evidence.confidence import ALPHA, Interval
 from serve_app.evidence.power import units_to_decide
 from serve_app.evidence.srm import Srm
+from serve_app.figures import shown_decimals
 
 Direction = Literal["decrease", "increase"]
+
 
 MAX_DECIMALS = 6
 
@@ -220,10 +222,7 @@ def format_number(
         largest: The largest possible value, near which numbers get as many decimals as near 0.
         sign: Of the format: + for a sign before all numbers, - for one before negative numbers.
     """
-    distance = min(abs(value), abs(largest - value))
-    shown = decimals
-    if 0 < distance < 9.5 * 10.0**-decimals:
-        shown = min(MAX_DECIMALS, 1 - math.floor(math.log10(distance)))
+    shown = shown_decimals(value, decimals, MAX_DECIMALS, largest)
     whole, _, fraction = f"{value:{sign}z,.{shown}f}".partition(".")
     return f"{whole}.{fraction.rstrip('0'):0<{decimals}}" if fraction else whole
 

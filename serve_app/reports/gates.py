@@ -18,8 +18,9 @@ from serve_app.evidence.gate import (
     margin_at,
 )
 from serve_app.evidence.latency import LatencyLimit
+from serve_app.evidence.settled import own_weights
 from serve_app.evidence.srm import Srm
-from serve_app.evidence.units import Flags, Floats, Ints
+from serve_app.evidence.units import Flags, Floats
 from serve_app.evidence.verdict import Pace
 from serve_app.reports.experiment import Experiment
 from serve_app.reports.period import Period
@@ -85,7 +86,7 @@ def assess_gate(
         events[GateMetric.COMPLAINTS] = complaints
     pace = canary.pace(units.rows.at_ms, period.as_of_ms, canary.settle_ms) or Pace(None)
     weight = canary.weight_periods[-1].weight
-    own_weight = _own_weights(units.rows.epoch, canary)
+    own_weight = own_weights(units.rows.epoch, canary.weight_periods)
     metrics = tuple(
         _judge(metric, units, own_weight, found, margin_at(metric, weight, pace.units_per_day))
         for metric, found in events.items()
@@ -157,12 +158,6 @@ def _complaints(units: SplitUnits, feedback: LabelledFeedback) -> tuple[Flags, _
 
     everyone = np.ones(size, np.bool_)
     return units_with(is_own), _Events(everyone, units_with(early), units_with(complained))
-
-
-def _own_weights(epoch: Ints, canary: Experiment) -> Floats:
-    """[n]: the weight of the epoch of each unit's first assignment."""
-    numbers, row = np.unique(epoch, return_inverse=True)
-    return np.array([canary.weights[number] for number in numbers.tolist()], np.float64)[row]
 
 
 def _step_ms(canary: Experiment, as_of_ms: int) -> int:

@@ -16,9 +16,9 @@ from serve_app.evidence.participants import (
     match_requests,
     match_units,
 )
-from serve_app.evidence.settled import AssignedAt, settle
 from serve_app.evidence.units import Flags, Ints
 from serve_app.evidence.verdict import Pace
+from serve_app.reports import settling
 from serve_app.reports.experiment import Experiment
 from serve_app.reports.parts import Arms, Settling
 from serve_app.reports.period import Period
@@ -87,13 +87,8 @@ def _find_users(
     store: Store, test: Experiment, period: Period, feedback: LabelledFeedback, window_ms: int
 ) -> FoundUnits:
     """Users or sessions, each at its first assignment."""
-    settle_ms, as_of_ms = test.settle_ms, period.as_of_ms
-    found = store.experiment_units(test.digest, settle_ms, period.scope(test.epoch_numbers))
-    treated = found.version.equals(test.treatment)
-    in_test = treated | found.version.equals(test.control)
-    rows, treated = found.select(in_test), treated[in_test]
-    assigned = AssignedAt(rows.unit, rows.epoch, rows.at_ms, rows.bucket, treated)
-    settlement = settle(assigned, test.weight_periods, settle_ms, as_of_ms, window_ms)
+    found = settling.find_units(store, test, period, window_ms)
+    rows, settlement, age_ms = found.rows, found.settlement, found.settling.settle_ms
     settled = rows.select(settlement.is_settled)
     units = Units(
         settled.unit,
@@ -101,17 +96,17 @@ def _find_users(
         settled.at_ms // HOUR_MS,
         settlement.weight[settlement.is_settled],
         settled.region.texts(),
-        treated[settlement.is_settled],
+        found.treated[settlement.is_settled],
         np.ones(len(settled.unit)),
     )
     about = Predictions(feedback.unit, feedback.at_ms, feedback.assigned.equals(test.treatment))
-    settling = rows.select(settlement.is_settling)
+    young = rows.select(settlement.is_settling)
     return FoundUnits(
-        match_units(units, settled.at_ms, about, settle_ms),
-        Settling.of(settlement, treated, settle_ms + window_ms),
-        _settling_times(settling.at_ms + settle_ms + window_ms),
-        np.isin(feedback.unit, settling.unit),
-        test.pace(rows.at_ms, as_of_ms, settle_ms + window_ms),
+        match_units(units, settled.at_ms, about, test.settle_ms),
+        found.settling,
+        _settling_times(young.at_ms + age_ms),
+        np.isin(feedback.unit, young.unit),
+        test.pace(rows.at_ms, period.as_of_ms, age_ms),
     )
 
 

@@ -30,8 +30,14 @@ class SplitUnits:
     settling: Settling
 
 
-def find_units(store: Store, experiment: Experiment, period: Period) -> SplitUnits:
-    """The units that were first assigned one of the two versions in the period."""
+def find_units(
+    store: Store, experiment: Experiment, period: Period, wait_ms: int = 0
+) -> SplitUnits:
+    """The units that were first assigned one of the two versions in the period.
+
+    Args:
+        wait_ms: How much later a settled unit counts; see `serve_app.evidence.settled.settle`.
+    """
     settle_ms = experiment.settle_ms
     found = store.experiment_units(
         experiment.digest, settle_ms, period.scope(experiment.epoch_numbers)
@@ -40,5 +46,6 @@ def find_units(store: Store, experiment: Experiment, period: Period) -> SplitUni
     in_split = is_treated | found.version.equals(experiment.control)
     rows, treated = found.select(in_split), is_treated[in_split]
     assigned = AssignedAt(rows.unit, rows.epoch, rows.at_ms, rows.bucket, treated)
-    settlement = settle(assigned, experiment.weight_periods, settle_ms, period.as_of_ms)
-    return SplitUnits(rows, treated, settlement, Settling.of(settlement, treated, settle_ms))
+    settlement = settle(assigned, experiment.weight_periods, settle_ms, period.as_of_ms, wait_ms)
+    settling = Settling.of(settlement, treated, settle_ms + wait_ms)
+    return SplitUnits(rows, treated, settlement, settling)

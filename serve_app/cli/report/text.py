@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from serve_app.figures import shown_decimals
 
 MAX_DECIMALS = 4
 _BARS = "▁▂▃▄▅▆▇█"
@@ -36,10 +37,7 @@ def figure(value: float, decimals: int, largest: float = math.inf) -> str:
     Args:
         largest: The largest possible value; near it there are as many digits as near 0.
     """
-    distance = min(abs(value), abs(largest - value))
-    if 0 < distance < 9.5 * 10**-decimals:
-        decimals = min(MAX_DECIMALS, max(decimals, 1 - math.floor(math.log10(distance))))
-    return f"{value:,.{decimals}f}"
+    return f"{value:,.{shown_decimals(value, decimals, MAX_DECIMALS, largest)}f}"
 
 
 def percent(value: float | None) -> str:
