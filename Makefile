@@ -7,7 +7,7 @@
 # make docs     update the generated parts of the documentation and build it in build/docs
 # make bench    measure the cost of a request, compared with other servers, and of each rule;
 #               QUICK=1 takes five minutes
-# make evidence simulate the intervals and e-values beside other packages, and write
+# make evidence simulate the intervals and e-values next to other packages, and write
 #               docs/evidence-checks.md, in six minutes
 # make train DATA=DIR    train and publish the shipped versions again; NOTICE=FILE is a text on the
 #               origin and licence of the images

@@ -1,4 +1,4 @@
-"""Simulate what the intervals and e-values promise, beside other packages.
+"""Simulate what the intervals and e-values promise, compared with other packages.
 
     python -m benchmarks.evidence [--quick] [--write]
 

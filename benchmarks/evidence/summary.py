@@ -23,7 +23,7 @@ def format_share(is_true: Flags) -> str:
 def format_median(values: Floats, decimals: int = 0) -> str:
     """The median of runs; – if it is infinite.
 
-    The standard error is half the distance of the two order statistics sqrt(n) / 2 ranks beside it,
+    The standard error is half the distance of the two order statistics sqrt(n) / 2 ranks from it,
     and is left out if that is infinite.
     """
     error = 0.5 / math.sqrt(len(values))

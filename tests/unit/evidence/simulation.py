@@ -59,7 +59,7 @@ class Users:
     """Users with a heavy-tailed number of exposures, and users with a broken camera.
 
     Attributes:
-        users: Number of users, each of whom arrives on some day.
+        users: Number of users, each arrives on some day.
         visits: Median of the expected further exposures of a user.
         tail: Sigma of the lognormal activity; 1 gives a mean of 1.6 times the median.
         failures: The failure probability of an exposure.

@@ -1,7 +1,7 @@
 """The same counts, judged by this project and by other packages.
 
 The answers of GrowthBook's, Spotify's and savvi's packages are recorded, because these cannot be
-installed beside this project; see `benchmarks.evidence.answers`.
+installed together with this project; see `benchmarks.evidence.answers`.
 """
 
 from __future__ import annotations

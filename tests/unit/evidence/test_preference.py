@@ -404,7 +404,7 @@ class TestDecideByGroups:
         assert found.shared.finding is Finding.INVALID
 
 
-WIDE = Interval(-0.4, 0.3)  # what is possible if nobody tells a label
+WIDE = Interval(-0.4, 0.3)  # what is possible if no user tells a label
 
 
 class TestUntoldLabels:

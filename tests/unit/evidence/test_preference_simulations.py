@@ -153,7 +153,7 @@ class TestTimeToDecide:
     def test_is_finite_however_many_tell_the_label(
         self, tells: float, most_users: int, seed: int
     ) -> None:
-        """If nobody tells, all complaints decide, which is soon."""
+        """If no user tells, all complaints decide, which is soon."""
         design = Design(wrong=(0.1, 0.1), koalas_right=0.9, tells=tells)
         found, decided = design.first_findings(self.LOOKS, 20, seed)
         users = [self.LOOKS[-1] * 2 if at is None else at for at in decided]
@@ -194,7 +194,7 @@ def test_sensitivity_intervals_hold_at_their_bounds(tells: float, adverse: bool)
 
 
 def test_silence_is_never_no_difference() -> None:
-    """Nobody says a word, or too few to tell silence from a broken feedback loop; seed 51."""
+    """No user gives feedback, or too few to tell silence from a broken feedback loop; seed 51."""
     rng = np.random.default_rng(51)
     for speaks in (0.0, 0.0003):
         test = Design(wrong=(0.1, 0.1), speaks=speaks).draw(rng, 100_000)

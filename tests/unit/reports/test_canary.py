@@ -160,7 +160,7 @@ def test_units_that_changed_sides_are_left_out(builder: StoreBuilder) -> None:
     assert report["settling"]["changed_sides"] == 4
     (epoch,) = report["by_epoch"]
     assert (epoch["epoch"], epoch["weight"]) == (1, 0.1)
-    # Those of the first hour have another weight, and nobody to be compared with.
+    # Those of the first hour have another weight, and no unit to be compared with.
     assert (epoch["units"], epoch["units_excluded"]) == ({"stable": 5, "candidate": 5}, 3)
 
 
