@@ -117,18 +117,22 @@ def differences(command: Command, printed: str) -> list[str]:
         return []
     if command.language == "json":
         return sorted(_keys(json.loads(command.output)) - _keys(json.loads(printed)))
-    there = _plain(printed)  # one line: a terminal may break lines elsewhere
-    shown = [_plain(line) for line in command.output.splitlines()]
-    return [line for line in shown if _is_stable(line) and line not in there]
+    there = set(_words(printed))  # by words: the width of a figure moves where a cell is broken
+    return [
+        line
+        for line in command.output.splitlines()
+        if _is_stable(line) and not there.issuperset(_words(line))
+    ]
 
 
-def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[\u2581-\u2588]", "", text).split())  # without sparklines
+def _words(text: str) -> list[str]:
+    return re.sub(r"[\u2581-\u2588]", "", text).split()  # without sparklines
 
 
 def _is_stable(line: str) -> bool:
     verdicts = tuple(finding.value for finding in Finding)
-    return not re.search(r"\d", line) and not line.startswith(verdicts) and line not in PROGRESS
+    plain = line.strip()
+    return not re.search(r"\d", plain) and not plain.startswith(verdicts) and plain not in PROGRESS
 
 
 def _keys(content: Any) -> set[str]:
