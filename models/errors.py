@@ -5,7 +5,7 @@
     │   ├── EmptyImage        no bytes
     │   ├── UnsupportedImage  not a supported format
     │   ├── TooManyPixels     the headers declare more pixels than the limit
-    │   └── BrokenImage       the data is truncated or damaged
+    │   └── BrokenImage       the file ends early, is damaged, or has too many parts
     ├── BadData               a folder per class cannot be used
     ├── UnknownVersion        no such folder in the registry
     ├── BadVersion            a file of a version is missing, damaged or mislabelled
@@ -32,19 +32,20 @@ class EmptyImage(BadImage):
 
 
 class UnsupportedImage(BadImage):
-    """The format is not supported."""
+    """The format, or the variant of it, is not supported."""
 
     code = "unsupported_image"
 
 
 class TooManyPixels(BadImage):
-    """The headers of a request declare more pixels than the limit; nothing was decoded."""
+    """The headers of a request declare more pixels than the limit of the format; nothing was
+    decoded."""
 
     code = "too_many_pixels"
 
 
 class BrokenImage(BadImage):
-    """The data is truncated or damaged, or has too many scans or segments, or too much text."""
+    """The file ends early, is damaged, or has too many scans, segments, chunks or blocks."""
 
     code = "broken_image"
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -12,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 from models.errors import BadImage, TooManyPixels
-from models.preprocess import MAX_PIXELS, Pixels, crop_square, decode, open_image
+from models.formats.parts import MAX_PIXELS, Parts
+from models.preprocess import Pixels, crop_square, decode, read_parts
+from serve_app.data_plane.decoders import LARGE, SMALL
 from serve_app.errors import UnusableImage
 
-DECODERS = ThreadPoolExecutor(2, thread_name_prefix="decode")
+LARGE_PX = 5_000_000  # of a PNG; decoded and resized in 50 ms or less
 QUICK_BYTES = 100_000
 QUICK_PIXELS = 300_000  # width x height; decoded and resized in 2 ms or less
 
@@ -33,6 +33,14 @@ class InputImage(Protocol):
 
     def area(self) -> int:
         """Width x height, px, as the header says.
+
+        Raises:
+            BadImage: It has no header.
+        """
+        ...
+
+    def work_px(self) -> int:
+        """Preparing it takes at most as long as decoding a PNG of so many pixels.
 
         Raises:
             BadImage: It has no header.
@@ -65,24 +73,35 @@ class EncodedImage:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._opened: Image.Image | None = None
+        self._parts: Parts | None = None
 
     def is_quick(self) -> bool:
-        return len(self._data) <= QUICK_BYTES and self.area() <= QUICK_PIXELS
+        return (
+            len(self._data) <= QUICK_BYTES
+            and self.area() <= QUICK_PIXELS
+            and self.work_px() <= QUICK_PIXELS
+        )
 
     def area(self) -> int:
-        self._opened = self._opened or open_image(self._data)
-        return self._opened.width * self._opened.height
+        return self._read_parts().area
+
+    def work_px(self) -> int:
+        return self._read_parts().work_px
 
     def pixels(self, side: int) -> Pixels:
-        image, self._opened = self._opened or open_image(self._data), None
-        return crop_square(decode(image, target_side=side), side)
+        parts, self._parts = self._read_parts(), None
+        return crop_square(decode(parts, target_side=side), side)
 
     def content(self) -> bytes:
         return self._data
 
     def preview(self, max_side: int) -> bytes:
-        return _encode_jpeg(decode(open_image(self._data), target_side=max_side // 2), max_side)
+        parts = read_parts(self._data)
+        return _encode_jpeg(decode(parts, target_side=max_side // 2), max_side)
+
+    def _read_parts(self) -> Parts:
+        self._parts = self._parts or read_parts(self._data)
+        return self._parts
 
 
 class RawImage:
@@ -101,6 +120,9 @@ class RawImage:
 
     def area(self) -> int:
         return self._values.size // 3
+
+    def work_px(self) -> int:
+        return self.area()
 
     def pixels(self, side: int) -> Pixels:
         return crop_square(self._image(), side)
@@ -136,6 +158,8 @@ class PreparedImages:
 
         Raises:
             UnusableImage: An image cannot be read.
+            Busy: Too many requests wait for a decoder.
+            TooSlow: No decoder was free in time.
         """
         if side not in self._pixels:
             try:
@@ -147,17 +171,22 @@ class PreparedImages:
     async def _prepare(self, side: int) -> Pixels:
         if len(self._images) == 1 and self._images[0].is_quick():
             return self._images[0].pixels(side)[np.newaxis]
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(DECODERS, self._decode, side)
+        pixels = await SMALL.run(self._decode_if_small, side)
+        return await LARGE.run(self._decode, side) if pixels is None else pixels
 
-    def _decode(self, side: int) -> Pixels:
-        """Decode all images in one thread, so that a large request does not block the others."""
+    def _decode_if_small(self, side: int) -> Pixels | None:
+        """The pixels of all images; None if decoding them would delay small requests."""
         area = sum(image.area() for image in self._images)
         if area > MAX_PIXELS:
             raise TooManyPixels(
                 f"{len(self._images)} images have {area} pixels; the limit is {MAX_PIXELS} per"
                 " request: send fewer or smaller images"
             )
+        is_large = sum(image.work_px() for image in self._images) > LARGE_PX
+        return None if is_large else self._decode(side)
+
+    def _decode(self, side: int) -> Pixels:
+        """Decode all images in one thread, so that a large request does not block the others."""
         return np.stack([image.pixels(side) for image in self._images])
 
 

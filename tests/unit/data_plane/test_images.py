@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
@@ -11,8 +13,15 @@ from PIL import Image
 
 from models.errors import EmptyImage, UnsupportedImage
 from models.preprocess import Pixels, to_pixels
-from serve_app.data_plane.images import QUICK_BYTES, EncodedImage, PreparedImages, RawImage
-from serve_app.errors import UnusableImage
+from serve_app.data_plane.images import (
+    LARGE_PX,
+    QUICK_BYTES,
+    EncodedImage,
+    PreparedImages,
+    RawImage,
+)
+from serve_app.errors import Busy, Problem, UnusableImage
+from tests.image_files import bmp
 from tests.unit.service import image
 
 
@@ -31,6 +40,12 @@ def test_a_small_file_with_many_pixels_is_not_quick() -> None:
     data = encoded(3000, 3000)
     assert len(data) < QUICK_BYTES
     assert not EncodedImage(data).is_quick()
+
+
+def test_a_small_file_of_many_run_lengths_is_not_quick() -> None:
+    """They are unpacked one by one."""
+    assert not EncodedImage(bmp(100, 100, b"\1\7" * 40_000, bits=8, compression=1)).is_quick()
+    assert EncodedImage(bmp(100, 100, b"\x64\7\0\0" * 100, bits=8, compression=1)).is_quick()
 
 
 def test_a_large_file_is_not_quick_and_not_opened() -> None:
@@ -106,14 +121,56 @@ def test_one_broken_image_fails_the_request_with_its_code(data: list[bytes]) -> 
     asyncio.run(check())
 
 
+def refusal(data: Sequence[bytes]) -> Problem:
+    """The error of a request with these images."""
+
+    async def prepare() -> None:
+        await PreparedImages([EncodedImage(each) for each in data]).pixels(112)
+
+    with pytest.raises(Problem) as caught:
+        asyncio.run(prepare())
+    return caught.value
+
+
 def test_the_pixel_limit_is_per_request() -> None:
-    """A file of a few kilobytes may have 49 megapixels: two of them are not decoded."""
-    one = encoded(7000, 7000)
+    """A file of a few kilobytes may have 24 megapixels: three of them are not decoded."""
+    problem = refusal([encoded(4900, 4900, "JPEG")] * 3)
+    assert problem.code == "too_many_pixels"
+    assert str(problem).startswith("3 images have 72030000 pixels; the limit is 65000000 per")
+
+
+def test_large_images_have_few_places_and_do_not_delay_small_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = threading.Event()
+    decode = PreparedImages._decode
+
+    def decode_later(images: PreparedImages, side: int) -> Pixels:
+        if images[0].work_px() > LARGE_PX:
+            gate.wait()
+        return decode(images, side)
+
+    monkeypatch.setattr(PreparedImages, "_decode", decode_later)
+    large, small = encoded(2_500, 2_100), encoded(600, 600)
 
     async def check() -> None:
-        with pytest.raises(UnusableImage) as caught:
-            await PreparedImages([EncodedImage(one), EncodedImage(one)]).pixels(112)
-        assert caught.value.code == "too_many_pixels"
-        assert str(caught.value).startswith("2 images have 98000000 pixels; the limit is 50000000")
+        waiting = [
+            asyncio.create_task(PreparedImages([EncodedImage(large)]).pixels(112))
+            for _ in range(20)
+        ]
+        try:
+            assert (await PreparedImages([EncodedImage(small)]).pixels(112)).shape[0] == 1
+        finally:
+            gate.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, Busy)]
+        assert 0 < len(refused) < len(results)
+        assert {type(result) for result in results} == {Busy, np.ndarray}
 
     asyncio.run(check())
+
+
+def test_a_photograph_of_a_phone_is_not_large() -> None:
+    """Its decoder produces an eighth of its size."""
+    assert EncodedImage(encoded(4_080, 3_072, "JPEG")).work_px() <= LARGE_PX
+    assert EncodedImage(encoded(2_500, 2_100, "PNG")).work_px() > LARGE_PX
