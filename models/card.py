@@ -20,6 +20,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+MAX_SLOW_MS = 60_000.0
 
 
 class _Part(BaseModel):
@@ -114,8 +115,44 @@ class Training(_Part):
     notice: str  # origin and licence of the training data
 
 
+class Faults(_Part):
+    """What a test version does wrong on purpose, so that a failing candidate can be shown.
+
+    Attributes:
+        slow_ms: Added to the time of each call, in milliseconds.
+        fail: The probability that a call fails.
+        wrong: The share of the images, chosen by their pixels, that get a wrong label.
+        load_fails: It cannot be loaded.
+    """
+
+    slow_ms: Annotated[float, Field(ge=0, le=MAX_SLOW_MS)] = 0.0
+    fail: Share = 0.0
+    wrong: Share = 0.0
+    load_fails: bool = False
+
+    @model_validator(mode="after")
+    def _require_one(self) -> Self:
+        if not (self.slow_ms or self.fail or self.wrong or self.load_fails):
+            raise ValueError("a test version needs a fault: set slow_ms, fail, wrong or load_fails")
+        return self
+
+    def sentence(self) -> str:
+        """The faults in words."""
+        found = [
+            f"{self.slow_ms:g} ms slower" if self.slow_ms else "",
+            f"{100 * self.fail:g} % of its calls fail" if self.fail else "",
+            f"{100 * self.wrong:g} % of its labels are wrong" if self.wrong else "",
+            "it cannot be loaded" if self.load_fails else "",
+        ]
+        return ", ".join(part for part in found if part)
+
+
 class Card(_Part):
-    """Description of a version. `files` maps file names, except the card's, to their SHA-256."""
+    """Description of a version. `files` maps file names, except the card's, to their SHA-256.
+
+    Attributes:
+        faults: Of a test version; None for all others, whose files have no such key.
+    """
 
     format: Literal[1] = 1
     version: Annotated[str, Field(pattern=r"^v[0-9]+$")]
@@ -127,6 +164,7 @@ class Card(_Part):
     metrics: tuple[Metrics, ...]
     training: Training
     files: dict[FileName, Sha256]
+    faults: Faults | None = None
     digest: str = ""
 
     @model_validator(mode="after")
@@ -145,11 +183,15 @@ class Card(_Part):
 
     def text(self) -> str:
         """The canonical JSON of the card, as written to the file."""
-        return _canonical(self.model_dump(mode="json"))
+        return _canonical(self._content())
 
     def _content_digest(self) -> str:
-        content = self.model_dump(mode="json", exclude={"digest"})
+        content = self._content()
+        del content["digest"]
         return hashlib.sha256(_canonical(content).encode()).hexdigest()
+
+    def _content(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude=None if self.faults else {"faults"})
 
 
 def parse(data: bytes) -> Card:
@@ -161,7 +203,7 @@ def parse(data: bytes) -> Card:
     try:
         card = Card.model_validate_json(data)
     except ValidationError as exc:
-        raise ValueError(format_findings(exc, "JSON")) from exc
+        raise ValueError(format_findings(exc, "JSON", Card)) from exc
     if card.with_digest().text().encode() != data:
         raise ValueError("its content does not match its digest: it was changed after publication")
     return card

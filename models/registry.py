@@ -47,10 +47,18 @@ class Version:
 
 
 def names(registry: Path = SHIPPED) -> tuple[str, ...]:
-    """Versions of the registry by number, oldest first; they are not verified."""
-    if not registry.is_dir():
-        raise UnknownVersion(f"the registry {registry} is not a folder")
-    found = [p.name for p in registry.iterdir() if p.is_dir() and _VERSION.match(p.name)]
+    """Versions of the registry by number, oldest first; they are not verified.
+
+    Raises:
+        UnknownVersion: The registry is not a folder that can be read.
+    """
+    try:
+        if not registry.is_dir():
+            raise UnknownVersion(f"the registry {registry} is not a folder")
+        found = [p.name for p in registry.iterdir() if p.is_dir() and _VERSION.match(p.name)]
+    except OSError as exc:
+        start = str(registry)[:200]
+        raise UnknownVersion(f"the registry {start} cannot be read: {exc.strerror}") from exc
     return tuple(sorted(found, key=lambda name: int(name[1:])))
 
 

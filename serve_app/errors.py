@@ -9,6 +9,12 @@ Messages state what was received, what was expected and what to do. All argument
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Self
+
+from models.validation import Finding, join_findings
+
 
 class ServeAppError(Exception):
     """Base class of the errors of this package."""
@@ -19,15 +25,27 @@ class BadHome(ServeAppError):
 
 
 class BadConfig(ServeAppError, ValueError):
-    """A configuration is rejected; `path` is the part at fault, such as `rule.stable`."""
+    """A configuration is rejected.
 
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(path, message)
+    Attributes:
+        path: The first part at fault, such as `rule.stable`.
+        message: What is wrong with it; then, after a semicolon, the other parts at fault.
+        findings: All of them.
+    """
+
+    def __init__(self, path: str, message: str, more: tuple[Finding, ...] = ()) -> None:
+        super().__init__(path, message, more)
         self.path = path
-        self.message = message
+        self.findings = (Finding(path, message), *more)
+        self.message = join_findings(self.findings).removeprefix(path).lstrip()
 
     def __str__(self) -> str:
         return f"{self.path} {self.message}"
+
+    @classmethod
+    def of(cls, findings: Sequence[Finding]) -> Self:
+        """The error of at least one finding."""
+        return cls(findings[0].path, findings[0].message, tuple(findings[1:]))
 
 
 class NotRunning(ServeAppError):
@@ -70,6 +88,7 @@ class Problem(ServeAppError):
     status = 500
     code = "internal"
     title = "Internal error"
+    headers: Mapping[str, str] = MappingProxyType({})  # of the response
 
 
 class BadHeader(Problem):
@@ -97,6 +116,17 @@ class Unauthorized(Problem):
     """
 
     status, code, title = 401, "unauthorized", "A token is required"
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(Problem):
+    """The credential does not open this path.
+
+    Fix: Send the token of the home directory. A session of the console deploys no files, and a
+    reviewer's token opens reviews alone.
+    """
+
+    status, code, title = 403, "forbidden", "The credential is not sufficient"
 
 
 class PinRejected(Problem):
@@ -139,7 +169,7 @@ class InvalidPredictionId(Problem):
 class BodyTooSlow(Problem):
     """The request body did not arrive in time.
 
-    Fix: Send the whole body within 30 s, or send a smaller body.
+    Fix: Send the whole body within 30 s, and at least 1 KiB/s in each 10 s of them.
     """
 
     status, code, title = 408, "body_too_slow", "The body took too long"
@@ -157,10 +187,18 @@ class BodyTooLarge(Problem):
 class UnsupportedMedia(Problem):
     """The media type or the compression of the request body is not supported.
 
-    Fix: Set `Content-Type` to a type that the detail names, and send no `Content-Encoding`.
+    Fix: Set `Content-Type` to a type that `Accept` of the response lists, and `Content-Encoding` to
+    one that `Accept-Encoding` lists.
     """
 
     status, code, title = 415, "unsupported_media", "Unsupported media type"
+
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, headers)
+        self.headers = headers or {}
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class UnusableImage(Problem):
@@ -285,6 +323,7 @@ class Busy(Problem):
     """
 
     status, code, title = 429, "busy", "Too many requests"
+    headers = MappingProxyType({"Retry-After": "1"})
 
 
 class NotReady(Problem):

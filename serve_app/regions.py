@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 import pycountry
 
+from models.validation import nearest_of, quote
+
 # The smallest groups of the UN standard M49, https://unstats.un.org/unsd/methodology/m49/, with
 # their M49 codes. Each country of ISO 3166-1 is in exactly one, except Antarctica (AQ), which is in
 # none. M49 has no entry for Taiwan (TW); here it is in eastern-asia. Kosovo has no ISO 3166-1 code.
@@ -92,3 +94,42 @@ def members(name: str) -> frozenset[str] | None:
         return group
     found = country(name)
     return frozenset({found}) if found else None
+
+
+_SYNONYMS = {"UK": "GB", "EL": "GR", "ENGLAND": "GB", "SCOTLAND": "GB", "WALES": "GB"}
+_EXPECTED_COUNTRY = "expected the code of a country (ISO 3166-1 alpha-2), such as AU"
+
+
+def nearest_country(name: str) -> str | None:
+    """The code of a country that was given by its name, by three letters, or by a synonym."""
+    plain = " ".join(name.split())
+    if plain.upper() in _SYNONYMS:
+        return _SYNONYMS[plain.upper()]
+    if not 2 < len(plain) <= 60:
+        return None
+    try:
+        found = pycountry.countries.lookup(plain)
+    except LookupError:
+        return None
+    return str(found.alpha_2)
+
+
+def describe_unknown_country(name: object) -> str:
+    """The message on a value that is not the code of a country."""
+    if name is False:
+        return 'is false, which YAML 1.1 makes of NO (Norway): write "NO" in quotes'
+    nearest = nearest_country(name) if isinstance(name, str) else None
+    return f"is {quote(name)}: {_EXPECTED_COUNTRY}" + (
+        f"; did you mean {nearest}?" if nearest else ""
+    )
+
+
+def describe_unknown_region(name: object) -> str:
+    """The message on a value that is neither a country nor a group of countries."""
+    if name is False or not isinstance(name, str):
+        return describe_unknown_country(name)
+    expected = f"is {quote(name)}: {_EXPECTED_COUNTRY}, or a group"
+    near_group = nearest_of(name.strip().replace(" ", "-"), list(GROUPS)) if len(name) > 3 else None
+    if nearest := nearest_country(name) or near_group:
+        return f"{expected}; did you mean {nearest}?"
+    return f"{expected} ({', '.join(GROUPS)})"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.card import Label
-from models.validation import format_findings
+from models.strict_yaml import MAX_BYTES, parse_yaml
+from models.validation import InvalidDocument, format_findings
 from training.errors import TrainingError
 
 Width = Annotated[int, Field(ge=2)]
@@ -94,10 +94,11 @@ def load(path: Path) -> Config:
         TrainingError: The file is missing, not YAML, or invalid.
     """
     try:
-        return Config.model_validate(yaml.safe_load(path.read_bytes()))
+        with path.open("rb") as file:
+            return Config.model_validate(parse_yaml(file.read(MAX_BYTES + 1)))
     except OSError as exc:
         raise TrainingError(f"cannot read the configuration {path}: {exc.strerror}") from exc
-    except yaml.YAMLError as exc:
-        raise TrainingError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+    except InvalidDocument as exc:
+        raise TrainingError(f"{path}: {exc}") from exc
     except ValidationError as exc:
-        raise TrainingError(f"{path}: {format_findings(exc, 'configuration')}") from exc
+        raise TrainingError(f"{path}: {format_findings(exc, 'configuration', Config)}") from exc

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
-from serve_app.deployment import pool_requirements
+from models.validation import Finding, missing_key, nearest_of, quote
+from serve_app.deployment import numbers, pool_requirements
 from serve_app.deployment.names import CONTROL_API, CONTROL_PLANE, CONTROLLER, DATA_PLANE, INGRESS
 from serve_app.errors import BadConfig
 from serve_app.rules.parse import ingress_config, pool_config
@@ -82,32 +83,23 @@ def check(document: dict[str, Any], known: Collection[str]) -> Rule:
     """
     applications = _applications_by_name(document)
     entries = _deployments_by_name(applications, DATA_PLANE)
+    findings = list(_find_forbidden_keys(entries, applications))
+    for name in applications:
+        for deployment, entry in _entries(applications, name).items():
+            findings += numbers.find_faults(entry, f"{name}.{deployment}")
+    rule: Rule | None = None
+    configs: dict[Pool, PoolConfig] = {}
     for name in (INGRESS, *Pool):
-        entry = entries.get(name, {})
-        if entry.get("user_config") is None:
-            raise BadConfig(
-                f"{DATA_PLANE}.{name}.user_config", "is missing: every deployment needs one"
-            )
-        if "num_replicas" in entry:  # Serve would ignore it: the code sets an autoscaling_config
-            raise BadConfig(
-                f"{DATA_PLANE}.{name}.num_replicas",
-                f"is {entry['num_replicas']}, but the deployment is autoscaled: set"
-                " autoscaling_config.min_replicas and max_replicas to fix its size",
-            )
-        if "request_router_config" in entry:
-            raise BadConfig(
-                f"{DATA_PLANE}.{name}.request_router_config",
-                "is set: leave it out, canaries need the router that the code sets",
-            )
-    controller = _deployments_by_name(applications, CONTROL_PLANE).get(CONTROLLER, {})
-    for key in ("num_replicas", "autoscaling_config"):
-        if key in controller:
-            raise BadConfig(
-                f"{CONTROL_PLANE}.{CONTROLLER}.{key}",
-                "is set: leave it out, there is one Controller",
-            )
-    rule = ingress_config(entries[INGRESS]["user_config"], known)
-    configs = {pool: _parse_pool_config(pool, entries[pool]["user_config"], known) for pool in Pool}
+        try:
+            user_config = _user_config(name, entries.get(name))
+            if name == INGRESS:
+                rule = ingress_config(user_config, known)
+            else:
+                configs[Pool(name)] = _parse_pool_config(Pool(name), user_config, known)
+        except BadConfig as exc:
+            findings += exc.findings
+    if findings or rule is None:
+        raise BadConfig.of(findings)
     pool_requirements.check_pools(rule, {pool: entries[pool] for pool in Pool}, configs)
     return rule
 
@@ -147,19 +139,49 @@ def _applications_by_name(document: dict[str, Any]) -> dict[str, dict[str, Any]]
     """The applications by name; checks that both of serve-app are listed, with their routes."""
     applications = document.get("applications")
     if not isinstance(applications, list) or not all(isinstance(a, dict) for a in applications):
+        if applications is None:
+            raise BadConfig.of([missing_key("applications", document)])
         raise BadConfig("applications", "is not a list of applications")
     by_name = {str(application.get("name")): application for application in applications}
+    if len(by_name) < len(applications):
+        raise BadConfig("applications", "lists a name twice: keep one")
+    findings = []
     for name, route in ROUTES.items():
         if name not in by_name:
-            raise BadConfig(
-                "applications", f"leaves out '{name}', and Serve would delete it: list it"
+            nearest = nearest_of(name, [*by_name])
+            findings.append(
+                Finding(
+                    "applications",
+                    f"leaves out '{name}', and Serve would delete it: list it"
+                    + (f" (it has {nearest})" if nearest else ""),
+                )
             )
-        if (actual := by_name[name].get("route_prefix", "/")) != route:
-            raise BadConfig(f"{name}.route_prefix", f"is {actual}: expected {route}")
+        elif (actual := by_name[name].get("route_prefix", "/")) != route:
+            findings.append(
+                Finding(f"{name}.route_prefix", f"is {quote(actual)}: expected {route}")
+            )
+    if findings:
+        raise BadConfig.of(findings)
     return by_name
 
 
 def _deployments_by_name(
+    applications: dict[str, dict[str, Any]], application: str
+) -> dict[str, dict[str, Any]]:
+    """The entries of the deployments of an application of serve-app, by name."""
+    entries = _entries(applications, application)
+    names = DEPLOYMENTS[application]
+    findings = [
+        Finding(f"{application}.{name}", f"is not one of {', '.join(names)}{_hint(name, names)}")
+        for name in entries
+        if name not in names
+    ]
+    if findings:
+        raise BadConfig.of(findings)
+    return entries
+
+
+def _entries(
     applications: dict[str, dict[str, Any]], application: str
 ) -> dict[str, dict[str, Any]]:
     """The entries of an application's deployments, by name."""
@@ -169,21 +191,62 @@ def _deployments_by_name(
     entries = {str(deployment.get("name")): deployment for deployment in listed}
     if len(entries) < len(listed):
         raise BadConfig(f"{application}.deployments", "lists a name twice")
-    for name in entries:
-        if name not in DEPLOYMENTS[application]:
-            raise BadConfig(
-                f"{application}.{name}", f"is not one of {', '.join(DEPLOYMENTS[application])}"
-            )
     return entries
+
+
+def _find_forbidden_keys(
+    entries: dict[str, dict[str, Any]], applications: dict[str, dict[str, Any]]
+) -> Iterator[Finding]:
+    for name in (INGRESS, *Pool):
+        entry = entries.get(name, {})
+        if "num_replicas" in entry:  # Serve would ignore it: the code sets an autoscaling_config
+            yield Finding(
+                f"{DATA_PLANE}.{name}.num_replicas",
+                f"is {entry['num_replicas']}, but the deployment is autoscaled: set"
+                " autoscaling_config.min_replicas and max_replicas to fix its size",
+            )
+        if "request_router_config" in entry:
+            yield Finding(
+                f"{DATA_PLANE}.{name}.request_router_config",
+                "is set: leave it out, canaries need the router that the code sets",
+            )
+    controller = _deployments_by_name(applications, CONTROL_PLANE).get(CONTROLLER, {})
+    for key in ("num_replicas", "autoscaling_config"):
+        if key in controller:
+            yield Finding(
+                f"{CONTROL_PLANE}.{CONTROLLER}.{key}",
+                "is set: leave it out, there is one Controller",
+            )
+
+
+def _user_config(name: str, entry: dict[str, Any] | None) -> Any:
+    """The `user_config` of a deployment of the data plane.
+
+    Raises:
+        BadConfig: There is none.
+    """
+    path = f"{DATA_PLANE}.{name}"
+    if entry is not None and entry.get("user_config") is not None:
+        return entry["user_config"]
+    finding = missing_key("user_config", entry or {})
+    if finding.path == "user_config":
+        finding = Finding(finding.path, "is missing: every deployment needs one")
+    raise BadConfig(f"{path}.{finding.path}", finding.message)
 
 
 def _parse_pool_config(pool: Pool, user_config: Any, known: Collection[str]) -> PoolConfig:
     try:
         return pool_config(user_config, known)
     except BadConfig as exc:
-        inside = exc.path.removeprefix("user_config")
         path = f"{DATA_PLANE}.{pool}.user_config"
-        raise BadConfig(f"{path}.{inside}" if inside else path, exc.message) from exc
+        insides = [(f.path.removeprefix("user_config"), f.message) for f in exc.findings]
+        findings = [Finding(f"{path}.{at}" if at else path, message) for at, message in insides]
+        raise BadConfig.of(findings) from exc
+
+
+def _hint(word: str, words: Collection[str]) -> str:
+    nearest = nearest_of(word, [*words])
+    return f"; did you mean {nearest}?" if nearest else ""
 
 
 def _restarts_replicas(path: str, *documents: dict[str, Any]) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from models.validation import Finding
 from serve_app.errors import BadConfig
 from serve_app.rules.plan import Pool
 from serve_app.rules.pools import Patch, PoolConfig, PoolNeed
@@ -21,18 +22,24 @@ def check_pools(
         configs: The pools' `user_config`, parsed.
 
     Raises:
-        BadConfig: A version, a size or a patch does not fit the rule.
+        BadConfig: Versions, sizes or patches do not fit the rule.
     """
+    findings: list[Finding] = []
     for pool, config in configs.items():
         path, need = f"animals.{pool}", rule.pools.get(pool)
         if config.background and not (need and need.background):
-            raise BadConfig(
-                f"{path}.user_config.background",
-                f"is true: under {rule.kind} users wait for the pool",
+            findings.append(
+                Finding(
+                    f"{path}.user_config.background",
+                    f"is true: under {rule.kind} users wait for the pool",
+                )
             )
         if need is not None:
-            _check_config(path, rule, need, config)
-            _check_size(path, rule, need, replica_bounds(pools[pool].get("autoscaling_config")))
+            bounds = replica_bounds(pools[pool].get("autoscaling_config"))
+            findings += _find_config(path, rule, need, config)
+            findings += _find_size(path, rule, need, bounds)
+    if findings:
+        raise BadConfig.of(findings)
 
 
 def replica_bounds(scaling: Any) -> tuple[int, int] | None:
@@ -43,29 +50,31 @@ def replica_bounds(scaling: Any) -> tuple[int, int] | None:
     return (least, most) if isinstance(least, int) and isinstance(most, int) else None
 
 
-def _check_config(path: str, rule: Rule, need: PoolNeed, config: PoolConfig) -> None:
+def _find_config(path: str, rule: Rule, need: PoolNeed, config: PoolConfig) -> Iterator[Finding]:
     if need.is_assigned and config.version != need.version:
         key = next(key for key, version in rule.versions.items() if version == need.version)
-        raise BadConfig(
+        yield Finding(
             f"{path}.user_config.version", f"is {config.version}: rule.{key} is {need.version}"
         )
     if config.patch != need.patch:
-        raise BadConfig(
+        yield Finding(
             f"{path}.user_config.patch",
             f"is {_to_yaml(config.patch)}: the rule needs {_to_yaml(need.patch)}",
         )
 
 
-def _check_size(path: str, rule: Rule, need: PoolNeed, bounds: tuple[int, int] | None) -> None:
+def _find_size(
+    path: str, rule: Rule, need: PoolNeed, bounds: tuple[int, int] | None
+) -> Iterator[Finding]:
     fixed = need.fixed_replicas
     if fixed is not None and bounds != (fixed, fixed):
-        raise BadConfig(
+        yield Finding(
             f"{path}.autoscaling_config",
             f"does not freeze the pool: {rule.kind} needs {fixed} replicas, so min_replicas and"
             f" max_replicas must be {fixed}",
         )
     if need.min_replicas > (bounds or (0, 0))[0]:
-        raise BadConfig(
+        yield Finding(
             f"{path}.autoscaling_config.min_replicas",
             f"is not above {need.min_replicas - 1}: {rule.kind} needs a replica of {need.version}",
         )

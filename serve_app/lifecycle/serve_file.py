@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.validation import quote
 from serve_app.deployment.address import local_url
 from serve_app.errors import BadConfig
 from serve_app.yaml_file import read_mapping
@@ -41,17 +42,17 @@ def read(path: Path) -> ServeFile:
     names = _application_names(path, document.get("applications"))
     http = document.get("http_options") or {}
     if not isinstance(http, dict):
-        raise BadConfig(f"{path}: http_options", f"is {http!r}: expected keys and values")
+        raise BadConfig(f"{path}: http_options", f"is {quote(http)}: expected keys and values")
     port = http.get("port", DEFAULT_PORT)
-    if not isinstance(port, int) or not 0 < port < 65536:
-        raise BadConfig(f"{path}: http_options.port", f"is {port!r}: expected 1 .. 65535")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise BadConfig(f"{path}: http_options.port", f"is {quote(port)}: expected 1 to 65535")
     return ServeFile(path, str(http.get("host", DEFAULT_HOST)), port, names)
 
 
 def _application_names(path: Path, applications: Any) -> tuple[str, ...]:
     if not isinstance(applications, list) or not applications:
         raise BadConfig(
-            f"{path}: applications", f"is {applications!r}: expected a list of applications"
+            f"{path}: applications", f"is {quote(applications)}: expected a list of applications"
         )
     for position, application in enumerate(applications):
         if not isinstance(application, dict) or not isinstance(application.get("name"), str):

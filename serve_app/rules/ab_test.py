@@ -12,6 +12,8 @@ from serve_app.rules.rule import ExperimentTerms
 from serve_app.rules.split import Split
 from serve_app.rules.validation import VersionName
 
+MAX_EFFECT = 4.0  # between the ratings 1 and 5
+
 
 class Outcome(BaseModel):
     """The outcome that the versions are compared by.
@@ -20,8 +22,8 @@ class Outcome(BaseModel):
         metric: The field of the feedback that is compared.
         direction: The better direction; by default `decrease` for complaints and `increase` for
             `correct` and `rating`.
-        min_effect: The smallest difference that matters, above 0: a share of units, or rating
-            points; by default 0.01, and 0.1 for `rating`.
+        min_effect: The smallest difference that matters, above 0, at most 4: a share of units, or
+            rating points; by default 0.01, and 0.1 for `rating`.
         window: How long after a prediction its feedback counts: a number and s, m, h or d.
     """
 
@@ -29,7 +31,7 @@ class Outcome(BaseModel):
 
     metric: Literal["complaint", "correct", "rating"] = "complaint"
     direction: Literal["decrease", "increase"] = "decrease"
-    min_effect: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
+    min_effect: Annotated[float, Field(gt=0, le=MAX_EFFECT)] = 0.01
     window: Duration = "7d"
 
     @model_validator(mode="before")

@@ -7,9 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from models.validation import share_hint
 from serve_app.errors import BadConfig
 from serve_app.rules.plan import Pool
-from serve_app.rules.pools import Patch, PoolNeed
+from serve_app.rules.pools import MAX_REPLICAS, Patch, PoolNeed
 from serve_app.rules.settings import CanaryTolerances
 from serve_app.rules.split import LARGE_CANARY_SHARE, MAX_CANARY_SHARE, Split
 from serve_app.rules.validation import VersionName
@@ -19,7 +20,8 @@ _SHARE_TOLERANCE = 1e-6  # so that a third may be given as 0.333333
 
 def _check_weight(weight: float) -> float:
     if not 0 <= weight <= MAX_CANARY_SHARE:
-        raise ValueError(f"is {weight:g}: expected 0 to {MAX_CANARY_SHARE:g} for a canary")
+        hint = f"; {how}" if (how := share_hint(weight)) else ""
+        raise ValueError(f"is {weight:g}: expected 0 to {MAX_CANARY_SHARE:g} for a canary{hint}")
     return weight
 
 
@@ -78,8 +80,8 @@ class CanaryRolling(Canary):
     """
 
     kind: Literal["canary_rolling"]
-    replicas: Annotated[int, Field(ge=1)]
-    of: Annotated[int, Field(ge=2)]
+    replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)]
+    of: Annotated[int, Field(ge=2, le=MAX_REPLICAS)]
     weight: Weight | None = None
 
     @property

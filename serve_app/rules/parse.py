@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from models.validation import Finding, describe_unknown_key, keys_at, nearest_of, quote
 from serve_app.errors import BadConfig
 from serve_app.rules.pools import PoolConfig
 from serve_app.rules.registry import KINDS
@@ -21,12 +22,33 @@ def ingress_config(user_config: Any, known: Collection[str]) -> Rule:
     Raises:
         BadConfig: The content is not a rule, or names an unknown version.
     """
-    if not isinstance(user_config, dict):
-        raise BadConfig("user_config", "is rejected: expected a mapping with the key rule")
-    for key in user_config:
-        if key != "rule":
-            raise BadConfig(str(key), "is rejected: the only key is rule")
-    return parse_rule(user_config.get("rule"), known)
+    return parse_rule(rule_of(user_config), known)
+
+
+def rule_of(content: Any) -> dict[str, Any]:
+    """The keys of the rule in a mapping whose only key is `rule`.
+
+    Raises:
+        BadConfig: The content is no such mapping.
+    """
+    if not isinstance(content, dict):
+        raise BadConfig("user_config", f"is {quote(content)}: expected a mapping with the key rule")
+    findings = [
+        Finding(str(key), describe_unknown_key(str(key), ["rule"]))
+        for key in content
+        if key != "rule"
+    ]
+    if "rule" in content:
+        rule = content["rule"]
+        if not isinstance(rule, dict):
+            findings.append(
+                Finding("rule", f"is {quote(rule)}: expected a mapping with the key kind")
+            )
+    elif not any(nearest_of(str(key), ["rule"]) for key in content):
+        findings.append(Finding("rule", "is missing"))
+    if findings:
+        raise BadConfig.of(findings)
+    return dict(content["rule"])
 
 
 def parse_rule(content: Any, known: Collection[str]) -> Rule:
@@ -39,8 +61,13 @@ def parse_rule(content: Any, known: Collection[str]) -> Rule:
         BadConfig: The content is not a rule, or names an unknown version.
     """
     rule = read_rule(content)
-    for key, version in rule.versions.items():
-        _require_known(f"rule.{key}", version, known)
+    findings = [
+        finding
+        for key, version in rule.versions.items()
+        if (finding := _find_unknown(f"rule.{key}", version, known))
+    ]
+    if findings:
+        raise BadConfig.of(findings)
     return rule
 
 
@@ -51,11 +78,21 @@ def read_rule(content: Any) -> Rule:
         BadConfig: The content is not a rule.
     """
     if not isinstance(content, dict):
-        raise BadConfig("rule", "is rejected: expected a mapping with the key kind")
+        raise BadConfig("rule", f"is {quote(content)}: expected a mapping with the key kind")
     kind = content.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise BadConfig("rule.kind", f"is {str(kind)[:50]}: expected one of {', '.join(KINDS)}")
-    return validate(KINDS[kind], content, "rule")
+    if isinstance(kind, str) and kind in KINDS:
+        return validate(KINDS[kind], content, "rule")
+    expected = f"expected one of {', '.join(KINDS)}"
+    if "kind" in content:
+        nearest = nearest_of(kind, list(KINDS)) if isinstance(kind, str) else None
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        raise BadConfig("rule.kind", f"is {quote(kind)}: {expected}{hint}")
+    keys = list(dict.fromkeys(key for rule in KINDS.values() for key in keys_at(rule, ())))
+    unknown = [str(key) for key in content if key not in keys]
+    findings = [Finding(f"rule.{key}", describe_unknown_key(key, keys)) for key in unknown]
+    if not any(nearest_of(key, keys) == "kind" for key in unknown):
+        findings.append(Finding("rule.kind", f"is missing: {expected}"))
+    raise BadConfig.of(findings)
 
 
 def pool_config(user_config: Any, known: Collection[str]) -> PoolConfig:
@@ -68,12 +105,18 @@ def pool_config(user_config: Any, known: Collection[str]) -> PoolConfig:
         BadConfig: A key or a version is unknown.
     """
     config = validate(PoolConfig, user_config, "")
-    _require_known("version", config.version, known)
+    named = {"version": config.version}
     if config.patch:
-        _require_known("patch.version", config.patch.version, known)
+        named["patch.version"] = config.patch.version
+    findings = [
+        finding for key, version in named.items() if (finding := _find_unknown(key, version, known))
+    ]
+    if findings:
+        raise BadConfig.of(findings)
     return config
 
 
-def _require_known(path: str, version: str, known: Collection[str]) -> None:
-    if version not in known:
-        raise BadConfig(path, f"is {version}: the registry has {', '.join(known) or 'none'}")
+def _find_unknown(path: str, version: str, known: Collection[str]) -> Finding | None:
+    if version in known:
+        return None
+    return Finding(path, f"is {version}: the registry has {', '.join(known) or 'none'}")

@@ -15,7 +15,7 @@ class Reason(StrEnum):
         TAGGED: `X-Canary` decides.
         SPLIT: The bucket of the unit decides, or chance.
         NOT_TARGETED: The request is outside the rule's regions.
-        NO_UNIT: The request lacks the header of the rule's unit.
+        NO_UNIT: The request lacks the header of the rule's unit, or its value is a placeholder.
         NOT_READY: The candidate has not been ready yet under this rule.
         FALLBACK: Assigned to the candidate, served by stable.
     """

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from serve_app.rules.plan import Pool
 from serve_app.rules.validation import VersionName
 
+MAX_REPLICAS = 1000  # of a pool
+
 
 class Patch(BaseModel):
     """Assigns another version to the replicas with the highest ranks.
@@ -27,8 +29,8 @@ class Patch(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     version: VersionName
-    replicas: Annotated[int, Field(ge=1)]
-    of: Annotated[int, Field(ge=2)]
+    replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)]
+    of: Annotated[int, Field(ge=2, le=MAX_REPLICAS)]
 
 
 class PoolConfig(BaseModel):

@@ -10,6 +10,7 @@ from serve_app.clock import DAY_MS
 from serve_app.durations import Duration, duration_ms
 
 MAX_SETTLE_DAYS = 30
+MAX_LATENCY_TOLERANCE = 100.0
 
 
 def _check_settle(duration: str) -> str:
@@ -28,13 +29,13 @@ class CanaryTolerances(BaseModel):
     Attributes:
         failures: The tolerated difference in the share of units with a failure, above 0, below 1.
         latency: The tolerated difference in mean latency and in mean model time, as a share of
-            stable's, above 0.
+            stable's, above 0, at most 100.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     failures: Share = 0.01
-    latency: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    latency: Annotated[float, Field(gt=0, le=MAX_LATENCY_TOLERANCE)] = 0.1
 
 
 class ShadowTolerances(BaseModel):

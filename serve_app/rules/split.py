@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
 
 from serve_app.durations import duration_ms
-from serve_app.regions import GROUPS, members
+from serve_app.regions import describe_unknown_region, members
 from serve_app.rules.bucket import MAX_EXPERIMENT_CHARACTERS, bucket
 from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.pools import PoolNeed, pool_of
@@ -22,18 +22,16 @@ LARGE_CANARY_SHARE = 0.35  # a canary above it gives a warning
 MAX_TIMEOUT_S = 15.0
 
 
-def _check_region(name: str) -> str:
-    if members(name) is None:
-        raise ValueError(
-            f"is '{name[:50]}': expected an ISO 3166-1 alpha-2 code or one of {', '.join(GROUPS)}"
-        )
+def _check_region(name: object) -> object:
+    if not isinstance(name, str) or members(name) is None:
+        raise ValueError(describe_unknown_region(name))
     return name
 
 
 ExperimentName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=MAX_EXPERIMENT_CHARACTERS)
 ]
-Region = Annotated[str, AfterValidator(_check_region)]
+Region = Annotated[str, BeforeValidator(_check_region)]
 Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S)]
 
 

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.regions import GROUPS, country, members
+from serve_app.regions import (
+    GROUPS,
+    country,
+    describe_unknown_country,
+    describe_unknown_region,
+    members,
+    nearest_country,
+)
 
 ALL_COUNTRIES = frozenset(found.alpha_2 for found in pycountry.countries)
 # The M49 tree: the subregions of a continent, the intermediate regions of a subregion
@@ -163,3 +170,33 @@ def test_members_are_countries(name: str) -> None:
 def test_the_groups_are_read_only() -> None:
     with pytest.raises(TypeError):
         GROUPS["europe"] = frozenset()  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("UK", "; did you mean GB?"),
+        ("uk", "; did you mean GB?"),
+        ("Germany", "; did you mean DE?"),
+        ("DEU", "; did you mean DE?"),
+        ("USA", "; did you mean US?"),
+        ("276", "; did you mean DE?"),
+        ("europa", "; did you mean europe?"),
+        ("north-europe", "; did you mean northern-europe?"),
+        ("EU", "), such as AU, or a group (northern-africa, eastern-africa, "),
+        ("XX", "), such as AU, or a group (northern-africa, eastern-africa, "),
+        (False, 'is false, which YAML 1.1 makes of NO (Norway): write "NO" in quotes'),
+        (36, "is 36: expected the code of a country (ISO 3166-1 alpha-2), such as AU"),
+    ],
+)
+def test_an_unknown_region_gets_the_nearest_one_or_the_list(name: object, text: str) -> None:
+    message = describe_unknown_region(name)
+    assert text in message
+    assert message.startswith("is false" if name is False else f"is {name!r}: expected the code")
+
+
+@given(st.text(max_size=100))
+def test_any_text_gets_a_message(text: str) -> None:
+    assert describe_unknown_country(text).startswith("is ")
+    found = nearest_country(text)
+    assert found is None or found in ALL_COUNTRIES

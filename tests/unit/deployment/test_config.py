@@ -57,12 +57,11 @@ class TestRead:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"- animals\n", "is not a mapping: expected a Ray Serve configuration"),
+            (b"- animals\n", "is not a mapping, but a list: expected a Ray Serve configuration"),
             (b"", "is not a mapping"),
             (b"a: [1\nb: 2", "is not YAML: "),
-            (b"a: \xff", "is not UTF-8 (invalid start byte): expected a Ray Serve configuration"),
-            (b"a: 2026-01-01", "has a value that JSON lacks, such as a date: "),
-            (b"!!python/object/apply:os.system ['true']", "is not YAML: could not determine"),
+            (b"a: \xff", "is not UTF-8 (invalid start byte): save it as UTF-8"),
+            (b"!!python/object/apply:os.system ['true']", "has the tag "),
         ],
     )
     def test_invalid_files_are_rejected_with_one_line(
@@ -106,7 +105,7 @@ class TestCheck:
             f"animals.{pool}.user_config.version is v9: the registry has v1, v2"
         )
 
-    @pytest.mark.parametrize("applications", [None, {}, "animals", 7, ["animals"], [None]])
+    @pytest.mark.parametrize("applications", [{}, "animals", 7, ["animals"], [None]])
     def test_applications_must_be_a_list_of_mappings(
         self, document: dict[str, Any], applications: Any
     ) -> None:
@@ -158,8 +157,8 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("index", "key", "value", "message"),
         [
-            (0, "route_prefix", "/x", "animals.route_prefix is /x: expected /"),
-            (1, "route_prefix", "/ctl", "control.route_prefix is /ctl: expected /control"),
+            (0, "route_prefix", "/x", "animals.route_prefix is '/x': expected /"),
+            (1, "route_prefix", "/ctl", "control.route_prefix is '/ctl': expected /control"),
             (
                 1,
                 "deployments",
@@ -170,7 +169,7 @@ class TestCheck:
                 1,
                 "deployments",
                 [{"name": "ControlAp", "max_ongoing_requests": 3}],
-                "control.ControlAp is not one of Controller, ControlApi",
+                "control.ControlAp is not one of Controller, ControlApi; did you mean ControlApi?",
             ),
         ],
     )
@@ -187,13 +186,49 @@ class TestCheck:
     def test_an_unknown_deployment_is_rejected(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"].append({"name": "ShadowPool"})
         assert str(rejection(document)) == (
-            "animals.ShadowPool is not one of Ingress, StablePool, CandidatePool"
+            "animals.ShadowPool is not one of Ingress, StablePool, CandidatePool;"
+            " did you mean StablePool?"
         )
 
     def test_a_deployment_that_is_listed_twice_is_rejected(self, document: dict[str, Any]) -> None:
         deployments = animals(document)["deployments"]
         deployments.append(deployments[1])
         assert str(rejection(document)) == "animals.deployments lists a name twice"
+
+    def test_all_faults_are_named(self, document: dict[str, Any]) -> None:
+        ingress, stable, candidate = animals(document)["deployments"]
+        ingress["user_config"]["rule"] = {"kind": "single", "stabel": "v1"}
+        stable["usr_config"] = stable.pop("user_config")
+        stable["num_replicas"] = 2
+        candidate["user_config"]["patch"] = {"version": "v1"}
+        candidate["autoscaling_config"] = {"max_replicas": "two"}
+        size, *others = [str(finding) for finding in rejection(document).findings]
+        assert size.startswith("animals.StablePool.num_replicas is 2, but the deployment is autos")
+        scaling = "animals.CandidatePool.autoscaling_config"
+        assert others == [
+            f"{scaling}.max_replicas is 'two': expected a whole number from 1 to 1000",
+            "rule.stabel is not a key here: did you mean stable?",
+            "animals.StablePool.usr_config is not a key here: did you mean user_config?",
+            "animals.CandidatePool.user_config.patch.replicas is missing",
+            "animals.CandidatePool.user_config.patch.of is missing",
+        ]
+
+    def test_a_misspelt_list_of_applications_is_named(self) -> None:
+        assert str(rejection({"aplications": []})) == (
+            "aplications is not a key here: did you mean applications?"
+        )
+        assert str(rejection({})) == "applications is missing"
+
+    def test_an_application_that_is_listed_twice_is_rejected(
+        self, document: dict[str, Any]
+    ) -> None:
+        document["applications"].append(deepcopy(document["applications"][0]))
+        assert str(rejection(document)) == "applications lists a name twice: keep one"
+
+    def test_the_numbers_of_other_applications_are_checked(self, document: dict[str, Any]) -> None:
+        other = {"name": "other", "deployments": [{"name": "A", "num_replicas": 10**12}]}
+        document["applications"].append(other)
+        assert rejection(document).path == "other.A.num_replicas"
 
     def test_a_request_router_config_is_rejected(self, document: dict[str, Any]) -> None:
         animals(document)["deployments"][1]["request_router_config"] = {}

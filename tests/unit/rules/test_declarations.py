@@ -116,7 +116,9 @@ def test_a_shadow_is_an_experiment_named_after_its_versions() -> None:
     named = read_rule(SHADOW | {"experiment": "koalas"}).experiment_terms
     assert named is not None
     assert named.name == "koalas"
-    with pytest.raises(BadConfig, match=r"^rule.experiment is rejected"):
+    with pytest.raises(
+        BadConfig, match=r"^rule.experiment is 'Koalas!': expected a name of small letters"
+    ):
         read_rule(SHADOW | {"experiment": "Koalas!"})
 
 

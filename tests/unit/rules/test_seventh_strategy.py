@@ -86,11 +86,11 @@ def serve_visits(service: Service) -> list[str]:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"percent": 60}, "rule.percent is rejected"),
+        ({"percent": 60}, "rule.percent is 60: expected at most 50"),
         ({"candidate": "v1"}, "rule.candidate is v1: the rule has that version already"),
         ({"candidate": "v99"}, "rule.candidate is v99: the registry has"),
-        ({"weight": 0.5}, "rule.weight is rejected"),
-        ({"kind": "visits"}, "rule.kind is visits: expected one of"),
+        ({"weight": 0.5}, "rule.weight is not a key here"),
+        ({"kind": "visits"}, "rule.kind is 'visits': expected one of"),
     ],
 )
 def test_it_is_parsed_with_the_path_of_a_wrong_key(changes: dict[str, Any], text: str) -> None:
