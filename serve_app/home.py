@@ -1,6 +1,8 @@
 """The home directory: `SERVE_APP_HOME`, by default `~/.serve-app`; private to its owner.
 
 token            the bearer token of the control plane; the console's sign-in uses it too
+reviewer.token   a token that opens the reviews alone
+sessions/        the sessions of signed-in browsers
 hash.key         the key of the user and session hashes, and of the prediction ids
 image.key        the encryption key of the kept images; without it they cannot be read
 serve-app.db     the store, unless SERVE_APP_DATABASE_URL is set
@@ -13,6 +15,7 @@ run/             the processes and files of the last start
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from dataclasses import dataclass
@@ -23,6 +26,8 @@ from serve_app.files import creating
 
 HOME_VARIABLE = "SERVE_APP_HOME"
 DATABASE_VARIABLE = "SERVE_APP_DATABASE_URL"
+DATABASE_LIMIT_VARIABLE = "SERVE_APP_DATABASE_MAX_GIB"
+DATABASE_LIMIT_GIB = 20.0
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,39 @@ class Home:
         return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{self.path / 'serve-app.db'}"
 
     @property
+    def max_database_bytes(self) -> int:
+        """Above this size the oldest rows of the store are removed before their time.
+
+        Raises:
+            BadHome: The variable is not a number above 0.
+        """
+        text = os.environ.get(DATABASE_LIMIT_VARIABLE) or str(DATABASE_LIMIT_GIB)
+        try:
+            limit_gib = float(text)
+        except ValueError:
+            limit_gib = math.nan
+        if not 0 < limit_gib < math.inf:
+            raise BadHome(
+                f"{DATABASE_LIMIT_VARIABLE} is {text[:50]}: expected the largest size of the"
+                " database in GiB, such as 20"
+            )
+        return int(limit_gib * 2**30)
+
+    @property
     def token_path(self) -> Path:
         return self.path / "token"
 
     @property
     def token(self) -> str:
         return self._read_or_create_secret(self.token_path)
+
+    @property
+    def reviewer_token_path(self) -> Path:
+        return self.path / "reviewer.token"
+
+    @property
+    def reviewer_token(self) -> str:
+        return self._read_or_create_secret(self.reviewer_token_path)
 
     @property
     def hash_key(self) -> bytes:

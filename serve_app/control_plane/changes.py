@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,23 +9,22 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from serve_app.deployment.apply_rule import data_plane, single_rule, with_rule
+from serve_app.deployment.programs import check_programs
 from serve_app.deployment.summary import summarize
 from serve_app.errors import BadConfig
+from serve_app.json_numbers import with_whole_numbers
+from serve_app.printable import unprintable
 from serve_app.rules.parse import parse_rule
 
 
-def _reject_control_characters(text: str) -> str:
+def _require_one_line(text: str) -> str:
     """PostgreSQL stores no NUL, and the audit list shows one change per line."""
-    for index, character in enumerate(text):
-        if unicodedata.category(character) == "Cc":
-            raise ValueError(
-                f"character {index + 1} is the control character U+{ord(character):04X}:"
-                " expected one line of text"
-            )
+    if fault := unprintable(text):
+        raise ValueError(f"{fault}: expected one line of text")
     return text
 
 
-TextLine = Annotated[str, AfterValidator(_reject_control_characters)]
+TextLine = Annotated[str, AfterValidator(_require_one_line)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +45,12 @@ class Applied:
 class Change(BaseModel):
     """A change: who makes it, and why; one line of text each."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     actor: TextLine = Field(min_length=1, max_length=200)
     reason: TextLine = Field(max_length=1000)
+
+    _read_numbers = model_validator(mode="before")(with_whole_numbers)
 
 
 class ConfigChange(Change):
@@ -149,11 +149,13 @@ def compose(
         known: The versions in the registry.
 
     Raises:
-        BadConfig: The rule is rejected, the present file has no data plane, or the rule would
-            change the stable version and `change_stable` is not set.
+        BadConfig: The rule is rejected, the present file has no data plane, the rule would change
+            the stable version and `change_stable` is not set, or the file would start another
+            program.
     """
     match change:
         case Deploy():
+            check_programs(change.document, current)
             return change.document
         case SetRule():
             rule = parse_rule(change.rule, known)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import httpx
 
+from serve_app import refused_requests
 from serve_app.clock import now_ms
 
 INTERVAL_S = 0.05
@@ -22,6 +23,8 @@ class Probe(Protocol):
         down_from_ms: Milliseconds since 1970 UTC; None before the first failure.
         down_to_ms: Milliseconds since 1970 UTC; None while the service is down.
         is_back: The service was down and has been ready for `STEADY_MS` since.
+        refused_requests: How many requests of clients were refused with 503 since the probe was
+            created; None if that is not known.
     """
 
     @property
@@ -30,6 +33,8 @@ class Probe(Protocol):
     def down_to_ms(self) -> int | None: ...
     @property
     def is_back(self) -> bool: ...
+    @property
+    def refused_requests(self) -> int | None: ...
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -51,6 +56,7 @@ class DowntimeProbe:
         self._last_success_ms = last_success_ms or now_ms()
         self._from_ms = down_from_ms
         self._to_ms: int | None = None
+        self._refused_before = refused_requests.count()
 
     @property
     def down_from_ms(self) -> int | None:
@@ -63,6 +69,13 @@ class DowntimeProbe:
     @property
     def is_back(self) -> bool:
         return self._to_ms is not None and now_ms() - self._to_ms >= STEADY_MS
+
+    @property
+    def refused_requests(self) -> int | None:
+        refused = refused_requests.count()
+        if refused is None or self._refused_before is None:
+            return None
+        return refused - self._refused_before
 
     async def run(self) -> None:
         """Probe until cancelled."""

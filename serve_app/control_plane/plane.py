@@ -130,6 +130,7 @@ class ControlPlane:
             current.document,
             document,
             cards.labels,
+            cards.faults,
             base_revision=current.revision.number if current.revision else None,
             recreates=change.kind == "recreate",
         )

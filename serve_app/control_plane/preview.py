@@ -16,6 +16,8 @@ from serve_app.rules.rule import Rule
 
 # version -> the labels that it knows; None for an unknown version
 VersionLabels = Callable[[str], Collection[str] | None]
+# version -> the faults of a test version in words; None for all others
+VersionFaults = Callable[[str], str | None]
 
 _RULE = f"{DATA_PLANE}.{INGRESS}.user_config.rule"
 # Keys of a rule that its sentence covers.
@@ -71,6 +73,7 @@ def preview(
     before: dict[str, Any],
     after: dict[str, Any],
     labels: VersionLabels,
+    faults: VersionFaults,
     *,
     base_revision: int | None = None,
     recreates: bool = False,
@@ -97,7 +100,11 @@ def preview(
         new.stable if old.stable != new.stable else None,
         tuple(changes),
         tuple(_confirmations(old, new, lost_labels, recreates=recreates)),
-        (*(new.rule.warnings() if new.rule else ()), *lost_labels),
+        (
+            *(new.rule.warnings() if new.rule else ()),
+            *lost_labels,
+            *_test_versions(new, faults),
+        ),
         tuple(found),
     )
 
@@ -178,6 +185,12 @@ def _confirmations(
     yield from lost_labels
     if recreates:
         yield "requests fail while the data plane is recreated"
+
+
+def _test_versions(new: Summary, faults: VersionFaults) -> Iterator[str]:
+    for version in new.rule.versions.values() if new.rule else ():
+        if sentence := faults(version):
+            yield f"{version} is a test version with faults on purpose: {sentence}"
 
 
 def _lost_labels(old: Summary, new: Summary, labels: VersionLabels) -> Iterator[str]:

@@ -37,9 +37,9 @@ class Reads:
         """A report; see `ReportService.make`."""
         return await self._json(lambda: self._reports.make(name, query))  # type: ignore[no-any-return]
 
-    async def experiments(self) -> list[dict[str, Any]]:
-        """The experiments, newest first; see `ReportService.experiments`."""
-        return await self._json(lambda: self._reports.experiments())  # type: ignore[no-any-return]
+    async def experiments(self, limit: int) -> list[dict[str, Any]]:
+        """The newest experiments; see `ReportService.experiments`."""
+        return await self._json(lambda: self._reports.experiments(limit))  # type: ignore[no-any-return]
 
     async def overview(self, since: str) -> dict[str, Any]:
         """The traffic at a glance; see `ReportService.overview`."""

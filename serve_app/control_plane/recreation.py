@@ -119,6 +119,7 @@ class Recreator:
         return revision
 
     async def _run(self, recreation: Recreation, revision: Revision) -> None:
+        probe: Probe | None = None
         try:
             # Not those of the document: Serve takes other ones at its next start only.
             http = (await _retry(self._cluster.state)).config["http_options"]
@@ -127,11 +128,19 @@ class Recreator:
         except Exception as exc:
             logger.exception("recreation.failed")
             end = replace(recreation, phase=Phase.FAILED, message=_text(exc))
-        await self._save_end(end, revision)
+        # A continued recreation does not know how many were refused before.
+        refused = None
+        if probe and not recreation.is_upper_bound:
+            refused = probe.refused_requests
+        await self._save_end(end, revision, refused)
         self.present = end
 
-    async def _save_end(self, end: Recreation, revision: Revision) -> None:
+    async def _save_end(
+        self, end: Recreation, revision: Revision, refused_requests: int | None = None
+    ) -> None:
+        """Save the end of a recreation, and how many requests were refused meanwhile."""
         entry = _audit_entry(end, revision.actor, revision.reason)
+        entry.details["refused_requests"] = refused_requests
         logger.info("recreation.ended", extra={"recreation": entry.details})
         while True:
             try:

@@ -53,7 +53,7 @@ def last_revisions(store: Store) -> LastRevisions:
 def describe_difference(before: Revision, document: dict[str, Any]) -> tuple[str, ...]:
     """What a start with another configuration changes, one sentence each."""
     cards = CardCache(config.registry_folder(document))
-    return preview(before.document, document, cards.labels).changes
+    return preview(before.document, document, cards.labels, cards.faults).changes
 
 
 def record_start(store: Store, document: dict[str, Any], actor: str, reason: str) -> int:

@@ -8,6 +8,7 @@ from models import registry
 from models.card import Card
 from models.errors import BadVersion, UnknownVersion
 from serve_app.errors import NoSuchVersion, NotReady
+from serve_app.known_labels import KnownLabels
 
 
 class CardCache:
@@ -53,3 +54,16 @@ class CardCache:
             return tuple(self.card(version).labels)
         except (NoSuchVersion, NotReady):
             return None
+
+    def known_labels(self) -> KnownLabels:
+        """The labels of all versions whose cards can be read; the first call reads their files."""
+        names = dict.fromkeys([*self.names(), *self._cards])
+        return KnownLabels(label for name in names for label in self.labels(name) or ())
+
+    def faults(self, version: str) -> str | None:
+        """The faults of a test version in words; None for any other."""
+        try:
+            card = self.card(version)
+        except (NoSuchVersion, NotReady):
+            return None
+        return card.faults.sentence() if card.faults else None

@@ -6,21 +6,25 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from serve_app.clock import now_ms
+from serve_app.data_plane.admission import Admission
 from serve_app.data_plane.candidate_client import CandidateClient
 from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.circuit_breaker import CandidateBreaker
 from serve_app.data_plane.images import InputImage, PreparedImages
 from serve_app.data_plane.mirror import Mirror
 from serve_app.data_plane.pool_client import PoolClient
-from serve_app.data_plane.pools import Pools, Prediction
+from serve_app.data_plane.pools import Pools, Prediction, Replica
 from serve_app.data_plane.review_sampling import ReviewSampler
+from serve_app.data_plane.shared_look import SharedLook
 from serve_app.errors import BadConfig, Busy, NotReady, Problem
+from serve_app.known_labels import KnownLabels
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 from serve_app.privacy.pseudonyms import Pseudonymizer
@@ -30,7 +34,8 @@ from serve_app.rules.plan import Context, Plan, Pool, Reason
 from serve_app.rules.rule import Rule
 from serve_app.trace import CLIENT_GONE, Trace
 
-MAX_IN_PROGRESS = 256  # requests of one ingress
+REPLICAS_MAX_AGE_S = 0.3
+LABELS_MAX_AGE_S = 2.0
 WARM_UP_POLL_S = 0.05
 
 logger = logging.getLogger(__name__)
@@ -81,8 +86,12 @@ class DataPlane:
         self._candidate_client = CandidateClient(self._pool_client, self.breaker)
         review_sampler = ReviewSampler(recorder, image_cipher, versions)
         self.mirror = Mirror(self._candidate_client, recorder, review_sampler)
+        self._admission = Admission()
+        self._replicas = SharedLook(pools.replicas, REPLICAS_MAX_AGE_S)
+        self._known_labels = SharedLook(
+            partial(asyncio.to_thread, versions.known_labels), LABELS_MAX_AGE_S
+        )
         self._rule: Rule | None = None
-        self._in_progress = 0
 
     @property
     def rule(self) -> Rule:
@@ -114,23 +123,17 @@ class DataPlane:
         """Record a rejected rule; the rule in force stays."""
         self.rejected_config = rejection
 
-    @contextlib.contextmanager
-    def admission(self) -> Iterator[None]:
-        """Admits a request; to be entered before its body is read.
+    def admission(self) -> contextlib.AbstractContextManager[None]:
+        """Admits a request; to be entered before its body is read. See `Admission.arrival`."""
+        return self._admission.arrival()
 
-        Raises:
-            Busy: `MAX_IN_PROGRESS` requests are in progress.
-        """
-        if self._in_progress >= MAX_IN_PROGRESS:
-            raise Busy(
-                f"{self._in_progress} requests are in progress, which is the limit:"
-                " try again in a second"
-            )
-        self._in_progress += 1
-        try:
-            yield
-        finally:
-            self._in_progress -= 1
+    async def replicas(self) -> list[Replica]:
+        """The replicas of all pools that respond in time, at most `REPLICAS_MAX_AGE_S` ago."""
+        return await self._replicas.get()
+
+    async def known_labels(self) -> KnownLabels:
+        """The labels of all versions in the registry, read at most `LABELS_MAX_AGE_S` ago."""
+        return await self._known_labels.get()
 
     def check_pin(self, context: Context) -> None:
         """Check that the pin of a request can be served; to be called before the body is read.
@@ -153,8 +156,15 @@ class DataPlane:
             started: When the request arrived, by `time.perf_counter`, s.
 
         Raises:
+            Busy: See `Admission.work`.
             Problem: The pin is rejected, an image cannot be read, or no version could predict.
         """
+        with self._admission.work(len(images)):
+            return await self._classify(images, context, trace, started)
+
+    async def _classify(
+        self, images: Sequence[InputImage], context: Context, trace: Trace, started: float
+    ) -> ClassifyResult:
         rule = self.rule
         trace.rule_id, trace.rule = rule.rule_id, rule.kind
         trace.user, trace.region, trace.images = context.user, context.region, len(images)
@@ -241,7 +251,7 @@ class DataPlane:
             NotReady: There is no rule or no such replica.
         """
         rule = self.rule
-        ready_pools = {replica.pool for replica in await self.pools.replicas() if replica.version}
+        ready_pools = {replica.pool for replica in await self.replicas() if replica.version}
         if Pool.STABLE not in ready_pools:
             raise NotReady(
                 f"no replica of {Pool.STABLE.value} is ready yet: the rule {rule.kind} needs one"

@@ -1,31 +1,36 @@
-"""Reads request bodies, with limits on size and time."""
+"""Reads request bodies, with limits on size, time and rate."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 
 from fastapi import Request
-from python_multipart.exceptions import FormParserError
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.errors import BadBody, BodyTooLarge, BodyTooSlow, UnsupportedMedia
+from serve_app.errors import BodyTooLarge, BodyTooSlow, Problem
+from serve_app.http.content_encodings import codings, decode
+from serve_app.http.large_bodies import process
 from serve_app.http.problems import problem_response, trace_of
 
 MAX_BODY_BYTES = 10 * 2**20
 MAX_BODY_S = 30.0  # to receive the whole body
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
-FORM_TYPE = "multipart/form-data"
-FORM_FIELD = "image"
+# In each window: a client that sends less occupies one of the few places.
+MIN_BYTES_PER_S = 1024
+WINDOW_S = 10.0
+USUAL_RATIO = 32  # of unpacked to compressed bytes, at most; deflate allows 1032
 
 
 class BodyLimit:
     """Middleware inside `RequestTracing`: reads the body before the application parses it or checks
-    the token; rejects a body above the limits."""
+    the token; rejects a body above the limits, and undoes its content codings."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: Callable[[Request], int]) -> None:
+        """
+        Args:
+            max_bytes: The limit for a request; it may raise a `Problem` instead.
+        """
         self._app = app
         self._max_bytes = max_bytes
 
@@ -35,8 +40,8 @@ class BodyLimit:
             return
         request = Request(scope, receive)
         try:
-            body = await _read(request, self._max_bytes)
-        except (BodyTooLarge, BodyTooSlow) as exc:
+            body = await read_body(request, self._max_bytes(request))
+        except Problem as exc:
             await problem_response(exc, trace_of(request))(scope, receive, send)
             return
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -44,96 +49,64 @@ class BodyLimit:
         async def replay_body() -> Message:
             return messages.pop() if messages else await receive()
 
-        await self._app(scope, replay_body, send)
+        await self._app(_without_codings(scope, body), replay_body, send)
 
 
 async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """Read the whole body.
+    """Read the whole body, and undo its content codings.
+
+    Args:
+        max_bytes: Of the body as it is sent, and of what it unpacks to.
 
     Raises:
-        BodyTooLarge: The body has more than `max_bytes`; reading stops there.
-        BodyTooSlow: The body takes longer than `MAX_BODY_S`.
-        UnsupportedMedia: The body is compressed.
+        BodyTooLarge: The body has more than `max_bytes`; reading and unpacking stop there.
+        BodyTooSlow: The body takes longer than `MAX_BODY_S`, or less than `MIN_BYTES_PER_S` arrives
+            in `WINDOW_S`.
+        UnsupportedMedia, BadBody: See `content_encodings`.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMedia(
-            f"Content-Encoding is {encoding[:50]}: send the body without compression"
-        )
-    return await _read(request, max_bytes)
-
-
-async def read_image(request: Request) -> bytes:
-    """Read the encoded image: the body, or the form's field `image`.
-
-    Raises:
-        UnsupportedMedia: The Content-Type is neither an image type nor a form.
-        BadBody: The form is malformed or has no such field.
-        BodyTooLarge, BodyTooSlow: See `read_body`.
-    """
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type in IMAGE_TYPES:
-        return await read_body(request)
-    if media_type == FORM_TYPE:
-        return await _parse_form_image(request, await read_body(request))
-    raise UnsupportedMedia(
-        f"Content-Type is {media_type[:50] or 'missing'}: send the image as"
-        f" {', '.join(IMAGE_TYPES)}, or {FORM_TYPE} with the field '{FORM_FIELD}'"
-    )
-
-
-class _FormParser(MultiPartParser):
-    """Records whether the form had its closing boundary."""
-
-    is_complete = False
-
-    def on_end(self) -> None:
-        self.is_complete = True
-
-
-async def _parse_form_image(request: Request, body: bytes) -> bytes:
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        yield body
-        if not parser.is_complete:  # an error in here makes the parser close its files
-            raise MultiPartException("the closing boundary is missing")
-
-    parser = _FormParser(request.headers, chunks())
-    try:
-        form = await parser.parse()
-    except (MultiPartException, FormParserError, KeyError, ValueError) as exc:
-        raise BadBody(f"the form is malformed ({exc}): send {FORM_TYPE} as in RFC 7578") from exc
-    try:
-        field = form.get(FORM_FIELD)
-        if not isinstance(field, UploadFile):
-            names = ", ".join(sorted({name[:50] for name in form})[:5]) or "none"
-            raise BadBody(
-                f"the form has the fields {names}: send the image as a file in the field"
-                f" '{FORM_FIELD}'"
-            )
-        return await field.read()
-    finally:
-        await form.close()
+    applied = codings(",".join(request.headers.getlist("content-encoding")))
+    body = await _read(request, max_bytes)
+    if not applied:
+        return body
+    unpacked_bytes = min(max_bytes, len(body) * USUAL_RATIO)
+    return await process(unpacked_bytes, decode, body, applied, max_bytes)
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        raise _too_large(declared, max_bytes)
+    if declared.isdecimal() and int(declared[:20]) > max_bytes:
+        raise _too_large(declared[:20], max_bytes)
     chunks: list[bytes] = []
-    size = 0
+    size = counted = 0
+    now = asyncio.get_running_loop().time
+    started = now()
     try:
-        async with asyncio.timeout(MAX_BODY_S):
+        async with asyncio.timeout(min(WINDOW_S, MAX_BODY_S)) as deadline:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > max_bytes:
                     raise _too_large(f"more than {max_bytes}", max_bytes)
                 chunks.append(chunk)
+                if size - counted >= MIN_BYTES_PER_S * WINDOW_S:  # the next window begins
+                    counted = size
+                    deadline.reschedule(min(now() + WINDOW_S, started + MAX_BODY_S))
     except TimeoutError as exc:
         raise BodyTooSlow(
-            f"received {size} bytes in {MAX_BODY_S:g} s, expected the whole body:"
-            " send a smaller body"
+            f"received {size} bytes in {now() - started:.3g} s, expected the whole body within"
+            f" {MAX_BODY_S:g} s and at least {MIN_BYTES_PER_S} bytes/s in each {WINDOW_S:g} s:"
+            " send faster, or a smaller body"
         ) from exc
     return b"".join(chunks)
+
+
+def _without_codings(scope: Scope, body: bytes) -> Scope:
+    """The scope of the request with the unpacked body."""
+    headers = MutableHeaders(raw=list(scope["headers"]))
+    if "content-encoding" not in headers:
+        return scope
+    del headers["content-encoding"]
+    headers["content-length"] = str(len(body))
+    return {**scope, "headers": headers.raw}
 
 
 def _too_large(size: str, max_bytes: int) -> BodyTooLarge:

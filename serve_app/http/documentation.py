@@ -28,6 +28,26 @@ _PROBLEM = {
 }
 
 
+def _response_headers(**descriptions: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {
+        "headers": {
+            name.replace("_", "-"): {"description": description, "schema": schema}
+            for name, description in descriptions.items()
+        }
+    }
+
+
+_PROBLEM_HEADERS = {
+    401: _response_headers(WWW_Authenticate="The scheme of the token."),
+    415: _response_headers(
+        Accept="The media types of the path, if the body's is not one.",
+        Accept_Encoding="The compressions of the path, if the body's is not one.",
+    ),
+    429: _response_headers(Retry_After="In seconds."),
+}
+
+
 def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
     return {
         "name": name,
@@ -52,8 +72,8 @@ CONTEXT_HEADERS = [
     ),
     _header(
         "X-Canary",
-        "A tag: always or never use the candidate of a canary.",
-        enum=["always", "never"],
+        "A tag: always or never use the candidate of a canary; other values are ignored.",
+        examples=["always", "never"],
     ),
     _header("X-Model-Version", "Pins a version; the rule must allow pins.", examples=["v1"]),
     _header(
@@ -62,6 +82,11 @@ CONTEXT_HEADERS = [
         minLength=1,
         maxLength=200,
         pattern="^[!-~]+$",
+    ),
+    _header(
+        "X-Request-Timeout-Seconds",
+        "A positive number: the time after which the response is a 504; by default, none.",
+        examples=["2.5"],
     ),
 ]
 PREDICTION_HEADERS = {
@@ -84,4 +109,7 @@ def file_response(*media_types: str) -> dict[int | str, dict[str, Any]]:
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The descriptions of a route's error responses, by status."""
-    return {status: {"content": {PROBLEM_TYPE: {"schema": _PROBLEM}}} for status in statuses}
+    return {
+        status: {"content": {PROBLEM_TYPE: {"schema": _PROBLEM}}} | _PROBLEM_HEADERS.get(status, {})
+        for status in statuses
+    }

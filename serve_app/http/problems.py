@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from serve_app.errors import Busy, Problem, Unauthorized
+from models.validation import find, join_findings
+from serve_app.errors import Problem
+from serve_app.http.methods import allowed_methods, other_slash
 from serve_app.trace import Trace
 
 PROBLEM_TYPE = "application/problem+json"
@@ -27,25 +31,25 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def on_http(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)  # noqa: S101 registered for this class
-        phrase = HTTPStatus(exc.status_code).phrase
+        path, status, headers = request.scope["path"], exc.status_code, dict(exc.headers or {})
+        if status == 404 and (other := other_slash(request.scope)):
+            return _redirect(other, request.scope["query_string"])
+        if status == 405:  # Starlette names the methods of one route
+            headers["Allow"] = allowed_methods(request.scope, path)
+        phrase = HTTPStatus(status).phrase
         code = phrase.lower().replace(" ", "_")
         trace_of(request).error = code
-        path, openapi = request.url.path, request.scope["openapi"]
+        openapi = request.scope["openapi"]
         detail = {
             404: f"there is no path {path}: see {openapi} for the paths",
             405: f"{path} does not accept {request.method}: see {openapi} for its methods",
-        }.get(exc.status_code, str(exc.detail))
-        return _response(
-            exc.status_code, code, phrase, detail, dict(exc.headers) if exc.headers else None
-        )
+        }.get(status, str(exc.detail))
+        return _response(status, code, phrase, detail, headers)
 
     async def on_validation(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, RequestValidationError)  # noqa: S101 registered for this class
         trace_of(request).error = "bad_parameter"
-        detail = "; ".join(
-            f"{'.'.join(str(key) for key in error['loc'])}: {error['msg']}"
-            for error in exc.errors()
-        )
+        detail = join_findings([*find(exc.errors(), "request")])
         return _response(422, "bad_parameter", "A parameter is invalid", detail)
 
     app.add_exception_handler(Problem, on_problem)
@@ -56,16 +60,11 @@ def add_error_handlers(app: FastAPI) -> None:
 def problem_response(problem: Problem, trace: Trace) -> Response:
     """The response to a problem; records its code in the trace."""
     trace.error = problem.code
-    headers = {}
-    if isinstance(problem, Busy):
-        headers["Retry-After"] = "1"
-    if isinstance(problem, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
-    return _response(problem.status, problem.code, problem.title, str(problem), headers)
+    return _response(problem.status, problem.code, problem.title, str(problem), problem.headers)
 
 
 def _response(
-    status: int, code: str, title: str, detail: str, headers: dict[str, str] | None = None
+    status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A problem as JSON; `error` repeats the detail for Open Inference Protocol clients.
 
@@ -82,6 +81,12 @@ def _response(
         "error": detail,
     }
     return Response(json.dumps(content), status, headers, media_type=PROBLEM_TYPE)
+
+
+def _redirect(path: str, query: bytes) -> Response:
+    """A redirect without the host: the client sent that of the request."""
+    location = quote(path) + (f"?{query.decode('latin-1')}" if query else "")
+    return RedirectResponse(location)
 
 
 def trace_of(request: Request) -> Trace:

@@ -142,8 +142,9 @@ class Feedback:
         at_ms: When it arrived, milliseconds since 1970 UTC.
         answered_at_ms, rule_id, assigned, answered: Time, rule, assigned version and label of the
             prediction, from the prediction id.
-        label: The true label, as the user reports it.
+        label: The true label that the user reported, as its version writes it.
         rating: 1 to 5.
+        unknown_label: What the user reported instead, if no version has that label.
     """
 
     writer: str
@@ -157,3 +158,4 @@ class Feedback:
     correct: bool | None
     rating: int | None
     complaint: bool | None
+    unknown_label: str | None = None

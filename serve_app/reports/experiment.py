@@ -55,6 +55,7 @@ class AssessedSplit:
         arms: The names of the arms, which are keys of the JSON.
         control, treatment: The versions.
         epochs: Those in the period, oldest first.
+        targeted_regions: The countries and groups whose units are assigned; empty for all.
         ended_ms: The end of its last epoch; None while it is in force.
         covers_experiment: Whether the period begins before the experiment.
     """
@@ -66,6 +67,7 @@ class AssessedSplit:
     control: str
     treatment: str
     epochs: tuple[SplitEpoch, ...]
+    targeted_regions: tuple[str, ...]
     ended_ms: int | None
     covers_experiment: bool
 
@@ -182,6 +184,7 @@ class Experiment:
                 )
                 for e in self.epochs
             ),
+            tuple(self.rule.content().get("regions") or ()),
             self.ended_at_ms,
             self.is_covered_by(period),
         )

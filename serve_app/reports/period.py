@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import chain, count
 
+from models.validation import quote
+from serve_app import durations, times
 from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from serve_app.durations import EXPECTED, duration_ms
 from serve_app.errors import BadPeriod
-from serve_app.regions import members
+from serve_app.regions import describe_unknown_region, members
 from serve_app.store.scope import Scope
 
 MAX_POINTS = 60
@@ -111,10 +111,7 @@ def parse_period(
     if region is not None:
         countries = members(region)
         if countries is None:
-            raise BadPeriod(
-                f"region is '{region[:50]}': expected a country code, such as AU, or a group,"
-                " such as australia-pacific"
-            )
+            raise BadPeriod(f"region {describe_unknown_region(region)}")
     return Period(since_ms, until_ms, region, countries, now_ms)
 
 
@@ -127,13 +124,13 @@ def _past_ms(name: str, time: str, now_ms: int) -> int:
 
 
 def _time_ms(name: str, time: str, now_ms: int) -> int:
+    """A time, or the time before now that a duration is, in milliseconds since 1970 UTC."""
     with suppress(ValueError):
-        return max(0, now_ms - duration_ms(time))
-    try:
-        at = datetime.fromisoformat(time)
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError) as exc:
-        raise BadPeriod(
-            f"{name} is '{time[:50]}': expected {EXPECTED}, or an ISO 8601 time, such as"
-            " 2026-11-23T08:00"
-        ) from exc
+        return max(0, now_ms - durations.duration_ms(time))
+    with suppress(ValueError):
+        return times.time_ms(time)
+    hint = durations.other_spelling(time) or times.other_spelling(time)
+    raise BadPeriod(
+        f"{name} is {quote(time)}: expected {durations.EXPECTED}, or {times.EXPECTED}"
+        + (f"; {hint}" if hint else "")
+    )

@@ -43,9 +43,15 @@ class VersionQuality:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The accuracy of both versions. Users choose whether to tell, so it decides nothing."""
+    """The accuracy of both versions. Users choose whether to tell, so it decides nothing.
+
+    Attributes:
+        unknown_labels: Predictions for which users told a label that no version has. It is no
+            truth: it may be a slip of the pen, or a new class.
+    """
 
     versions: tuple[VersionQuality, ...]
+    unknown_labels: int
 
 
 def assess_quality(split: Experiment, feedback: LabelledFeedback) -> Quality:
@@ -54,7 +60,8 @@ def assess_quality(split: Experiment, feedback: LabelledFeedback) -> Quality:
     Args:
         feedback: On predictions of the experiment.
     """
-    is_told = feedback.reason.equals(Reason.SPLIT) & (feedback.correct >= 0)
+    is_split = feedback.reason.equals(Reason.SPLIT)
+    is_told = is_split & (feedback.correct >= 0)
     return Quality(
         tuple(
             _version_quality(
@@ -64,7 +71,8 @@ def assess_quality(split: Experiment, feedback: LabelledFeedback) -> Quality:
                 ),
             )
             for version in (split.control, split.treatment)
-        )
+        ),
+        unknown_labels=int((is_split & feedback.has_unknown_label).sum()),
     )
 
 

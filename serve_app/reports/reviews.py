@@ -115,9 +115,11 @@ class AssessedTold:
 
     Attributes:
         images: Their number.
+        unknown_labels: Images, not among these, for which users told a label that no version has.
     """
 
     images: int
+    unknown_labels: int
     accuracy: Roles[Accuracy]
     confusion: Roles[Confusion]
     disagreements: ToldDisagreements
@@ -175,7 +177,9 @@ def assess(
 
 def assess_told(store: Store, scope: Scope) -> AssessedTold:
     """Assess the copied images whose true label users told."""
-    pairs = store.told_pairs(scope)
+    told = store.told_pairs(scope)
+    is_unknown = told.true_label.equals("")
+    pairs = told.select(~is_unknown)
     truth = pairs.true_label.texts()
     stable, candidate = (
         LabelledImages(
@@ -192,6 +196,7 @@ def assess_told(store: Store, scope: Scope) -> AssessedTold:
     only_stable, only_candidate = (int(pairs.images[rows].sum()) for rows in right)
     return AssessedTold(
         images=int(pairs.images.sum()),
+        unknown_labels=int(told.images[is_unknown].sum()),
         accuracy=_accuracy(stable, candidate),
         confusion=_confusion(stable, candidate),
         disagreements=ToldDisagreements(

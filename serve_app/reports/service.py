@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 from serve_app.clock import now_ms
@@ -52,9 +53,10 @@ class ReportService:
         found = find_experiment(store, name, period, query.experiment)
         return EXPERIMENT_REPORTS[name](store, period, self._labels, found)
 
-    def experiments(self) -> list[ExperimentSummary]:
-        """All experiments, newest first."""
-        return list(self._summaries.summarize(self._store(), self._labels, now_ms()))
+    def experiments(self, limit: int) -> list[ExperimentSummary]:
+        """The newest experiments, newest first; at most `limit` are assessed."""
+        summaries = self._summaries.summarize(self._store(), self._labels, now_ms())
+        return list(islice(summaries, limit))
 
     def overview(self, since: str) -> Overview:
         """The traffic from `since` until now at a glance.

@@ -114,6 +114,18 @@ class Database:
         )
 
 
+def used_bytes(connection: Connection) -> int | None:
+    """The size of the database without its free pages, bytes; None for PostgreSQL, which does not
+    say how much of its files is free."""
+    if connection.dialect.name != "sqlite":
+        return None
+    pages, free, page_bytes = (
+        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * page_bytes)
+
+
 def redact_url(url: URL) -> str:
     """The URL without secrets: no password and no query."""
     return repr(url.set(query={}))

@@ -17,7 +17,7 @@ from serve_app.store.epochs import Timeline
 
 _feedback = schema.feedback.c
 MAX_ROWS_PER_PREDICTION = 20
-_VALUES = ("label", "correct", "rating", "complaint")
+_VALUES = ("label", "correct", "rating", "complaint", "unknown_label")
 _TIME = attrgetter("at_ms")
 
 

@@ -41,6 +41,7 @@ class LabelledFeedback(Rows):
             UTC.
         correct, complaint: 1, 0, or -1 if not reported. A reported label implies `correct`.
         rating: 1 to 5, or 0 if not reported.
+        has_unknown_label: The user reported a label that no version has; `reported_label` is empty.
     """
 
     epoch: NDArray[np.int64]
@@ -56,6 +57,7 @@ class LabelledFeedback(Rows):
     correct: NDArray[np.int8]
     complaint: NDArray[np.int8]
     rating: NDArray[np.int8]
+    has_unknown_label: NDArray[np.bool_]
 
 
 def update(
@@ -81,8 +83,9 @@ def read(connection: Connection, scope: Scope) -> LabelledFeedback:
         func.coalesce(cast(_labelled.correct, Integer), NOT_REPORTED).label("correct"),
         func.coalesce(cast(_labelled.complaint, Integer), NOT_REPORTED).label("complaint"),
         func.coalesce(_labelled.rating, 0).label("rating"),
+        cast(_labelled.unknown_label.is_not(None), Integer).label("has_unknown_label"),
     ).where(*scope.conditions(schema.labelled_feedback, "at_ms"))
-    categorical = ("epoch", *texts, "correct", "complaint", "rating")
+    categorical = ("epoch", *texts, "correct", "complaint", "rating", "has_unknown_label")
     columns = Columns(connection, query, categorical)
     return LabelledFeedback(
         epoch=columns.numbers("epoch", np.int64),
@@ -98,6 +101,7 @@ def read(connection: Connection, scope: Scope) -> LabelledFeedback:
         correct=columns.numbers("correct", np.int8),
         complaint=columns.numbers("complaint", np.int8),
         rating=columns.numbers("rating", np.int8),
+        has_unknown_label=columns.numbers("has_unknown_label", np.bool_),
     )
 
 
@@ -144,6 +148,7 @@ def _row(
         correct,
         last.rating,
         last.complaint,
+        last.unknown_label,
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
+    func,
     insert,
     literal,
     select,
@@ -25,6 +26,7 @@ from serve_app.clock import DAY_MS, MINUTE_MS
 from serve_app.recording.batch import Batch
 from serve_app.recording.records import RETENTION_DAYS
 from serve_app.store import bulk, schema
+from serve_app.store.database import used_bytes
 
 PRUNE_ROWS = 2_000  # rows that one transaction removes, in some ten milliseconds
 
@@ -38,10 +40,13 @@ class Retention:
     Attributes:
         rows_days: Exposures, shadow pairs, feedback; at least 1.
         sums_days: Sums, labelled feedback, reviews; at least `rows_days`.
+        max_bytes: Of the database: above it the oldest rows are removed before their time, except
+            those of the last day. None for no limit; without effect on PostgreSQL.
     """
 
     rows_days: int = RETENTION_DAYS
     sums_days: int = 400
+    max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.rows_days <= self.sums_days:
@@ -54,6 +59,8 @@ class Retention:
 def prune(connection: Connection, now_ms: int, retention: Retention) -> int:
     """Remove up to `PRUNE_ROWS` old rows; return their number, 0 if none is left."""
     rows_cutoff_ms = now_ms - retention.rows_days * DAY_MS
+    if (size_cutoff_ms := _cutoff_of_size(connection, retention.max_bytes)) is not None:
+        rows_cutoff_ms = max(rows_cutoff_ms, min(size_cutoff_ms, now_ms - DAY_MS))
     sums_cutoff_ms = now_ms - retention.sums_days * DAY_MS
     _advance_cutoff(connection, rows_cutoff_ms)
     left = PRUNE_ROWS
@@ -86,6 +93,16 @@ def reject_old(connection: Connection, batch: Batch) -> Batch:
 def rejected_count(connection: Connection) -> int:
     """The number of rows that were rejected because they were older than the cutoff."""
     return connection.scalar(select(_cutoff.rejected)) or 0
+
+
+def _cutoff_of_size(connection: Connection, max_bytes: int | None) -> int | None:
+    """The end of the oldest `PRUNE_ROWS` exposures, if the database is too large."""
+    used = used_bytes(connection)
+    if max_bytes is None or used is None or used <= max_bytes:
+        return None
+    oldest = select(schema.exposures.c.at_ms).order_by(schema.exposures.c.at_ms).limit(PRUNE_ROWS)
+    last_ms = connection.scalar(select(func.max(oldest.subquery().c.at_ms)))
+    return None if last_ms is None else last_ms + 1
 
 
 def _advance_cutoff(connection: Connection, cutoff_ms: int) -> None:

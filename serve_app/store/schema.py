@@ -106,6 +106,7 @@ feedback = Table(
     Column("correct", Boolean),
     Column("rating", Integer),
     Column("complaint", Boolean),
+    Column("unknown_label", String),
     Index("feedback_at_ms", "at_ms"),
     Index("feedback_answered_at_ms", "answered_at_ms"),
 )
@@ -131,6 +132,7 @@ labelled_feedback = Table(
     Column("correct", Boolean),
     Column("rating", Integer),
     Column("complaint", Boolean),
+    Column("unknown_label", String),
     sqlite_with_rowid=False,
 )
 

@@ -29,7 +29,7 @@ from serve_app.store import (
     units,
 )
 from serve_app.store.audit import AuditEntry, NewAuditEntry
-from serve_app.store.database import Database
+from serve_app.store.database import Database, used_bytes
 from serve_app.store.epochs import Epoch, Timeline
 from serve_app.store.exposure_sums import ExposureSum
 from serve_app.store.ingress_writers import Recording
@@ -121,6 +121,11 @@ class Store:
         """
         with self._database.write_transaction() as connection:
             return retention.prune(connection, now_ms, kept)
+
+    def used_bytes(self) -> int | None:
+        """The size of the database, bytes; None for PostgreSQL."""
+        with self._database.read_transaction() as connection:
+            return used_bytes(connection)
 
     def recording(self) -> Recording:
         """The completeness of the exposures and the shadow pairs."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from serve_app.evidence.units import Rows
 from serve_app.recording.records import CopyOutcome
@@ -26,8 +26,9 @@ class ToldPairs(Rows):
     Attributes:
         unit: See `serve_app.store.units.hash64`; 0 for images without a unit.
         stable_label, candidate_label: The predictions of both versions.
-        true_label: The label that the user reported. A mere `correct` does not count: without a
-            label, only confirmations of stable would tell the truth, and never its mistakes.
+        true_label: The label that the user reported; empty for one that no version has. A mere
+            `correct` does not count: without a label, only confirmations of stable would tell the
+            truth, and never its mistakes.
         images: Their number.
     """
 
@@ -55,7 +56,7 @@ def read(connection: Connection, scope: Scope) -> ToldPairs:
         .where(
             *scope.conditions(schema.labelled_feedback, "at_ms"),
             _pairs.outcome == CopyOutcome.COPIED.value,
-            _labelled.reported_label != "",
+            or_(_labelled.reported_label != "", _labelled.unknown_label.is_not(None)),
         )
     )
     labels = ("stable_label", "candidate_label", "true_label")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from schemathesis import checks
 
 from serve_app.clock import now_ms
 from serve_app.errors import Problem
-from serve_app.http.body_limits import IMAGE_TYPES
+from serve_app.http.image_bodies import IMAGE_TYPES
 from serve_app.http.problems import PROBLEM_TYPE
 from serve_app.privacy.prediction_ids import PredictionId
 from serve_app.rules.plan import Pool
@@ -72,8 +73,9 @@ def apply_rule(rule: dict[str, Any]) -> None:
     SERVICE.plane.breaker.ready = SERVICE.plane.breaker.is_closed = True
 
 
+EXAMPLES = int(os.environ.get("SERVE_APP_EXAMPLES", "15"))  # per operation; `make fuzz` sets it
 HYPOTHESIS_SETTINGS = settings(
-    deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=15
+    deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=EXAMPLES
 )
 
 
@@ -87,7 +89,7 @@ def test_responses_conform_under_single(case: schemathesis.Case[Any]) -> None:
 # The routes whose responses depend on the rule.
 @pytest.mark.parametrize("rule", [PARALLEL, ROLLING, AB, SHADOW], ids=lambda rule: rule["kind"])
 @schema.include(path_regex="classify|explain|rule|animals/infer|ready").parametrize()
-@settings(HYPOTHESIS_SETTINGS, max_examples=5)
+@settings(HYPOTHESIS_SETTINGS, max_examples=max(5, EXAMPLES // 3))
 def test_responses_conform_under_every_rule(
     case: schemathesis.Case[Any], rule: dict[str, Any]
 ) -> None:
@@ -96,7 +98,7 @@ def test_responses_conform_under_every_rule(
 
 
 @control_schema.parametrize()
-@settings(HYPOTHESIS_SETTINGS, max_examples=5)
+@settings(HYPOTHESIS_SETTINGS, max_examples=max(5, EXAMPLES // 3))
 def test_responses_of_the_control_plane_conform(case: schemathesis.Case[Any]) -> None:
     case.call_and_validate(checks=CHECKS, headers=BEARER)
 

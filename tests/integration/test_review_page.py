@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from serve_app.errors import NotReady, TooSlow
 from serve_app.home import DATABASE_VARIABLE, Home
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.store.audit import NewAuditEntry
-from tests.unit.http.control.conftest import TOKEN, ControlApp
+from tests.unit.http.control.conftest import REVIEWER_TOKEN, TOKEN, ControlApp
 from tests.unit.reviews import ReviewPlane
 
 
@@ -33,7 +34,8 @@ def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReviewPla
 
 @pytest.fixture
 def url(plane: ReviewPlane) -> Iterator[str]:
-    app = Starlette(routes=[Mount("/control", ControlApp(plane.control, plane.reads).app)])
+    control = ControlApp(plane.control, plane.reads, plane.sessions)
+    app = Starlette(routes=[Mount("/control", control.app)])
     server = uvicorn.Server(
         uvicorn.Config(
             app, "127.0.0.1", 0, log_config=None, access_log=False, ws="none", lifespan="off"
@@ -143,7 +145,7 @@ def test_a_review_needs_a_name_which_the_browser_remembers(plane: ReviewPlane, p
     page.goto("/control/review")
     expect_image(page)
     page.get_by_role("button", name="cat").click()
-    expect(page.get_by_role("alert")).to_have_text("Enter your name first.")
+    expect(page.locator("#error")).to_have_text("Enter your name first.")
     expect(page.get_by_label("Your name")).to_be_focused()
     assert plane.store.reviewed_images(10) == []
     page.keyboard.type("anna")
@@ -171,7 +173,7 @@ def test_an_expired_image_is_skipped(plane: ReviewPlane, page: Page) -> None:
     expect_image(page)
     plane.store.remove_expired(2**60)
     page.get_by_role("button", name="koala").click()
-    expect(page.get_by_role("alert")).to_contain_text("is not kept, or has been deleted")
+    expect(page.locator("#error")).to_contain_text("is not kept, or has been deleted")
     page.get_by_role("button", name="Next image").click()
     expect(page.get_by_text("No image waits for review.")).to_be_visible()
 
@@ -204,7 +206,7 @@ def test_a_missing_image_is_explained(
     else:
         monkeypatch.setattr(plane.reads, "image_content", fail)
     page.get_by_role("button", name="Next image").click()
-    expect(page.get_by_role("alert")).to_contain_text(error)
+    expect(page.locator("#error")).to_contain_text(error)
     expect(page.get_by_role("button", name="koala")).to_be_disabled()
     monkeypatch.undo()
     page.get_by_role("button", name="Next image").click()
@@ -212,24 +214,55 @@ def test_a_missing_image_is_explained(
         expect(page.get_by_text("No image waits for review.")).to_be_visible()
     else:
         expect_image(page)
-        expect(page.get_by_role("alert")).to_be_empty()
+        expect(page.locator("#error")).to_be_empty()
 
 
-def test_an_expired_session_shows_the_sign_in_link(plane: ReviewPlane, page: Page) -> None:
+def test_an_expired_session_shows_the_sign_in_form(plane: ReviewPlane, page: Page) -> None:
     review_first_of_two(plane, page)
     page.context.clear_cookies()
     page.get_by_role("button", name="Next image").click()
-    expect(page.get_by_role("link", name="Sign in on the console")).to_be_visible()
-    expect(page.get_by_role("alert")).to_be_empty()
+    expect(page.get_by_label("Token")).to_be_focused()
+    expect(page.locator("#error")).to_be_empty()
 
 
-def test_without_a_session_no_image_is_shown(plane: ReviewPlane, page: Page) -> None:
+def test_without_a_session_a_reviewer_signs_in_first(plane: ReviewPlane, page: Page) -> None:
     keep_images(plane, 1)
     page.context.clear_cookies()
     page.goto("/control/review")
-    expect(page.get_by_role("link", name="Sign in on the console")).to_be_visible()
     expect(page.get_by_alt_text("The image to review")).to_be_hidden()
     assert page.request.get("/control/reviews").status == 401
+    page.get_by_label("Token").fill("0" * 64)
+    page.keyboard.press("Enter")
+    expect(page.locator("#sign-in-error")).to_contain_text("the token is wrong")
+    page.get_by_label("Token").fill(REVIEWER_TOKEN)
+    page.keyboard.press("Enter")
+    expect_image(page)
+    page.goto("/control/")
+    expect(page).to_have_url(re.compile("/control/review$"))
+
+
+def test_a_skipped_image_does_not_come_again(plane: ReviewPlane, page: Page) -> None:
+    keep_images(plane, 1, 2)
+    page.goto("/control/review")
+    page.get_by_label("Your name").fill("anna")
+    expect_image(page)
+    page.get_by_role("button", name="Skip").click()
+    expect(page.get_by_text("2 images wait for review, 1 skipped")).to_be_visible()
+    expect_image(page)
+    page.get_by_role("button", name="koala").click()
+    expect(page.get_by_text("1 reviewed on this page")).to_be_visible()
+    page.get_by_role("button", name="Next image").click()
+    expect(page.get_by_text("No image waits for review.")).to_be_visible()
+
+
+def test_a_number_key_answers_after_a_click_elsewhere(plane: ReviewPlane, page: Page) -> None:
+    keep_images(plane, 1)
+    page.goto("/control/review")
+    page.get_by_label("Your name").fill("anna")
+    expect_image(page)
+    page.get_by_role("heading", name="Blind review").click()
+    page.keyboard.press("3")
+    expect(page.get_by_role("status")).to_contain_text("anna answeredkoala")
 
 
 @pytest.mark.parametrize("width", [1200, 360])

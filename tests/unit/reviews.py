@@ -54,6 +54,7 @@ class ReviewPlane(LocalReviews):
         experiments = Experiments(home.folder("experiments"))
         self.control = ControlPlane(FakeCluster({"applications": []}), self.store, experiments)
         self.reads = Reads(home)
+        self.sessions = home.folder("sessions")
 
     def close(self) -> None:
         """Close the store."""

@@ -24,7 +24,7 @@ from models.network import Floats
 from models.preprocess import Pixels, to_pixels
 from models.synthetic import synthesize
 from serve_app.data_plane.card_cache import CardCache
-from serve_app.data_plane.plane import DataPlane
+from serve_app.data_plane.plane import REPLICAS_MAX_AGE_S, DataPlane
 from serve_app.data_plane.pools import (
     PoolResponse,
     Prediction,
@@ -49,6 +49,7 @@ from serve_app.trace import Trace
 
 KEY = bytes(range(32))
 MODEL = "animals"
+PAGES = ("/", "/docs", "/openapi.json")  # not in the OpenAPI document
 T = TypeVar("T")
 
 # Results of a candidate that count as failures, with the code of the exposure or pair.
@@ -285,6 +286,10 @@ class Service:
             self._breaker_task = asyncio.create_task(self.plane.breaker.run())
         await wait_until(lambda: self.plane.breaker.is_closed)
 
+    def forget_replicas(self) -> None:
+        """Wait until what the plane knows of the replicas is too old to be used."""
+        self.run(asyncio.sleep(REPLICAS_MAX_AGE_S))
+
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send one request and check the response against the OpenAPI document."""
         before = len(self.traces)
@@ -365,17 +370,25 @@ def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None
     """
     document = _document(app)
     item = document["paths"].get(route, {})
-    operation = item.get(response.request.method.lower())
+    is_head = response.request.method == "HEAD"
+    operation = item.get("get" if is_head else response.request.method.lower())
     media_type = response.headers.get("content-type", "").split(";")[0]
-    if response.is_error:
+    if is_head:
+        assert not response.content
+    elif response.is_error:
         assert media_type == "application/problem+json", response.text
         content = response.json()
         assert content["status"] == response.status_code
         assert content["type"] == f"urn:serve-app:problem:{content['code']}"
         assert content["detail"]
     if operation is None:
-        # There is no such path, or a middleware rejected the request before routing.
-        assert response.status_code in ((405,) if item else (400, 404, 413))
+        # A page, no such path, or a middleware responded before routing.
+        expected: tuple[int, ...] = (405,) if item else (400, 401, 404, 413)
+        if response.request.method == "OPTIONS":
+            expected = (204, 400, 404)
+        elif response.url.path in PAGES:
+            expected = (200, 400, 405)
+        assert response.status_code in expected, response.status_code
         return
     where = f"{response.request.method} {route}"
     described = operation["responses"].get(str(response.status_code))
@@ -384,7 +397,7 @@ def check_documented(app: FastAPI, route: str, response: httpx.Response) -> None
         assert not response.content
         return
     assert media_type in described["content"], f"{where} does not document {media_type}"
-    if media_type.endswith("json"):
+    if media_type.endswith("json") and not is_head:
         schema = described["content"][media_type].get("schema", {})
         jsonschema_rs.validate(schema | {"components": document["components"]}, response.json())
 

@@ -1,5 +1,7 @@
 // The console: signs in, then shows the status of the service and refreshes it every two seconds.
 
+import { showSignIn } from "./sign_in.js";
+
 const REFRESH_MS = 2000;
 const find = (id) => document.getElementById(id);
 
@@ -26,10 +28,10 @@ function showFacts(list, facts) {
   list.replaceChildren(...elements);
 }
 
-function showSignIn() {
+function signOut() {
+  find("error").textContent = "";
   find("status").hidden = find("sign-out").hidden = true;
-  find("sign-in").hidden = false;
-  find("token").focus();
+  showSignIn();
 }
 
 function countByState(replicas) {
@@ -45,6 +47,9 @@ function showStatus(status) {
     ]),
   );
   showRows(find("deployments"), rows);
+  for (const row of find("deployments").rows) {
+    row.cells[2].className = row.cells[2].textContent === "HEALTHY" ? "good" : "bad";
+  }
   const { stored, dropped, missing } = status.recording;
   showFacts(find("recording"), [
     ["Revision", status.revision ?? "-"],
@@ -55,10 +60,30 @@ function showStatus(status) {
   ]);
 }
 
-function showRule({ rule, rule_id, pools, rejected }) {
+// A nested mapping becomes one line: `metric complaint, direction decrease`.
+function formatValue(value) {
+  if (Array.isArray(value)) return value.map(formatValue).join(", ");
+  if (value === null || typeof value !== "object") return String(value);
+  return Object.entries(value)
+    .filter(([, inner]) => inner !== null)
+    .map(([key, inner]) => `${key} ${formatValue(inner)}`)
+    .join(", ");
+}
+
+function describeCandidate({ version, pool, ready, up }) {
+  if (!ready) return `${version} in ${pool}: starting`;
+  return `${version} in ${pool}: ${up ? "up" : "stopped by the circuit breaker"}`;
+}
+
+function showRule({ rule, rule_id, effective_weight, candidate, pools, rejected }) {
   showFacts(find("rule"), [
     ["Id", rule_id],
-    ...Object.entries(rule).map(([key, value]) => [key, String(value)]),
+    ...Object.entries(rule)
+      .filter(([, value]) => value !== null)
+      .map(([key, value]) => [key, formatValue(value)]),
+    ...(candidate
+      ? [["Candidate", describeCandidate(candidate)], ["Effective weight", `${effective_weight}`]]
+      : []),
   ]);
   const replicas = pools.flatMap(({ pool, replicas }) =>
     replicas.map((r) => [pool, r.replica, r.version ?? "none", r.warm.join(", ")]),
@@ -69,7 +94,8 @@ function showRule({ rule, rule_id, pools, rejected }) {
 
 async function refresh() {
   const response = await fetch("status");
-  if (response.status === 401) return showSignIn();
+  if (response.status === 401) return signOut();
+  if (response.status === 403) return location.assign("review"); // a reviewer's session
   find("sign-in").hidden = true;
   find("status").hidden = find("sign-out").hidden = false;
   const errors = [];
@@ -83,6 +109,8 @@ async function refresh() {
     errors.push("The data plane does not respond.");
   }
   find("error").textContent = errors.join(" ");
+  find("as-of").textContent = `As of ${new Date().toLocaleTimeString()}`;
+  find("status").classList.remove("stale");
 }
 
 async function refreshForever() {
@@ -90,21 +118,10 @@ async function refreshForever() {
     await refresh();
   } catch (error) {
     find("error").textContent = `The service does not respond (${error.message}).`;
+    find("status").classList.add("stale");
   }
   setTimeout(refreshForever, find("sign-in").hidden ? REFRESH_MS : 3600_000);
 }
-
-find("sign-in").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const response = await fetch("session", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ token: find("token").value }),
-  });
-  find("token").value = "";
-  if (response.ok) location.reload();
-  else find("sign-in-error").textContent = (await response.json()).detail;
-});
 
 find("sign-out").addEventListener("click", async () => {
   await fetch("session", { method: "DELETE" });

@@ -1,5 +1,7 @@
 // Blind review: shows an image, records what it shows, and only then shows the predictions.
 
+import { showSignIn } from "./sign_in.js";
+
 const PAGE_SIZE = 20; // images per request
 const ANSWER_TEXTS = { other: "Something else", cannot_tell: "Cannot tell" };
 const ACTOR_KEY = "serve-app reviewer"; // in localStorage
@@ -7,6 +9,8 @@ const find = (id) => document.getElementById(id);
 
 let queue = [];
 let waiting = 0;
+let reviewed = 0; // on this page
+const skipped = new Set(); // ids
 let current = null; // the image on the page, until its review
 
 class HttpError extends Error {
@@ -39,13 +43,18 @@ function createElement(tag, text, className = "") {
 }
 
 function show(part) {
-  for (const id of ["signed-out", "no-images", "card"]) find(id).hidden = id !== part;
-  find("reviewer").hidden = part === "signed-out";
+  for (const id of ["sign-in", "no-images", "card"]) find(id).hidden = id !== part;
+  find("reviewer").hidden = part === "sign-in";
 }
 
 function showWaiting() {
   const images = waiting === 1 ? "1 image waits" : `${waiting} images wait`;
-  find("waiting").textContent = `${images} for review`;
+  const counts = [
+    `${images} for review`,
+    reviewed && `${reviewed} reviewed on this page`,
+    skipped.size && `${skipped.size} skipped`,
+  ];
+  find("waiting").textContent = counts.filter(Boolean).join(", ");
 }
 
 function answerButton(answer, number) {
@@ -73,15 +82,15 @@ function setEnabled(enabled) {
 async function showNext() {
   find("error").textContent = "";
   if (!queue.length) {
-    const page = await requestJson(`reviews?limit=${PAGE_SIZE}`);
-    queue = page.images;
+    const page = await requestJson(`reviews?limit=${PAGE_SIZE + skipped.size}`);
+    queue = page.images.filter(({ id }) => !skipped.has(id));
     waiting = page.waiting;
   }
   current = queue.shift() ?? null;
   showWaiting();
   if (!current) return show("no-images");
   find("next").hidden = true;
-  find("hint").hidden = false;
+  find("skip").hidden = find("hint").hidden = false;
   find("result").replaceChildren();
   const buttons = current.answers.map((answer, index) => answerButton(answer, index + 1));
   find("answers").replaceChildren(...buttons);
@@ -134,10 +143,11 @@ function showResult({ at_ms, region, review, stable, candidate, kind }) {
   }
   const heading = kind === "agreement" ? "The versions agree" : "The versions disagree";
   find("result").replaceChildren(createElement("h2", heading), facts);
-  find("hint").hidden = true;
+  find("skip").hidden = find("hint").hidden = true;
   find("next").hidden = false;
   find("next").focus();
   current = null;
+  reviewed += 1;
   waiting = Math.max(0, waiting - 1);
   showWaiting();
 }
@@ -155,7 +165,11 @@ async function showErrors(action) {
   try {
     await action();
   } catch (error) {
-    if (error.status === 401) return show("signed-out");
+    if (error.status === 401) {
+      find("error").textContent = "";
+      show("sign-in");
+      return showSignIn();
+    }
     find("error").textContent =
       error instanceof HttpError ? error.message : `The service does not respond (${error.message}).`;
   }
@@ -164,8 +178,13 @@ async function showErrors(action) {
 find("image").addEventListener("load", () => setEnabled(Boolean(current)));
 find("image").addEventListener("error", () => showErrors(explainMissingImage));
 find("next").addEventListener("click", () => showErrors(showNext));
-find("card").addEventListener("keydown", (event) => {
+find("skip").addEventListener("click", () => {
+  if (current) skipped.add(current.id);
+  showErrors(showNext);
+});
+document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;
+  if (event.target instanceof HTMLInputElement || find("card").hidden) return;
   answerButtons()[Number(event.key) - 1]?.click();
 });
 

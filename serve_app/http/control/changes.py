@@ -7,7 +7,7 @@ import logging
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.control_plane.changes import (
@@ -20,6 +20,8 @@ from serve_app.control_plane.changes import (
 )
 from serve_app.control_plane.preview import Preview
 from serve_app.http import documentation
+from serve_app.http.control.authentication import Authenticator
+from serve_app.http.control.json_route import StrictJsonRoute
 from serve_app.http.control.parameters import RevisionNumber
 from serve_app.http.control.service import ControlService, ReadService
 from serve_app.http.problems import json_response
@@ -50,10 +52,10 @@ class Applied(BaseModel):
     warnings: list[str] = Field(description="Settings that are allowed and not recommended.")
 
 
-def router(control: ControlService, reads: ReadService) -> APIRouter:
+def router(control: ControlService, reads: ReadService, authenticator: Authenticator) -> APIRouter:
     """The router of `/deployment`, `/rule`, `/updates` and `/revisions/{number}/restore`."""
-    errors = documentation.problem_responses(401, 404, 408, 409, 413, 422, 429, 503, 504)
-    routes = APIRouter(tags=["changes"], responses=errors)
+    errors = documentation.problem_responses(401, 403, 404, 408, 409, 413, 422, 429, 503, 504)
+    routes = APIRouter(tags=["changes"], responses=errors, route_class=StrictJsonRoute)
     results: dict[int | str, dict[str, Any]] = {
         200: {"model": Applied | Preview, "description": "The result, or the preview"}
     }
@@ -81,7 +83,12 @@ def router(control: ControlService, reads: ReadService) -> APIRouter:
             }
         )
 
-    @routes.put("/deployment", summary="Deploy a configuration", responses=results)
+    @routes.put(
+        "/deployment",
+        summary="Deploy a configuration",
+        responses=results,
+        dependencies=[Depends(authenticator.require_token)],
+    )
     async def deploy(body: Deploy, options: Options) -> Response:
         return await respond(body, options)
 
@@ -90,7 +97,9 @@ def router(control: ControlService, reads: ReadService) -> APIRouter:
         return await respond(body, options)
 
     @routes.post("/updates", summary="Serve all users with a version", responses=results)
-    async def update(body: Update, options: Options) -> Response:
+    async def update(request: Request, body: Update, options: Options) -> Response:
+        if body.runtime_env is not None:
+            authenticator.require_token(request)
         return await respond(body, options)
 
     @routes.post(

@@ -11,7 +11,14 @@ from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 
 from serve_app.http import documentation
-from serve_app.http.control.parameters import Experiment, OptionalSince, Region, Since, Until
+from serve_app.http.control.parameters import (
+    Experiment,
+    Limit,
+    OptionalSince,
+    Region,
+    Since,
+    Until,
+)
 from serve_app.http.control.service import ReadService
 from serve_app.http.problems import json_response
 from serve_app.reports.query import ReportQuery
@@ -25,7 +32,7 @@ TRAFFIC, TRAFFIC_SINCE = "traffic", "7d"
 
 def router(reads: ReadService) -> APIRouter:
     """The router of `/reports`, `/experiments` and `/export`."""
-    errors = documentation.problem_responses(401, 404, 422, 429, 503, 504)
+    errors = documentation.problem_responses(401, 403, 404, 422, 429, 503, 504)
     routes = APIRouter(tags=["reports"], responses=errors)
 
     @routes.get(f"/reports/{TRAFFIC}", summary="Count the requests by rule, version and reason")
@@ -52,8 +59,8 @@ def router(reads: ReadService) -> APIRouter:
         add_report(name)
 
     @routes.get("/experiments", summary="List the experiments, newest first")
-    async def list_experiments() -> Response:
-        return json_response({"experiments": await reads.experiments()})
+    async def list_experiments(limit: Limit = 50) -> Response:
+        return json_response({"experiments": await reads.experiments(limit)})
 
     @routes.get(
         "/export/{table}",

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from serve_app.control_plane.changes import Review, ReviewRequest
 from serve_app.http import documentation
+from serve_app.http.control.json_route import StrictJsonRoute
 from serve_app.http.control.parameters import Limit
 from serve_app.http.control.service import ControlService, ReadService
 from serve_app.http.problems import json_response
@@ -24,7 +25,9 @@ _JPEG = "image/jpeg"
 def router(control: ControlService, reads: ReadService) -> APIRouter:
     """The router of `/reviews`."""
     errors = documentation.problem_responses(401, 404, 422, 429, 503, 504)
-    routes = APIRouter(prefix="/reviews", tags=["reviews"], responses=errors)
+    routes = APIRouter(
+        prefix="/reviews", tags=["reviews"], responses=errors, route_class=StrictJsonRoute
+    )
 
     @routes.get("", summary="List the kept images")
     async def list_images(

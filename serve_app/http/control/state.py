@@ -12,7 +12,7 @@ from serve_app.http.problems import json_response
 
 def router(control: ControlService, reads: ReadService) -> APIRouter:
     """The router of `/status`, `/overview`, `/deployment`, `/revisions` and `/audit`."""
-    errors = documentation.problem_responses(401, 422, 429, 503, 504)
+    errors = documentation.problem_responses(401, 403, 422, 429, 503, 504)
     routes = APIRouter(tags=["state"], responses=errors)
 
     @routes.get(

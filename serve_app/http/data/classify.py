@@ -12,9 +12,10 @@ from models.card import Share
 from serve_app.data_plane.images import EncodedImage
 from serve_app.data_plane.plane import ClassifyResult, DataPlane
 from serve_app.http import documentation
-from serve_app.http.body_limits import FORM_FIELD, FORM_TYPE, IMAGE_TYPES, read_image
 from serve_app.http.disconnects import cancel_on_disconnect
+from serve_app.http.forms import FORM_TYPE
 from serve_app.http.headers import read_context
+from serve_app.http.image_bodies import BINARY_TYPE, FORM_FIELD, IMAGE_TYPES, read_image
 from serve_app.http.problems import trace_of
 from serve_app.rules.plan import Reason
 
@@ -102,7 +103,9 @@ def _response(result: ClassifyResult) -> Response:
 
 
 _IMAGE = {"type": "string", "contentMediaType": "application/octet-stream"}
-_CONTENT: dict[str, Any] = {media_type: {"schema": _IMAGE} for media_type in IMAGE_TYPES} | {
+_CONTENT: dict[str, Any] = {
+    media_type: {"schema": _IMAGE} for media_type in (*IMAGE_TYPES, BINARY_TYPE)
+} | {
     FORM_TYPE: {
         "schema": {
             "type": "object",

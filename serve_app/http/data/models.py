@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field, NonNegativeInt
 
-from models.card import Card, Input, Metrics, Parent
+from models.card import Card, Faults, Input, Metrics, Parent
+from serve_app.data_plane.card_cache import CardCache
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
 from serve_app.errors import Problem
@@ -23,6 +24,7 @@ class ModelResponse(BaseModel):
     metrics: list[Metrics]
     digest: str
     parent: Parent | None
+    faults: Faults | None = Field(description="Of a test version; null for all others.")
     backend: str | None
     libraries: dict[str, str]
     assigned_replicas: NonNegativeInt
@@ -45,15 +47,9 @@ def router(plane: DataPlane) -> APIRouter:
         response_description="The versions",
     )
     async def list_models() -> Response:
-        replicas = await plane.pools.replicas()
-        models, rejected = [], {}
-        for name in plane.versions.names():
-            try:
-                card = await run_in_threadpool(plane.versions.card, name)
-            except Problem as problem:  # list the other versions even if one is damaged
-                rejected[name] = str(problem)
-            else:
-                models.append(_model(card, replicas))
+        replicas = await plane.replicas()
+        cards, rejected = await run_in_threadpool(_read_cards, plane.versions)
+        models = [_model(card, replicas) for card in cards]
         return json_response({"models": models, "rejected": rejected})
 
     @routes.get(
@@ -70,9 +66,20 @@ def router(plane: DataPlane) -> APIRouter:
     )
     async def describe_model(request: Request) -> Response:
         card = await run_in_threadpool(plane.versions.card, request.path_params["version"])
-        return json_response(_model(card, await plane.pools.replicas()))
+        return json_response(_model(card, await plane.replicas()))
 
     return routes
+
+
+def _read_cards(versions: CardCache) -> tuple[list[Card], dict[str, str]]:
+    """The cards of the registry, and the errors of the versions that have none, by name."""
+    cards, rejected = [], {}
+    for name in versions.names():
+        try:
+            cards.append(versions.card(name))
+        except Problem as problem:  # list the other versions even if one is damaged
+            rejected[name] = str(problem)
+    return cards, rejected
 
 
 def _model(card: Card, replicas: list[Replica]) -> dict[str, Any]:

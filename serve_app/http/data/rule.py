@@ -12,7 +12,7 @@ from models.card import Share
 from serve_app.data_plane.plane import DataPlane
 from serve_app.data_plane.pools import Replica
 from serve_app.http import documentation
-from serve_app.http.headers import read_context
+from serve_app.http.headers import ignored_headers, read_context
 from serve_app.http.problems import json_response, trace_of
 from serve_app.rules.plan import Pool, Reason
 
@@ -88,7 +88,7 @@ def router(plane: DataPlane) -> APIRouter:
         responses=documentation.problem_responses(503),
     )
     async def get_rule() -> Response:
-        replicas = await plane.pools.replicas()
+        replicas = await plane.replicas()
         in_force = plane.rule
         return json_response(
             {
@@ -119,11 +119,14 @@ def router(plane: DataPlane) -> APIRouter:
             trust_headers=in_force.trust_headers,
         )
         plane.check_pin(context)
+        ignored = ignored_headers(
+            request.headers, plane.pseudonymizer, trust_headers=in_force.trust_headers
+        )
         plan = plane.plan(context)
         bucket = in_force.bucket(context)
         experiment = in_force.experiment_terms if in_force.splits else None
         is_drawn = plan.reason is Reason.SPLIT and bucket is None
-        held = None if plan.assigned else _count_versions(await plane.pools.replicas(), plan.pool)
+        held = None if plan.assigned else _count_versions(await plane.replicas(), plan.pool)
         only_version = next(iter(held)) if held and len(held) == 1 else None
         return json_response(
             {
@@ -140,7 +143,7 @@ def router(plane: DataPlane) -> APIRouter:
                     else None
                 ),
                 "held": held,
-                "notes": in_force.header_notes(context),
+                "notes": in_force.header_notes(context) + ignored,
             }
         )
 

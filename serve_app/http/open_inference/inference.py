@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from models.card import Card
 from serve_app import __version__
 from serve_app.data_plane.plane import DataPlane
-from serve_app.errors import BadHeader, NoSuchModel, PinRejected
+from serve_app.errors import BadHeader, PinRejected
 from serve_app.http import documentation
 from serve_app.http.body_limits import read_body
 from serve_app.http.disconnects import cancel_on_disconnect
 from serve_app.http.documentation import Absent
 from serve_app.http.headers import read_context
+from serve_app.http.large_bodies import process
 from serve_app.http.open_inference import tensors
+from serve_app.http.open_inference.extensions import add_extension_routes
+from serve_app.http.open_inference.paths import (
+    MODEL_PATHS,
+    load_card,
+    path_parameters,
+    require_model,
+)
+from serve_app.http.open_inference.statistics import Statistics
 from serve_app.http.problems import json_response, trace_of
 
-EXTENSIONS = ["binary_tensor_data"]
-MAX_INLINE_BYTES = 32_768  # parsed in at most a millisecond; a larger body goes to a thread
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 
 
 class ServerResponse(BaseModel):
@@ -77,6 +86,8 @@ class InferResponse(BaseModel):
 def router(plane: DataPlane, model: str) -> APIRouter:
     """The router of `/v2`; `model` is the name of the only model."""
     routes = APIRouter(prefix="/v2", tags=["inference"])
+    statistics = Statistics()
+    add_extension_routes(routes, plane, model, statistics)
 
     @routes.get(
         "",
@@ -109,7 +120,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
         await plane.require_ready()
         return json_response({"ready": True})
 
-    for path in ("/models/{model}", "/models/{model}/versions/{version}"):
+    for path in MODEL_PATHS:
 
         @routes.get(
             path,
@@ -117,12 +128,12 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             response_model=MetadataResponse,
             response_description="Model metadata",
             responses=documentation.problem_responses(404, 503),
-            openapi_extra={"parameters": _path_parameters(path, model)},
+            openapi_extra={"parameters": path_parameters(path, model)},
         )
         async def metadata(request: Request) -> Response:
-            require_model(request)
+            require_model(request, model)
             return json_response(
-                _metadata(model, plane.versions.names(), await _load_card(plane, request))
+                _metadata(model, plane.versions.names(), await load_card(plane, request))
             )
 
         @routes.get(
@@ -131,11 +142,11 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             response_model=ModelReadyResponse,
             response_description="The model is ready",
             responses=documentation.problem_responses(404, 503),
-            openapi_extra={"parameters": _path_parameters(path, model)},
+            openapi_extra={"parameters": path_parameters(path, model)},
         )
         async def model_ready(request: Request) -> Response:
-            require_model(request)
-            await _load_card(plane, request)
+            require_model(request, model)
+            await load_card(plane, request)
             await plane.require_ready()
             return json_response({"name": model, "ready": True})
 
@@ -143,7 +154,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             f"{path}/infer",
             summary="Classify up to 64 images",
             openapi_extra={
-                "parameters": [*_path_parameters(path, model), *documentation.CONTEXT_HEADERS],
+                "parameters": [*path_parameters(path, model), *documentation.CONTEXT_HEADERS],
                 "requestBody": {
                     "required": True,
                     "content": {"application/json": {"schema": _REQUEST}} | _BINARY_CONTENT,
@@ -157,34 +168,48 @@ def router(plane: DataPlane, model: str) -> APIRouter:
             },
         )
         async def infer(request: Request) -> Response:
-            require_model(request)
+            require_model(request, model)
             trace = trace_of(request)
-            headers = dict(request.headers)
-            version = request.path_params.get("version")
-            headers["x-model-version"] = headers.get("x-model-version") or version or ""
-            if version and headers["x-model-version"] != version:
-                raise BadHeader(
-                    f"X-Model-Version is {headers['x-model-version'][:50]}, and the path has"
-                    f" version {version[:50]}: send only one of them"
-                )
-            rule = plane.rule
+            rule, version = plane.rule, request.path_params.get("version")
             if version and not rule.trust_headers:
                 raise PinRejected(
                     f"the path pins version {version[:50]}, and the rule in force ignores pins"
                     f" (trust_headers: false): use /v2/models/{model}/infer"
                 )
             context = read_context(
-                headers, trace.request_id, plane.pseudonymizer, trust_headers=rule.trust_headers
+                request.headers,
+                trace.request_id,
+                plane.pseudonymizer,
+                trust_headers=rule.trust_headers,
             )
+            if version and context.pin not in (None, version):
+                raise BadHeader(
+                    f"X-Model-Version is {context.pin[:50]}, and the path has version"
+                    f" {version[:50]}: send only one of them"
+                )
+            context = replace(context, pin=version or context.pin)
             plane.check_pin(context)
             with plane.admission():
                 body = await read_body(request)
-                inference_request = await _parse(body, headers.get(tensors.HEADER_LENGTH.lower()))
-                async with cancel_on_disconnect(request.receive):
-                    result = await plane.classify(
-                        inference_request.images, context, trace, request.scope["started"]
+                inference_request = await process(
+                    len(body),
+                    tensors.parse_request,
+                    body,
+                    request.headers.get(tensors.HEADER_LENGTH),
+                )
+                images, started = inference_request.images, request.scope["started"]
+                try:
+                    async with cancel_on_disconnect(request.receive):
+                        result = await plane.classify(images, context, trace, started)
+                except BaseException:
+                    statistics.record_failure(
+                        trace.assigned or rule.stable, 1000 * (time.perf_counter() - started)
                     )
+                    raise
             prediction = result.prediction
+            statistics.record_success(
+                prediction.version, len(images), result.latency_ms, prediction.model_ms
+            )
             content, json_length = tensors.encode_response(
                 inference_request,
                 model,
@@ -207,23 +232,7 @@ def router(plane: DataPlane, model: str) -> APIRouter:
                 media_type="application/octet-stream",
             )
 
-    def require_model(request: Request) -> None:
-        name = request.path_params["model"]
-        if name != model:
-            raise NoSuchModel(f"there is no model '{name[:50]}': use the model '{model}'")
-
     return routes
-
-
-async def _parse(body: bytes, header_length: str | None) -> tensors.InferenceRequest:
-    if len(body) <= MAX_INLINE_BYTES:
-        return tensors.parse_request(body, header_length)
-    return await run_in_threadpool(tensors.parse_request, body, header_length)
-
-
-async def _load_card(plane: DataPlane, request: Request) -> Card:
-    version = request.path_params.get("version") or plane.rule.stable
-    return await run_in_threadpool(plane.versions.card, version)
 
 
 def _metadata(model: str, versions: tuple[str, ...], card: Card) -> dict[str, Any]:
@@ -247,22 +256,10 @@ def _metadata(model: str, versions: tuple[str, ...], card: Card) -> dict[str, An
     }
 
 
-def _path_parameters(path: str, model: str) -> list[dict[str, Any]]:
-    schemas: dict[str, dict[str, Any]] = {
-        "model": {"enum": [model]},
-        "version": {"pattern": "^v[0-9]+$"},
-    }
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
-        for name, schema in schemas.items()
-        if f"{{{name}}}" in path
-    ]
-
-
 _REQUEST = {
     "type": "object",
     "properties": {
-        "id": {"type": "string"},
+        "id": {"type": ["string", "null"]},
         "inputs": {
             "type": "array",
             "minItems": 1,
@@ -273,14 +270,35 @@ _REQUEST = {
                     "name": {"enum": [tensors.IMAGE, tensors.PIXELS]},
                     "datatype": {"enum": ["BYTES", "UINT8", "FP32"]},
                     "shape": {"type": "array", "items": {"type": "integer"}},
-                    "data": {"type": "array"},
-                    "parameters": {"type": "object"},
+                    "data": {"type": ["array", "null"]},
+                    "parameters": {"type": ["object", "null"]},
                 },
                 "required": ["name", "datatype", "shape"],
             },
         },
-        "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
-        "parameters": {"type": "object"},
+        "outputs": {
+            "type": ["array", "null"],
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"enum": list(tensors.OUTPUTS)},
+                    "parameters": {
+                        "type": ["object", "null"],
+                        "properties": {
+                            "binary_data": {"type": ["boolean", "null"]},
+                            "classification": {
+                                "type": ["integer", "null"],
+                                "minimum": 0,
+                                "description": "Of `probabilities`: this many of the most probable"
+                                " labels, as texts value:index:label; 0 as if left out.",
+                            },
+                        },
+                    },
+                },
+                "required": ["name"],
+            },
+        },
+        "parameters": {"type": ["object", "null"]},
     },
     "required": ["inputs"],
 }

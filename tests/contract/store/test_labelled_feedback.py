@@ -60,8 +60,16 @@ def test_a_row_has_the_values_of_exposure_and_feedback(store: Store) -> None:
             "correct": 0,
             "complaint": 1,
             "rating": 2,
+            "has_unknown_label": False,
         }
     ]
+
+
+def test_an_unknown_label_is_no_truth(store: Store) -> None:
+    told = feedback(EXPOSURE.at_ms + 5, label=None, correct=None, unknown_label="kangaroo")
+    store.record(batch(AB_TEST, exposure(1), told))
+    (row,) = rows(store)
+    assert (row["reported_label"], row["correct"], row["has_unknown_label"]) == ("", -1, True)
 
 
 def test_absent_values_differ_from_false(store: Store) -> None:

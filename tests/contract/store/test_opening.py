@@ -81,7 +81,10 @@ def test_a_database_with_an_unknown_revision_is_rejected(url: str, revision: str
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
     before = contents(url)
-    expected = rf"revision '{revision}'.*\(expected '0003_units'\).* or set SERVE_APP_DATABASE_URL"
+    expected = (
+        rf"revision '{revision}'.*\(expected '0004_unknown_labels'\)"
+        r".* or set SERVE_APP_DATABASE_URL"
+    )
     with pytest.raises(StoreError, match=expected):
         open_store(url)
     assert contents(url) == before

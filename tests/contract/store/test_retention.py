@@ -176,3 +176,18 @@ def test_a_prune_is_bounded_and_rows_in_between_are_not_counted_twice(
 def test_an_invalid_retention_is_rejected(days: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"{days[0]} days and sums for {days[1]}"):
         Retention(*days)
+
+
+def test_above_the_size_limit_the_oldest_rows_are_removed_except_those_of_the_last_day(
+    store: Store, url: str, ages: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PRUNE_ROWS", 2)
+    prune_all(store)  # two days remain
+    used = store.used_bytes()
+    if used is None:  # PostgreSQL
+        assert prune_all(store, Retention(max_bytes=1)) == 0
+        return
+    assert prune_all(store, Retention(max_bytes=used)) == 0
+    assert prune_all(store, Retention(max_bytes=1)) == len(ROWS)
+    assert [e.at_ms for e in stored(url, Exposure)] == [NOW_MS - DAY_MS]
+    assert row_counts(url)["exposure_sums"] == 5

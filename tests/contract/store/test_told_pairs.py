@@ -21,7 +21,7 @@ def told(store: Store, scope: Scope = EVERYTHING) -> list[tuple[int, str, str, s
 
 
 def test_feedback_with_a_true_label_is_joined_with_the_pair(store: Store) -> None:
-    live = [exposure(n, at_ms=n * 60_000, **SERVED) for n in range(1, 7)]
+    live = [exposure(n, at_ms=n * 60_000, **SERVED) for n in range(1, 8)]
     contents: list[dict[str, Any]] = [
         {"label": "koala"},
         {"label": "koala", "complaint": True},
@@ -29,6 +29,7 @@ def test_feedback_with_a_true_label_is_joined_with_the_pair(store: Store) -> Non
         {"complaint": True},
         {"correct": False},
         {"label": "dog"},
+        {"unknown_label": "kaola"},
     ]
     store.record(
         batch(
@@ -36,11 +37,12 @@ def test_feedback_with_a_true_label_is_joined_with_the_pair(store: Store) -> Non
             *live,
             *(pair_of(one, "koala") for one in live[:5]),
             pair_of(live[5], None),  # the copy failed
+            pair_of(live[6], "cat"),
             *(feedback_on(one, 5, **said) for one, said in zip(live, contents, strict=True)),
         )
     )
     store.record(batch(*(pair_of(one, "cat") for one in live), writer=OTHER_WRITER))
-    assert told(store) == [(UNIT, "dog", "koala", "koala", 2)]
+    assert told(store) == [(UNIT, "dog", "cat", "", 1), (UNIT, "dog", "koala", "koala", 2)]
     assert told(store, Scope(until_ms=120_000)) == [(UNIT, "dog", "koala", "koala", 1)]
 
 

@@ -88,6 +88,7 @@ class FakeProbe:
     """A probe that measures a downtime of 8.43 s at once."""
 
     down_from_ms, down_to_ms, is_back = 1_000, 9_430, True
+    refused_requests: int | None = 120
 
     def __init__(self, url: str, recreation: Recreation) -> None:
         self.url = url
@@ -100,6 +101,7 @@ class NeverBack:
     """A probe of a service that stays down."""
 
     down_from_ms, down_to_ms, is_back = 1_000, None, False
+    refused_requests: int | None = None
 
     def __init__(self, *_: Any) -> None: ...
 

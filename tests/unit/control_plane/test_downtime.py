@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+from serve_app import refused_requests
 from serve_app.clock import now_ms
 from serve_app.control_plane import downtime
 from serve_app.control_plane.downtime import DowntimeProbe
@@ -200,3 +202,21 @@ def test_a_service_that_was_ready_before_is_down_since_then_at_the_earliest() ->
         await server.stop()
 
     asyncio.run(play())
+
+
+def test_refused_requests_are_counted_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = tmp_path / refused_requests.FILE
+    refused.write_text("..")
+    monkeypatch.setenv(refused_requests.FOLDER_VARIABLE, str(tmp_path))
+    probe = DowntimeProbe("http://x")
+    refused.write_text(".....")
+    assert probe.refused_requests == 3
+
+
+def test_without_our_proxy_the_refused_requests_are_not_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(refused_requests.FOLDER_VARIABLE, raising=False)
+    assert DowntimeProbe("http://x").refused_requests is None

@@ -192,7 +192,7 @@ class TestRejections:
         ("change", "message"),
         [
             (SetRule(rule=PARALLEL | {"weight": 0.6}, **BY_ANNA), "rule.weight is 0.6: "),
-            (SetRule(rule={"kind": "guess"}, **BY_ANNA), "rule.kind is guess: expected one of"),
+            (SetRule(rule={"kind": "guess"}, **BY_ANNA), "rule.kind is 'guess': expected one of"),
             (Update(version="v9", method="rolling", **BY_ANNA), "rule.stable is v9: the registry"),
             (Update(version="v9", method="recreate", **BY_ANNA), "rule.stable is v9: the"),
             (
@@ -425,6 +425,7 @@ class TestRecreation:
 
         machine.run(scenario)
         assert [bool(user_configs(d)) for d in machine.cluster.deployed] == [False, True]
+        assert machine.store.audit(1)[0].details["refused_requests"] == 120
         check_consistency(machine)
 
     def test_a_restarted_process_continues_and_says_so(self, machine: Machine) -> None:

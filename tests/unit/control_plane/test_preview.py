@@ -13,6 +13,7 @@ from tests.unit.control_plane.conftest import shipped
 from tests.unit.service import AB, PARALLEL, ROLLING, SHADOW, SINGLE
 
 LABELS = {"v1": ["cat", "dog"], "v2": ["cat", "dog", "koala"]}
+FAULTS = {"v102": "300 ms slower"}
 SHADOW_SENTENCE = "all requests get v1, and v2 gets copies of 100 % of them"
 SINGLE_V2 = SINGLE | {"stable": "v2"}
 
@@ -25,7 +26,7 @@ def preview_of(
     before: dict[str, Any], after: dict[str, Any], *, recreates: bool = False
 ) -> Preview:
     """The preview of a change of the rule."""
-    return preview(document(before), document(after), LABELS.get, recreates=recreates)
+    return preview(document(before), document(after), LABELS.get, FAULTS.get, recreates=recreates)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_other_keys_are_shown_with_their_effect() -> None:
     after["applications"][0]["args"] = {"backend": "torch"}
     (pool,) = [d for d in after["applications"][0]["deployments"] if d["name"] == "StablePool"]
     pool["autoscaling_config"]["max_replicas"] = 7
-    assert preview(shipped("base"), after, LABELS.get).changes == (
+    assert preview(shipped("base"), after, LABELS.get, FAULTS.get).changes == (
         "animals.StablePool.autoscaling_config.max_replicas: 2 → 7",
         'animals.args.backend: unset → "torch", with new replicas',
         "http_options.port: 8000 → 9000, after down and up",
@@ -133,6 +134,12 @@ def test_a_version_without_a_label_of_the_version_that_it_replaces_is_a_warning(
     assert preview_of(SINGLE_V2, shadow).warnings == ()  # no user gets its predictions
 
 
+@pytest.mark.parametrize("rule", [PARALLEL | {"candidate": "v102"}, SINGLE | {"stable": "v102"}])
+def test_a_test_version_is_a_warning(rule: dict[str, Any]) -> None:
+    warning = "v102 is a test version with faults on purpose: 300 ms slower"
+    assert preview_of(SINGLE, rule).warnings[-1] == warning
+
+
 def test_a_version_that_left_the_registry_has_no_labels() -> None:
     gone = SINGLE | {"stable": "v9"}
     assert preview_of(gone, SINGLE).warnings == ()
@@ -147,7 +154,7 @@ def test_a_file_without_a_rule_is_compared() -> None:
     """As `serve deploy` may send."""
     broken = shipped("base")
     broken["applications"][0]["deployments"] = []
-    changes = preview(broken, shipped("base"), LABELS.get).changes
+    changes = preview(broken, shipped("base"), LABELS.get, FAULTS.get).changes
     assert changes[:2] == (
         "all users: no version → v1",
         "rule: no valid rule → all requests get v1",

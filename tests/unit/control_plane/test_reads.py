@@ -46,7 +46,7 @@ class FakeReports:
     def make(self, name: str, query: ReportQuery) -> Assessment:
         return Assessment((name, query.region), Interval(0.25, 0.5))
 
-    def experiments(self) -> list[Assessment]:
+    def experiments(self, limit: int) -> list[Assessment]:
         return [Assessment("koala", Interval(0.25, 0.5))]
 
     def overview(self, since: str) -> Assessment:
@@ -85,7 +85,7 @@ def test_assessments_are_returned_as_json(home: Home, reports: FakeReports) -> N
     async def scenario() -> list[object]:
         return [
             await created.report("ab", ReportQuery(region="AU")),
-            await created.experiments(),
+            await created.experiments(50),
             await created.overview("1h"),
         ]
 

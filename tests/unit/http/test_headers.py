@@ -7,11 +7,13 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from serve_app.errors import BadHeader
-from serve_app.http.headers import read_context
+from serve_app.http.headers import ignored_headers, read_context
+from serve_app.privacy.illegal_ids import IllegalIds
 from serve_app.privacy.pseudonyms import Pseudonymizer
-from tests.unit.service import KEY, Service, expected_probabilities, image, send_request
+from tests.unit.service import KEY, PARALLEL, Service, expected_probabilities, image, send_request
 
 PSEUDONYMIZER = Pseudonymizer(KEY)
 
@@ -55,16 +57,40 @@ class TestContext:
         assert (response.status_code, response.json()["code"]) == (400, "bad_header")
         assert "has 201 characters, expected at most 200" in response.json()["detail"]
 
-    @pytest.mark.parametrize("tag", ["always", "never"])
-    def test_the_tags_always_and_never_are_accepted(self, service: Service, tag: str) -> None:
-        assert service.classify(x_canary=tag).status_code == 200
+    def test_a_limit_counts_characters_not_bytes(self, service: Service) -> None:
+        for name, status in (("考" * 200, 200), ("考" * 201, 400)):
+            headers = {"content-type": "image/png", "x-user-id": name.encode()}
+            response = service.request("POST", "/v1/classify", content=image(), headers=headers)
+            assert response.status_code == status
+        assert "has 201 characters, expected at most 200" in response.json()["detail"]
+        assert service.exposures()[0].user == service.pseudonymizer.pseudonym("考" * 200)
 
-    @pytest.mark.parametrize("tag", ["", "Always", "true", "always, never", "x" * 300])
-    def test_another_tag_is_rejected(self, service: Service, tag: str) -> None:
-        response = service.classify(x_canary=tag)
-        assert (response.status_code, response.json()["code"]) == (400, "bad_header")
-        assert response.json()["detail"].endswith("send always or never, or omit it")
-        assert len(response.json()["detail"]) < 100
+    @pytest.mark.parametrize(
+        ("tag", "reason"),
+        [
+            ("always", "tagged"),
+            ("never", "tagged"),
+            (" Always ", "tagged"),
+            ("NEVER", "tagged"),
+            ("always, always", "tagged"),
+            ("", "split"),
+            ("  ", "split"),
+            ("true", "split"),
+            ("always, never", "split"),
+            ("x" * 300, "split"),
+            ("考拉", "split"),
+        ],
+    )
+    def test_a_tag_other_than_always_and_never_is_ignored(
+        self, service: Service, tag: str, reason: str
+    ) -> None:
+        service.apply_rule_with_candidate(**PARALLEL)
+        headers = {"x-user-id": "anna", "x-canary": tag.encode()}
+        explanation = service.request("GET", "/v1/explain", headers=headers).json()
+        assert explanation["reason"] == reason
+        notes = explanation["notes"]
+        assert len(notes) == (reason == "split" and bool(tag.strip()))
+        assert all("neither always nor never: it is ignored" in note for note in notes)
 
     @given(
         st.dictionaries(
@@ -73,13 +99,72 @@ class TestContext:
         )
     )
     def test_arbitrary_headers_are_parsed_or_rejected(self, headers: dict[str, str]) -> None:
+        sent = Headers(headers)
         try:
-            context = read_context(headers, "r-1", PSEUDONYMIZER, trust_headers=True)
+            context = read_context(sent, "r-1", PSEUDONYMIZER, trust_headers=True)
         except BadHeader:
-            too_long = any(len(headers.get(f"x-{u}-id", "")) > 200 for u in ("user", "session"))
-            assert too_long or headers["x-canary"] not in ("always", "never")
+            assert any(len(headers.get(f"x-{unit}-id", "")) > 200 for unit in ("user", "session"))
         else:
-            assert (context.user is None) == (not headers.get("x-user-id"))
+            assert context.user is None or headers["x-user-id"]
+            notes = ignored_headers(sent, PSEUDONYMIZER, trust_headers=True)
+            assert all(len(note) < 300 for note in notes)
+
+
+class TestRepeatedHeaders:
+    """A header that comes twice with the same value is one; with two values, it says nothing."""
+
+    @pytest.mark.parametrize(
+        ("name", "same", "other", "field"),
+        [
+            ("x-user-id", "anna", "ben", "user"),
+            ("x-session-id", "s-1", "s-2", "session"),
+            ("x-canary", "always", "never", "tag"),
+            ("x-region", "AU", "NZ", "region"),
+        ],
+    )
+    def test_two_values_are_ignored(self, name: str, same: str, other: str, field: str) -> None:
+        for values, is_read in (
+            ([same, same], True),
+            ([same, "", same], True),
+            ([same, other], False),
+        ):
+            headers = Headers(raw=[(name.encode(), value.encode()) for value in values])
+            context = read_context(headers, "r-1", PSEUDONYMIZER, trust_headers=True)
+            assert (getattr(context, field) is not None) == is_read
+            notes = ignored_headers(headers, PSEUDONYMIZER, trust_headers=True)
+            assert len(notes) == (not is_read)
+            if notes:
+                assert f"2 values ('{same}', '{other}')" in notes[0]
+
+    def test_two_pins_are_rejected(self) -> None:
+        headers = Headers(raw=[(b"x-model-version", b"v1"), (b"x-model-version", b"v2")])
+        with pytest.raises(BadHeader, match=r"2 values .*send one version"):
+            read_context(headers, "r-1", PSEUDONYMIZER, trust_headers=True)
+
+
+class TestIllegalIds:
+    @pytest.mark.parametrize("name", ["undefined", "[object Object]", "0", '""', "anonymous"])
+    def test_an_id_that_stands_for_nobody_is_no_unit(self, service: Service, name: str) -> None:
+        service.apply_rule_with_candidate(**PARALLEL)
+        assert service.classify(x_user_id=name).json()["reason"] == "no_unit"
+        explanation = service.request("GET", "/v1/explain", headers={"x-user-id": name}).json()
+        assert (explanation["reason"], explanation["bucket"]) == ("no_unit", None)
+        (note,) = explanation["notes"]
+        assert note == (
+            f"X-User-Id is '{name}', a placeholder for a missing id: the request has no user"
+        )
+        assert service.exposures()[0].user is None
+
+    def test_sessions_too(self, service: Service) -> None:
+        service.apply_rule_with_candidate(**PARALLEL, unit="session")
+        assert service.classify(x_session_id="null").json()["reason"] == "no_unit"
+
+    def test_the_list_can_be_set(self) -> None:
+        pseudonymizer = Pseudonymizer(KEY, IllegalIds(["robot"]))
+        for name, is_unit in (("Robot", False), ("null", True)):
+            headers = Headers({"x-user-id": name})
+            context = read_context(headers, "r-1", pseudonymizer, trust_headers=True)
+            assert (context.user is not None) == is_unit
 
 
 class TestPins:
@@ -161,7 +246,7 @@ class TestTraces:
             ("GET", "/v1/models/v9", "/v1/models/{version}", 404, "unknown_version"),
             ("GET", "/nowhere", "", 404, "not_found"),
             ("GET", "/v1/classify", "/v1/classify", 405, "method_not_allowed"),
-            ("POST", "/v1/classify", "/v1/classify", 415, "unsupported_media"),
+            ("POST", "/v1/classify", "/v1/classify", 422, "empty_image"),
         ],
     )
     def test_every_request_leaves_one_trace(
@@ -211,4 +296,4 @@ class TestUnknownPaths:
     ) -> None:
         response = service.request("DELETE", "/v1/classify")
         assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
-        assert response.headers["allow"] == "POST"
+        assert response.headers["allow"] == "OPTIONS, POST"

@@ -48,12 +48,23 @@ def test_accuracy_and_confusion_by_version(builder: StoreBuilder) -> None:
 
 
 def test_a_label_that_no_version_predicts_is_another(builder: StoreBuilder) -> None:
-    """So that misspelt labels do not grow the report."""
+    """So that labels of a third version do not grow the report."""
     builder.adopt_rule(CANARY)
-    for user, told in enumerate(("kangaroo", "catt")):
+    for user, told in enumerate(("kangaroo", "wombat")):
         builder.add_feedback(builder.add_exposure("v1", user, label="cat"), label=told)
     stable, _ = versions(builder)
     assert stable["confusion"] == {"another label": {"cat": 2}}
+
+
+def test_labels_that_no_version_has_are_counted_apart(builder: StoreBuilder) -> None:
+    builder.adopt_rule(CANARY)
+    for user, reason in enumerate(("split", "split", "tagged")):
+        builder.add_feedback(
+            builder.add_exposure("v1", user, label="cat", reason=reason), unknown_label="catt"
+        )
+    assessed = as_json(assess("canary", builder.build(), DAY))["quality"]
+    assert assessed["unknown_labels"] == 2
+    assert assessed["versions"][0]["predictions"] == 0
 
 
 def test_only_predictions_of_the_version_itself_count(builder: StoreBuilder) -> None:

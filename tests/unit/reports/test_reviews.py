@@ -275,8 +275,11 @@ def test_told_labels_show_which_version_is_right(builder: StoreBuilder) -> None:
         builder.add_pair(live, candidate)
         builder.add_feedback(live, label=truth)
     builder.add_pair(builder.add_exposure("v1", 9, label="dog"), "koala")
+    live = builder.add_exposure("v1", 10, label="dog")
+    builder.add_pair(live, "koala")
+    builder.add_feedback(live, unknown_label="kaola")
     told = as_json(assess_told(builder.build(), EVERYTHING))
-    assert told["images"] == 6
+    assert (told["images"], told["unknown_labels"]) == (6, 1)
     assert told["disagreements"] == {"only_stable": 1, "only_candidate": 3, "both_wrong": 1}
     assert told["accuracy"]["stable"]["rate"]["estimate"] == pytest.approx(2 / 6)
     assert told["accuracy"]["candidate"]["rate"]["estimate"] == pytest.approx(4 / 6)
@@ -285,7 +288,8 @@ def test_told_labels_show_which_version_is_right(builder: StoreBuilder) -> None:
         "dog": {"dog": 1, "koala": 1},
         "koala": {"koala": 3},
     }
-    lines = print_told(told)
+    unknown, _, *lines = print_told(told)
+    assert unknown == "feedback with a label that no version has, not counted: 1"
     assert "decides nothing" in lines[0]
     assert lines[1] == "disagreements: 1 only stable right, 3 only candidate right, 1 both wrong"
     assert lines[3].startswith("candidate right: 66.7 % (")

@@ -122,6 +122,14 @@ class TestCache:
         assert summarize(store, NOW_MS + HOUR_MS, cached) == first
         assert assessed == ["koala-test", "koala-canary", "koala-test"]
 
+    def test_only_the_experiments_that_are_asked_for_are_assessed(
+        self, builder: StoreBuilder, assessed: list[str]
+    ) -> None:
+        builder.adopt_rule(CANARY)
+        builder.adopt_rule(TEST, minute=60)
+        newest = next(Summaries().summarize(builder.build(), labels, NOW_MS))
+        assert assessed == [newest.name] == ["koala-test"]
+
     def test_an_experiment_is_assessed_again_when_the_time_since_its_end_has_doubled(
         self, builder: StoreBuilder, assessed: list[str]
     ) -> None:

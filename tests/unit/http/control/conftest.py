@@ -17,12 +17,14 @@ from serve_app.control_plane import changes
 from serve_app.control_plane.preview import Preview
 from serve_app.deployment.config import Difference
 from serve_app.http.control.application import application
+from serve_app.http.control.authentication import Authenticator
 from serve_app.http.control.service import ControlService, ReadService
-from serve_app.http.control.session import Authenticator
+from serve_app.http.control.sessions import Role, Sessions
 from serve_app.trace import Trace
 from tests.unit.service import check_documented, send_request
 
 TOKEN = "0123456789abcdef" * 4
+REVIEWER_TOKEN = "fedcba9876543210" * 4
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 JSON = {"content-type": "application/json"}
 IMAGE_ID = "0123456789ab-7"
@@ -86,11 +88,15 @@ class ControlApp:
         traces: One per request, oldest first.
     """
 
-    def __init__(self, control: ControlService, reads: ReadService, token: str = TOKEN) -> None:
+    def __init__(self, control: ControlService, reads: ReadService, sessions: Path) -> None:
+        """
+        Args:
+            sessions: The folder of the sessions.
+        """
         self.traces: list[Trace] = []
-        self.app = application(
-            control, reads, Authenticator(token), self.traces.append, empty_lifespan
-        )
+        tokens = {Role.OPERATOR: TOKEN, Role.REVIEWER: REVIEWER_TOKEN}
+        authenticator = Authenticator(tokens, Sessions(sessions))
+        self.app = application(control, reads, authenticator, self.traces.append, empty_lifespan)
 
     def request(
         self, method: str, path: str, headers: Any = BEARER, **options: Any
@@ -122,6 +128,7 @@ class RecordingService(ControlApp):
         failure: Raised by every call.
         table: The content of every exported file.
         exported: The path of the last exported file.
+        sessions: The folder of the sessions.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -130,7 +137,8 @@ class RecordingService(ControlApp):
         self.table = b"a,b\r\n1,2\r\n"
         self.exported = folder / RESULTS["export"]
         service: Any = self
-        super().__init__(service, service)
+        self.sessions = folder / "sessions"
+        super().__init__(service, service, self.sessions)
 
     def __getattr__(self, name: str) -> Any:
         if name not in RESULTS:
@@ -150,4 +158,5 @@ class RecordingService(ControlApp):
 @pytest.fixture
 def service(tmp_path: Path) -> RecordingService:
     """The application of the control plane over a service that records its calls."""
+    (tmp_path / "sessions").mkdir()
     return RecordingService(tmp_path)

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from serve_app import errors
-from serve_app.http.control.application import MAX_BODY_BYTES
+from serve_app.http.control.application import MAX_BODY_BYTES, MAX_SIGN_IN_BYTES
 from serve_app.store.errors import BadExport
 from tests.unit.http.control.conftest import (
     BEARER,
@@ -129,44 +129,65 @@ def test_an_unknown_path_or_method_names_the_openapi_document(
 
 
 class TestBodies:
-    """A body above the limit is rejected before it is parsed and before the token is checked."""
+    """A body is read up to a limit, before it is parsed; without a credential only to sign in."""
 
-    @pytest.mark.parametrize("headers", [{}, BEARER], ids=["no token", "token"])
     @pytest.mark.parametrize(
-        "request_line",
-        ["POST /session", "PUT /rule", "GET /status", "PUT /nothing", "POST /static/review.js"],
+        ("request_line", "headers", "limit"),
+        [
+            ("PUT /rule", BEARER, MAX_BODY_BYTES),
+            ("GET /status", BEARER, MAX_BODY_BYTES),
+            ("PUT /nothing", BEARER, MAX_BODY_BYTES),
+            ("POST /session", {}, MAX_SIGN_IN_BYTES),
+        ],
     )
     def test_a_content_length_above_the_limit_is_rejected_without_reading(
-        self, service: RecordingService, request_line: str, headers: dict[str, str]
+        self, service: RecordingService, request_line: str, headers: dict[str, str], limit: int
     ) -> None:
-        async def unread_body() -> AsyncIterator[bytes]:
-            raise AssertionError("the body is read")
-            yield b""
-
-        sent = headers | {"content-length": str(MAX_BODY_BYTES + 1)}
+        sent = headers | {"content-length": str(limit + 1)}
         error = service.error(*request_line.split(), content=unread_body(), headers=sent)
         assert error[:2] == (413, "body_too_large")
         assert service.calls == []
 
-    @pytest.mark.parametrize("path", ["/rule", "/session", "/status"])
+    @pytest.mark.parametrize(
+        "request_line",
+        ["PUT /rule", "PUT /deployment", "GET /status", "PUT /nothing", "POST /static/review.js"],
+    )
+    @pytest.mark.parametrize(
+        "sent", [{"content-length": "100"}, {"transfer-encoding": "chunked"}], ids=["length", ""]
+    )
+    def test_without_a_credential_no_body_is_read(
+        self, service: RecordingService, request_line: str, sent: dict[str, str]
+    ) -> None:
+        error = service.error(*request_line.split(), content=unread_body(), headers=sent)
+        assert error[:2] == (401, "unauthorized")
+
+    @pytest.mark.parametrize(
+        ("request_line", "headers", "limit"),
+        [("PUT /rule", BEARER, MAX_BODY_BYTES), ("POST /session", {}, MAX_SIGN_IN_BYTES)],
+    )
     def test_a_stream_is_rejected_once_it_exceeds_the_limit(
-        self, service: RecordingService, path: str
+        self, service: RecordingService, request_line: str, headers: dict[str, str], limit: int
     ) -> None:
         sent = 0
 
         async def long_body() -> AsyncIterator[bytes]:
             nonlocal sent
-            while sent < 4 * MAX_BODY_BYTES:
-                sent += 2**16
-                yield bytes(2**16)
+            while sent < 4 * limit:
+                sent += limit // 16
+                yield bytes(limit // 16)
 
-        error = service.error("PUT", path, content=long_body(), headers=JSON)
+        error = service.error(*request_line.split(), content=long_body(), headers=headers | JSON)
         assert error[:2] == (413, "body_too_large")
-        assert sent == MAX_BODY_BYTES + 2**16
+        assert sent == limit + limit // 16
 
     def test_a_body_of_the_maximum_size_is_read(self, service: RecordingService) -> None:
         body = json.dumps(SET_RULE).encode().ljust(MAX_BODY_BYTES)
         assert service.request("PUT", "/rule", content=body, headers=BEARER | JSON).is_success
+
+
+async def unread_body() -> AsyncIterator[bytes]:
+    raise AssertionError("the body is read")
+    yield b""
 
 
 @pytest.mark.parametrize(

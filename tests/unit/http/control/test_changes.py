@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.unit.http.control.conftest import (
     CHANGES,
     CONFIG_CHANGES,
     JSON,
+    SET_RULE,
     UPDATE,
     RecordingService,
     Sent,
@@ -52,23 +54,39 @@ class TestConfigChanges:
             rest = {key: value for key, value in required.items() if key != missing}
             status, code, detail = service.error(sent.method, sent.path, json=rest)
             assert (status, code) == (422, "bad_parameter")
-            assert f"body.{missing}: " in detail
+            assert f"body.{missing} is missing" in detail
         assert len(service.calls) == 1
 
 
+@pytest.mark.parametrize("three", ["3", "3.0", "3e0", "0.3E1"])
+def test_a_number_may_have_any_spelling(service: RecordingService, three: str) -> None:
+    body = json.dumps(SET_RULE | {"base_revision": 0, "rule": {"kind": "single", "of": 0}})
+    body = body.replace(": 0", f": {three}")
+    assert service.request("PUT", "/rule", content=body, headers=BEARER | JSON).is_success
+    ((_, change),) = service.calls
+    assert repr((change.base_revision, change.rule["of"])) == "(3, 3)"
+
+
+@pytest.mark.parametrize("value", ["3", True, 3.5, 1e300, [3]])
+def test_another_value_is_no_revision(service: RecordingService, value: Any) -> None:
+    body = SET_RULE | {"base_revision": value}
+    status, code, detail = service.error("PUT", "/rule", json=body)
+    assert (status, code) == (422, "bad_parameter")
+    assert detail.startswith("body.base_revision is ")
+
+
 @pytest.mark.parametrize("key", ["actor", "reason"])
-@pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f", "\x85"])
-def test_control_characters_in_actor_and_reason_are_rejected(
+@pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f", "\x85", "\u202e", "\u2028"])
+def test_characters_that_hide_text_are_rejected_in_actor_and_reason(
     service: RecordingService, key: str, character: str
 ) -> None:
-    """PostgreSQL stores no NUL, and a terminal interprets the others."""
+    """PostgreSQL stores no NUL, a terminal interprets the others, and an audit shows one line."""
     for sent in CHANGES:
         body = sent.body | {key: f"é {character} x"}
         status, code, detail = service.error(sent.method, sent.path, json=body)
         assert (status, code) == (422, "bad_parameter")
-        assert f"body.{key}: " in detail
-        error = f"character 3 is the control character U+{ord(character):04X}: expected one line"
-        assert error in detail
+        assert f"body.{key} " in detail
+        assert f"U+{ord(character):04X}" in detail
     assert service.calls == []
 
 
@@ -102,6 +120,31 @@ def test_an_invalid_body_is_rejected_with_its_location(
     status, code, detail = service.error("PUT", "/deployment", content=body, headers=headers)
     assert (status, code) == (422, "bad_parameter")
     assert detail.startswith("body")
+
+
+@pytest.mark.parametrize(
+    ("sent", "detail"),
+    [
+        ('{"rule": {"weight": 0.01, "weight": 0.5}}', "body.rule.weight is set twice: keep one"),
+        ('{"actor": "a", "actor": "b"}', "body.actor is set twice: keep one"),
+        ('{"rule": {"weight": NaN}}', "body has NaN, which JSON does not have"),
+        ('{"rule": {"weight": 1e999}}', "body.rule.weight is no finite number"),
+        ('{"rule": {"of": 99999999999999999999}}', "body.rule.of is beyond 9223372036854775807"),
+        ('{"rule": {"of": ' + 5000 * "9" + "}}", "body has a number beyond"),
+        ('{"rule": {"experiment": "\\ud800"}}', "body.rule.experiment has half of a character"),
+        ('{"reason": "\\u0000"}', "body.reason has the character U+0000"),
+        (5000 * "[", "body has more than 64 levels"),
+        ('{"actor": "a"', "body is not JSON: Expecting"),
+        ('{"actr": "a", "reason": "", "rule": {}}', "body.actr is not a key here: did you mean a"),
+    ],
+)
+def test_a_body_that_readers_take_differently_is_rejected(
+    service: RecordingService, sent: str, detail: str
+) -> None:
+    status, code, text = service.error("PUT", "/rule", content=sent, headers=BEARER | JSON)
+    assert (status, code) == (422, "bad_parameter")
+    assert text.startswith(detail)
+    assert service.calls == []
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", str(2**31)])

@@ -27,8 +27,9 @@ class TestReports:
     def test_the_traffic_report_has_a_period_and_no_experiment(
         self, service: RecordingService
     ) -> None:
-        for path in ("/reports/traffic", f"/reports/traffic?{QUERY}"):
+        for path in ("/reports/traffic", f"/reports/traffic?{urlencode(PERIOD)}"):
             assert service.get(path) == RESULTS["report"]
+        assert service.error("GET", f"/reports/traffic?{QUERY}")[:2] == (422, "bad_parameter")
         queries = [ReportQuery("7d"), ReportQuery(**PERIOD)]
         assert service.calls == [("report", "traffic", query) for query in queries]
         operation = service.app.openapi()["paths"]["/reports/traffic"]["get"]
@@ -43,6 +44,9 @@ class TestReports:
 
     def test_the_experiments_are_listed(self, service: RecordingService) -> None:
         assert service.get("/experiments") == {"experiments": RESULTS["experiments"]}
+        service.get("/experiments?limit=2")
+        assert service.error("GET", "/experiments?limit=0")[:2] == (422, "bad_parameter")
+        assert service.calls == [("experiments", 50), ("experiments", 2)]
 
 
 class TestExport:

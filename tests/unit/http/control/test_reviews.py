@@ -27,7 +27,7 @@ class ReviewService(ControlApp):
     """
 
     def __init__(self, plane: ReviewPlane) -> None:
-        super().__init__(plane.control, plane.reads)
+        super().__init__(plane.control, plane.reads, plane.sessions)
         self.plane = plane
 
     def images(self, **parameters: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import time
@@ -31,7 +32,6 @@ FEEDBACK: list[dict[str, Any]] = [
     {"correct": True, "rating": 5, "complaint": False},
     {"rating": 1},
     {"complaint": True},
-    {"label": "Schnabeltier ä 考拉", "rating": 3},
 ]
 
 
@@ -135,6 +135,57 @@ class TestAccepted:
         assert service.traces[-1].route == "/v1/feedback"
 
 
+class TestLabels:
+    @pytest.mark.parametrize("told", ["cat", "Cat", "CAT", " cat ", "cat\u00a0", "cat\n", "ｃａｔ"])
+    def test_a_label_is_stored_as_its_version_writes_it(self, service: Service, told: str) -> None:
+        body = {"prediction_id": classify_cat(service), "label": told, "correct": True}
+        assert send_feedback(service, body).json().keys() == {"prediction_id", "status"}
+        (feedback,) = service.feedback()
+        assert (feedback.label, feedback.unknown_label) == ("cat", None)
+
+    def test_a_label_of_any_version_is_known(self, service: Service) -> None:
+        """Under a rule with v1 alone, which cannot predict it."""
+        body = {"prediction_id": classify_cat(service), "label": "Koala"}
+        assert "unknown_label" not in send_feedback(service, body).json()
+        assert service.feedback()[0].label == "koala"
+
+    def test_the_predicted_label_is_known_though_its_version_is_gone(
+        self, service: Service
+    ) -> None:
+        prediction = PredictionId("ab" * 6, 1, now_ms(), "9f31c0aa", "v0", "Wombat")
+        body = {"prediction_id": service.id_codec.encode(prediction), "label": "wombat"}
+        assert "unknown_label" not in send_feedback(service, body).json()
+        assert service.feedback()[0].label == "Wombat"
+
+    @pytest.mark.parametrize("correct", [None, False])
+    def test_an_unknown_label_is_kept_apart_and_answered_with_the_known_ones(
+        self, service: Service, correct: bool | None
+    ) -> None:
+        body = {"prediction_id": classify_cat(service), "label": " kaola", "correct": correct}
+        response = send_feedback(service, body)
+        assert response.status_code == 200
+        assert response.json() == {
+            "prediction_id": body["prediction_id"],
+            "status": "kept",
+            "unknown_label": "kaola",
+            "known_labels": ["cat", "dog", "koala"],
+            "note": "no version has this label, so it does not count as the truth: did you mean"
+            " koala?",
+        }
+        (feedback,) = service.feedback()
+        assert (feedback.label, feedback.unknown_label) == (None, "kaola")
+        assert feedback.correct is correct
+
+    @pytest.mark.parametrize("told", ["Schnabeltier ä", "考拉", "kangaroo", "0"])
+    def test_any_other_word_is_unknown(self, service: Service, told: str) -> None:
+        body = {"prediction_id": classify_cat(service), "label": told}
+        assert send_feedback(service, body).json()["unknown_label"] == told
+
+    def test_null_keys_are_keys_left_out(self, service: Service) -> None:
+        body = {"prediction_id": classify_cat(service), "label": "dog", "stars": None}
+        assert send_feedback(service, body).status_code == 200
+
+
 class TestRejections:
     def test_a_forged_prediction_id_is_not_found(self, service: Service) -> None:
         forged = PredictionIdCodec(bytes(32)).encode(
@@ -153,7 +204,9 @@ class TestRejections:
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
         assert "send at least one of label, correct, rating, complaint" in response.json()["detail"]
 
-    @pytest.mark.parametrize(("label", "correct"), [("dog", True), ("cat", False), ("Cat", True)])
+    @pytest.mark.parametrize(
+        ("label", "correct"), [("dog", True), ("cat", False), ("CAT ", False), ("catt", True)]
+    )
     def test_contradictory_feedback_is_rejected(
         self, service: Service, label: str, correct: bool
     ) -> None:
@@ -161,7 +214,8 @@ class TestRejections:
         response = send_feedback(service, body)
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
         assert response.json()["detail"] == (
-            f"correct is {str(correct).lower()} and label is {label}, but the predicted label is"
+            f"correct is {str(correct).lower()} and label is {label.strip()}, but the predicted"
+            " label is"
             " cat: send only one of them"
         )
         assert service.feedback() == []
@@ -193,18 +247,33 @@ class TestRejections:
         assert key in response.json()["detail"]
         assert service.feedback() == []
 
-    @pytest.mark.parametrize("label", ["\0", "dog\0", "a\nb", "\x7f"])
-    def test_control_characters_in_the_label_are_rejected(
-        self, service: Service, label: str
-    ) -> None:
+    @pytest.mark.parametrize(
+        "label",
+        ["\0", "dog\0", "a\x1bb", "\x7f", "do\u202eg", "\u200bdog", "\ud800", " ", "\u00a0"],
+    )
+    def test_a_label_that_cannot_be_shown_is_rejected(self, service: Service, label: str) -> None:
         """PostgreSQL rejects a NUL: the spool would repeat the same batch forever."""
         response = send_feedback(service, {"prediction_id": classify_cat(service), "label": label})
         assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
+        assert response.json()["detail"].startswith("label ")
+
+    def test_a_key_that_is_set_twice_is_rejected(self, service: Service) -> None:
+        prediction_id = classify_cat(service)
+        body = f'{{"prediction_id": "{prediction_id}", "label": "cat", "label": "dog"}}'.encode()
+        response = send_feedback(service, body)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_feedback")
+        assert response.json()["detail"] == "label is set twice: keep one"
 
     @pytest.mark.parametrize("rating", [1, 2, 3, 4, 5])
     def test_a_rating_is_from_1_to_5(self, service: Service, rating: int) -> None:
         body = {"prediction_id": classify_cat(service), "rating": rating}
         assert send_feedback(service, body).status_code == 200
+
+    @pytest.mark.parametrize("rating", ["5.0", "5e0", "50E-1"])
+    def test_a_number_may_be_spelled_as_json_allows(self, service: Service, rating: str) -> None:
+        body = f'{{"prediction_id": "{classify_cat(service)}", "rating": {rating}}}'.encode()
+        assert send_feedback(service, body).status_code == 200
+        assert service.feedback()[0].rating == 5
 
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 10_000, b"{'label': 1}"])
     def test_a_body_that_is_not_json_is_rejected(self, service: Service, body: bytes) -> None:
@@ -248,8 +317,11 @@ class TestRejections:
         (feedback,) = service.feedback()
         assert feedback.answered_at_ms == at_ms
 
-    def test_a_compressed_body_is_rejected(self, service: Service) -> None:
-        assert send_feedback(service, b"{}", **{"content-encoding": "gzip"}).status_code == 415
+    def test_a_compressed_body_is_read(self, service: Service) -> None:
+        body = json.dumps({"prediction_id": classify_cat(service), "rating": 4}).encode()
+        sent = send_feedback(service, gzip.compress(body), **{"content-encoding": "gzip"})
+        assert sent.status_code == 200
+        assert send_feedback(service, b"{}", **{"content-encoding": "br"}).status_code == 415
 
     @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(

@@ -12,6 +12,7 @@ class TestHealth:
     def test_readyz_needs_a_replica_in_the_pools_of_the_rule(self, service: Service) -> None:
         assert service.request("GET", "/readyz").json() == {"status": "ready"}
         service.pools.assigned[Pool.STABLE] = None
+        service.forget_replicas()
         response = service.request("GET", "/readyz")
         assert (response.status_code, response.json()["code"]) == (503, "not_ready")
         assert response.json()["detail"] == (

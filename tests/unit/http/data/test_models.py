@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from models import registry
+from models.card import Faults
+from models.faults import publish_test_version
 from serve_app.rules.plan import Pool
 from tests.unit.service import Service
 
@@ -48,3 +50,14 @@ class TestModels:
             listed = service.request("GET", "/v1/models").json()
             assert [model["version"] for model in listed["models"]] == ["v1"]
             assert listed["rejected"] == {"v2": response.json()["detail"]}
+
+    def test_a_test_version_has_its_faults(self, tmp_path: Path) -> None:
+        copied = Path(shutil.copytree(registry.SHIPPED, tmp_path / "registry"))
+        publish_test_version(registry.load("v2"), "v102", Faults(fail=0.5), copied)
+        with Service(tmp_path, copied) as service:
+            faults = [m["faults"] for m in service.request("GET", "/v1/models").json()["models"]]
+        assert faults == [
+            None,
+            None,
+            {"slow_ms": 0.0, "fail": 0.5, "wrong": 0.0, "load_fails": False},
+        ]

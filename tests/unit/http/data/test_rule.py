@@ -122,10 +122,21 @@ class TestCandidate:
         service.apply_rule(**PARALLEL)
         assert service.request("GET", "/readyz").status_code == 200
         service.pools.assigned = {Pool.CANDIDATE: "v2"}
+        service.forget_replicas()
         response = service.request("GET", "/readyz")
         assert response.json()["detail"] == (
             "no replica of StablePool is ready yet: the rule canary_parallel needs one"
         )
+
+
+class TestReads:
+    def test_reads_that_follow_each_other_ask_the_replicas_once(self, service: Service) -> None:
+        for path in ("/v1/rule", "/readyz", "/v1/models", "/v1/models/v1") * 3:
+            assert service.request("GET", path).status_code == 200
+        assert service.pools.replica_queries == 1
+        service.forget_replicas()
+        service.request("GET", "/readyz")
+        assert service.pools.replica_queries == 2
 
 
 class TestExplain:
@@ -150,5 +161,5 @@ class TestExplain:
         assert service.request("GET", "/v1/explain", **unknown).status_code == 404
 
     def test_an_invalid_header_is_rejected(self, service: Service) -> None:
-        response = service.request("GET", "/v1/explain", headers={"x-canary": "perhaps"})
+        response = service.request("GET", "/v1/explain", headers={"x-user-id": "u" * 201})
         assert (response.status_code, response.json()["code"]) == (400, "bad_header")

@@ -111,7 +111,7 @@ class TestShadow:
             *((each, {"x_user_id": "anna", "x_canary": "always"}) for each in IMAGES),
             (BROKEN, {}),
             (b"", {}),
-            (KOALA, {"x_canary": "perhaps"}),
+            (KOALA, {"x_user_id": "u" * 201}),
             (KOALA, {"x_model_version": "v2"}),
             (KOALA, {"x_region": "AU"}),
         ]

@@ -4,6 +4,9 @@ the network is missing."""
 from __future__ import annotations
 
 import base64
+import gzip
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -101,6 +104,22 @@ class TestImages:
             result.as_numpy("probabilities"), expected_probabilities("v1", *ANIMALS[:2]), atol=1e-6
         )
 
+    @pytest.mark.parametrize("binary", [True, False])
+    @pytest.mark.parametrize(
+        ("coding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+    )
+    def test_a_body_may_have_a_content_coding(
+        self, service: Service, coding: str, compress: Callable[[bytes], bytes], binary: bool
+    ) -> None:
+        """The length of the JSON is that in the unpacked body."""
+        images = ANIMALS if binary else tuple(base64.b64encode(data) for data in ANIMALS)
+        body, head = InferenceServerClient.generate_request_body(
+            [image_input(images, binary=binary)]
+        )
+        headers = {"content-encoding": coding} | ({HEADER_LENGTH: str(head)} if head else {})
+        response = service.request("POST", INFER, content=compress(body), headers=headers)
+        assert labels(parse(response)) == ["cat", "dog", "dog"]
+
     def test_images_may_have_the_shape_n_by_1(self, service: Service) -> None:
         tensor = InferInput("image", [2, 1], "BYTES")
         tensor.set_data_from_numpy(np.array([[ANIMALS[0]], [ANIMALS[1]]], dtype=np.object_))
@@ -181,6 +200,110 @@ class TestResponses:
         assert "model_version" not in body
 
 
+class TestClassification:
+    @pytest.mark.parametrize("binary", [True, False])
+    @pytest.mark.parametrize(("asked", "returned"), [(1, 1), (2, 2), (3, 3), (1000, 3)])
+    def test_the_most_probable_labels_are_texts(
+        self, service: Service, binary: bool, asked: int, returned: int
+    ) -> None:
+        service.pools.assigned[Pool.STABLE] = "v2"
+        outputs = [InferRequestedOutput("probabilities", binary_data=binary, class_count=asked)]
+        result = parse(send(service, image_input(ANIMALS, binary=True), outputs))
+        (output,) = result.get_response()["outputs"]
+        assert (output["datatype"], output["shape"]) == ("BYTES", [3, returned])
+        expected = expected_probabilities("v2", *ANIMALS)
+        for row, texts in zip(expected, result.as_numpy("probabilities"), strict=True):
+            parts = [(t.decode() if isinstance(t, bytes) else t).split(":") for t in texts]
+            order = [int(index) for _, index, _ in parts]
+            assert [label for *_, label in parts] == [["cat", "dog", "koala"][i] for i in order]
+            values = [float(value) for value, *_ in parts]
+            np.testing.assert_allclose(values, row[order], atol=1e-6)
+            np.testing.assert_allclose(values, np.sort(row)[::-1][:returned], atol=1e-6)
+
+    def test_labels_have_no_classification(self, service: Service) -> None:
+        outputs = [InferRequestedOutput("label", class_count=1)]
+        response = send(service, image_input(ANIMALS, binary=True), outputs)
+        assert (response.status_code, response.json()["code"]) == (422, "bad_tensor")
+        assert "classification of 'probabilities'" in response.json()["detail"]
+
+
+class TestConfiguration:
+    def test_the_configuration_agrees_with_the_metadata(self, service: Service) -> None:
+        for path in ("/v2/models/animals", "/v2/models/animals/versions/v2"):
+            metadata = service.request("GET", path).json()
+            config = service.request("GET", f"{path}/config").json()
+            assert (config["name"], config["platform"]) == ("animals", metadata["platform"])
+            assert config["max_batch_size"] == 64
+            for kind in ("input", "output"):
+                dimensions = {each["name"]: len(each["dims"]) + 1 for each in config[kind]}
+                assert dimensions == {
+                    each["name"]: len(each["shape"]) for each in metadata[f"{kind}s"]
+                }
+            labels_of = config["parameters"]["labels"]["string_value"]
+            assert labels_of == metadata["parameters"]["labels"]
+            assert config["output"][1]["dims"] == [len(labels_of.split(","))]
+
+    def test_an_unknown_version_has_no_configuration(self, service: Service) -> None:
+        for end in ("config", "stats"):
+            response = service.request("GET", f"/v2/models/animals/versions/v9/{end}")
+            assert (response.status_code, response.json()["code"]) == (404, "unknown_version")
+
+    @pytest.mark.parametrize("body", [b"", b"{}", b'{"ready": false}', b'{"ready": null}'])
+    def test_the_index_lists_all_versions(self, service: Service, body: bytes) -> None:
+        index = service.request("POST", "/v2/repository/index", content=body).json()
+        assert [(each["version"], each["state"]) for each in index] == [
+            ("v1", "READY"),
+            ("v2", "UNAVAILABLE"),
+        ]
+        assert [bool(each["reason"]) for each in index] == [False, True]
+
+    def test_the_index_may_list_only_the_versions_that_are_ready(self, service: Service) -> None:
+        response = service.request("POST", "/v2/repository/index", json={"ready": True})
+        assert [each["version"] for each in response.json()] == ["v1"]
+
+    @pytest.mark.parametrize("body", [b"[]", b"null", b'{"ready": 1}', b"{", b"\xff"])
+    def test_an_invalid_index_request_is_rejected(self, service: Service, body: bytes) -> None:
+        response = service.request("POST", "/v2/repository/index", content=body)
+        assert (response.status_code, response.json()["code"]) == (400, "bad_body")
+
+
+class TestStatistics:
+    STATS = "/v2/models/stats"
+
+    def stats(self, service: Service, path: str = STATS) -> dict[str, Any]:
+        response = service.request("GET", path)
+        return {each["version"]: each for each in response.json()["model_stats"]}
+
+    def test_successful_requests_and_their_images_are_counted(self, service: Service) -> None:
+        assert self.stats(service)["v1"]["last_inference"] == 0
+        for count in (1, 3):
+            send(service, image_input(ANIMALS[:count], binary=True))
+        counted = self.stats(service)["v1"]
+        assert counted["inference_count"] == 4
+        assert counted["last_inference"] > 1.7e12
+        durations = counted["inference_stats"]
+        assert durations["success"]["count"] == durations["compute_infer"]["count"] == 2
+        assert durations["compute_infer"]["ns"] == 2 * 1_500_000  # the pools report 1.5 ms
+        assert durations["success"]["ns"] > 0
+        assert durations["fail"]["count"] == 0
+
+    def test_failed_requests_are_counted(self, service: Service) -> None:
+        service.pools.next_results.append(TooSlow("late"))
+        send(service, image_input(ANIMALS, binary=True))
+        send(service, image_input((b"not an image",), binary=True))
+        counted = self.stats(service)["v1"]
+        assert counted["inference_count"] == 0
+        assert counted["inference_stats"]["fail"]["count"] == 2
+
+    def test_each_version_has_its_own_statistics(self, service: Service) -> None:
+        service.apply_rule(allow_pin=True)
+        send(service, image_input(ANIMALS, binary=True), x_model_version="v2")
+        every = self.stats(service)
+        assert [each["inference_count"] for each in every.values()] == [0, 3]
+        assert every == self.stats(service, "/v2/models/animals/stats")
+        assert self.stats(service, "/v2/models/animals/versions/v2/stats") == {"v2": every["v2"]}
+
+
 class TestVersions:
     PINNED = "/v2/models/animals/versions/v2/infer"
 
@@ -240,14 +363,22 @@ class TestFailures:
         response = send(service, image_input((bytes(MAX_BODY_BYTES),), binary=True))
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
-    def test_a_compressed_body_is_rejected(self, service: Service) -> None:
-        response = send(service, image_input(ANIMALS, binary=True), content_encoding="gzip")
-        assert response.status_code == 415
+    def test_what_the_body_unpacks_to_is_limited(self, service: Service) -> None:
+        body = gzip.compress(bytes(MAX_BODY_BYTES + 1))
+        headers = {"content-encoding": "gzip"}
+        response = service.request("POST", INFER, content=body, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
 
 class TestMetadata:
     def test_server_metadata_lists_the_extensions(self, service: Service) -> None:
-        assert service.request("GET", "/v2").json()["extensions"] == ["binary_tensor_data"]
+        extensions = service.request("GET", "/v2").json()["extensions"]
+        assert extensions == [
+            "binary_tensor_data",
+            "classification",
+            "model_configuration",
+            "statistics",
+        ]
 
     def test_model_metadata_lists_inputs_and_outputs(self, service: Service) -> None:
         body = service.request("GET", "/v2/models/animals").json()
@@ -264,9 +395,12 @@ class TestMetadata:
         paths = ("/v2/health/ready", "/v2/models/animals/ready")
         assert [service.request("GET", path).status_code for path in paths] == [200, 200]
         service.pools.assigned.clear()
+        service.forget_replicas()
         assert [service.request("GET", path).status_code for path in paths] == [503, 503]
         assert service.request("GET", "/v2/health/live").status_code == 200
 
-    @pytest.mark.parametrize("end", ["", "/ready", "/versions/v1/ready"])
+    @pytest.mark.parametrize(
+        "end", ["", "/ready", "/versions/v1/ready", "/config", "/stats", "/versions/v1/stats"]
+    )
     def test_an_unknown_model_is_not_found(self, service: Service, end: str) -> None:
         assert service.request("GET", f"/v2/models/zebras{end}").status_code == 404
