@@ -1,5 +1,6 @@
 # make serve    install the serving dependencies and run the service; Ctrl-C stops it
-# make demo     the same, then run the strategies with generated traffic, and stop
+# make demo     the same, then run the strategies with generated traffic, and stop; KEEP=1 leaves
+#               the service running
 # make test     install everything and run all tests
 # make unit     run the unit tests, in under a minute
 # make check    check formatting, lint and types
@@ -9,6 +10,10 @@
 #               QUICK=1 takes five minutes
 # make evidence simulate the intervals and e-values next to other packages, and write
 #               docs/evidence-checks.md, in six minutes
+# make fuzz     try 100,000 random images, requests and configurations, and 10,000 cases of the OpenAPI
+#               documents, in ten minutes; SEED=N for others
+# make chaos    kill, freeze and damage parts of a running service under load, and write
+#               docs/reliability.md, in nine minutes; QUICK=1 takes one and writes nothing
 # make train DATA=DIR    train and publish the shipped versions again; NOTICE=FILE is a text on the
 #               origin and licence of the images
 
@@ -17,7 +22,7 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve demo test unit check fix docs bench evidence train clean
+.PHONY: help install serve demo test unit check fix docs bench evidence chaos fuzz train clean
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -41,10 +46,11 @@ $(VENV)/.developing: pyproject.toml constraints.txt
 serve: $(VENV)/.serving
 	@exec $(PYTHON) -m serve_app up
 
-# On interruption, it stops only the service that it started.
+# On interruption, it stops only the service that it started; with KEEP=1, none.
 demo: $(VENV)/.serving
 	@$(PYTHON) -m serve_app up --detach && { \
-	  trap 'exit 130' INT TERM; trap '$(PYTHON) -m serve_app down' EXIT; \
+	  trap 'exit 130' INT TERM; \
+	  trap '$(if $(KEEP),echo "The service runs on. To stop it:") $(PYTHON) -m serve_app down' EXIT; \
 	  $(PYTHON) -m serve_app demo; }
 
 install: $(VENV)/.developing
@@ -77,6 +83,15 @@ bench: install
 
 evidence: install
 	$(PYTHON) -m benchmarks.evidence --write
+
+fuzz: install
+	$(PYTHON) -m tests.fuzz images --seed $(or $(SEED),1) --count 20000
+	$(PYTHON) -m tests.fuzz requests --seed $(or $(SEED),1) --count 40000
+	$(PYTHON) -m tests.fuzz configurations --seed $(or $(SEED),1) --count 40000
+	SERVE_APP_EXAMPLES=200 $(PYTHON) -m pytest --numprocesses logical tests/contract/test_openapi.py
+
+chaos: install
+	$(PYTHON) -m benchmarks.chaos $(if $(QUICK),--quick,--write)
 
 train: install
 	@test -d "$(DATA)" || { echo "DATA is missing: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }

@@ -8,8 +8,11 @@
     processes.py     finds the processes of a start
     ports.py         the ports of the service, and the processes that occupy them
     environment.py   the environment variables of Ray and HAProxy
+    haproxy.py       completes HAProxy's configuration, as the program that Serve runs
+    haproxy_responses.py    the responses of HAProxy itself
     serve_file.py    reads a Serve configuration file
     ray_api.py       the state of Serve, from Ray's REST API
+    ray_token.py     the token of Ray's dashboard
     welcome.py       the text that `up` prints when the service is ready
     terminal.py      output to the terminal
     signals.py       Ctrl-C and other stop signals

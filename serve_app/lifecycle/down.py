@@ -10,10 +10,13 @@ import psutil
 
 from serve_app.errors import StartBlocked
 from serve_app.home import Home
+from serve_app.lifecycle import ray_session
 from serve_app.lifecycle.ports import Port, find_taken_ports
 from serve_app.lifecycle.run import Run, current_run, load, remove, save
 from serve_app.lifecycle.signals import StopSignals
 from serve_app.lifecycle.terminal import Terminal
+
+STOPPING = "Stopping the service (Ctrl-C to force)"
 
 # Signals and the seconds to wait after each. On SIGINT `serve run` shuts down Serve and Ray; on
 # SIGTERM it aborts and leaves Serve to Ray.
@@ -55,7 +58,7 @@ def stop_run(run: Run, home: Home, terminal: Terminal, signals: StopSignals) -> 
     Raises:
         StartBlocked: A process cannot be stopped.
     """
-    terminal.show_progress("Stopping the service (Ctrl-C to force)")
+    terminal.show_progress(STOPPING)
     run = run.with_processes(run.processes())
     with suppress(OSError):  # a full disk must not prevent the stop
         save(run, home)
@@ -67,6 +70,8 @@ def stop_run(run: Run, home: Home, terminal: Terminal, signals: StopSignals) -> 
     terminal.clear_progress()
     if left := run.processes():
         raise StartBlocked(f"cannot stop the processes {', '.join(str(p.pid) for p in left)}")
+    if service:
+        ray_session.keep_only(service.pid, home)
     remove(run, home)
     terminal.print(_describe_ports(run.ports))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from serve_app.home import Home
-from serve_app.lifecycle import environment
+from serve_app.lifecycle import environment, haproxy_responses
 from serve_app.lifecycle.ports import Port
 from serve_app.lifecycle.processes import identify
 from serve_app.lifecycle.run import Run, log_path, save
@@ -38,6 +38,7 @@ def create_run(file: ServeFile, ports: tuple[Port, ...], home: Home) -> Run:
 
 def launch(run: Run, home: Home) -> Run:
     """Start `serve run` in a new session; its output goes to the log."""
+    haproxy_responses.write(Path(run.sockets))
     # Without an address it joins any running Ray cluster.
     command = [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", run.file]
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND

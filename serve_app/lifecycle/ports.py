@@ -58,6 +58,8 @@ class TakenPort:
 def required_ports(file: ServeFile, environ: Mapping[str, str]) -> tuple[Port, ...]:
     """The ports with fixed numbers; Ray picks free ones for its other ports.
 
+    HAProxy's statistics and metrics are on the interface of the service; see `haproxy`.
+
     Raises:
         BadConfig: A variable that sets a port is not a port number.
     """
@@ -71,8 +73,8 @@ def required_ports(file: ServeFile, environ: Mapping[str, str]) -> tuple[Port, .
     return (
         Port(file.port, file.host, "service", f"http_options.port in {file.path}"),
         Port(DASHBOARD_PORT, "127.0.0.1", "Ray dashboard"),
-        configurable(8404, "", "HAProxy statistics", "RAY_SERVE_HAPROXY_STATS_PORT"),
-        configurable(9101, "", "HAProxy metrics", "RAY_SERVE_HAPROXY_METRICS_PORT"),
+        configurable(8404, file.host, "HAProxy statistics", "RAY_SERVE_HAPROXY_STATS_PORT"),
+        configurable(9101, file.host, "HAProxy metrics", "RAY_SERVE_HAPROXY_METRICS_PORT"),
         configurable(8500, "127.0.0.1", "Serve's own proxy", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"),
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from serve_app.errors import StartFailed
+from serve_app.lifecycle import ray_token
 from serve_app.lifecycle.ports import DASHBOARD_PORT
 
 DASHBOARD_URL = f"http://127.0.0.1:{DASHBOARD_PORT}"
@@ -23,6 +22,9 @@ class Deployment:
     target: int  # replicas
     message: str
 
+    def __str__(self) -> str:
+        return self.name if self.target == 1 else f"{self.name} ({self.running} of {self.target})"
+
 
 @dataclass(frozen=True)
 class Application:
@@ -32,10 +34,6 @@ class Application:
     status: str
     message: str
     deployments: tuple[Deployment, ...]
-
-    def __str__(self) -> str:
-        parts = [f"{part.name} {part.running} of {part.target}" for part in self.deployments]
-        return f"{self.name} ({', '.join(parts) or self.status.lower().replace('_', ' ')})"
 
     @property
     def messages(self) -> str:
@@ -50,7 +48,7 @@ def get_applications(client: httpx.Client) -> tuple[Application, ...] | None:
     Raises:
         StartFailed: The dashboard rejects the token.
     """
-    token = _read_token()
+    token = ray_token.read_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         response = client.get(
@@ -59,7 +57,9 @@ def get_applications(client: httpx.Client) -> tuple[Application, ...] | None:
     except httpx.TransportError:
         return None
     if response.status_code in (401, 403):
-        raise StartFailed(f"the Ray dashboard rejects the token of {token_path()}: {response.text}")
+        raise StartFailed(
+            f"the Ray dashboard rejects the token of {ray_token.token_path()}: {response.text}"
+        )
     return parse_applications(response.json()) if response.is_success else None
 
 
@@ -82,14 +82,3 @@ def parse_applications(details: dict[str, Any]) -> tuple[Application, ...]:
         )
         for name, application in details["applications"].items()
     )
-
-
-def token_path() -> Path:
-    """The file with the token of Ray's dashboard; Ray creates it on its first start."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-
-
-def _read_token() -> str | None:
-    if token := os.environ.get("RAY_AUTH_TOKEN"):
-        return token
-    return token_path().read_text().strip() if token_path().exists() else None

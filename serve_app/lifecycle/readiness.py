@@ -17,19 +17,25 @@ from serve_app.lifecycle.signals import StopSignals
 from serve_app.lifecycle.terminal import Terminal
 
 READY_TIMEOUT_S = 180.0
+RAY_TIMED_OUT = "The current node timed out during startup"  # after 30 s, which cannot be set
 POLL_S = 0.5
 PROBE_TIMEOUT_S = 2.0
 TAIL_LINES = 20
 ANSI_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
+class RayTimedOut(StartFailed):
+    """Ray did not start in the time that it gives itself."""
+
+
 def wait_until_ready(
     run: Run, file: ServeFile, home: Home, terminal: Terminal, signals: StopSignals
-) -> None:
-    """Wait until all applications of the file run and `/readyz` succeeds.
+) -> bool:
+    """Wait until all applications of the file run and `/readyz` succeeds; False if a signal came.
 
     Raises:
-        StartFailed: A process or deployment failed, `READY_TIMEOUT_S` passed, or a signal came.
+        RayTimedOut: Ray did not start.
+        StartFailed: A process or deployment failed, or `READY_TIMEOUT_S` passed.
     """
     began = time.monotonic()
     state = "Starting Ray"
@@ -38,7 +44,7 @@ def wait_until_ready(
             terminal.show_progress(state)
             save(run.with_processes(run.processes()), home)
             if not (run.service and run.service.find()):
-                raise StartFailed(f"`serve run` ended unexpectedly; {log_tail(home)}")
+                raise _unexpected_end(home)
             applications = ray_api.get_applications(client)
             if applications is not None:
                 state = _describe_state(applications, file)
@@ -46,13 +52,13 @@ def wait_until_ready(
                 if _are_running(applications, file) and _is_ready(client, f"{file.url}/readyz"):
                     terminal.clear_progress()
                     terminal.print(f"Ready after {time.monotonic() - began:.0f} s.")
-                    return
+                    return True
             if time.monotonic() - began > READY_TIMEOUT_S:
                 raise StartFailed(
                     f"not ready after {READY_TIMEOUT_S:.0f} s: {state}; {log_tail(home)}"
                 )
             signals.wait(POLL_S, until=lambda: False)
-    raise StartFailed("stopped before the service was ready")
+    return False
 
 
 def log_tail(home: Home) -> str:
@@ -62,12 +68,30 @@ def log_tail(home: Home) -> str:
     return "\n".join([f"last lines of {path}:", *lines[-TAIL_LINES:]])
 
 
+def _unexpected_end(home: Home) -> StartFailed:
+    path = log_path(home)
+    if RAY_TIMED_OUT in path.read_text(errors="replace"):
+        return RayTimedOut(
+            "Ray did not start within its 30 s, because the machine is too busy: start again when"
+            f" it has a core to spare; the log is {path}"
+        )
+    return StartFailed(f"`serve run` ended unexpectedly; {log_tail(home)}")
+
+
 def _describe_state(applications: tuple[Application, ...], file: ServeFile) -> str:
+    """What the start waits for, in less than a line of 80 characters for the shipped files."""
     if not applications:
         return "Ray is running, starting Serve"
     if _are_running(applications, file):
-        return "The applications are running, waiting until the service is ready"
-    return f"Deploying {', '.join(map(str, applications))}"
+        return "All replicas are running, waiting until the service is ready"
+    missing = [
+        str(deployment)
+        for application in applications
+        for deployment in application.deployments
+        if deployment.running < deployment.target
+    ]
+    preparing = [application.name for application in applications if not application.deployments]
+    return f"Waiting for {', '.join(missing + preparing) or 'Serve'}"
 
 
 def _raise_if_failed(applications: tuple[Application, ...], home: Home) -> None:

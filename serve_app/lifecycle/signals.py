@@ -18,8 +18,13 @@ class StopSignals:
         count: The number of signals so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_signal: Callable[[], None] = lambda: None) -> None:
+        """
+        Args:
+            on_signal: Called at once, within the signal handler.
+        """
         self.count = 0
+        self._on_signal = on_signal
 
     def __enter__(self) -> Self:
         numbers = [signal.SIGINT, signal.SIGTERM]
@@ -39,6 +44,7 @@ class StopSignals:
 
     def _count(self, *_: object) -> None:
         self.count += 1
+        self._on_signal()
 
     def wait(self, timeout_s: float, until: Callable[[], bool]) -> bool:
         """Wait for a condition; False after the timeout or when a signal comes."""

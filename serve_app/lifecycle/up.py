@@ -7,19 +7,22 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from serve_app.errors import NotRunning, StartBlocked
 from serve_app.home import Home
-from serve_app.lifecycle import configuration, ports
-from serve_app.lifecycle.down import stop_run
+from serve_app.lifecycle import configuration, ports, ray_token
+from serve_app.lifecycle.down import STOPPING, stop_run
+from serve_app.lifecycle.environment import check_environment
 from serve_app.lifecycle.launch import create_run, launch
-from serve_app.lifecycle.ports import TakenPort
+from serve_app.lifecycle.ports import Port, TakenPort
 from serve_app.lifecycle.processes import identify
-from serve_app.lifecycle.readiness import log_tail, wait_until_ready
+from serve_app.lifecycle.readiness import RayTimedOut, log_tail, wait_until_ready
 from serve_app.lifecycle.run import Run, current_run, load, log_path, save
+from serve_app.lifecycle.serve_file import ServeFile
 from serve_app.lifecycle.signals import StopSignals
 from serve_app.lifecycle.terminal import Terminal
 from serve_app.lifecycle.welcome import cli_command, welcome_text
@@ -42,8 +45,10 @@ def start_service(
         StartBlocked: A port is taken, processes of an earlier start are alive, or see
             `configuration.choose`.
         StartFailed: The service did not get ready; its processes have been stopped.
+        KeyboardInterrupt: A stop signal came before the service was ready.
         NotRunning: The service ended unexpectedly; its processes have been stopped.
     """
+    check_environment(os.environ, home)
     leftover = current_run(home)
     if leftover and leftover.is_supervised:
         raise StartBlocked(describe_blockers(leftover, ()))
@@ -55,12 +60,37 @@ def start_service(
         raise StartBlocked(blockers)
     for sentence in chosen.sentences:
         terminal.print(sentence)
+    if ray_token.protect():
+        path = ray_token.token_path()
+        terminal.print(f"Other users could read Ray's token until now: {path} is mode 0600.")
     configuration.record(chosen, home, actor)
-    with StopSignals() as signals, ExitStack() as stack:
+    stopping = partial(terminal.show_progress, STOPPING)
+    with StopSignals(stopping) as signals:
+        try:
+            _run_service(file, required, home, terminal, signals, detach)
+        except RayTimedOut:
+            if signals.count:
+                raise
+            terminal.print("Ray did not start within its 30 s: trying once more.")
+            _run_service(file, required, home, terminal, signals, detach)
+
+
+def _run_service(
+    file: ServeFile,
+    required: tuple[Port, ...],
+    home: Home,
+    terminal: Terminal,
+    signals: StopSignals,
+    detach: bool,
+) -> None:
+    """Start the service and supervise it; stops all its processes at the end. See
+    `start_service`."""
+    with ExitStack() as stack:
         run = create_run(file, required, home)
         stack.callback(lambda: stop_run(load(home) or run, home, terminal, signals))
         run = launch(run, home)
-        wait_until_ready(run, file, home, terminal, signals)
+        if not wait_until_ready(run, file, home, terminal, signals):
+            raise KeyboardInterrupt
         terminal.print(welcome_text(file.url, home))
         if detach and _fork_supervisor(run, home):
             stack.pop_all()

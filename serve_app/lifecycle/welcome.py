@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from serve_app.home import HOME_VARIABLE, Home
-from serve_app.lifecycle import ray_api
+from serve_app.lifecycle import ray_api, ray_token
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -25,13 +25,13 @@ def welcome_text(url: str, home: Home) -> str:
         ("Console", f"{url}/control   token: cat {_home_path(home.token_path)}"),
         (
             "Ray dashboard",
-            f"{ray_api.DASHBOARD_URL}   token: cat {_home_path(ray_api.token_path())}",
+            f"{ray_api.DASHBOARD_URL}   token: cat {_home_path(ray_token.token_path())}",
         ),
     ]
     if targets := _read_prometheus_targets():
         rows.append(("Prometheus", f"{targets}   listed in {PROMETHEUS_TARGETS}"))
-    if _is_readable_by_others(ray_api.token_path()):
-        token = _home_path(ray_api.token_path())
+    if ray_token.is_readable_by_others():
+        token = _home_path(ray_token.token_path())
         rows.append(("Recommended", f"hide Ray's token from other users: chmod 600 {token}"))
     cat, koala = _relative_path(EXAMPLES / "cat.png"), _relative_path(EXAMPLES / "koala.png")
     headers = "-H 'Content-Type: image/png' -H 'X-User-Id: alice'"
@@ -69,10 +69,6 @@ def _home_path(path: Path) -> str:
     if not path.is_relative_to(Path.home()):
         return shlex.quote(str(path))
     return f"~/{shlex.quote(str(path.relative_to(Path.home())))}"
-
-
-def _is_readable_by_others(path: Path) -> bool:
-    return path.exists() and bool(path.stat().st_mode & 0o077)
 
 
 def _read_prometheus_targets() -> str:

@@ -30,6 +30,9 @@ _NO_CONFIG: dict[str, Any] = {}  # rejected; without one, Serve would not call `
 # other requests.
 _MAX_ONGOING_REQUESTS = 10_000
 _HEALTH_CHECK_PERIOD_S = 2  # how soon Serve replaces a dead replica; the default is 10
+# Serve replaces a replica that misses three checks: one that hangs, after 12 s instead of 90. A
+# replica that is only busy responds in time, because checks do not queue behind requests.
+_HEALTH_CHECK_TIMEOUT_S = 4
 
 
 def animals(args: dict[str, Any]) -> Application:
@@ -62,7 +65,13 @@ def data_plane(settings: AnimalsArgs, classifier: type[Classifier]) -> Applicati
         rolling_update_percentage=1.0,
         max_surge_percent=100,  # all new replicas start before the old ones stop
     )
-    return ingress.bind(pools[Pool.STABLE], pools[Pool.CANDIDATE], settings.registry)
+    return ingress.bind(
+        pools[Pool.STABLE],
+        pools[Pool.CANDIDATE],
+        settings.registry,
+        settings.cors_origins,
+        settings.illegal_ids,
+    )
 
 
 def control(_: dict[str, Any]) -> Application:
@@ -84,6 +93,7 @@ def _deployment(target: type, name: str, **options: Any) -> serve.Deployment:
         logging_config=CONFIG,
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         health_check_period_s=_HEALTH_CHECK_PERIOD_S,
+        health_check_timeout_s=_HEALTH_CHECK_TIMEOUT_S,
         **options,
     )
     return decorate(target)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import platform
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -19,7 +19,7 @@ from ray.serve.schema import ReplicaRank
 from models import classifier as classifiers
 from models import registry
 from models.classifier import Backend
-from models.errors import ModelsError
+from models.errors import BadVersion, ModelsError
 from models.preprocess import Pixels
 from serve_app.data_plane.pools import PoolResponse, Replica, Unavailable, WrongInputSize
 from serve_app.deployment.last_good_config import LastGoodConfig
@@ -27,6 +27,7 @@ from serve_app.errors import BadConfig
 from serve_app.home import open_home
 from serve_app.rules.parse import pool_config
 from serve_app.rules.plan import Pool
+from serve_app.serving.faults import run_with_faults
 from serve_app.serving.garbage import collect_less_often
 from serve_app.serving.logs import join_serve_log
 from serve_app.serving.networks import NetworkRunner, one_thread
@@ -67,6 +68,10 @@ class Classifier:
         self._rank = rank.rank
         await self._reconfiguration.reconfigure(user_config)
 
+    async def check_health(self) -> None:
+        """Serve's health check. A version that could not be loaded is tried again."""
+        self._reconfiguration.retry()
+
     async def classify(self, pixels: Pixels) -> PoolResponse:
         """Classify images, uint8 [n, side, side, 3]; expected failures are returned, not raised."""
         version = serve.get_multiplexed_model_id()
@@ -74,16 +79,20 @@ class Classifier:
             try:
                 classifier = await self._keep_warm(version)
             except ModelsError as exc:
-                return Unavailable(str(exc))
+                # The error names files; the message is for clients.
+                logger.warning("version.unavailable", extra={"version": version, "why": str(exc)})
+                return Unavailable(f"version {version} cannot be loaded: try again in a minute")
         elif self._assigned is None:
-            rejection = self._reconfiguration.rejection
-            return Unavailable(f"the replica holds no version: {rejection}")
+            return Unavailable("the replica has not loaded a version yet: try again in a minute")
         else:
             classifier = self._assigned
         card = classifier.card
         if pixels.shape[1] != card.input.side:
             return WrongInputSize(card.version, card.input.side)
         self._image_counts[card.version] += len(pixels)
+        if card.faults:
+            run = partial(self._networks.run, classifier, pixels)
+            return await run_with_faults(card.faults, run, pixels)
         return await self._networks.run(classifier, pixels)
 
     def record_routing_stats(self) -> dict[str, str]:
@@ -135,6 +144,8 @@ class Classifier:
 def _load_and_run(version: str, backend: Backend, folder: Path) -> classifiers.Classifier:
     """Load a version and run it once, because the first run is slow."""
     classifier = classifiers.load(version, backend, folder)
+    if classifier.card.faults and classifier.card.faults.load_fails:
+        raise BadVersion(f"{version} is a test version: loading it fails on purpose")
     side = classifier.card.input.side
     classifier.probabilities(np.zeros((1, side, side, 3), np.uint8))
     return classifier

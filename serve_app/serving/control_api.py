@@ -22,7 +22,8 @@ from serve_app.control_plane.reads import Reads
 from serve_app.errors import NotReady, Problem, TooSlow
 from serve_app.home import open_home
 from serve_app.http.control.application import application
-from serve_app.http.control.session import Authenticator
+from serve_app.http.control.authentication import Authenticator
+from serve_app.http.control.sessions import Role, Sessions
 from serve_app.serving.logs import join_serve_log
 from serve_app.tasks import was_cancelled
 from serve_app.trace import Trace
@@ -41,9 +42,9 @@ class ControlApi:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         home = open_home()
-        return application(
-            self, Reads(home), Authenticator(home.token), _log_request, _no_background_tasks
-        )
+        tokens = {Role.OPERATOR: home.token, Role.REVIEWER: home.reviewer_token}
+        authenticator = Authenticator(tokens, Sessions(home.folder("sessions")))
+        return application(self, Reads(home), authenticator, _log_request, _no_background_tasks)
 
     async def apply(self, change: Change) -> Applied:
         return await self._call("apply", change)  # type: ignore[no-any-return]

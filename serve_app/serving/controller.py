@@ -11,6 +11,8 @@ from serve_app.home import open_home
 from serve_app.recording.spool import Spool
 from serve_app.serving.logs import flush_serve_log, join_serve_log
 from serve_app.serving.serve_cluster import ServeCluster
+from serve_app.serving.store_metrics import StoreMetrics
+from serve_app.store.retention import Retention
 from serve_app.store.store import open_store
 
 
@@ -22,7 +24,14 @@ class Controller(ControlPlane):
         home = open_home()
         store = open_store(home.database_url)
         super().__init__(ServeCluster(), store, Experiments(home.folder("experiments")))
-        chores = Chores(self, store, Spool(home.folder("spool")))
+        max_bytes = home.max_database_bytes
+        chores = Chores(
+            self,
+            store,
+            Spool(home.folder("spool")),
+            Retention(max_bytes=max_bytes),
+            StoreMetrics(max_bytes).set_size,
+        )
         self._chores = asyncio.create_task(chores.run(flush_serve_log))
 
     async def __del__(self) -> None:

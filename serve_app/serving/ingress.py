@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from serve_app.deployment.last_good_config import LastGoodConfig
 from serve_app.deployment.names import CONTROL_PLANE, CONTROLLER
 from serve_app.home import open_home
 from serve_app.http.data.application import application
+from serve_app.privacy.illegal_ids import IllegalIds
 from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.privacy.prediction_ids import PredictionIdCodec
 from serve_app.privacy.pseudonyms import Pseudonymizer
@@ -45,13 +46,19 @@ class Ingress:
     """Serves requests under the rule in its `user_config`."""
 
     def __init__(
-        self, stable: DeploymentHandle[Any], candidate: DeploymentHandle[Any], registry_folder: str
+        self,
+        stable: DeploymentHandle[Any],
+        candidate: DeploymentHandle[Any],
+        registry_folder: str,
+        cors_origins: Collection[str],
+        illegal_ids: Collection[str],
     ) -> None:
         join_serve_log()
         collect_less_often()
         home = open_home()
         context = serve.get_replica_context()
         self._model = context.app_name
+        self._cors_origins = cors_origins
         self._replica = context.replica_id.unique_id
         last_good = LastGoodConfig(home.folder("accepted"), context.app_name, context.deployment)
         self._reconfiguration = Reconfiguration(last_good, self._apply_rule)
@@ -63,7 +70,7 @@ class Ingress:
         self._plane = DataPlane(
             ServePools({Pool.STABLE: stable, Pool.CANDIDATE: candidate}),
             self._recorder,
-            Pseudonymizer(home.hash_key),
+            Pseudonymizer(home.hash_key, IllegalIds(illegal_ids)),
             PredictionIdCodec(home.hash_key),
             ImageCipher(home.image_key),
             CardCache(Path(registry_folder)),
@@ -76,13 +83,18 @@ class Ingress:
             self._model,
             self._telemetry.record_trace,
             self._run_background_tasks,
+            self._cors_origins,
         )
 
     async def reconfigure(self, user_config: Any) -> None:
         """Apply a rule; runs in the event loop. See `Reconfiguration`."""
         await self._reconfiguration.reconfigure(user_config)
-        if self._reconfiguration.rejection:
-            self._plane.reject(self._reconfiguration.rejection)
+        self._report_rejection()
+
+    async def check_health(self) -> None:
+        """Serve's health check. A rejected rule is tried again."""
+        self._report_rejection()
+        self._reconfiguration.retry()
 
     async def describe(self) -> IngressReplica:
         """The state of the replica."""
@@ -93,6 +105,10 @@ class Ingress:
             rejected=self._reconfiguration.rejection_content,
             candidate_ready=self._plane.breaker.ready or not has_candidate,
         )
+
+    def _report_rejection(self) -> None:
+        if self._reconfiguration.rejection:
+            self._plane.reject(self._reconfiguration.rejection)
 
     async def _apply_rule(self, user_config: Any) -> None:
         rule = ingress_config(user_config, self._plane.versions.names())

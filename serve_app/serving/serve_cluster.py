@@ -7,7 +7,7 @@ concurrent writes, so only the Controller writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,7 @@ from ray import serve
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.runtime_env import RuntimeEnv
 from ray.serve._private.client import ServeControllerClient
+from ray.serve._private.config import DeploymentConfig
 from ray.serve.config import AutoscalingConfig
 from ray.serve.context import _get_global_client
 from ray.serve.schema import (
@@ -24,7 +25,7 @@ from ray.serve.schema import (
     ServeDeploySchema,
 )
 
-from models.validation import findings
+from models.validation import Finding, find, nearest_of
 from serve_app.control_plane.cluster import (
     ApplicationState,
     ClusterState,
@@ -40,7 +41,6 @@ from serve_app.errors import BadConfig, NotReady
 from serve_app.rules.plan import Pool
 from serve_app.serving.describe import describe_replicas
 
-Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
 
 
@@ -99,27 +99,28 @@ def parse(document: dict[str, Any]) -> ServeDeploySchema:
     """Validate a deployment file against Serve's schema.
 
     Raises:
-        BadConfig: Serve would reject the file, now or when it builds the application, or would
-            ignore a key of it.
+        BadConfig: Serve would reject the file, now or when it builds the application, would ignore
+            a key of it, or could not store it.
     """
-    parsed = _validate(ServeDeploySchema, document, "")
-    _check_keys(document, ServeDeploySchema.model_fields, "")
-    _check_keys(document.get("http_options"), HTTPOptionsSchema.model_fields, "http_options.")
-    for application in document.get("applications", []):
-        path = f"{application.get('name')}."
-        _check_keys(application, ServeApplicationSchema.model_fields, path)
-        _check_keys(application.get("runtime_env"), RuntimeEnv.known_fields, f"{path}runtime_env.")
-        for deployment in application.get("deployments") or []:
-            deployment_path = f"{path}{deployment.get('name')}."
-            _check_keys(deployment, DeploymentSchema.model_fields, deployment_path)
-            scaling = deployment.get("autoscaling_config")
-            _check_keys(
-                scaling, AutoscalingConfig.model_fields, f"{deployment_path}autoscaling_config."
-            )
-            if isinstance(scaling, dict):
-                _validate(AutoscalingConfig, scaling, f"{deployment_path}autoscaling_config.")
+    findings = list(_find_unknown_keys(document))
+    parsed: ServeDeploySchema | None = None
+    try:
+        parsed = ServeDeploySchema.model_validate(document)
+    except ValidationError as exc:
+        findings += _find(exc, document)
+    for path, entry in _deployments(document):
+        scaling = entry.get("autoscaling_config")
+        if isinstance(scaling, dict):
+            findings += _validate(AutoscalingConfig, scaling, f"{path}.autoscaling_config")
+    for application in _mappings(document.get("applications")):
         if application.get("name") == DATA_PLANE:
-            _validate(AnimalsArgs, application.get("args") or {}, f"{path}args.")
+            args = application.get("args") or {}
+            findings += _validate(AnimalsArgs, args, f"{DATA_PLANE}.args")
+    if parsed and not findings:
+        findings += _find_unstorable(parsed)
+    if findings or not parsed:
+        by_path = {finding.path: finding for finding in reversed(findings)}  # the first of each
+        raise BadConfig.of([*reversed(by_path.values())])
     return parsed
 
 
@@ -129,21 +130,92 @@ def _client() -> ServeControllerClient:
     return client
 
 
-def _check_keys(content: Any, keys: Container[str], path: str) -> None:
-    """Reject keys that Serve would ignore; `_validate` rejects content that is not a mapping."""
+def _mappings(content: Any) -> list[dict[str, Any]]:
+    return [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []
+
+
+def _deployments(
+    document: dict[str, Any],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries of all deployments, with their paths."""
+    for application in _mappings(document.get("applications")):
+        for entry in _mappings(application.get("deployments")):
+            yield f"{application.get('name')}.{entry.get('name')}", entry
+
+
+def _find_unknown_keys(document: dict[str, Any]) -> Iterator[Finding]:
+    """The keys that Serve would ignore."""
+    yield from _unknown(document, ServeDeploySchema.model_fields, "")
+    yield from _unknown(
+        document.get("http_options"), HTTPOptionsSchema.model_fields, "http_options."
+    )
+    for application in _mappings(document.get("applications")):
+        path = f"{application.get('name')}."
+        yield from _unknown(application, ServeApplicationSchema.model_fields, path)
+        environment = application.get("runtime_env")
+        yield from _unknown(environment, RuntimeEnv.known_fields, f"{path}runtime_env.")
+    for path, entry in _deployments(document):
+        yield from _unknown(entry, DeploymentSchema.model_fields, f"{path}.")
+        scaling = entry.get("autoscaling_config")
+        keys = AutoscalingConfig.model_fields
+        yield from _unknown(scaling, keys, f"{path}.autoscaling_config.")
+
+
+def _unknown(content: Any, keys: Iterable[str], path: str) -> Iterator[Finding]:
     for key in content if isinstance(content, dict) else ():
         if key not in keys:
-            raise BadConfig(f"{path}{key}", "is not a key of a Ray Serve configuration")
+            hint = f"; did you mean {near}?" if (near := nearest_of(str(key), [*keys])) else ""
+            message = f"is not a key of a Ray Serve configuration{hint}"
+            yield Finding(f"{path}{key}", message)
 
 
-def _validate(model: type[Model], content: Any, path: str) -> Model:
+def _validate(model: type[BaseModel], content: Any, path: str) -> Iterator[Finding]:
     try:
-        return model.model_validate(content)
+        model.model_validate(content)
     except ValidationError as exc:
-        key, message = findings(exc, "configuration")[0]
+        for finding in find(exc.errors(), "", model):
+            yield Finding(f"{path}.{finding.path}".rstrip("."), finding.message)
     except (ImportError, AttributeError) as exc:  # of an autoscaling policy
-        key, message = "policy", str(exc)
-    raise BadConfig(f"{path}{key}", f"is rejected: {message}")
+        yield Finding(f"{path}.policy", f"cannot be loaded: {exc}")
+
+
+def _find(exc: ValidationError, document: dict[str, Any]) -> Iterator[Finding]:
+    """The errors of Serve's schema, with the names of applications and deployments as keys."""
+    for error in exc.errors():
+        (finding,) = find([error], "")
+        yield Finding(_named_path(error, document) or "configuration", finding.message)
+
+
+def _named_path(error: Any, document: dict[str, Any]) -> str:
+    node: Any = document
+    keys: list[str] = []
+    for key in error["loc"]:
+        if isinstance(node, list) and isinstance(key, int) and key < len(node):
+            node = node[key]
+            keys.append(str(node.get("name", key) if isinstance(node, dict) else key))
+        elif isinstance(node, dict) and key in node:
+            node = node[key]
+            if key not in ("applications", "deployments") or not isinstance(node, list):
+                keys.append(str(key))
+        elif error["type"] == "missing":  # other keys are names of types in a union
+            keys.append(str(key))
+    return ".".join(keys)
+
+
+def _find_unstorable(parsed: ServeDeploySchema) -> Iterator[Finding]:
+    """The deployments that Serve's controller could not store: it would try for ever."""
+    for application in parsed.applications:
+        for deployment in application.deployments:
+            given = deployment.model_dump(exclude_unset=True)
+            options = {key: given[key] for key in DeploymentConfig.model_fields if key in given}
+            if options.get("num_replicas") == "auto":
+                del options["num_replicas"]
+            try:
+                DeploymentConfig(**options).to_proto_bytes()  # type: ignore[no-untyped-call]
+            except (ValueError, TypeError, OverflowError) as exc:
+                reason = " ".join(str(exc).split())[:200]
+                path = f"{application.name}.{deployment.name}"
+                yield Finding(path, f"cannot be stored by Serve: {reason}")
 
 
 def _normal_applications(applications: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

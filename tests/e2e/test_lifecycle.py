@@ -178,7 +178,7 @@ def assert_stopped(running: ProcessIds, machine: Machine) -> None:
     pids = {identity.pid for identity in running}
     assert [c for c in psutil.net_connections("tcp") if c.pid in pids] == []
     assert ports.find_taken_ports(ports.required_ports(serve_file.read(BASE), os.environ)) == []
-    assert [path.name for path in machine.home.folder("run").iterdir()] == ["serve.log"]
+    assert {path.name for path in machine.home.folder("run").iterdir()} == {"serve.log", "session"}
     assert not processes_of_home(machine)
 
 

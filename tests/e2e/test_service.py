@@ -29,7 +29,7 @@ from models.card import parse
 from models.classifier import load
 from models.preprocess import to_pixels
 from serve_app.deployment.scaling import ingress_scaling
-from serve_app.lifecycle.ray_api import token_path
+from serve_app.lifecycle.ray_token import token_path
 from tests.e2e.load import Load
 from tests.e2e.waiting import eventually
 

@@ -28,6 +28,8 @@ GAUGES: dict[str, float] = {
     'ray_serve_app_candidate{state="wanted", replica="b"}': 1,
     'ray_serve_app_candidate{state="up", replica="b"}': 1,
     'ray_serve_app_exposures{state="waiting", replica="b"}': 3,
+    'ray_serve_app_store_bytes{replica="d"}': 70,
+    'ray_serve_app_store_max_bytes{replica="d"}': 100,
 }
 COUNTERS: dict[str, float] = {
     f'{REQUESTS}{{{CLASSIFY}, assigned="v1", reason="split", status="200"}}': 900,
@@ -135,6 +137,7 @@ CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
         },
         set(),
     ),
+    "the store is nearly full": ({find_series("store_bytes"): CONSTANT.format(91)}, {"StoreFull"}),
     "a rule is rejected": ({find_series("rejected"): CONSTANT.format(1)}, {"RuleRejected"}),
     "the first feedback is not stored": (
         {f'{REQUESTS}{{route="/v1/feedback", status="503"}}': "_x60 1+0x30"},

@@ -20,7 +20,8 @@ from tests.unit.serving import fake_metrics
 
 with warnings.catch_warnings():  # deprecated pydantic features in Serve's modules
     warnings.simplefilter("ignore")
-    from serve_app.serving import telemetry
+    from serve_app.serving import store_metrics, telemetry
+    from serve_app.serving.store_metrics import StoreMetrics
     from serve_app.serving.telemetry import CANDIDATE_STATES, RECORD_STATES, Telemetry
 
 SUFFIXES = {
@@ -62,11 +63,13 @@ def listed_labels(expr: str) -> set[str]:
 
 @cache
 def app_series() -> dict[str, set[str]]:
-    """The series of `Telemetry` as Prometheus names them, with their labels."""
+    """The series of the program as Prometheus names them, with their labels."""
     metrics = fake_metrics.FakeMetrics()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(telemetry, "metrics", metrics)
+        for module in (telemetry, store_metrics):
+            patch.setattr(module, "metrics", metrics)
         Telemetry(None)  # type: ignore[arg-type]
+        StoreMetrics(max_bytes=1)
     return {
         f"ray_{name}{suffix}": set(metric.tag_keys) | ({"le"} if suffix == "_bucket" else set())
         for name, metric in metrics.created.items()

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
+import pytest
+
 from serve_app.deployment.scaling import ingress_scaling
-from serve_app.lifecycle.environment import BUFFER_REQUESTS, SERVE_DEFAULTS, service_environment
+from serve_app.errors import BadHome, StartBlocked
+from serve_app.home import Home
+from serve_app.lifecycle.environment import (
+    CLIENT_TIMEOUT_S,
+    SERVE_DEFAULTS,
+    SERVER_TIMEOUT_S,
+    check_environment,
+    service_environment,
+)
+from serve_app.lifecycle.haproxy import (
+    BINARY_VARIABLE,
+    PROGRAM,
+    SERVE_VARIABLE,
+    TRUSTED_VARIABLE,
+)
+from serve_app.rules.split import MAX_TIMEOUT_S
+
+with warnings.catch_warnings():  # deprecated pydantic features in Ray's classes
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from serve_app.serving.serve_pools import CALL_TIMEOUT_S
 
 SOCKETS = Path("/tmp/serve-app-abcdefgh")
 MAX_SOCKET_PATH = 107  # bytes, without the terminating zero
@@ -32,11 +54,25 @@ def test_both_settings_give_the_same_metrics_interval() -> None:
 def test_haproxy_buffers_100_kb_and_has_at_most_one_thread_per_core() -> None:
     """The buffer also holds the headers."""
     assert int(SERVE_DEFAULTS["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"]) >= 100_000 + 16_384
-    assert (
-        SERVE_DEFAULTS["RAY_SERVE_HAPROXY_BALANCE_ALGORITHM"].splitlines()[1].strip()
-        == BUFFER_REQUESTS
-    )
     assert 1 <= int(SERVE_DEFAULTS["RAY_SERVE_HAPROXY_NBTHREAD"]) <= (os.cpu_count() or 1)
+
+
+def test_a_slow_prediction_is_not_repeated_at_another_replica() -> None:
+    """A candidate that times out, then stable."""
+    assert SERVER_TIMEOUT_S > MAX_TIMEOUT_S + CALL_TIMEOUT_S
+    assert SERVE_DEFAULTS["RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"] == str(SERVER_TIMEOUT_S)
+
+
+def test_an_idle_connection_is_closed_after_a_minute() -> None:
+    assert float(SERVE_DEFAULTS["RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"]) == CLIENT_TIMEOUT_S <= 60
+
+
+def test_serve_runs_our_program_and_it_the_haproxy_of_the_user() -> None:
+    variables = environment({SERVE_VARIABLE: "/opt/haproxy"})
+    assert (variables[SERVE_VARIABLE], variables[BINARY_VARIABLE]) == (str(PROGRAM), "/opt/haproxy")
+    again = environment(variables)  # a start in the environment of another one
+    assert again[BINARY_VARIABLE] not in (str(PROGRAM), "")
+    assert os.access(PROGRAM, os.X_OK)
 
 
 def test_user_settings_take_precedence() -> None:
@@ -62,3 +98,23 @@ def test_socket_paths_fit_the_length_limit() -> None:
         assert len(f"{path.parent}/{'0' * 56}/{path.name}") <= MAX_SOCKET_PATH
     admin = Path(environment({})["RAY_SERVE_HAPROXY_SOCKET_PATH"])
     assert len(f"{admin.parent}/{'0' * 56}/{admin.name}.4194304.tmp") <= MAX_SOCKET_PATH
+
+
+@pytest.mark.parametrize("trusted", ["", "10.0.0.7", "10.0.0.7, 192.168.0.0/16 fd00::/8"])
+def test_addresses_and_networks_are_trusted_proxies(trusted: str, tmp_path: Path) -> None:
+    check_environment({TRUSTED_VARIABLE: trusted}, Home(tmp_path))
+
+
+@pytest.mark.parametrize("trusted", ["gateway", "10.0.0.7; 10.0.0.8", "10.0.0.0/33"])
+def test_another_trusted_proxy_blocks_the_start(trusted: str, tmp_path: Path) -> None:
+    with pytest.raises(StartBlocked, match=r"SERVE_APP_TRUSTED_PROXIES has .*: expected addresses"):
+        check_environment({TRUSTED_VARIABLE: trusted}, Home(tmp_path))
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "20 GiB"])
+def test_a_wrong_database_limit_blocks_the_start(
+    limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVE_APP_DATABASE_MAX_GIB", limit)
+    with pytest.raises(BadHome, match=f"SERVE_APP_DATABASE_MAX_GIB is {limit}: expected"):
+        check_environment({}, Home(tmp_path))

@@ -45,14 +45,6 @@ DETAILS = {
 }
 
 
-def test_the_text_counts_running_replicas() -> None:
-    assert [str(application) for application in parse_applications(DETAILS)] == [
-        "animals (Ingress 1 of 2, CandidatePool 0 of 0)",
-        "control (ControlApi 0 of 1)",
-        "late (not started)",
-    ]
-
-
 def test_messages_include_those_of_the_deployments() -> None:
     _, control, _ = parse_applications(DETAILS)
     assert control.messages == "The deployments ['ControlApi'] are UNHEALTHY.\nValueError: no token"

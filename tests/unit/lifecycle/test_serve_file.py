@@ -46,14 +46,14 @@ def test_the_url_of_each_host(host: str, reached_at: str) -> None:
     ("text", "message"),
     [
         ("a: [", "is not YAML"),
-        ("", "is not a mapping: expected a Ray Serve configuration"),
-        ("[1, 2]", "is not a mapping: expected a Ray Serve configuration"),
-        ("import_path: app:app", "applications is None: expected a list"),
-        ("applications: []", "applications is []: expected a list"),
+        ("", "is not a mapping, but empty: expected a Ray Serve configuration"),
+        ("[1, 2]", "is not a mapping, but a list: expected a Ray Serve configuration"),
+        ("import_path: app:app", "applications is null: expected a list"),
+        ("applications: []", "applications is an empty list: expected a list"),
         ("applications: [{import_path: a}]", "applications.0.name is missing"),
         ("{applications: [{name: a}], http_options: 8000}", "http_options is 8000: expected keys"),
         ("{applications: [{name: a}], http_options: {port: x}}", "http_options.port is 'x'"),
-        ("{applications: [{name: a}], http_options: {port: 70000}}", "expected 1 .. 65535"),
+        ("{applications: [{name: a}], http_options: {port: 70000}}", "expected 1 to 65535"),
     ],
 )
 def test_a_malformed_file_is_rejected_with_the_key(tmp_path: Path, text: str, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,8 +13,9 @@ import pytest
 
 from serve_app.errors import StartBlocked, StartFailed
 from serve_app.home import DATABASE_VARIABLE, Home
-from serve_app.lifecycle import ports, up
+from serve_app.lifecycle import ports, ray_token, up
 from serve_app.lifecycle.ports import TakenPort
+from serve_app.lifecycle.readiness import RayTimedOut
 from serve_app.lifecycle.run import Run, load, save
 from serve_app.lifecycle.signals import StopSignals
 from serve_app.lifecycle.terminal import Terminal
@@ -72,11 +74,32 @@ def test_a_start_is_recorded_before_the_service_exists(
 
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
     monkeypatch.setattr(ports, "find_taken_ports", lambda _: [])
+    monkeypatch.setattr(ray_token, "protect", lambda: False)
     monkeypatch.setattr(up, "create_run", fail)
     with pytest.raises(StartFailed):
         up.start_service(None, home, Terminal(), "root")
     (revision,) = last_revisions(home)
     assert (revision.actor, revision.reason) == ("root", "up base.yaml")
+
+
+@pytest.mark.parametrize(("failures", "attempts"), [(0, 1), (1, 2), (2, 2)])
+def test_a_start_that_ray_gave_up_is_tried_once_more(
+    home: Home, monkeypatch: pytest.MonkeyPatch, failures: int, attempts: int
+) -> None:
+    starts: list[object] = []
+
+    def run_service(*arguments: object) -> None:
+        starts.append(arguments)
+        if len(starts) <= failures:
+            raise RayTimedOut("busy")
+
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    monkeypatch.setattr(ports, "find_taken_ports", lambda _: [])
+    monkeypatch.setattr(ray_token, "protect", lambda: False)
+    monkeypatch.setattr(up, "_run_service", run_service)
+    with pytest.raises(RayTimedOut) if failures == attempts else nullcontext():
+        up.start_service(None, home, Terminal(), "root")
+    assert len(starts) == attempts
 
 
 def last_revisions(home: Home) -> list[Revision]:

@@ -120,15 +120,25 @@ def test_a_configuration_that_serves_controller_rejects_is_rejected(client: Any)
             "pool",
             "autoscaling_config",
             {"min_replicas": 5, "max_replicas": 2},
-            "animals.StablePool.autoscaling_config.",
+            "animals.StablePool.autoscaling_config max_replicas (2) must be greater",
         ),
         ("animals", "runtime_envv", {}, "animals.runtime_envv is not a key of"),
         ("animals", "runtime_env", {"pipp": []}, "animals.runtime_env.pipp is not a key of"),
-        ("animals", "args", {"bakend": "torch"}, "animals.args.bakend is rejected"),
-        ("animals", "args", {"backend": "jax"}, "animals.args.backend is rejected"),
+        (
+            "animals",
+            "args",
+            {"bakend": "torch"},
+            "animals.args.bakend is not a key here: did you mean backend?",
+        ),
+        (
+            "animals",
+            "args",
+            {"backend": "jax"},
+            "animals.args.backend is 'jax': expected 'onnx' or 'torch'",
+        ),
         ("file", "http_options", {"prot": 8000}, "http_options.prot is not a key of"),
-        ("another", "deployments", {"a": 1}, "is rejected"),
-        ("another", "deployments", "abc", "is rejected"),
+        ("another", "deployments", {"a": 1}, "another.deployments is a mapping: expected a list"),
+        ("another", "deployments", "abc", "another.deployments is 'abc': expected a list"),
         ("another", "colour", "red", "another.colour is not a key of"),
         ("file", "colour", "red", "colour is not a key of"),
     ],
@@ -147,3 +157,42 @@ def test_keys_that_serve_ignores_or_rejects_are_rejected(
     with pytest.raises(BadConfig) as caught:
         ServeCluster().normalize(document)
     assert message in str(caught.value)
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_ongoing_requests", 10**12),
+        ("autoscaling_config", {"max_replicas": 10**12}),
+        ("autoscaling_config", {"min_replicas": 2**32, "max_replicas": 2**32}),
+    ],
+)
+def test_a_deployment_that_serves_controller_cannot_store_is_rejected(key: str, value: Any) -> None:
+    """It would try again for ever, and start no replica."""
+    document = config.read(BASE)
+    animals = document["applications"][0]
+    index = [d["name"] for d in animals["deployments"]].index("StablePool")
+    animals["deployments"][index] |= {key: value}
+    with pytest.raises(BadConfig, match=r"^animals\.StablePool cannot be stored by Serve: "):
+        ServeCluster().normalize(document)
+
+
+@pytest.mark.usefixtures("client")
+def test_all_faults_are_named_with_the_names_of_the_deployments() -> None:
+    document = config.read(BASE)
+    animals, control = document["applications"]
+    animals["deployments"][0] |= {"max_ongoing_request": 5, "health_check_period_s": "soon"}
+    animals["args"] = {"backend": "jax"}
+    control["deployments"] = [{"name": "ControlApi", "num_replicas": 0}]
+    with pytest.raises(BadConfig) as caught:
+        ServeCluster().normalize(document)
+    first = animals["deployments"][0]["name"]
+    unknown, *others = [str(finding) for finding in caught.value.findings]
+    assert unknown.startswith(f"animals.{first}.max_ongoing_request is not a key of a Ray Serve")
+    assert unknown.endswith("; did you mean max_ongoing_requests?")
+    assert others == [
+        f"animals.{first}.health_check_period_s is 'soon': expected a number",
+        "control.ControlApi.num_replicas is 0: expected more than 0",
+        "animals.args.backend is 'jax': expected 'onnx' or 'torch'",
+    ]
