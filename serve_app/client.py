@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import mimetypes
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,27 @@ from serve_app.control_plane.changes import ConfigChange, Deploy, Restore, SetRu
 from serve_app.deployment.names import CONTROL_PLANE
 from serve_app.errors import NotRunning, Rejected
 from serve_app.files import replacing
+from serve_app.home import HOME_VARIABLE
 
 URL_VARIABLE = "SERVE_APP_URL"
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 90.0  # of reports and exports; longer than the timeout of the service
+
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+_HTTP_WORDS = (
+    (re.compile(r"GET /control/(revision|review|experiment)s(?: |$)"), r"serve-app \1 list "),
+    (re.compile(r"GET /control/(status|audit)\b"), r"serve-app \1"),
+    (re.compile(r"GET /v1/models\b"), "serve-app models list"),
+    (re.compile(r"GET /v1/rule\b"), "serve-app rule show"),
+    (re.compile(r"\b(?:path|query|body|header)\.(?=\w+: )"), ""),
+    (re.compile(r"\bString should\b"), "it should"),
+    (re.compile(r"X-User-Id\b"), "--user"),
+    (re.compile(r"X-Session-Id\b"), "--session"),
+    (re.compile(r"X-Region\b"), "--region"),
+    (re.compile(r"X-Canary\b"), "--canary"),
+    (re.compile(r"X-Model-Version\b"), "--version"),
+)
 
 
 def service_url() -> str:
@@ -33,7 +51,7 @@ def media_type(image: Path) -> str:
 
 
 class JsonObject(dict[str, Any]):
-    """A JSON object from a response. A missing key means that the response is of another service.
+    """A JSON object in a response. A missing key means that the response is of another service.
 
     Raises:
         NotRunning: Instead of `KeyError`.
@@ -122,16 +140,15 @@ class Client:
 
     def revisions(self, limit: int) -> list[dict[str, Any]]:
         """`GET /control/revisions`, newest first."""
-        content = self._request("GET", f"/{CONTROL_PLANE}/revisions", params={"limit": limit})
-        return list(content["revisions"])
+        return self._list("revisions", limit)
 
     def revision(self, number: int) -> dict[str, Any]:
         """`GET /control/revisions/{number}`, with the document."""
         return self._request("GET", f"/{CONTROL_PLANE}/revisions/{number}")
 
-    def experiments(self) -> list[dict[str, Any]]:
+    def experiments(self, limit: int) -> list[dict[str, Any]]:
         """`GET /control/experiments`, newest first."""
-        return list(self._request("GET", f"/{CONTROL_PLANE}/experiments")["experiments"])
+        return self._list("experiments", limit)
 
     def report(self, name: str, params: dict[str, str]) -> dict[str, Any]:
         """`GET /control/reports/{name}`."""
@@ -141,11 +158,15 @@ class Client:
 
     def audit(self, limit: int) -> list[dict[str, Any]]:
         """`GET /control/audit`, newest first."""
-        content = self._request("GET", f"/{CONTROL_PLANE}/audit", params={"limit": limit})
-        return list(content["audit"])
+        return self._list("audit", limit)
 
-    def export(self, table: str, kind: str, since: str, path: Path) -> None:
+    def export(
+        self, table: str, kind: str, since: str, path: Path, progress: Callable[[int], object]
+    ) -> None:
         """`GET /control/export/{table}`, written to a file.
+
+        Args:
+            progress: Called with the number of bytes so far.
 
         Raises:
             OSError: The file cannot be written.
@@ -159,9 +180,9 @@ class Client:
             if response.is_error:
                 response.read()
                 self._parse(response)
-            with replacing(path) as draft, draft.open("wb") as file:
+            with _errors_of(path), replacing(path) as draft, draft.open("wb") as file:
                 for chunk in response.iter_bytes():
-                    file.write(chunk)
+                    progress(file.tell() + file.write(chunk))
 
     def list_images(self, limit: int, reviewed: bool) -> dict[str, Any]:
         """`GET /control/reviews`: the kept images without a review, or with one."""
@@ -177,10 +198,38 @@ class Client:
         body = {"answer": answer, "actor": actor, "reason": reason}
         return self._request("POST", path, json=body)
 
+    def kept_image(self, image_id: str) -> dict[str, Any]:
+        """`GET /control/reviews/{id}`; with its predictions only after its review."""
+        return self._request("GET", f"/{CONTROL_PLANE}/reviews/{image_id}")
+
+    def save_image(self, image_id: str, path: Path) -> None:
+        """`GET /control/reviews/{id}/image`, written to a file.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        url_path = f"/{CONTROL_PLANE}/reviews/{image_id}/image"
+        with self._connection_errors(url_path):
+            response = self._http.get(url_path)
+        if response.is_error:
+            self._parse(response)
+        with _errors_of(path), replacing(path) as draft:
+            draft.write_bytes(response.content)
+
     def explain(self, headers: dict[str, str]) -> dict[str, Any]:
         """`GET /v1/explain` for a request with these headers."""
         encoded = {name: value.encode() for name, value in headers.items()}
         return self._request("GET", "/v1/explain", headers=encoded)
+
+    def _list(self, name: str, limit: int) -> list[dict[str, Any]]:
+        """The newest items of a list of the control plane."""
+        content = self._request(
+            "GET",
+            f"/{CONTROL_PLANE}/{name}",
+            params={"limit": limit},
+            timeout=READ_TIMEOUT_S,
+        )
+        return list(content[name])
 
     def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         with self._connection_errors(path):
@@ -189,7 +238,7 @@ class Client:
 
     def _parse(self, response: httpx.Response) -> dict[str, Any]:
         try:
-            content = response.json()
+            content = json.loads(response.content, object_hook=JsonObject)
         except ValueError:
             content = None
         if not isinstance(content, dict):
@@ -197,9 +246,15 @@ class Client:
                 f"{response.url} responded {response.status_code} without a JSON object"
                 f" ({response.text[:100].strip()!r}): the application is not running (yet)"
             )
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise Rejected(
+                response.status_code,
+                f"{self._url} does not accept the token of this home directory: set"
+                f" {HOME_VARIABLE} to that of the service",
+            )
         if response.is_error:
-            raise Rejected(response.status_code, str(content.get("detail", content)))
-        return JsonObject(content)
+            raise Rejected(response.status_code, in_words(str(content.get("detail", content))))
+        return content
 
     @contextlib.contextmanager
     def _connection_errors(self, path: str) -> Iterator[None]:
@@ -213,6 +268,22 @@ class Client:
 
     def _not_running(self, exc: Exception) -> NotRunning:
         return NotRunning(
-            f"no service is reachable at {self._url} ({exc}): start one with serve-app up,"
-            f" or set {URL_VARIABLE}"
+            f"no service is reachable at {self._url} ({_ERRNO.sub('', str(exc))}): start one with"
+            f" serve-app up, or set {URL_VARIABLE}"
         )
+
+
+def in_words(detail: str) -> str:
+    """The detail of a problem without the words of HTTP: the user typed a command."""
+    for pattern, text in _HTTP_WORDS:
+        detail = pattern.sub(text, detail)
+    return detail
+
+
+@contextlib.contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Name a file in its errors, instead of the draft of `replacing`."""
+    try:
+        yield
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, str(path)) from exc

@@ -23,9 +23,10 @@ MODULES = {
     "update": "update",
     "classify": "classify",
     "traffic": "traffic",
+    "scenario": "scenario",
     "demo": "demo",
     "audit": "audit",
-    "export": "audit",
+    "export": "export",
     "rule": "rule",
     "revision": "revision",
     "experiment": "experiment",
@@ -82,7 +83,10 @@ def _options(
 
 
 def main() -> None:
-    """Run a command; an expected error prints one line to stderr and exits 1."""
+    """Run a command; an error prints one line to stderr and exits 1.
+
+    In Python's development mode, `PYTHONDEVMODE=1`, an unexpected error is raised.
+    """
     try:
         app()
     except (ModelsError, ServeAppError) as exc:
@@ -90,3 +94,10 @@ def main() -> None:
     except OSError as exc:
         reason = exc.strerror or exc
         sys.exit(f"Error: {reason}" if exc.filename is None else f"Error: {exc.filename}: {reason}")
+    except Exception as exc:
+        if sys.flags.dev_mode:
+            raise
+        sys.exit(
+            f"Error: unexpected {type(exc).__name__} ({exc}): the service has another version than"
+            f" this command, {__version__}, or the command is at fault; PYTHONDEVMODE=1 shows where"
+        )

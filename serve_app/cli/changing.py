@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
-from serve_app.cli.options import actor, warn
+from serve_app.cli.options import actor, note, say, warn
+from serve_app.cli.tables import Table
 from serve_app.cli.waiting import wait_until_in_force
 from serve_app.client import Client, service_url
 from serve_app.control_plane.changes import ConfigChange
@@ -48,6 +51,10 @@ def make_change(
         preview = client.preview(change)
         _print_preview(preview)
         if dry_run:
+            if preview["differences"]:
+                say("\nkeys that differ:")
+            for difference in preview["differences"]:
+                say("{}: {} → {}".format(*_key_cells(difference)))
             return None
         if preview["confirmations"] and not yes and sys.stdin.isatty():
             typer.confirm(f"{'; '.join(preview['confirmations'])}. Continue?", abort=True)
@@ -55,17 +62,45 @@ def make_change(
             change.model_copy(update={"base_revision": preview["base_revision"]})
         )
         revision: int = applied["revision"]
-        typer.echo(f"revision {revision} with rule {applied['rule_id']} is deployed")
+        say(f"revision {revision} with rule {applied['rule_id']} is deployed")
         if not wait:
             return None
-        status = wait_until_in_force(client, revision, recreates=change.kind == "recreate")
-        typer.echo(f"rule {applied['rule_id']} is in force")
+        try:
+            status = wait_until_in_force(client, revision, recreates=change.kind == "recreate")
+        except KeyboardInterrupt:
+            note(
+                f"revision {revision} stays deployed: serve-app status shows whether it is in"
+                f" force, serve-app revision restore {preview['base_revision']} takes it back"
+            )
+            raise
+        say(f"rule {applied['rule_id']} is in force")
         return status
 
 
 def _print_preview(preview: dict[str, Any]) -> None:
     if not preview["changes"]:
-        typer.echo("nothing changes: this configuration is deployed already")
+        say("nothing changes: this configuration is deployed already")
     for sentence in preview["changes"]:
-        typer.echo(sentence)
+        say(sentence)
     warn(preview["warnings"])
+
+
+def key_table(differences: Iterable[dict[str, Any]], before: str, after: str) -> Table:
+    """The keys that differ between two configurations.
+
+    Args:
+        differences: With `path`, `before` and `after`; None is a missing key.
+        before, after: The names of the configurations.
+    """
+    table = Table("key", before, after)
+    for difference in differences:
+        table.add_row(*_key_cells(difference))
+    return table
+
+
+def _key_cells(difference: dict[str, Any]) -> tuple[str, str, str]:
+    before, after = (
+        "-" if value is None else json.dumps(value)
+        for value in (difference["before"], difference["after"])
+    )
+    return difference["path"], before, after

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from serve_app.cli.options import (
     AsJson,
@@ -19,9 +17,12 @@ from serve_app.cli.options import (
     User,
     Version,
     console,
+    describe_region,
+    note,
     print_json,
     request_headers,
 )
+from serve_app.cli.tables import Table
 from serve_app.client import Client, media_type, service_url
 from serve_app.errors import Rejected
 
@@ -48,11 +49,15 @@ def classify(
     headers = request_headers(user, session, region, canary, version)
     predictions: list[dict[str, Any]] = []
     with Client(url or service_url()) as client:
+        if region:
+            note(describe_region(region, client.rule()["rule"]))
         for image in images:
             try:
                 prediction = client.classify(image.read_bytes(), media_type(image), headers)
-            except (Rejected, OSError) as exc:
+            except Rejected as exc:
                 prediction = {"error": str(exc)}
+            except OSError as exc:
+                prediction = {"error": f"cannot be read: {exc.strerror}"}
             predictions.append({"image": str(image), **prediction})
     if as_json:
         print_json(predictions)
@@ -63,18 +68,18 @@ def classify(
 
 
 def _print(predictions: list[dict[str, Any]]) -> None:
-    table = Table("image", "label", "confidence", "version", "reason", "ms", box=None)
+    table = Table("image", "label", "confidence", "version", "reason", "ms")
     for prediction in predictions:
         if "error" in prediction:
             typer.echo(f"{prediction['image']}: {prediction['error']}", err=True)
         else:
             table.add_row(
-                escape(prediction["image"]),
+                prediction["image"],
                 prediction["label"],
                 f"{prediction['confidence']:.3f}",
                 prediction.get("version", "-"),
                 prediction["reason"],
                 f"{prediction['latency_ms']:.1f}",
             )
-    if table.row_count:
+    if len(table):
         console().print(table)

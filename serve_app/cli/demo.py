@@ -1,8 +1,7 @@
-"""`serve-app demo`: each strategy on the running service, with traffic and results."""
+"""`serve-app demo`: each strategy on the running service, with traffic, a report and a verdict."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections import Counter
@@ -12,30 +11,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import typer
+import yaml
 
-from serve_app.cli.changing import new_change
-from serve_app.cli.options import Url, console, format_counts
-from serve_app.cli.summary import print_summary, summarize
-from serve_app.cli.waiting import wait_until_in_force
+from models.card import Faults
+from serve_app.cli.changing import Yes
+from serve_app.cli.options import Url, console, format_counts, say
+from serve_app.cli.report import text
+from serve_app.cli.sending import send_traffic
+from serve_app.cli.summary import INTERRUPTED, print_summary, summarize
+from serve_app.cli.trial import Trial, named_anew, restoring, wait_until_settled
 from serve_app.client import Client, service_url
-from serve_app.control_plane.changes import SetRule, Update
 from serve_app.home import open_home
 from serve_app.regions import members
+from serve_app.rules.registry import KINDS
 from serve_app.traffic.images import TrafficImage, synthetic_images
-from serve_app.traffic.runner import TrafficResult, run_scenario
-from serve_app.traffic.scenario import uniform_scenario
+from serve_app.traffic.pace import Pace
+from serve_app.traffic.runner import ScenarioResult, TrafficResult
+from serve_app.traffic.scenario import plain_habits, uniform_scenario
 
 app = typer.Typer(add_completion=False)
 
-REQUESTS = 300  # of a step that sets a rule
+REQUESTS = 300  # of a short act
 REQUESTS_PER_ROUND = 50  # during an update, which has as many rounds as fit
 CLIENTS = 8
-USERS = 100
+USERS = 100  # of a short act
 REGIONS = ("AU", "NZ", "FJ", "DE", "US", "JP")
 TARGET_GROUP = "australia-pacific"
-RECORD_TIMEOUT_S = 5.0  # until the shadow's copies are in the store
-POLL_S = 0.2
-V1, V2 = "v1", "v2"
+COVERAGE = 0.8  # of the predictions with feedback: in a short time, users must tell often
+SETTLE = "5s"
+V1, V2, FAULTY = "v1", "v2", "v103"
+FAULTS = Faults(slow_ms=200, fail=0.1)
 
 
 @dataclass
@@ -44,31 +49,27 @@ class DemoService:
 
     Attributes:
         images: The images that the traffic sends.
-        shadow_counts: The number of copies by outcome before the demo.
-        canary_versions: The version of each user in the last canary step.
+        canary_versions: The version of each user in the last act of the canary.
     """
 
     client: Client
     url: str
+    trial: Trial
     images: list[TrafficImage]
-    shadow_counts: dict[str, int]
     canary_versions: dict[str, str] = field(default_factory=dict)
 
-    def send_requests(self, requests: int) -> list[TrafficResult]:
-        """Send classify requests from the users of the demo."""
+    def send_requests(self, requests: int, users: int) -> ScenarioResult:
+        """Send classify requests and feedback; Ctrl-C ends the demo.
+
+        Raises:
+            SystemExit: The user pressed Ctrl-C.
+        """
         labels = [image.true_label for image in self.images]
-        scenario = uniform_scenario(requests, USERS, REGIONS, labels)
-        result = asyncio.run(
-            run_scenario(
-                self.url,
-                scenario,
-                self.images,
-                clients=CLIENTS,
-                seed=1,
-                progress=lambda: None,
-            )
-        )
-        return result.results
+        scenario = uniform_scenario(requests, users, REGIONS, labels, plain_habits(COVERAGE))
+        run = send_traffic(self.url, scenario, self.images, Pace(CLIENTS), seed=1)
+        if run.interrupted:
+            sys.exit(INTERRUPTED)
+        return run
 
     def user_versions(self) -> dict[str, str]:
         """Classify one image for each user; the version that served it, by user."""
@@ -83,92 +84,127 @@ Describe = Callable[[DemoService, list[TrafficResult]], Iterator[str]]
 
 
 @dataclass(frozen=True)
-class Step:
+class Act:
     """A change of the service, under traffic.
 
     Attributes:
+        why: What to look at, and why it is so.
         change: A rule, or the version of a rolling update.
         describe: Sentences on the results of the requests.
     """
 
     title: str
+    why: str
     change: dict[str, Any] | str
     describe: Describe
+    requests: int = REQUESTS
+    users: int = USERS
 
 
 @app.command()
-def demo(url: Url = None) -> None:
-    """Run a shadow, a canary, an A/B test and a rolling update on the running service.
+def demo(yes: Yes = False, url: Url = None) -> None:
+    """Run a shadow, canaries, an A/B test and a rolling update on the running service.
 
-    The demo changes the rule of the service; at the end v1 serves all users. Exits 1 if a request
-    failed.
+    It takes under three minutes. Each act shows its command, a report and a verdict. At the end,
+    the revision of before is restored, also after Ctrl-C. Exits 1 if a request failed.
     """
-    target = url or service_url()
-    with Client(target, open_home().token) as client:
-        shadow_counts = client.status()["recording"]["shadow"]
-        service = DemoService(client, target, synthetic_images(seed=1), shadow_counts)
+    target, started_s = url or service_url(), time.time()
+    with Client(target, open_home().token) as client, restoring(client) as trial:
+        trial.ask(SHADOW, yes=yes)
+        trial.add_test_version(V2, FAULTY, FAULTS)
+        service = DemoService(client, target, trial, synthetic_images(seed=1))
         failed = 0
-        for number, step in enumerate(STEPS, 1):
-            typer.secho(f"\n{number}. {step.title}", bold=True)
-            failed += _run_step(service, step)
+        for number, act in enumerate(ACTS, 1):
+            typer.secho(f"\n{number}. {act.title}", bold=True)
+            failed += _run_act(service, act, started_s)
+        typer.echo()
+    say(f"The demo took {time.time() - started_s:.0f} s.")
     if failed:
         sys.exit(1)
 
 
-def _run_step(service: DemoService, step: Step) -> int:
-    """Run a step and print its results; the number of failed requests."""
-    if isinstance(step.change, str):
-        _apply_rule(service, {"kind": "single", "stable": V1 if step.change == V2 else V2})
-        started = time.perf_counter()
-        results = _send_during_update(service, step.change)
+def _run_act(service: DemoService, act: Act, started_s: float) -> int:
+    """Run an act and print its results; the number of failed requests."""
+    say(act.why)
+    if isinstance(act.change, str):
+        _print_commands(f"serve-app update {act.change} --method rolling")
+        run = _send_during_update(service, act.change)
     else:
-        _apply_rule(service, step.change)
-        started = time.perf_counter()
-        results = service.send_requests(REQUESTS)
-    summary = summarize(results, time.perf_counter() - started)
+        rule = named_anew(act.change, started_s)
+        report = KINDS[rule["kind"]].report
+        _print_commands(
+            f"serve-app rule set - <<< 'rule: {_one_line(rule)}'",
+            f"serve-app traffic --requests {act.requests} --users {act.users}"
+            f" --regions {','.join(REGIONS)} --feedback {COVERAGE:g}",
+            f"serve-app report {report}",
+        )
+        service.trial.set_rule(rule, f"demo: {rule['kind']}")
+        run = service.send_requests(act.requests, act.users)
+    summary = summarize(run)
     print_summary(summary)
     typer.echo()
-    for sentence in step.describe(service, results):
-        console().print(f"- {sentence}")
+    for sentence in act.describe(service, run.results):
+        say(f"- {sentence}")
+    if isinstance(act.change, dict):
+        wait_until_settled(rule)
+        _print_report(service.trial.report(report, rule["experiment"]))
     failed: int = summary["failed"]
     return failed
 
 
-def _apply_rule(service: DemoService, rule: dict[str, Any]) -> None:
-    change = new_change(SetRule, f"demo: {rule['kind']}", rule=rule, change_stable=True)
-    wait_until_in_force(service.client, service.client.apply(change)["revision"])
+def _print_commands(*commands: str) -> None:
+    typer.echo()
+    for command in commands:
+        typer.secho(f"  $ {command}", dim=True)
+    typer.echo()
 
 
-def _send_during_update(service: DemoService, version: str) -> list[TrafficResult]:
+def _one_line(rule: dict[str, Any]) -> str:
+    flow: str = yaml.safe_dump(rule, default_flow_style=True, sort_keys=False, width=10_000)
+    return flow.strip()
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    """The verdict of a report, and the figures that decide it."""
+    out = console()
+    typer.echo()
+    if "measures" in report:
+        out.print(text.comparison_table(report, [(m["measure"], m) for m in report["measures"]]))
+    elif "overall" in report:
+        overall = report["overall"]
+        out.print(text.comparison_table(report, [(overall["measure"], overall)], overall["unit"]))
+    else:
+        new = ", ".join(report["labels"]["new"])
+        say(f"same label in both versions: {text.rate(report['agreement'])}")
+        say(f"candidate predicts {new}: {text.rate(report['new_labels']['rate'])}")
+    out.print("Verdict:", end=" ")
+    text.print_verdict(out, report)
+
+
+def _send_during_update(service: DemoService, version: str) -> ScenarioResult:
     """The results of requests before, during and after a rolling update."""
-
-    def update() -> None:
-        reason = f"demo: rolling update to {version}"
-        change = new_change(Update, reason, version=version, method="rolling")
-        wait_until_in_force(service.client, service.client.apply(change)["revision"])
-
-    results = service.send_requests(REQUESTS_PER_ROUND)
+    started_s = time.perf_counter()
+    results = service.send_requests(REQUESTS_PER_ROUND, USERS).results
     with ThreadPoolExecutor(1) as executor:
-        pending = executor.submit(update)
+        reason = f"demo: rolling update to {version}"
+        pending = executor.submit(service.trial.update, version, reason)
         while not pending.done():
-            results += service.send_requests(REQUESTS_PER_ROUND)
+            results += service.send_requests(REQUESTS_PER_ROUND, USERS).results
         pending.result()
-    return results + service.send_requests(REQUESTS_PER_ROUND)
+    results += service.send_requests(REQUESTS_PER_ROUND, USERS).results
+    return ScenarioResult(results, {}, time.perf_counter() - started_s)
 
 
-def _describe_shadow(service: DemoService, results: list[TrafficResult]) -> Iterator[str]:
+def _describe_shadow(_: DemoService, results: list[TrafficResult]) -> Iterator[str]:
     yield (
         f"served by {_count_versions(results)};"
         f" the predictions of {V2} for the copies are stored, not returned"
     )
-    deadline = time.monotonic() + RECORD_TIMEOUT_S
-    while True:
-        now = service.client.status()["recording"]["shadow"]
-        counts = {outcome: now[outcome] - service.shadow_counts[outcome] for outcome in now}
-        if sum(counts.values()) >= len(results) or time.monotonic() > deadline:
-            break
-        time.sleep(POLL_S)
-    yield "copies: " + ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
+
+
+def _describe_failing_canary(_: DemoService, results: list[TrafficResult]) -> Iterator[str]:
+    fallbacks = sum(result.body.get("reason") == "fallback" for result in results)
+    yield f"{V1} served {fallbacks} requests that {FAULTY} failed: no user saw an error"
 
 
 def _describe_canary(service: DemoService, results: list[TrafficResult]) -> Iterator[str]:
@@ -211,33 +247,74 @@ def _count_versions(results: list[TrafficResult]) -> str:
     return format_counts(counts) or "no version"
 
 
+SHADOW = {
+    "kind": "shadow",
+    "stable": V1,
+    "candidate": V2,
+    "experiment": "demo-shadow",
+    "reveal_version": True,
+}
 CANARY = {
     "kind": "canary_parallel",
     "stable": V1,
     "candidate": V2,
     "experiment": "demo-canary",
+    "settle": SETTLE,
 }
+FAILING_CANARY = CANARY | {"candidate": FAULTY, "experiment": "demo-failing", "weight": 0.5}
 AB_TEST = {
     "kind": "ab_test",
     "control": V1,
     "treatment": V2,
     "regions": [TARGET_GROUP],
     "experiment": "demo-preference",
+    "unit": "user",
+    "settle": SETTLE,
     "reveal_version": True,  # so that the demo can count versions
+    "outcome": {"min_effect": 0.05, "window": SETTLE},  # a smaller one takes more users
 }
-STEPS = (
-    Step(
+ACTS = (
+    Act(
         "Shadow: v1 serves all users, v2 gets copies of their images",
-        {"kind": "shadow", "stable": V1, "candidate": V2, "reveal_version": True},
+        f"{V1} is right in two of three answers: a third of the images show koalas, a label that it"
+        f" does not know. {V2} does, and the copies show it before any user gets it.",
+        SHADOW,
         _describe_shadow,
     ),
-    Step("Canary: v2 serves 10 % of the users", CANARY | {"weight": 0.1}, _describe_canary),
-    Step("Canary: v2 serves 30 % of the users", CANARY | {"weight": 0.3}, _describe_canary),
-    Step(
-        f"A/B test: each request from {TARGET_GROUP} is assigned at random",
+    Act(
+        "Canary that fails: a version with faults serves half of the users",
+        f"{FAULTY} is a copy of {V2} that is {FAULTS.slow_ms:g} ms slower and fails in"
+        f" {100 * FAULTS.fail:g} % of its calls. {V1} serves these, and the report says worse.",
+        FAILING_CANARY,
+        _describe_failing_canary,
+        requests=1000,
+        users=400,
+    ),
+    Act(
+        "Canary: v2 serves 10 % of the users",
+        "The same users keep the candidate. A few users are not enough for a verdict.",
+        CANARY | {"weight": 0.1},
+        _describe_canary,
+    ),
+    Act(
+        "Canary: v2 serves 30 % of the users",
+        "A larger weight moves no user back. Users that it moves to the candidate are not compared:"
+        " they had both versions.",
+        CANARY | {"weight": 0.3},
+        _describe_canary,
+    ),
+    Act(
+        f"A/B test: half of the users from {TARGET_GROUP} get v2",
+        f"Users complain of wrong labels. {V1} is wrong on each koala, so they prefer {V2}.",
         AB_TEST,
         _describe_ab_test,
+        requests=2500,
+        users=1800,
     ),
-    Step("Rolling update: v2 for all users, under traffic", V2, _describe_rolling),
-    Step("Rolling update: back to v1", V1, _describe_rolling),
+    Act(
+        "Rolling update: v2 for all users, under traffic",
+        "Replicas change one by one, so no request fails.",
+        V2,
+        _describe_rolling,
+    ),
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from models import registry as registries
 from models.card import Card, Metrics
@@ -17,7 +17,11 @@ from models.classifier import Backend, open_version
 from models.errors import BadVersion, UnknownVersion
 from models.registry import Version
 from models.samples import class_folders, read_folder, synthesize_sample
-from serve_app.cli.options import AsJson, console, print_json
+from models.synthetic import LABELS as DRAWN_LABELS
+from serve_app.cli.faults import fault, remove
+from serve_app.cli.options import AsJson, console, print_json, say, warn
+from serve_app.cli.progress import clock
+from serve_app.cli.tables import Table, facts
 
 app = typer.Typer(
     name="models",
@@ -38,10 +42,15 @@ def list_versions(registry: Registry = registries.SHIPPED, as_json: AsJson = Fal
     if as_json:
         print_json([_summary(name, version) for name, version in loaded.items()])
     else:
-        table = Table("version", "labels", "parent", "accuracy", "on", "MiB", "digest", box=None)
+        table = Table("version", "labels", "parent", "accuracy", "on", "MiB", "digest")
         for name, version in loaded.items():
-            table.add_row(name, *(escape(cell) for cell in _row(version)))
+            if isinstance(version, Version):
+                table.add_row(name, *_row(version))
         console().print(table)
+        for name, version in loaded.items():
+            if isinstance(version, BadVersion):
+                say(f"{name} is invalid: {version}")
+        warn(_test_versions(loaded.values()))
     if any(isinstance(version, BadVersion) for version in loaded.values()):
         sys.exit(1)
 
@@ -54,8 +63,7 @@ def show(name: Name, registry: Registry = registries.SHIPPED, as_json: AsJson = 
     if as_json:
         print_json(card.model_dump(mode="json"))
         return
-    facts = Table(show_header=False, box=None)
-    for key, value in (
+    shown = (
         ("version", card.version),
         ("labels", ", ".join(card.labels)),
         ("parent", f"{card.parent.version} {card.parent.digest}" if card.parent else "-"),
@@ -64,12 +72,12 @@ def show(name: Name, registry: Registry = registries.SHIPPED, as_json: AsJson = 
         ("trained by", f"{card.training.command} (seed {card.training.seed})"),
         ("date", card.training.date),
         ("data", card.training.notice),
+        *([("test version", card.faults.sentence())] if card.faults else []),
         ("folder", str(version.folder)),
         ("digest", card.digest),
-    ):
-        facts.add_row(key, escape(value))
+    )
     out = console()
-    out.print(facts)
+    out.print(facts(shown))
     for metrics in card.metrics:
         _print_metrics(out, metrics)
 
@@ -90,6 +98,7 @@ def verify(
     else:
         for version, error in problems.items():
             typer.echo(f"{version}: {error or 'sound'}", err=bool(error))
+        warn(_test_versions(_load(version, registry) for version in wanted))
     if any(problems.values()):
         sys.exit(1)
 
@@ -115,14 +124,26 @@ def evaluate(
     side = classifier.card.input.side
     progress = sys.stderr.isatty()
     if data is None:
+        if unknown := [label for label in classifier.card.labels if label not in DRAWN_LABELS]:
+            raise typer.BadParameter(
+                f"no images of {', '.join(unknown)} can be drawn, only of"
+                f" {', '.join(DRAWN_LABELS)}: name a folder with photographs, one subfolder per"
+                " label",
+                param_hint="--data",
+            )
         sample = synthesize_sample(classifier.card.labels, SYNTHETIC_SEEDS, side, progress)
     else:
         sample = read_folder(data, class_folders(data), side, progress)
-    metrics = evaluate_on(classifier, sample, "synthetic" if data is None else str(data))
+    with clock(f"classifying {len(sample.truths):,} images"):
+        metrics = evaluate_on(classifier, sample, "synthetic" if data is None else str(data))
     if as_json:
         print_json({"version": name, "backend": backend, **metrics.model_dump(mode="json")})
         return
     _print_metrics(console(), metrics)
+
+
+app.command()(fault)
+app.command()(remove)
 
 
 def _names(registry: Path) -> tuple[str, ...]:
@@ -132,6 +153,14 @@ def _names(registry: Path) -> tuple[str, ...]:
     return found
 
 
+def _test_versions(versions: Iterable[Version | BadVersion]) -> Iterator[str]:
+    """A sentence for each test version."""
+    for version in versions:
+        if isinstance(version, Version) and version.card.faults:
+            faults = version.card.faults.sentence()
+            yield f"{version.card.version} is a test version with faults on purpose: {faults}"
+
+
 def _load(name: str, registry: Path) -> Version | BadVersion:
     try:
         return registries.load(name, registry)
@@ -139,9 +168,7 @@ def _load(name: str, registry: Path) -> Version | BadVersion:
         return exc
 
 
-def _row(version: Version | BadVersion) -> tuple[str, ...]:
-    if isinstance(version, BadVersion):
-        return (f"invalid: {version}",)
+def _row(version: Version) -> tuple[str, ...]:
     card = version.card
     first = card.metrics[0] if card.metrics else None
     return (
@@ -164,6 +191,7 @@ def _summary(name: str, version: Version | BadVersion) -> dict[str, Any]:
         "parent": card.parent.version if card.parent else None,
         "size_bytes": version.size_bytes,
         "digest": card.digest,
+        "faults": card.faults.model_dump() if card.faults else None,
         "accuracy": {metrics.data: metrics.accuracy for metrics in card.metrics},
     }
 
@@ -193,8 +221,8 @@ def _print_metrics(out: Console, metrics: Metrics) -> None:
         f"   mean confidence {metrics.mean_confidence:.3f}"
     )
     labels = list(metrics.labels)
-    table = Table("truth", "images", "recall", "95 %", "precision", "F1", "predicted:", *labels,
-                  box=None)  # fmt: skip
+    predicted_as = (f"said {label}" for label in labels)
+    table = Table("truth", "images", "recall", "recall, 95 %", "precision", "F1", *predicted_as)
     for label, counts in zip(labels, metrics.confusion, strict=True):
         score = metrics.labels[label]
         table.add_row(
@@ -204,7 +232,6 @@ def _print_metrics(out: Console, metrics: Metrics) -> None:
             f"{score.recall_interval[0]:.3f} to {score.recall_interval[1]:.3f}",
             _share(score.precision),
             f"{score.f1:.3f}",
-            "",
             *(str(count) for count in counts),
         )
     out.print(table)
@@ -213,8 +240,9 @@ def _print_metrics(out: Console, metrics: Metrics) -> None:
             f"{count} {predicted_label}" for predicted_label, count in foreign.answers.items()
         )
         out.print(
-            f"[yellow]{label}[/yellow] is not a label of this version: {foreign.images} images,"
-            f" predicted as {predicted}, mean confidence {foreign.mean_confidence:.3f}"
+            f"[yellow]{escape(label)}[/yellow] is not a label of this version:"
+            f" {foreign.images} images, predicted as {escape(predicted)},"
+            f" mean confidence {foreign.mean_confidence:.3f}"
         )
 
 

@@ -15,6 +15,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from serve_app.cli.tables import ENDLESS
+from serve_app.regions import country, describe_unknown_country, members
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
     str | None,
@@ -39,15 +42,37 @@ def request_headers(
     canary: str | None,
     version: str | None,
 ) -> dict[str, str]:
-    """The request headers of these options."""
-    headers = {
-        "X-User-Id": user,
-        "X-Session-Id": session,
-        "X-Region": region,
-        "X-Canary": canary,
-        "X-Model-Version": version,
+    """The request headers of these options.
+
+    Raises:
+        typer.BadParameter: A value cannot be sent in a header.
+    """
+    options = {
+        "--user": ("X-User-Id", user),
+        "--session": ("X-Session-Id", session),
+        "--region": ("X-Region", region),
+        "--canary": ("X-Canary", canary),
+        "--version": ("X-Model-Version", version),
     }
-    return {name: value for name, value in headers.items() if value}
+    for option, (_, value) in options.items():
+        if value is not None and not (value.strip() and value.isprintable()):
+            raise typer.BadParameter(f"{value!r}: expected printable characters", param_hint=option)
+    return {name: value.strip() for name, value in options.values() if value is not None}
+
+
+def describe_region(region: str, rule: dict[str, Any]) -> str | None:
+    """What is surprising about a region under a rule; None if nothing is.
+
+    Args:
+        rule: The `rule` of the response of `GET /v1/rule`.
+    """
+    code = country(region)
+    if code is None:
+        return f"--region {describe_unknown_country(region)}; the request has no region"
+    targeted = rule.get("regions")
+    if targeted and not any(code in (members(name) or ()) for name in targeted):
+        return f"{code} is in none of the rule's regions: {', '.join(targeted)}"
+    return None
 
 
 def actor() -> str:
@@ -58,10 +83,21 @@ def actor() -> str:
         return f"user {os.getuid()}"
 
 
+def say(text: str) -> None:
+    """Print a sentence, wrapped at words where the console is narrower."""
+    console().print(text, markup=False)
+
+
 def warn(warnings: Iterable[str]) -> None:
     """Print warnings to stderr."""
     for warning in warnings:
         typer.echo(f"Warning: {warning}", err=True)
+
+
+def note(text: str | None) -> None:
+    """Print a note to stderr, if there is one."""
+    if text:
+        typer.echo(f"Note: {text}", err=True)
 
 
 def format_time(at_ms: int) -> str:
@@ -75,8 +111,11 @@ def print_json(content: object) -> None:
 
 
 def console() -> Console:
-    """A console as wide as the terminal; 140 columns without a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
+    """A console as wide as the terminal, or as COLUMNS says. Without both, lines have any length:
+    a program reads them."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return Console(highlight=False, emoji=False)
+    return Console(width=ENDLESS, highlight=False, emoji=False, soft_wrap=True)
 
 
 def format_rule(rule: dict[str, Any]) -> str:

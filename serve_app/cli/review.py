@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from serve_app.cli.options import AsJson, Reason, Url, actor, console, format_time, print_json
+from serve_app.cli.export import Force, check_output
+from serve_app.cli.options import (
+    AsJson,
+    Reason,
+    Url,
+    actor,
+    console,
+    format_time,
+    print_json,
+    say,
+)
+from serve_app.cli.tables import Table, facts
 from serve_app.client import Client, service_url
 from serve_app.deployment.names import CONTROL_PLANE
 from serve_app.home import open_home
@@ -24,7 +35,19 @@ Limit = Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of ima
 Reviewed = Annotated[
     bool, typer.Option("--reviewed", help="List reviewed images with their predictions.")
 ]
-ImageId = Annotated[str, typer.Argument(metavar="ID", help="An id from review list.")]
+
+_ID = re.compile(r"[0-9a-f]{12}-[1-9][0-9]{0,14}")
+
+
+def _parse_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise typer.BadParameter(f"'{text}' is not an id of an image: review list shows them")
+    return text
+
+
+ImageId = Annotated[
+    str, typer.Argument(metavar="ID", help="An id from review list.", callback=_parse_id)
+]
 Label = Annotated[
     str, typer.Argument(metavar="LABEL", help="A label of either version, other, or cannot_tell.")
 ]
@@ -41,12 +64,12 @@ def list_images(
     if as_json:
         print_json(listed)
         return
-    table = Table("image", "time", "region", box=None)
-    for column in ("kind", "stable", "candidate", "answer", "reviewer") if reviewed else ():
-        table.add_column(column)
+    of_reviewed = ("region", "kind", "stable", "candidate", "answer", "reviewer")
+    table = Table("image", "time", *(of_reviewed if reviewed else ()))
     for image in listed["images"]:
         details = (
             (
+                image["region"] or "-",
                 image["kind"],
                 *(" ".join(image[role].values()) for role in ("stable", "candidate")),
                 image["review"]["answer"],
@@ -55,10 +78,49 @@ def list_images(
             if reviewed
             else ()
         )
-        row = (image["id"], format_time(image["at_ms"]), image.get("region") or "-", *details)
-        table.add_row(*map(escape, row))
+        table.add_row(image["id"], format_time(image["at_ms"]), *details)
     console().print(table)
-    typer.echo(f"{listed['waiting']:,} images wait for review: {service}/{CONTROL_PLANE}/review")
+    left = "" if reviewed else f"{len(listed['images']):,} listed, "
+    say(f"{left}{listed['waiting']:,} waiting: {service}/{CONTROL_PLANE}/review shows them")
+
+
+@app.command("show")
+def show_image(
+    image: ImageId,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Save the image, a small JPEG, to this file."),
+    ] = None,
+    force: Force = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a kept image: the possible answers; after its review, also the predictions."""
+    if save:
+        check_output(save, force, "--save")
+    with Client(url or service_url(), open_home().token) as client:
+        found = client.kept_image(image)
+        if save:
+            client.save_image(image, save)
+    if as_json:
+        print_json(found)
+        return
+    shown = [
+        ("image", found["id"]),
+        ("time", format_time(found["at_ms"])),
+        ("kept until", format_time(found["expires_at_ms"])),
+        ("answers", ", ".join(found["answers"])),
+    ]
+    if found["reviewed"]:
+        review = found["review"]
+        shown += [
+            ("region", found["region"] or "-"),
+            *((role, " ".join(found[role].values())) for role in ("stable", "candidate")),
+            ("answer", f"{review['answer']}, by {review['actor']}"),
+        ]
+    console().print(facts(shown))
+    if save:
+        say(f"{save}: {save.stat().st_size:,} bytes")
 
 
 @app.command("answer")

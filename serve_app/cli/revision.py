@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from serve_app.cli.changing import DryRun, Yes, make_change, new_change
+from serve_app.cli.changing import DryRun, Yes, key_table, make_change, new_change
 from serve_app.cli.options import (
     AsJson,
     Reason,
@@ -19,6 +18,7 @@ from serve_app.cli.options import (
     format_time,
     print_json,
 )
+from serve_app.cli.tables import Table, facts
 from serve_app.client import Client, service_url
 from serve_app.control_plane.changes import Restore
 from serve_app.deployment.config import differences
@@ -46,16 +46,16 @@ def list_revisions(limit: Limit = 20, url: Url = None, as_json: AsJson = False) 
     if as_json:
         print_json(revisions)
         return
-    table = Table("revision", "time", "change", "state", "rule", "actor", "reason", box=None)
+    table = Table("revision", "time", "change", "state", "rule", "actor", "reason")
     for revision in revisions:
         table.add_row(
             str(revision["number"]),
             format_time(revision["at_ms"]),
             revision["kind"],
             _describe_state(revision),
-            escape(revision["rule"]["sentence"]),
-            escape(revision["actor"]),
-            escape(revision["reason"]),
+            revision["rule"]["sentence"],
+            revision["actor"],
+            revision["reason"],
         )
     console().print(table)
 
@@ -68,20 +68,19 @@ def show(number: Number, as_yaml: AsYaml = False, url: Url = None, as_json: AsJs
     if as_json:
         print_json(revision)
     elif as_yaml:
-        typer.echo(dump_yaml(revision["document"]), nl=False)
+        document = json.loads(json.dumps(revision["document"]))  # YAML has plain mappings only
+        typer.echo(dump_yaml(document), nl=False)
     else:
-        facts = Table(show_header=False, box=None)
-        for key, value in (
-            ("revision", revision["number"]),
+        shown = (
+            ("revision", str(revision["number"])),
             ("change", revision["kind"]),
             ("time", format_time(revision["at_ms"])),
             ("actor", revision["actor"]),
             ("reason", revision["reason"]),
             ("state", _describe_state(revision)),
             ("rule", revision["rule"]["sentence"]),
-        ):
-            facts.add_row(key, escape(str(value)))
-        console().print(facts)
+        )
+        console().print(facts(shown))
 
 
 @app.command()
@@ -93,11 +92,8 @@ def diff(number: Number, other: Other, url: Url = None) -> None:
     if not changes:
         typer.echo(f"revisions {number} and {other} are the same")
         return
-    table = Table("key", f"revision {number}", f"revision {other}", box=None)
-    for change in changes:
-        values = ("-" if value is None else escape(json.dumps(value)) for value in change.values)
-        table.add_row(escape(change.path), *values)
-    console().print(table)
+    names = f"revision {number}", f"revision {other}"
+    console().print(key_table(map(asdict, changes), *names))
 
 
 @app.command()

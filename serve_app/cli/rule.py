@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from serve_app.cli.changing import DryRun, Yes, make_change, new_change
 from serve_app.cli.options import (
@@ -22,17 +20,22 @@ from serve_app.cli.options import (
     Version,
     Wait,
     console,
+    describe_region,
     format_counts,
     format_rule,
+    note,
     print_json,
     request_headers,
     warn,
 )
-from serve_app.client import Client, service_url
+from serve_app.cli.tables import Table, facts
+from serve_app.client import Client, in_words, service_url
 from serve_app.control_plane.changes import SetRule
 from serve_app.deployment.config import user_configs
 from serve_app.deployment.names import DATA_PLANE, INGRESS
 from serve_app.errors import BadConfig
+from serve_app.regions import country
+from serve_app.rules.parse import rule_of
 from serve_app.yaml_file import display_name, read_mapping
 
 app = typer.Typer(
@@ -68,7 +71,7 @@ def show(url: Url = None, as_json: AsJson = False) -> None:
     out = console()
     out.print(format_rule(rule))
     out.print(f"effective weight {rule['effective_weight']:g}; {_describe_candidate(rule)}\n")
-    table = Table("pool", "replica", "version", "predictions", box=None)
+    table = Table("pool", "replica", "version", "predictions since the replica began")
     for pool in rule["pools"]:
         for replica in pool["replicas"]:
             table.add_row(
@@ -99,7 +102,7 @@ def set_rule(
     """
     content = read_mapping(file, "a rule, or a deployment file")
     is_whole = "applications" in content and "rule" not in content
-    rule = _rule_of(_ingress_config(content) if is_whole else content)
+    rule = rule_of(_ingress_config(content) if is_whole else content)
     if is_whole:
         typer.echo(f"using only the rule of {display_name(file)}")
     change = new_change(
@@ -120,23 +123,22 @@ def explain(
 ) -> None:
     """Explain which version would serve a request, and why; runs no model."""
     with Client(url or service_url()) as client:
+        if region and country(region):  # of others the plan has a note
+            note(describe_region(region, client.rule()["rule"]))
         plan = client.explain(request_headers(user, session, region, canary, version))
     if as_json:
         print_json(plan)
         return
-    facts = Table(show_header=False, box=None)
-    for key, value in (
+    shown = (
         ("version", plan["version"] or _describe_versions(plan)),
         ("reason", plan["reason"]),
         ("rule", f"{plan['rule']} {plan['rule_id']}"),
         ("experiment", plan["experiment"]),
         ("bucket", plan["bucket"]),
         ("threshold", plan["threshold"]),
-        *(("note", note) for note in plan["notes"]),
-    ):
-        if value is not None:
-            facts.add_row(key, escape(str(value)))
-    console().print(facts)
+        *(("note", in_words(text)) for text in plan["notes"]),
+    )
+    console().print(facts((key, str(value)) for key, value in shown if value is not None))
 
 
 def _ingress_config(document: dict[str, Any]) -> dict[str, Any]:
@@ -149,21 +151,6 @@ def _ingress_config(document: dict[str, Any]) -> dict[str, Any]:
         return dict(user_configs(document)[INGRESS])
     except (KeyError, TypeError, ValueError) as exc:
         raise BadConfig(f"{DATA_PLANE}.{INGRESS}.user_config", "is missing or malformed") from exc
-
-
-def _rule_of(content: dict[str, Any]) -> dict[str, Any]:
-    """The rule of a mapping whose only key is `rule`.
-
-    Raises:
-        BadConfig: The mapping has another key, or no rule.
-    """
-    for key in content:
-        if key != "rule":
-            raise BadConfig(str(key), "is rejected: the only key is rule")
-    rule = content.get("rule")
-    if not isinstance(rule, dict):
-        raise BadConfig("rule", "is rejected: expected a mapping with the key kind")
-    return rule
 
 
 def _rejections(rule: dict[str, Any]) -> list[str]:

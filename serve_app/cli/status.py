@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from serve_app.cli.options import (
     AsJson,
@@ -22,6 +21,7 @@ from serve_app.cli.options import (
     print_json,
     warn,
 )
+from serve_app.cli.tables import Table
 from serve_app.client import Client, service_url
 from serve_app.errors import NotRunning, Rejected
 from serve_app.home import open_home
@@ -57,9 +57,9 @@ def _print(rule: dict[str, Any] | None, control: dict[str, Any]) -> None:
     for line in _describe_control_plane(control):
         out.print(escape(line))
     out.print()
-    table = Table("application", "deployment", "status", "replicas", "versions", box=None)
+    table = Table("application", "deployment", "status", "replicas", "versions")
     versions = {
-        pool["pool"]: format_counts(count_versions(pool))
+        pool["pool"]: format_counts(count_versions(pool)) or "-"
         for pool in (rule["pools"] if rule else [])
     }
     for name, application in control["applications"].items():

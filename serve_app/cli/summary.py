@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import typer
-from rich.table import Table
 
 from serve_app.cli.options import console
-from serve_app.traffic.runner import HttpResponse, LostUsers, TrafficResult
+from serve_app.cli.tables import Table
+from serve_app.traffic.runner import ScenarioResult, TrafficResult
+from serve_app.traffic.service_client import HttpResponse
+
+LATE_MS = 50.0
+INTERRUPTED = 130  # the exit code after Ctrl-C
 
 
-def summarize(
-    results: Sequence[TrafficResult],
-    seconds: float,
-    lost: Mapping[str, LostUsers] = MappingProxyType({}),
-) -> dict[str, Any]:
+def summarize(run: ScenarioResult, rate_per_s: float | None = None) -> dict[str, Any]:
     """Count requests, failures and feedback, and measure latency and accuracy by version.
 
     Args:
-        seconds: The duration of the traffic.
-        lost: The lost users, by the version that they were assigned.
+        rate_per_s: At which the requests were due, if they had a rate.
     """
+    results, seconds, lost = run.results, run.seconds, run.lost
     served = [result for result in results if result.status == 200]
     latencies = [result.latency_ms for result in served]
     failures = _count_failures([HttpResponse(result.status, result.body) for result in results])
@@ -39,7 +38,12 @@ def summarize(
         "requests": len(results),
         "failed": sum(failures.values()),
         "seconds": round(seconds, 2),
-        "per_second": round(len(results) / seconds, 1),
+        "per_second": round(len(results) / seconds, 1) if seconds else 0.0,
+        "rate": _summarize_rate(results, rate_per_s) if rate_per_s else None,
+        "away_seconds": round(run.away_s, 2),
+        "interrupted": run.interrupted,
+        "gave_up": run.gave_up,
+        "cut_off": run.cut_off,
         "latency_ms": {
             f"p{q}": round(float(np.percentile(latencies, q)), 2) if latencies else None
             for q in (50, 95, 99)
@@ -67,6 +71,15 @@ def summarize(
     }
 
 
+def _summarize_rate(results: Sequence[TrafficResult], rate_per_s: float) -> dict[str, Any]:
+    late_ms = [result.late_ms for result in results]
+    return {
+        "per_second": rate_per_s,
+        "late": sum(late > LATE_MS for late in late_ms),
+        "late_ms": round(max(late_ms, default=0.0), 2),
+    }
+
+
 def is_complete(summary: dict[str, Any]) -> bool:
     """Whether all requests succeeded and all feedback was accepted."""
     feedback = summary["feedback"]
@@ -82,7 +95,9 @@ def print_summary(summary: dict[str, Any]) -> None:
         f" ({summary['per_second']:,}/s), [bold]{summary['failed']:,} failed[/bold];"
         f" latency p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']}\n"
     )
-    table = Table("version", "reason", "requests", "accuracy", "labels", box=None)
+    for sentence in _run_sentences(summary):
+        out.print(sentence)
+    table = Table("version", "reason", "requests", "accuracy", "labels")
     for group in summary["answers"]:
         labels = ", ".join(f"{count} {label}" for label, count in sorted(group["labels"].items()))
         table.add_row(
@@ -107,6 +122,23 @@ def print_summary(summary: dict[str, Any]) -> None:
         typer.echo(f"{count} x {text}", err=True)
     for text, count in feedback["failures"].items():
         typer.echo(f"{count} x feedback, {text}", err=True)
+
+
+def _run_sentences(summary: dict[str, Any]) -> Iterator[str]:
+    """How the run went, where it was not as planned."""
+    if rate := summary["rate"]:
+        late = f", {rate['late']:,} sent more than {LATE_MS:g} ms late" if rate["late"] else ""
+        yield (
+            f"due at {rate['per_second']:g}/s{late}: at most {rate['late_ms']:g} ms late, which"
+            " their latency includes\n"
+        )
+    if summary["away_seconds"]:
+        yield f"the service was away for {summary['away_seconds']:g} s: fewer requests were sent\n"
+    if summary["gave_up"]:
+        yield "[bold]stopped: the service did not come back[/bold]\n"
+    if summary["interrupted"]:
+        cut_off = f"; {summary['cut_off']:,} were cut off" if summary["cut_off"] else ""
+        yield f"[bold]interrupted[/bold]: this is what was sent{cut_off}\n"
 
 
 def _count_failures(responses: Sequence[HttpResponse]) -> Counter[str]:

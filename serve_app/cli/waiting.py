@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 import typer
 
+from serve_app.cli.progress import clock
 from serve_app.client import Client
 from serve_app.errors import DeployFailed, NotRunning, Rejected
 
@@ -33,22 +35,28 @@ def wait_until_in_force(
     """
     timeout_s = RECREATION_TIMEOUT_S if recreates else IN_FORCE_TIMEOUT_S
     started_s, printed = time.monotonic(), ""
-    while True:
-        try:
-            status = client.status()
-        except (NotRunning, Rejected) as exc:  # the Controller or the proxy restarts
-            text = str(exc)
-        else:
-            _raise_failure(status, revision, recreates=recreates)
-            if status["in_force"] and status["revision"] == revision:
-                return status
-            text, is_news = _describe(status)
-            if text != printed and (is_news or time.monotonic() - started_s > QUIET_S):
-                typer.echo(text, err=True)
-                printed = text
-        if time.monotonic() - started_s > timeout_s:
-            raise DeployFailed(f"not in force after {timeout_s:g} s: {text}; see serve-app status")
-        time.sleep(POLL_S)
+    with clock(f"waiting for revision {revision}") as show:
+        while True:
+            waited_s = time.monotonic() - started_s
+            try:
+                status = client.status()
+            except (NotRunning, Rejected) as exc:  # the Controller or the proxy restarts
+                text = str(exc)
+            else:
+                _raise_failure(status, revision, recreates=recreates)
+                if status["in_force"] and status["revision"] == revision:
+                    return status
+                text, is_news = _describe(status)
+                if text != printed and (is_news or waited_s > QUIET_S):
+                    if not sys.stderr.isatty():
+                        typer.echo(text, err=True)
+                    printed = text
+            show(text)
+            if waited_s > timeout_s:
+                raise DeployFailed(
+                    f"not in force after {timeout_s:g} s: {text}; see serve-app status"
+                )
+            time.sleep(POLL_S)
 
 
 def _describe(status: dict[str, Any]) -> tuple[str, bool]:

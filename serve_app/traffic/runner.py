@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -12,29 +12,17 @@ from typing import Any
 
 import aiohttp
 
-from serve_app.client import JsonObject
-from serve_app.errors import BadConfig, NotRunning, Rejected
+from serve_app.errors import BadConfig
+from serve_app.traffic.availability import Availability
 from serve_app.traffic.images import TrafficImage
+from serve_app.traffic.pace import Pace, send_all
 from serve_app.traffic.population import Population, draw_feedback, draw_population, is_lost
 from serve_app.traffic.scenario import Scenario
+from serve_app.traffic.service_client import HttpResponse, ServiceClient
 
 TIMEOUT_S = 30.0
+GRACE_S = 2.0  # of requests that are on their way at an interrupt
 _RULE_MISMATCH = "does not fit the rule in force, {kind}, which does not assign versions by user"
-
-ProgressCallback = Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """A response of the service.
-
-    Attributes:
-        status: The HTTP status; 0 if no response came.
-        body: The JSON object; a text or an error is under the key `detail`.
-    """
-
-    status: int
-    body: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +31,8 @@ class TrafficResult:
 
     Attributes:
         status, body: See `HttpResponse`.
+        latency_ms: From when the request was due to the response.
+        late_ms: Of it, the time before the request was sent; 0 unless requests have a rate.
         region: The country of the user.
         feedback: The response to the user's feedback; None if the user sent none.
     """
@@ -53,6 +43,7 @@ class TrafficResult:
     region: str
     body: dict[str, Any]
     feedback: HttpResponse | None = None
+    late_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +60,25 @@ class ScenarioResult:
 
     Attributes:
         results: One for each request that was sent.
-        lost: The lost users, by the version that they were assigned.
+        lost: The lost users whose turn came, by the version that they were assigned.
+        seconds: The duration of the traffic.
+        away_s: The time of it that the service was away.
+        cut_off: The number of requests whose response an interrupt did not wait for.
+        interrupted: Whether the user ended it, with Ctrl-C.
+        gave_up: Whether it ended because the service did not come back.
     """
 
     results: list[TrafficResult]
     lost: dict[str, LostUsers]
+    seconds: float
+    away_s: float = 0.0
+    cut_off: int = 0
+    interrupted: bool = False
+    gave_up: bool = False
+
+
+# Called after each request of the scenario; without a result for those of lost users.
+ProgressCallback = Callable[[TrafficResult | None], object]
 
 
 async def run_scenario(
@@ -81,20 +86,18 @@ async def run_scenario(
     scenario: Scenario,
     images: Sequence[TrafficImage],
     *,
-    clients: int,
+    pace: Pace,
     seed: int,
     progress: ProgressCallback,
 ) -> ScenarioResult:
-    """Send the requests of a scenario from `clients` concurrent clients.
+    """Send the requests of a scenario; Ctrl-C ends it early, with the results so far.
 
-    Each client sends its next request when the response to the last one is there, so the day of
-    the scenario passes as fast as the service responds. Feedback follows the prediction at once.
-    If the scenario depends on the assigned versions and predictions do not reveal them,
-    `GET /v1/explain` is sent for each user first.
+    The day of the scenario passes as fast as requests are sent. Feedback follows the prediction at
+    once. If the scenario depends on the assigned versions and predictions do not reveal them,
+    `GET /v1/explain` is sent for each user first. While the service is away, see `Availability`.
 
     Args:
         seed: The same seed gives the same users, images and feedback.
-        progress: Called once for each request of the scenario, including those of lost users.
 
     Raises:
         BadConfig: There are no images of a label, or the scenario does not fit the rule in force.
@@ -104,33 +107,76 @@ async def run_scenario(
     images_by_label = _group_by_label(scenario, images)
     # aiohttp, because httpx's connection pool gets slow with many connections.
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=clients),
+        connector=aiohttp.TCPConnector(limit=pace.clients),
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
     ) as http:
-        service = _ServiceClient(http, url.rstrip("/"))
-        versions = await _assigned_versions(service, scenario, population, clients)
+        service = ServiceClient(http, url.rstrip("/"))
+        versions = await _assigned_versions(service, scenario, population, pace.clients)
         lost = {
             user: version
             for user, version in versions.items()
             if is_lost(scenario, population, user, version)
         }
+        stop = asyncio.Event()
+        availability = Availability(stop)
         results: list[TrafficResult] = []
-        numbers = iter(range(scenario.requests))
+        turns: list[int] = []  # the user of each request whose turn came
+        sender = _Sender(service, availability, scenario, population, images_by_label, versions)
 
-        async def run_client() -> None:
-            for number in numbers:
-                user = int(population.user[number])
-                if user not in lost:
-                    version = versions.get(user)
-                    results.append(
-                        await _send_request(
-                            service, scenario, population, images_by_label, number, version
-                        )
-                    )
-                progress()
+        async def send(number: int, late_s: float) -> None:
+            user = int(population.user[number])
+            turns.append(user)
+            if user in lost:
+                progress(None)
+                return
+            results.append(await sender.send(number, late_s))
+            progress(results[-1])
 
-        await asyncio.gather(*(run_client() for _ in range(clients)))
-    return ScenarioResult(results, _count_lost(lost, population))
+        work = send_all(send, scenario.requests, pace, availability, stop)
+        started = time.perf_counter()
+        interrupted = await _run_until_stopped(work, stop, pace.duration_s)
+        seconds = time.perf_counter() - started
+    found_lost = _count_lost(lost, turns)
+    return ScenarioResult(
+        results,
+        found_lost,
+        seconds,
+        availability.away_s,
+        len(turns) - len(results) - sum(users.requests for users in found_lost.values()),
+        interrupted,
+        availability.gave_up,
+    )
+
+
+async def _run_until_stopped(
+    work: Coroutine[Any, Any, None], stop: asyncio.Event, duration_s: float | None
+) -> bool:
+    """Run until the work is done; stop it after `duration_s` or on Ctrl-C, which returns true.
+
+    After Ctrl-C, requests on their way have `GRACE_S`, or until Ctrl-C is pressed again.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    timer = loop.call_later(duration_s, stop.set) if duration_s else None
+    interrupts = 0
+
+    def interrupt() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        stop.set()
+        loop.call_later(GRACE_S if interrupts == 1 else 0, task.cancel)
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not interrupts:  # cancelled from outside
+            raise
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        if timer:
+            timer.cancel()
+    return bool(interrupts)
 
 
 def unsupported_settings(scenario: Scenario) -> list[str]:
@@ -140,92 +186,63 @@ def unsupported_settings(scenario: Scenario) -> list[str]:
     return []
 
 
-class _ServiceClient:
-    """The routes of the service that users call."""
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """Sends the requests of a population.
 
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
-        self._http = http
-        self._url = url
+    Attributes:
+        versions: The assigned version of each user, if the scenario needs it.
+    """
 
-    async def classify(self, image: TrafficImage, headers: dict[str, str]) -> HttpResponse:
-        return await self._request(
-            "POST",
-            "/v1/classify",
-            data=image.data,
-            headers=headers | {"Content-Type": image.media_type},
-        )
+    service: ServiceClient
+    availability: Availability
+    scenario: Scenario
+    population: Population
+    images_by_label: Mapping[str, Sequence[TrafficImage]]
+    versions: Mapping[int, str]
 
-    async def send_feedback(self, prediction_id: str, feedback: Mapping[str, Any]) -> HttpResponse:
-        body = {"prediction_id": prediction_id, **feedback}
-        return await self._request("POST", "/v1/feedback", json=body)
-
-    async def rule(self) -> dict[str, Any]:
-        rule: dict[str, Any] = (await self._get("/v1/rule"))["rule"]
-        return rule
-
-    async def assigned_version(self, headers: dict[str, str]) -> str:
-        version: str = (await self._get("/v1/explain", headers))["version"]
-        return version
-
-    async def _get(self, path: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
-        """
-        Raises:
-            NotRunning: There is no response.
-            Rejected: The response is an error.
-        """
-        response = await self._request("GET", path, headers=headers)
+    async def send(self, number: int, late_s: float) -> TrafficResult:
+        """Send one classify request, and the user's feedback on the prediction, if any."""
+        population = self.population
+        true_label = population.labels[population.true_label[number]]
+        images = self.images_by_label[true_label]
+        image = images[int(population.image_draw[number] * len(images))]
+        user = int(population.user[number])
+        headers = _user_headers(population, user) | {
+            "X-Session-Id": f"user-{user}-{population.hour[number]}"
+        }
+        started = time.perf_counter()
+        response = await self.service.classify(image, headers)
+        latency_ms = 1000 * (late_s + time.perf_counter() - started)
+        self.availability.record(response)
+        feedback = None
         if response.status == 200:
-            return response.body
-        detail = str(response.body.get("detail", ""))
-        if response.status:
-            raise Rejected(response.status, detail)
-        raise NotRunning(f"{self._url}{path} did not respond ({detail}): try again")
-
-    async def _request(self, method: str, path: str, **options: Any) -> HttpResponse:
-        try:
-            async with self._http.request(method, f"{self._url}{path}", **options) as response:
-                return HttpResponse(response.status, _parse_body(await response.text()))
-        except (aiohttp.ClientError, TimeoutError) as exc:
-            return HttpResponse(0, {"detail": f"{type(exc).__name__} {exc}".strip()})
-
-
-async def _send_request(
-    service: _ServiceClient,
-    scenario: Scenario,
-    population: Population,
-    images_by_label: Mapping[str, Sequence[TrafficImage]],
-    number: int,
-    assigned_version: str | None,
-) -> TrafficResult:
-    """Send one classify request, and the user's feedback on the prediction, if any."""
-    true_label = population.labels[population.true_label[number]]
-    images = images_by_label[true_label]
-    image = images[int(population.image_draw[number] * len(images))]
-    user = int(population.user[number])
-    headers = _user_headers(population, user) | {
-        "X-Session-Id": f"user-{user}-{population.hour[number]}"
-    }
-    started = time.perf_counter()
-    response = await service.classify(image, headers)
-    latency_ms = 1000 * (time.perf_counter() - started)
-    body, feedback_response = response.body, None
-    if response.status == 200 and scenario.feedback:
-        feedback = draw_feedback(
-            scenario.feedback,
-            true_label,
-            body["label"],
-            body.get("version", assigned_version),
-            population.feedback_draw[number],
-            population.complaint_draw[number],
+            feedback = await self._send_feedback(number, true_label, response.body)
+        region = population.regions[population.region[user]]
+        return TrafficResult(
+            response.status, latency_ms, true_label, region, response.body, feedback, 1000 * late_s
         )
-        if feedback:
-            feedback_response = await service.send_feedback(body["prediction_id"], feedback)
-    region = population.regions[population.region[user]]
-    return TrafficResult(response.status, latency_ms, true_label, region, body, feedback_response)
+
+    async def _send_feedback(
+        self, number: int, true_label: str, prediction: dict[str, Any]
+    ) -> HttpResponse | None:
+        if self.scenario.feedback is None:
+            return None
+        feedback = draw_feedback(
+            self.scenario.feedback,
+            true_label,
+            prediction["label"],
+            prediction.get("version", self.versions.get(int(self.population.user[number]))),
+            self.population.feedback_draw[number],
+            self.population.complaint_draw[number],
+        )
+        if feedback is None:
+            return None
+        return await self.service.send_feedback(prediction["prediction_id"], feedback)
 
 
 async def _assigned_versions(
-    service: _ServiceClient, scenario: Scenario, population: Population, clients: int
+    service: ServiceClient, scenario: Scenario, population: Population, clients: int
 ) -> dict[int, str]:
     """The assigned version of each user with requests; empty if the scenario does not need it."""
     has_extra = bool(scenario.feedback and scenario.feedback.complaint_extra)
@@ -291,16 +308,11 @@ def _group_by_label(
     return found
 
 
-def _count_lost(lost: Mapping[int, str], population: Population) -> dict[str, LostUsers]:
-    users = Counter(lost.values())
-    requests = Counter(lost[user] for user in population.user.tolist() if user in lost)
+def _count_lost(lost: Mapping[int, str], turns: Sequence[int]) -> dict[str, LostUsers]:
+    """
+    Args:
+        turns: The user of each request whose turn came.
+    """
+    requests = Counter(lost[user] for user in turns if user in lost)
+    users = Counter(lost[user] for user in set(turns) if user in lost)
     return {version: LostUsers(users[version], requests[version]) for version in sorted(users)}
-
-
-def _parse_body(text: str) -> dict[str, Any]:
-    """The JSON object of a response; any other text goes under the key `detail`."""
-    try:
-        content = json.loads(text)
-    except ValueError:  # such as an error page of the proxy
-        content = None
-    return JsonObject(content if isinstance(content, dict) else {"detail": text[:100]})

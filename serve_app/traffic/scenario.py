@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from models.card import Faults
 from serve_app.errors import BadConfig
-from serve_app.regions import country
+from serve_app.regions import country, describe_unknown_country
+from serve_app.rules.parse import read_rule
 from serve_app.rules.split import Region
 from serve_app.rules.validation import VersionName, validate
 from serve_app.yaml_file import read_mapping
@@ -18,6 +20,7 @@ from serve_app.yaml_file import read_mapping
 MAX_REQUESTS = 1_000_000
 MAX_USERS = 1_000_000
 HOURS = 24
+COVERAGE = 0.3  # of predictions with feedback, in plain traffic
 _SUM_TOLERANCE = 1e-6  # of shares, which sum to 1
 
 
@@ -28,10 +31,8 @@ def _check_sum(shares: dict[str, float]) -> dict[str, float]:
 
 
 def _check_country(code: object) -> object:
-    if code is False:
-        raise ValueError('is false: YAML reads NO (Norway) as false; write "NO"')
     if not isinstance(code, str) or country(code) != code:
-        raise ValueError(f"is '{str(code)[:50]}': expected ISO 3166-1 alpha-2, such as AU")
+        raise ValueError(describe_unknown_country(code))
     return code
 
 
@@ -87,10 +88,30 @@ class FeedbackHabits(_Part):
     tells_truth: bool = False
 
 
+class TestVersion(Faults):
+    """A copy of a version with faults.
+
+    Attributes:
+        of: The version.
+    """
+
+    __test__ = False  # no test class of pytest
+
+    of: VersionName
+
+    @property
+    def faults(self) -> Faults:
+        """The faults alone."""
+        return Faults(**self.model_dump(exclude={"of"}))
+
+
 class Scenario(_Part):
     """One day of traffic.
 
     Attributes:
+        about: What happens and what the report finds, in one sentence.
+        rule: The rule that it is made for, as in a deployment file.
+        test_versions: The versions of the rule that are copies with faults, by name.
         requests: The number of requests of the day.
         users: The number of users to draw from; each lives in one country.
         activity_sigma: The sigma of the logarithm of the users' lognormal activity. With 0 all
@@ -112,6 +133,9 @@ class Scenario(_Part):
     photographs: Annotated[list[Photographs], Field(min_length=1)]
     feedback: FeedbackHabits | None = None
     lost: ByVersion = {}
+    about: str = ""
+    rule: dict[str, Any] | None = None
+    test_versions: dict[VersionName, TestVersion] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -142,15 +166,21 @@ def parse_scenario(content: Mapping[str, Any]) -> Scenario:
         BadConfig: The scenario is not valid; `path` is the key.
     """
     scenario = validate(Scenario, content, "")
+    if scenario.rule is not None:
+        read_rule(scenario.rule)
     for path, message in _find_conflicts(scenario):
         raise BadConfig(path, message)
     return scenario
 
 
 def uniform_scenario(
-    requests: int, users: int, regions: Sequence[str], labels: Sequence[str]
+    requests: int,
+    users: int,
+    regions: Sequence[str],
+    labels: Sequence[str],
+    feedback: FeedbackHabits | None,
 ) -> Scenario:
-    """A scenario without feedback in which all users are equally active.
+    """A scenario in which all users are equally active.
 
     Args:
         regions: Country codes; the share of a country is its share of this list.
@@ -162,7 +192,31 @@ def uniform_scenario(
         users=users,
         regions=_count_shares(regions),
         photographs=[Photographs(shares=_count_shares(labels))],
+        feedback=feedback,
     )
+
+
+def plain_habits(
+    coverage: float = COVERAGE, complaint_extra: Mapping[str, float] | None = None
+) -> FeedbackHabits | None:
+    """The feedback in plain traffic: users complain of wrong predictions, seldom of right ones, and
+    say what the image shows; None without feedback.
+
+    Raises:
+        BadConfig: A version or a probability is not one.
+    """
+    if not coverage:
+        return None
+    content = {
+        "coverage": coverage,
+        "complaint": {"wrong": 0.4, "right": 0.02},
+        "complaint_extra": dict(complaint_extra or {}),
+        "tells_truth": True,
+    }
+    habits = validate(FeedbackHabits, content, "")
+    for path, message in _find_extra_conflicts(habits):
+        raise BadConfig(path, message)
+    return habits
 
 
 def _count_shares(names: Sequence[str]) -> dict[str, float]:
@@ -177,10 +231,15 @@ def _find_conflicts(scenario: Scenario) -> Iterator[tuple[str, str]]:
             yield f"photographs.0.{key}", "is set: the first entry must match all requests"
     if habits is None:
         return
+    for path, message in _find_extra_conflicts(habits):
+        yield f"feedback.{path}", message
+
+
+def _find_extra_conflicts(habits: FeedbackHabits) -> Iterator[tuple[str, str]]:
     for version, extra in habits.complaint_extra.items():
         for outcome, base in (("wrong", habits.complaint.wrong), ("right", habits.complaint.right)):
             if not 0 <= base + extra <= 1:
                 yield (
-                    f"feedback.complaint_extra.{version}",
+                    f"complaint_extra.{version}",
                     f"is {extra:g}: with complaint.{outcome} {base:g} the sum is no probability",
                 )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from serve_app.cli.options import AsJson, Url, console, print_json
+from serve_app.cli.progress import clock
 from serve_app.cli.report import ab_test, canary, explain, shadow, traffic
 from serve_app.client import Client, service_url
 from serve_app.home import open_home
@@ -111,7 +112,7 @@ def _report(
         module: With `show`, which prints it, and `EXPLAIN`, which says what its lines mean.
     """
     params = {name: value for name, value in options.items() if value is not None}
-    with Client(url or service_url(), open_home().token) as client:
+    with Client(url or service_url(), open_home().token) as client, clock(f"reading report {name}"):
         report = client.report(name, params)
     if as_json:
         print_json(report)

@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from serve_app.cli.report import gate, quality, text
 from serve_app.cli.report.explain import ASSIGNMENT, COMPARISON, Explanation
+from serve_app.cli.tables import Table
 
 EXPLAIN: Explanation = (
     *ASSIGNMENT,
@@ -67,8 +67,8 @@ def show(out: Console, report: dict[str, Any]) -> None:
     text.print_settling(out, report)
     text.print_srm(out, report, report["srm"], "units")
     for arm in report["arms"]:
-        exposures = text.timeline(report["series"], "exposures", version=report[arm])
-        out.print(f"exposures of {arm} {report[arm]}  {exposures}")
+        name = f"exposures of {arm} {report[arm]}"
+        text.print_timeline(out, name, report["series"], "exposures", version=report[arm])
     out.print()
     figures = (*report["measures"], *report["guardrails"])
     out.print(text.comparison_table(report, [(row["measure"], row) for row in figures]))
@@ -82,7 +82,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
     out.print(_latency_table(report))
     _print_classes(out, report)
     out.print()
-    reasons = Table("version", "reason", "exposures", "errors", "fallbacks", box=None)
+    reasons = Table("version", "reason", "exposures", "errors", "fallbacks")
     for row in report["reasons"]:
         counts = (f"{row[name]:,}" for name in ("exposures", "errors", "fallbacks"))
         reasons.add_row(row["version"] or "-", row["reason"], *counts)
@@ -94,8 +94,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
 
 def _answers_table(report: dict[str, Any]) -> Table:
     """The answers one by one, and why they failed; descriptive."""
-    table = Table("answers", "exposures", "failed", "fallbacks", "mean latency", box=None)
-    table.add_column("errors")
+    table = Table("answers", "exposures", "failed", "fallbacks", "mean latency", "errors")
     for arm, row in zip(report["arms"], report["answers"], strict=True):
         share = text.percent(row["errors"] / row["exposures"] if row["exposures"] else None)
         codes = ", ".join(f"{count:,} {code}" for code, count in row["error_codes"].items())
@@ -112,8 +111,8 @@ def _answers_table(report: dict[str, Any]) -> Table:
 
 def _latency_table(report: dict[str, Any]) -> Table:
     """Latency quantiles and mean confidence of both versions; descriptive."""
-    table = Table("", "latency p50", "p95", "p99", "model time p50", "p95", "p99", box=None)
-    table.add_column("mean confidence")
+    times = (f"{of} {q}" for of in ("latency", "model time") for q in ("p50", "p95", "p99"))
+    table = Table("", *times, "mean confidence")
     for arm in report["arms"]:
         version = report[arm]
         quantiles = [
@@ -128,7 +127,7 @@ def _latency_table(report: dict[str, Any]) -> Table:
 def _print_classes(out: Console, report: dict[str, Any]) -> None:
     classes = report["classes"]
     labels = sorted({label for shares in classes["shares"].values() for label in shares})
-    table = Table("predicted labels, same hours", *labels, box=None)
+    table = Table("predicted labels, same hours", *labels)
     for arm in report["arms"]:
         shares = classes["shares"][report[arm]]
         table.add_row(f"{arm} {report[arm]}", *(text.percent(shares[label]) for label in labels))

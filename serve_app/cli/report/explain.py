@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 Explanation = tuple[tuple[str, str], ...]  # a word or a line of a report -> what it means
 
@@ -93,7 +92,6 @@ COMPARISON: Explanation = (
 
 def show(out: Console, explanation: Iterable[tuple[str, str]]) -> None:
     """Print what each line means."""
-    table = Table("\nwhat it says", "\nwhat it means", box=None)
+    out.print("\n[bold]What the lines mean[/bold]")
     for name, meaning in explanation:
-        table.add_row(escape(name), escape(meaning))
-    out.print(table)
+        out.print(f"[bold]{escape(name)}[/bold]: {escape(meaning)}")

@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from serve_app.cli.report import text
 from serve_app.cli.report.explain import Explanation
+from serve_app.cli.tables import Table
 
 EXPLAIN: Explanation = (
     (
@@ -44,7 +44,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
     )
     for reason in found["reasons"]:
         out.print(f"  {escape(reason)}")
-    table = Table("units with", *text.arms(report), "harm", "not worse", "margin", box=None)
+    table = Table("units with", *text.arms(report), "harm", "not worse", "margin")
     for row in found["metrics"]:
         rates = row["rates"]
         table.add_row(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from serve_app.cli.report import text
+from serve_app.cli.tables import Table
 
 ROLES = ("stable", "candidate")
 
@@ -44,6 +43,8 @@ def show(out: Console, report: dict[str, Any]) -> None:
 def show_told(out: Console, report: dict[str, Any]) -> None:
     """Print the `told` of a shadow report."""
     told = report["told"]
+    if unknown := told["unknown_labels"]:
+        out.print(f"\nfeedback with a label that no version has, not counted: {unknown:,}")
     if not told["images"]:
         out.print("\nusers told the true label of no copied image")
         return
@@ -64,12 +65,12 @@ def _print_accuracy(out: Console, section: dict[str, Any]) -> None:
         for truth, predicted in section["confusion"][role].items()
     ]
     labels = sorted({label for _, _, predicted in rows for label in predicted})
-    said = (f"said {escape(label)}" for label in labels)
-    table = Table("", "true label", *said, "right (95 %, simultaneous)", box=None)
+    said = (f"said {label}" for label in labels)
+    table = Table("", "true label", *said, "right (95 %, simultaneous)")
     for role, truth, predicted in rows:
         table.add_row(
             role,
-            escape(truth),
+            truth,
             *(f"{predicted.get(label, 0):,.0f}" for label in labels),
             text.rate(section["accuracy"][role]["recall"][truth]),
         )

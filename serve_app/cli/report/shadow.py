@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from serve_app.cli.report import reviews, text
+from serve_app.cli.tables import Table
 from serve_app.clock import HOUR_MS
 
 MAX_REGION_WIDTH = 0.5  # of the interval of a region that is shown; a share
@@ -95,7 +95,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
 
 def _rates_table(report: dict[str, Any]) -> Table:
     """Rates of the copies with their tolerances."""
-    table = Table("", "rate (95 % always valid)", "tolerance", "images", "", box=None)
+    table = Table("", "rate (95 % always valid)", "tolerance", "images", "finding")
     shared, new = (report["labels"][kind] for kind in ("shared", "new"))
     rows = [("copies that failed", report["failures"])]
     if shared:
@@ -110,7 +110,7 @@ def _rates_table(report: dict[str, Any]) -> Table:
     for name, row in rows:
         tolerance = row.get("tolerance")
         table.add_row(
-            escape(name),
+            name,
             text.rate(row),
             "" if tolerance is None else text.percent(tolerance),
             f"{row['images']:,.0f}",
@@ -127,7 +127,7 @@ def _print_by_region(out: Console, new: str, rows: list[dict[str, Any]]) -> None
     out.print(f"\n{new} by region (simultaneous intervals{more})")
     if not shown:
         return
-    regions = Table("", "rate (95 % always valid)", "images", box=None)
+    regions = Table("region", "rate (95 % always valid)", "images")
     for row in sorted(shown, key=lambda row: -(row["estimate"] or 0)):
         regions.add_row(row["region"] or "unknown", text.rate(row), f"{row['images']:,.0f}")
     out.print(regions)
@@ -138,18 +138,17 @@ def _print_by_hour(out: Console, new: str, rows: list[dict[str, Any]]) -> None:
     if len(rows) < 2:
         return
     points = [{"at_ms": row["at_ms"], "rate": row["estimate"] or 0.0} for row in rows]
-    bars = text.timeline({"slot_ms": HOUR_MS, "points": points}, "rate")
     peak = max(points, key=lambda point: point["rate"])
-    out.print(
-        f"\n{new} by hour  {bars}\n"
-        f"peak at {text.time(peak['at_ms'])} UTC: {text.percent(peak['rate'])}"
-    )
+    out.print()
+    series = {"slot_ms": HOUR_MS, "points": points}
+    text.print_timeline(out, f"{new} by hour", series, "rate")
+    out.print(f"peak at {text.time(peak['at_ms'])} UTC: {text.percent(peak['rate'])}")
 
 
 def _transition_table(report: dict[str, Any]) -> Table:
     matrix = report["transitions"]
     title = f"stable {report['stable']} ↓ candidate {report['candidate']} →"
-    table = Table(title, *matrix["candidate"], box=None)
+    table = Table(title, *matrix["candidate"])
     for label, shares in zip(matrix["stable"], matrix["shares"], strict=True):
         table.add_row(label or "none", *(text.percent(share) for share in shares))
     return table

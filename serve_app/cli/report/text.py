@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from serve_app.cli.tables import Table
 from serve_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from serve_app.figures import shown_decimals
 
@@ -91,9 +91,9 @@ def sparkline(values: Sequence[float]) -> str:
     )
 
 
-def timeline(series: dict[str, Any], key: str, **where: Any) -> str:
+def print_timeline(out: Console, name: str, series: dict[str, Any], key: str, **where: Any) -> None:
     """A sparkline of a report's series with its first and its last time; slots without a point are
-    blank.
+    blank. It has a line of its own where the console is too narrow.
 
     Args:
         key: The value of a point that is drawn.
@@ -102,14 +102,19 @@ def timeline(series: dict[str, Any], key: str, **where: Any) -> str:
     slot_ms = series["slot_ms"]
     times = [point["at_ms"] for point in series["points"]]
     if not times:
-        return "none"
+        out.print(f"{name}  none")
+        return
     first_ms, last_ms = min(times), max(times)
     values = [0.0] * ((last_ms - first_ms) // slot_ms + 1)
     for point in series["points"]:
         if all(point[name] == wanted for name, wanted in where.items()):
             values[(point["at_ms"] - first_ms) // slot_ms] += point[key]
     until = time(last_ms + slot_ms)
-    return f"{sparkline(values)}  {time(first_ms)} to {until} UTC, highest {max(values):,.4g}"
+    bars, span = sparkline(values), f"{time(first_ms)} to {until} UTC, highest {max(values):,.4g}"
+    line = f"{name}  {bars}  {span}"
+    shown = [line] if len(line) <= out.width else [f"{name}, {span}", bars]
+    for text in shown:
+        out.print(text, markup=False, soft_wrap=text is bars)
 
 
 def duration(length_ms: int) -> str:
@@ -146,9 +151,11 @@ def print_experiment(out: Console, report: dict[str, Any]) -> None:
         f"{100 * epoch['weight']:g} % since {time(epoch['from_ms'])}" for epoch in report["epochs"]
     )
     control, treatment = arms(report)
+    regions = ", ".join(report["targeted_regions"])
+    only = f"; only {escape(regions)}" if regions else ""
     out.print(
         f"{report['kind']} [bold]{escape(report['experiment'])}[/bold]: {treatment} compared with"
-        f" {control} by {report['unit']}; weight {weights}"
+        f" {control} by {report['unit']}; weight {weights}{only}"
     )
     if not report["covers_experiment"]:
         out.print("[yellow]A part of the experiment: no verdict[/yellow]")
@@ -220,14 +227,14 @@ def comparison_table(
     control, treatment = report["arms"]
     shown = list(rows)
     has_tolerance = any("tolerance" in row for _, row in shown)
-    table = Table("", *arms(report), "difference", "95 % always valid", box=None)
-    for column in ("95 % single look", *(("tolerance",) if has_tolerance else ()), "units", ""):
-        table.add_column(column)
+    tolerances = ("tolerance",) if has_tolerance else ()
+    intervals = ("95 % always valid", "95 % single look")
+    table = Table("", *arms(report), "difference", *intervals, *tolerances, "units", "finding")
     for name, row in shown:
         row_unit = row.get("unit", unit)
         tolerance = [_tolerance(row.get("tolerance"), row_unit)] if has_tolerance else []
         table.add_row(
-            escape(name),
+            name,
             level(row[control], row_unit),
             level(row[treatment], row_unit),
             _difference_cell(row["difference"], row_unit),
@@ -284,6 +291,7 @@ def _signed(number: float | None, unit: str | None) -> str:
     """A difference without its unit; in percentage points if it has none."""
     if number is None:
         return "-"
-    number = (100 * number if unit is None else number) + 0.0  # no negative zero
+    scaled = 100 * number if unit is None else number
+    number = round(scaled, MAX_DECIMALS) + 0.0  # no negative zero
     text = figure(number, 2)
     return text if number < 0 else f"+{text}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from serve_app.cli.report import text
 from serve_app.cli.report.explain import ASSIGNMENT, Explanation
+from serve_app.cli.tables import Table
 
 EXPLAIN: Explanation = (
     *ASSIGNMENT,
@@ -43,13 +42,11 @@ def show(out: Console, report: dict[str, Any]) -> None:
         f" ({report['fallbacks']:,} fallbacks); recording: {recording['stored']:,} stored,"
         f" {recording['dropped']:,} dropped, {recording['missing']:,} missing"
     )
-    out.print(f"exposures  {text.timeline(report['series'], 'exposures')}\n")
-    epochs = Table("epoch", "rule", "from", "planned share", box=None)
-    for column in ("of new units", "of exposures"):
-        epochs.add_column(column)
-    groups = Table("epoch", "version", "reason", "exposures", "share", box=None)
-    for column in ("errors", "fallbacks", "mean latency"):
-        groups.add_column(column)
+    text.print_timeline(out, "exposures", report["series"], "exposures")
+    out.print()
+    epochs = Table("epoch", "rule", "from", "planned share", "of new units", "of exposures")
+    counts = ("exposures", "share", "errors", "fallbacks", "mean latency")
+    groups = Table("epoch", "version", "reason", *counts)
     for epoch in report["epochs"]:
         epochs.add_row(
             str(epoch["epoch"]),
@@ -76,7 +73,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
         text.print_experiment(out, experiment)
         text.print_srm(out, experiment, experiment["srm"], "units")
     out.print()
-    regions = Table("region", "exposures", "errors", "fallbacks", box=None)
+    regions = Table("region", "exposures", "errors", "fallbacks")
     for row in report["regions"]:
         regions.add_row(
             row["region"] or "unknown",
@@ -89,4 +86,4 @@ def show(out: Console, report: dict[str, Any]) -> None:
 
 def _rule(epoch: dict[str, Any]) -> str:
     experiment = f" {epoch['experiment']}" if epoch["experiment"] else ""
-    return escape(f"{epoch['kind']}{experiment}")
+    return f"{epoch['kind']}{experiment}"

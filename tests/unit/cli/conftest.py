@@ -31,13 +31,14 @@ from serve_app.deployment.experiments import Experiments
 from serve_app.deployment.names import INGRESS
 from serve_app.home import Home, open_home
 from serve_app.http.control.application import application
-from serve_app.http.control.session import Authenticator
+from serve_app.http.control.authentication import Authenticator
+from serve_app.http.control.sessions import Role, Sessions
 from serve_app.rules.parse import read_rule
 from serve_app.rules.plan import Pool
-from serve_app.store.recreations import Recreation
 from serve_app.store.revisions import Revision
 from serve_app.store.store import open_store
 from tests.fake_cluster import FakeCluster
+from tests.unit.control_plane.conftest import FakeProbe
 from tests.unit.service import Service
 
 ROOT = Path(__file__).parents[3]
@@ -86,18 +87,6 @@ class LocalService:
             else:
                 pools.assigned[candidate.pool] = candidate.version
             plane.breaker.ready = plane.breaker.is_closed = True
-
-
-class FakeProbe:
-    """A probe that measures a downtime of 8.43 s at once."""
-
-    down_from_ms, down_to_ms, is_back = 1_000, 9_430, True
-
-    def __init__(self, url: str, recreation: Recreation) -> None:
-        pass
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
 
 
 @dataclass(frozen=True)
@@ -211,12 +200,17 @@ def running(
     async def no_lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
 
-    http = application(
-        control.plane, Reads(home), Authenticator(home.token), lambda _: None, no_lifespan
-    )
+    authenticator = Authenticator({Role.OPERATOR: home.token}, Sessions(home.folder("sessions")))
+    http = application(control.plane, Reads(home), authenticator, lambda _: None, no_lifespan)
     app = Starlette(routes=[Mount("/control", http), Mount("/", service.app)])
     yield RunningService(serve(app), service, control)
     control.store.close()
+
+
+@pytest.fixture(autouse=True)
+def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines have any length, also where the runner of the tests sets a width."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture

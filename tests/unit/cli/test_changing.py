@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -144,7 +144,8 @@ class TestPreview:
         before = running.control.store.audit(100)
         result = command(*arguments, "--dry-run")
         assert result.code == 0
-        assert result.out.splitlines()[-1].startswith(("rule: ", "CandidatePool: ", "the data"))
+        sentences = result.out.partition("\nkeys that differ:")[0].splitlines()
+        assert sentences[-1].startswith(("rule: ", "CandidatePool: ", "the data"))
         assert len(running.control.cluster.deployed) == len(running.control.revisions) == 1
         assert running.control.store.audit(100) == before
 
@@ -213,8 +214,18 @@ class TestPreview:
         else:
             result = command(*arguments, "--dry-run")
         assert result.code == 0
-        assert result.out.splitlines() == changes
+        assert result.out.partition("\nkeys that differ:")[0].splitlines() == changes
         assert result.err.splitlines() == [f"Warning: {warning}" for warning in warnings]
+
+    def test_a_dry_run_lists_the_keys_that_differ(
+        self, set_rule: SetRuleCommand, running: RunningService
+    ) -> None:
+        set_rule(PARALLEL | {"weight": 0.3})
+        result = set_rule(PARALLEL | {"weight": 0.1}, "--dry-run")
+        assert result.out.splitlines()[-2:] == [
+            "keys that differ:",
+            "animals.Ingress.user_config.rule.weight: 0.3 → 0.1",
+        ]
 
     def test_a_version_that_has_served_users_is_no_warning(
         self, command: Command, running: RunningService
@@ -222,6 +233,21 @@ class TestPreview:
         served = exposure(1, assigned="v2", served="v2", error=None)
         running.control.store.record(batch(adoption("a", served.at_ms), served))
         assert command(*UPDATE, "--dry-run").err == ""
+
+
+def test_an_interrupted_wait_says_what_stays_and_how_to_take_it_back(
+    command: Command, running: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Client) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "status", interrupt)
+    result = command(*UPDATE)
+    assert result.code == 130
+    assert result.err.splitlines()[-1] == (
+        "Note: revision 2 stays deployed: serve-app status shows whether it is in force,"
+        " serve-app revision restore 1 takes it back"
+    )
 
 
 @each_command

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from serve_app.recording.records import Exposure
+from serve_app.rules.parse import read_rule
 from tests.unit.cli.conftest import Command, RunningService
-from tests.unit.service import image
+from tests.unit.service import AB, image
 
 
 @pytest.fixture
@@ -106,3 +107,37 @@ def test_an_unknown_tag_is_a_usage_error(command: Command, images: list[Path]) -
     result = command("classify", images[0], "--canary", "perhaps")
     assert result.code == 2
     assert "--canary" in result.err
+
+
+@pytest.mark.parametrize(
+    ("region", "note"),
+    [
+        (
+            "Germany",
+            "Note: --region is 'Germany': expected the code of a country (ISO 3166-1 alpha-2)",
+        ),
+        ("XX", "Note: --region is 'XX': expected the code of a country"),
+        ("DE", "Note: DE is in none of the rule's regions: australia-pacific"),
+        ("nz", ""),
+    ],
+)
+def test_a_region_without_effect_is_noted(
+    command: Command, running: RunningService, images: list[Path], region: str, note: str
+) -> None:
+    running.service.plane.apply_rule(read_rule(AB | {"regions": ["australia-pacific"]}))
+    result = command("classify", images[0], "--region", region)
+    assert result.code == 0
+    assert result.err.startswith(note)
+    assert bool(result.err) == bool(note)
+
+
+def test_a_folder_is_no_image(
+    command: Command, running: RunningService, images: list[Path], tmp_path: Path
+) -> None:
+    result = command("classify", tmp_path, images[0], tmp_path / "none.png")
+    assert result.code == 1
+    assert result.err.splitlines() == [
+        f"{tmp_path}: cannot be read: Is a directory",
+        f"{tmp_path / 'none.png'}: cannot be read: No such file or directory",
+    ]
+    assert str(images[0]) in result.out

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +17,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from serve_app.cli import service as service_command
-from serve_app.client import media_type
+from serve_app.client import in_words, media_type
+from serve_app.home import Home
 from tests.unit.cli.conftest import ROOT, Command, Serve
 
 COMMANDS = [
@@ -53,7 +56,7 @@ def test_without_a_service_the_error_says_how_to_start_one(
     result = command(*arguments)
     assert result.code == 1
     (line,) = result.err.splitlines()
-    assert line.startswith(f"Error: no service is reachable at http://127.0.0.1:{port} (")
+    assert line.startswith(f"Error: no service is reachable at http://127.0.0.1:{port} (Connect")
     assert line.endswith("start one with serve-app up, or set SERVE_APP_URL")
 
 
@@ -103,6 +106,41 @@ def test_json_of_another_service_is_an_error(
     assert result.code == 1
     (line,) = result.err.splitlines()
     assert line.endswith("it is from another service, or another version of this one")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"revisions": 5, "audit": None, "rule": [], "applications": "", "experiments": {"a": 1}},
+        {"revisions": [{}], "audit": [{}], "rule": {}, "applications": {}, "experiments": [{}]},
+        {"revisions": [1], "audit": ["a"], "rule": 1, "applications": {"a": 1}, "experiments": [0]},
+    ],
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("rule", "show"), ("revision", "list"), ("audit",), ("experiment", "list")],
+)
+def test_json_of_another_version_is_a_one_line_error(
+    command: Command, serve: Serve, arguments: tuple[str, ...], content: dict[str, Any]
+) -> None:
+    serve(respond_always(JSONResponse(content)))
+    result = command(*arguments)
+    (line,) = result.err.splitlines()
+    assert (result.code, "another version" in line) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ("GET /control/reviews lists the images", "serve-app review list lists the images"),
+        ("see GET /control/status", "see serve-app status"),
+        ("query.since: String should have 1 character", "since: it should have 1 character"),
+        ("X-Region is 'x'; X-Model-Version", "--region is 'x'; --version"),
+        ("the image is cut short", "the image is cut short"),
+    ],
+)
+def test_a_detail_names_commands_and_options(detail: str, expected: str) -> None:
+    assert in_words(detail) == expected
 
 
 def test_the_detail_of_a_rejection_is_printed(command: Command, serve: Serve) -> None:
@@ -159,3 +197,31 @@ def test_an_os_error_is_printed_with_its_file_name(
     monkeypatch.setattr(service_command, "stop_service", fail)
     result = command("down")
     assert (result.code, result.err.strip()) == (1, line)
+
+
+def test_an_unexpected_error_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: dict[str, str] = {}
+    monkeypatch.setattr(service_command, "stop_service", lambda *_: nothing["nothing"])
+    result = command("down")
+    (line,) = result.err.splitlines()
+    assert (result.code, line.startswith("Error: unexpected KeyError ('nothing')")) == (1, True)
+
+
+@pytest.mark.parametrize("user", ["a\nb", "\x00", "", " ", "\udcff"])
+def test_a_value_that_no_header_can_have_is_a_usage_error(
+    command: Command, home: Home, user: str
+) -> None:
+    result = command("rule", "explain", "--user", user)
+    assert (result.code, "--user" in result.err) == (2, True)
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    """As `| head -1` does."""
+    arguments = [sys.executable, "-m", "serve_app", "models", "show", "v2", "--json"]
+    with subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models import registry
+from serve_app.cli import trial
+from serve_app.cli.changing import new_change
+from serve_app.control_plane.changes import SetRule
 from serve_app.deployment.experiments import Experiments
 from serve_app.errors import Busy
 from serve_app.rules.parse import parse_rule
 from serve_app.traffic import images
 from tests.unit.cli.conftest import Command, RunningService
+from tests.unit.service import SINGLE
 
 pytestmark = pytest.mark.slow
 
@@ -18,55 +26,68 @@ demo = importlib.import_module("serve_app.cli.demo")  # not the command of that 
 
 
 @pytest.fixture(autouse=True)
-def _small_demo(running: RunningService, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few requests; the outcomes of copies are counted at once instead of when they are stored."""
-    store, mirror = running.control.store, running.service.plane.mirror
-    empty = store.recording()
+def registry_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The registry of the service is a copy, made of links, for a test version."""
+    folder = Path(
+        shutil.copytree(
+            registry.SHIPPED,
+            tmp_path / "r",
+            ignore=shutil.ignore_patterns("v1?*"),
+            copy_function=os.symlink,
+        )
+    )
+    monkeypatch.setattr(registry, "SHIPPED", folder)
+    return folder
 
-    class Recording:
-        """A recording with the outcomes of the mirror."""
 
-        outcomes = mirror.outcome_counts
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(empty, name)
-
-    monkeypatch.setattr(store, "recording", Recording)
+@pytest.fixture(autouse=True)
+def _small_demo(
+    registry_copy: Path, running: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few requests, and reports at once; the pools of this process have no faults."""
     monkeypatch.setattr(images, "IMAGES_PER_LABEL", 1)
-    for name, value in {
-        "REQUESTS": 40,
-        "REQUESTS_PER_ROUND": 10,
-        "USERS": 20,
-        "POLL_S": 0.01,
-    }.items():
-        monkeypatch.setattr(demo, name, value)
+    monkeypatch.setattr(demo, "USERS", 60)
+    for act in demo.ACTS:
+        monkeypatch.setitem(act.__dict__, "requests", 40)
+        monkeypatch.setitem(act.__dict__, "users", 20)
+    # The name of an experiment salts the buckets: with the same one, the same users are drawn.
+    monkeypatch.setattr(demo, "named_anew", lambda rule, _: trial.named_anew(rule, 0))
+    monkeypatch.setattr(demo, "REQUESTS_PER_ROUND", 10)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(demo, "_print_report", lambda _: None)
+    monkeypatch.setattr(trial.Trial, "report", lambda *_: {})
 
 
 @pytest.fixture
 def output(command: Command, running: RunningService) -> list[str]:
     """The lines that the demo prints."""
     result = command("demo")
-    assert (result.code, result.err) == (0, "")
+    assert result.code == 0, result.err
     return result.out.splitlines()
 
 
-def test_every_step_runs_and_v1_serves_at_the_end(
-    running: RunningService, output: list[str]
+def test_every_act_runs_and_the_revision_of_before_is_restored(
+    running: RunningService, output: list[str], registry_copy: Path
 ) -> None:
     titles = [line for line in output if line[:2] in {f"{number}." for number in range(1, 10)}]
-    assert titles == [f"{number}. {step.title}" for number, step in enumerate(demo.STEPS, 1)]
+    assert titles == [f"{number}. {act.title}" for number, act in enumerate(demo.ACTS, 1)]
     rule = running.service.plane.rule
     assert (rule.kind, rule.versions) == ("single", {"stable": "v1"})
-    assert sum(", 0 failed; latency" in line for line in output) == len(demo.STEPS)
+    assert sum(", 0 failed; latency" in line for line in output) == len(demo.ACTS)
+    assert "Restoring revision 1" in output
+    assert registry.names(registry_copy) == ("v1", "v2")
+
+
+def test_every_act_says_a_command_for_it(output: list[str]) -> None:
+    rules = [line for line in output if line.startswith("  $ serve-app rule set - <<< ")]
+    assert len(rules) == len(demo.ACTS) - 1
+    assert "  $ serve-app update v2 --method rolling" in output
 
 
 def test_the_shadow_serves_no_request(output: list[str]) -> None:
     assert (
         "- served by 40 v1; the predictions of v2 for the copies are stored, not returned" in output
     )
-    copies = next(line for line in output if line.startswith("- copies: "))
-    counts = [int(part.split()[0]) for part in copies.removeprefix("- copies: ").split(", ")]
-    assert sum(counts) == 40
 
 
 def test_users_keep_the_candidate_when_its_weight_grows(output: list[str]) -> None:
@@ -86,24 +107,62 @@ def test_regions_that_are_not_targeted_get_the_control(output: list[str]) -> Non
     assert not any("v2" in line for line in outside)
 
 
-def test_both_versions_serve_during_an_update(output: list[str]) -> None:
-    updates = [line for line in output if "during the update" in line]
-    assert len(updates) == 2
-    for line in updates:
-        assert "during the update, 0 of " in line
-        assert " v1, " in line
-        assert line.endswith(" v2")
+def test_both_versions_serve_during_the_update(output: list[str]) -> None:
+    (line,) = [line for line in output if "during the update" in line]
+    assert "during the update, 0 of " in line
+    assert " v1, " in line
+    assert line.endswith(" v2")
 
 
 def test_failed_requests_are_counted(command: Command, running: RunningService) -> None:
     running.service.pools.next_results += [Busy("full")]
     result = command("demo")
-    assert (result.code, result.err) == (1, "1 x 429: full\n")
+    assert result.code == 1
+    assert "1 x 429: full\n" in result.err
 
 
-def test_the_demo_can_run_again_with_its_experiments(tmp_path: Path) -> None:
+def test_ctrl_c_restores_the_revision_of_before(
+    command: Command, running: RunningService, registry_copy: Path
+) -> None:
+    classify, interrupts = running.service.pools.classify, [signal.SIGINT]
+
+    async def interrupt_and_classify(*arguments: Any) -> Any:
+        if interrupts:
+            signal.raise_signal(interrupts.pop())
+        return await classify(*arguments)
+
+    running.service.pools.classify = interrupt_and_classify  # type: ignore[method-assign, assignment]
+    result = command("demo")
+    assert result.code == 130
+    assert "Restoring revision 1" in result.out
+    assert running.service.plane.rule.kind == "single"
+    assert registry.names(registry_copy) == ("v1", "v2")
+
+
+def test_a_change_by_somebody_else_is_not_undone(
+    command: Command, running: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(service: Any, _: object) -> Any:
+        service.client.apply(
+            new_change(SetRule, "by somebody else", rule=SINGLE | {"stable": "v2"})
+        )
+        return iter(())
+
+    monkeypatch.setitem(demo.ACTS[-1].__dict__, "describe", change)
+    result = command("demo")
+    assert result.code == 0
+    assert "revision 1 is not restored" in result.err
+    assert "serve-app revision restore 1" in result.err
+    assert running.service.plane.rule.versions == {"stable": "v2"}
+
+
+def test_each_demo_has_experiments_of_its_own(tmp_path: Path) -> None:
     experiments = Experiments(tmp_path)
-    for _ in range(2):
-        for step in demo.STEPS:
-            if not isinstance(step.change, str):
-                experiments.claim(parse_rule(step.change, ("v1", "v2")))
+    names = set()
+    for at_s in (0, 1):
+        for act in demo.ACTS:
+            if isinstance(act.change, dict):
+                rule = trial.named_anew(act.change, at_s)
+                experiments.claim(parse_rule(rule, ("v1", "v2", demo.FAULTY)))
+                names.add(rule["experiment"])
+    assert len(names) == 2 * len({a.change["experiment"] for a in demo.ACTS if a.change != "v2"})

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.slow
 BEGIN = ("--since", "2023-11-15")
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-
-
 @pytest.fixture
 def builder(running: RunningService) -> StoreBuilder:
     """Fills the store that the running service reads."""
@@ -68,6 +63,7 @@ class TestTraffic:
         assert find_row(done, "1", "v1")[2:] == ["split", "40", "49.4 %", "0", "0", "10.0 ms"]
         assert find_row(done, "1", "v2", "split")[3:] == ["40", "49.4 %", "10", "10", "17.5 ms"]
         assert "SRM, units: 40 stable, 40 candidate (32 expected): no mismatch (p" in done.out
+        assert "weight 40 % since 2023-11-15 00:00\n" in done.out
         assert find_row(done, "NZ") == ["NZ", "40", "10", "10"]
         assert find_row(done, "unknown") == ["unknown", "1", "0", "0"]
 
@@ -103,6 +99,7 @@ def test_the_canary_report(command: Command, builder: StoreBuilder) -> None:
         "95 % single look",
         "tolerance",
         "units",
+        "finding",
     ]
     _, stable, candidate, difference, always_valid, single_look, tolerance, units, finding = (
         find_row(done, "units with a failure")
@@ -134,7 +131,7 @@ def test_quality_is_what_users_told(command: Command, builder: StoreBuilder) -> 
         builder.add_feedback(builder.add_exposure("v2", 10 + user, label="koala"), correct=False)
     builder.build()
     done = command("report", "canary", *BEGIN)
-    assert "\n stable v1             4        25.0 % (" in done.out
+    assert re.search(r"\nstable v1 +4 +25\.0 % \(", done.out)
     assert find_row(done, "stable v1", "koala")[2:4] == ["3", "0"]
     assert find_row(done, "candidate v2", "another label")[2:] == ["0", "4", "none"]
 
@@ -142,10 +139,10 @@ def test_quality_is_what_users_told(command: Command, builder: StoreBuilder) -> 
 @pytest.mark.parametrize(
     ("name", "rule", "says"),
     [
-        ("traffic", CANARY, "bucket  A number from 0 to 1"),
-        ("canary", CANARY, "units with a failure  The share of settled units"),
-        ("ab", TEST, "units with a complaint  The share of all settled units"),
-        ("shadow", SHADOW, "copies  Images that were sent to the candidate"),
+        ("traffic", CANARY, "bucket: A number from 0 to 1"),
+        ("canary", CANARY, "units with a failure: The share of settled units"),
+        ("ab", TEST, "units with a complaint: The share of all settled units"),
+        ("shadow", SHADOW, "copies: Images that were sent to the candidate"),
     ],
 )
 def test_explain_says_what_the_lines_mean(
@@ -157,8 +154,19 @@ def test_explain_says_what_the_lines_mean(
     done = command("report", name, *BEGIN, "--explain")
     assert (done.code, done.err) == (0, "")
     explanation = " ".join(done.out[len(plain) :].split())
-    assert explanation.startswith("what it says what it means")
-    assert " ".join(says.split()) in explanation
+    assert explanation.startswith("What the lines mean")
+    assert says in explanation
+
+
+@pytest.mark.parametrize(("name", "rule"), [("canary", CANARY), ("ab", TEST)])
+def test_the_regions_of_the_rule_are_named_with_its_weights(
+    command: Command, builder: StoreBuilder, name: str, rule: dict[str, Any]
+) -> None:
+    builder.adopt_rule(rule, regions=["australia-pacific", "JP"])
+    builder.build()
+    for report in (name, "traffic"):
+        says = "weight 50 % since 2023-11-15 00:00; only australia-pacific, JP\n"
+        assert says in command("report", report, *BEGIN).out
 
 
 @pytest.mark.parametrize("name", ["canary", "ab"])
@@ -304,9 +312,18 @@ def test_a_report_may_end_in_the_past(
         (("canary",), "no canary was in force in this period: deploy one"),
         (("ab", "--experiment", "dingo"), "no experiment 'dingo' was in force in this period"),
         (("shadow",), "no shadow was in force in this period: deploy one"),
-        (("traffic", "--since", "soon"), "since is 'soon': expected a number and s, m, h or d"),
-        (("shadow", "--until", "soon"), "until is 'soon': expected a number and s, m, h or d"),
-        (("traffic", "--region", "atlantis"), "region is 'atlantis': expected a country code"),
+        (
+            ("traffic", "--since", "soon"),
+            "since is 'soon': expected a whole number and s, m, h or d",
+        ),
+        (
+            ("shadow", "--until", "soon"),
+            "until is 'soon': expected a whole number and s, m, h or d",
+        ),
+        (
+            ("traffic", "--region", "atlantis"),
+            "region is 'atlantis': expected the code of a country",
+        ),
     ],
 )
 @pytest.mark.parametrize("as_json", [(), ("--json",)])

@@ -3,13 +3,16 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from serve_app.data_plane.plane import REPLICAS_MAX_AGE_S
 from serve_app.errors import BadConfig
+from serve_app.rules.parse import read_rule
 from serve_app.rules.plan import Pool
 from tests.unit.cli.conftest import ROOT, Command, RunningService
 from tests.unit.service import AB, PARALLEL, ROLLING, SINGLE
@@ -43,7 +46,7 @@ class TestShow:
         assert second == "effective weight 0; no candidate"
         assert rows("\n".join(table)) == [
             [],
-            ["pool", "replica", "version", "predictions"],
+            ["pool", "replica", "version", *["predictions", "since", "the", "replica", "began"]],
             ["StablePool", "StablePool-1", "v1", "-"],
         ]
 
@@ -119,7 +122,7 @@ class TestSet:
     def test_a_dash_reads_standard_input(
         self, command: Command, running: RunningService, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(file.read_text()))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
         assert command("rule", "set", "-").code == 0
         assert running.control.actors_and_reasons[0][1] == "rule canary_parallel"
 
@@ -136,7 +139,7 @@ class TestSet:
         canary = ROOT / "deploy_configs/canary_parallel.yaml"
         document = yaml.safe_load(canary.read_text())
         file = write(tmp_path / "canary.yaml", document | {"http_options": {"port": 9000}})
-        monkeypatch.setattr(sys, "stdin", io.StringIO(file.read_text()))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
         result = command("rule", "set", file if source == "file" else "-")
         assert (result.code, result.err) == (0, "")
         assert result.out.splitlines()[0] == (
@@ -153,7 +156,7 @@ class TestSet:
             ({"applications": [7]}, "animals.Ingress.user_config is missing or malformed"),
             (
                 {"applications": [], "rule": CANARY},
-                "applications is rejected: the only key is rule",
+                "applications is not a key here: the keys are rule",
             ),
         ],
     )
@@ -175,8 +178,8 @@ class TestSet:
         [
             ({"weight": 0.6}, "rule.weight is 0.6: expected 0 to 0.5 for a canary"),
             ({"candidate": "v9"}, "rule.candidate is v9: the registry has v1, v2"),
-            ({"kind": "guess"}, "rule.kind is guess: expected one of single, "),
-            ({"color": "blue"}, "rule.color is rejected: Extra inputs are not permitted"),
+            ({"kind": "guess"}, "rule.kind is 'guess': expected one of single, "),
+            ({"color": "blue"}, "rule.color is not a key here: the keys are kind, "),
         ],
     )
     def test_an_invalid_rule_is_rejected(
@@ -206,12 +209,12 @@ class TestSet:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("kind: single\nstable: v1\n", "kind is rejected: the only key is rule"),
+            ("kind: single\nstable: v1\n", "kind is not a key here: the keys are rule"),
             ("rule: [", "FILE is not YAML: "),
             ("- rule", "FILE is not a mapping"),
             ("", "FILE is not a mapping"),
-            ("rule: {stable: 2026-01-01}", "FILE has a value that JSON lacks, such as a date: "),
-            ("rule: {weight: .nan}", "FILE has a value that JSON lacks, such as a date: "),
+            ("rule: {stable: 2026-01-01}", "rule.stable is 2026-01-01 in line 1, which Ray"),
+            ("rule: {weight: .nan}", "rule.weight is .nan in line 1, which is no number in JSON"),
         ],
     )
     def test_an_invalid_file_is_a_one_line_error(
@@ -282,6 +285,7 @@ class TestExplain:
         version, *_ = command("rule", "explain").out.splitlines()
         assert " ".join(version.split()) == "version depends on the replica: 1 v1, 1 v2"
         running.service.pools.unreported_versions = {"v1", "v2"}
+        time.sleep(REPLICAS_MAX_AGE_S)
         version, *_ = command("rule", "explain").out.splitlines()
         assert " ".join(version.split()) == "version none: no replica is ready"
 
@@ -290,8 +294,26 @@ class TestExplain:
     ) -> None:
         result = command("rule", "explain", "--canary", "always")
         assert " ".join(result.out.splitlines()[-1].split()) == (
-            "note X-Canary has no effect under the rule single"
+            "note --canary has no effect under the rule single"
         )
+
+    @pytest.mark.parametrize(
+        ("region", "says"),
+        [
+            ("de", "Note: DE is in none of the rule's regions: australia-pacific, JP\n"),
+            ("AU", ""),
+            ("Germany", ""),
+        ],
+    )
+    def test_a_country_outside_the_regions_of_the_rule_is_noted(
+        self, command: Command, running: RunningService, region: str, says: str
+    ) -> None:
+        regions = ["australia-pacific", "JP"]
+        running.service.plane.apply_rule(read_rule(AB | {"regions": regions}))
+        result = command("rule", "explain", "--region", region, "--user", "ann")
+        assert (result.code, result.err) == (0, says)
+        ignored = "--region is 'Germany', expected one country code: it is ignored"
+        assert (ignored in result.out) == (region == "Germany")
 
     def test_json_is_the_plan(self, command: Command, running: RunningService) -> None:
         plan = json.loads(command("rule", "explain", "--json").out)

@@ -237,7 +237,8 @@ def test_options_that_the_scenario_sets_are_usage_errors(
 
 
 def test_an_invalid_scenario_is_rejected_before_any_request(run_scenario: ScenarioCommand) -> None:
-    assert run_scenario(SCENARIO | {"users": 0}).err.startswith("Error: users is rejected")
+    result = run_scenario(SCENARIO | {"users": 0})
+    assert result.err.startswith("Error: users is 0: expected at least 1")
 
 
 def test_failed_feedback_is_counted(run_scenario: ScenarioCommand, running: RunningService) -> None:

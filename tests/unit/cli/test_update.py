@@ -84,7 +84,7 @@ class TestRecreate:
         result = command(*RECREATE, "--runtime-env", tmp_path / "list.yaml")
         assert (result.code, result.err) == (
             1,
-            f"Error: {tmp_path}/list.yaml is not a mapping: expected Ray's runtime_env",
+            f"Error: {tmp_path}/list.yaml is not a mapping, but a list: expected Ray's runtime_env",
         )
         assert running.control.revisions == []
 

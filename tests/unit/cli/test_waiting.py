@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 import pytest
@@ -153,3 +154,13 @@ def test_the_downtime_of_a_continued_recreation_is_an_upper_bound(
     is_upper_bound: bool, text: str
 ) -> None:
     assert format_downtime({"downtime_s": 8.43, "is_upper_bound": is_upper_bound}) == text
+
+
+def test_a_terminal_shows_a_clock_instead_of_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert wait(STARTING, STARTING, STARTING, IN_FORCE) is IN_FORCE
+    lines = capsys.readouterr().err.splitlines()
+    assert "0:00:00" in "".join(lines)
+    assert not any(line.startswith("starting") for line in lines)
