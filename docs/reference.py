@@ -30,7 +30,18 @@ from serve_app.regions import GROUPS
 from serve_app.rules.plan import Reason
 from serve_app.rules.pools import PoolConfig
 from serve_app.rules.registry import KINDS
+from serve_app.store import data_dictionary
 from serve_app.store.errors import BadExport
+from serve_app.store.export import TABLES
+
+EXPORTED_TYPES = {
+    "BigInteger": "integer",
+    "Integer": "integer",
+    "Float": "number",
+    "Boolean": "true, false",
+    "String": "text",
+    "Text": "text",
+}
 
 DOCS = Path(__file__).parent
 
@@ -228,6 +239,22 @@ def lacking_codes() -> None:
         ("code", "meaning"),
         [(f"`{code.value}`", attributes(Code)[code.name]) for code in Code],
     )
+
+
+def exports() -> None:
+    """A section for each table that can be exported: what a row is, and its columns."""
+    for name, (table, _, _) in TABLES.items():
+        print(f"\n### `{name}`\n")
+        print(f"{data_dictionary.TABLES[name]}\n")
+        rows = [
+            (
+                f"`{column.name}`" + (" (key)" if column.primary_key else ""),
+                EXPORTED_TYPES[type(column.type).__name__],
+                data_dictionary.meaning(name, column.name),
+            )
+            for column in table.columns
+        ]
+        _table(("column", "type", "meaning"), rows)
 
 
 def _summary(one: type) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from serve_app.recording.batch import Batch
 from serve_app.recording.records import Exposure, Feedback, ShadowPair
@@ -40,10 +38,9 @@ def rule(**content: Any) -> Rule:
 
 @cache
 def read_shipped(name: str) -> tuple[Scenario, Rule]:
-    """A shipped scenario, and the rule in the header of its file."""
-    path = FOLDER / f"{name}.yaml"
-    (line,) = re.findall(r"^# Rule:   (.*)$", path.read_text(), re.MULTILINE)
-    return read_scenario(path), rule(**yaml.safe_load(line)["rule"])
+    """A shipped scenario, and its rule."""
+    scenario = read_scenario(FOLDER / f"{name}.yaml")
+    return scenario, rule(**scenario.rule or {})
 
 
 @cache
