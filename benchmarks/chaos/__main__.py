@@ -51,6 +51,8 @@ def main() -> None:
         for fault in (QUICK if options.quick else FAULTS)
         if options.only in f"{fault.name}, {RULES[fault.configuration]}"
     ]
+    if not faults:
+        sys.exit(f"no fault or rule has {options.only!r} in its name")
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     started = time.monotonic()
     outcomes: list[Outcome] = []

@@ -85,6 +85,8 @@ class Outcome:
             found.append(f"{self.failures.total()} failed requests")
         if self.unexplained:
             found.append(f"{self.unexplained} failures without an explanation")
+        if self.lost_exposures and not self.fault.may_lose_exposures:
+            found.append(f"{self.lost_exposures} lost exposures")
         if self.lost_feedback:
             found.append(f"{self.lost_feedback} lost feedback")
         return found

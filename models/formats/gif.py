@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 
 from models.formats.orientation import UPRIGHT
 from models.formats.parts import (
-    MAX_BLOCKS,
     Parts,
     check_size,
     damaged,
@@ -16,8 +16,11 @@ from models.formats.parts import (
 )
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
+MAX_EXTENSIONS: Final = 1000  # before the first image, which needs one
+MAX_BLOCKS: Final = 50_000  # sub-blocks, of up to 255 bytes; 10 MiB of full ones are 41,000
 
-_EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
+_IMAGE, _END = 0x2C, 0x3B  # an extension begins with 0x21
+_INTRODUCER = re.compile(rb"[\x21\x2c\x3b]")
 _GRAPHIC_CONTROL = 0xF9  # has the transparent colour
 # A code has at least 12 bits once it stands for 4093 pixels, the longest entry of the table.
 _MAX_PIXELS_PER_BYTE = 4093 * 8 / 12
@@ -64,24 +67,21 @@ def _palette_bytes(flags: int) -> int:
 def _skip_extensions(data: bytes, position: int) -> tuple[bytes, int, int]:
     """The last graphic control extension, where the first image begins, and the blocks before."""
     graphic_control = b""
-    blocks = 0
-    while position < len(data):
-        introducer = data[position]
+    blocks = extensions = 0
+    while found := _INTRODUCER.search(data, position):  # all readers skip other bytes
+        position, introducer = found.start(), found[0][0]
         if introducer == _IMAGE:
             return graphic_control, position, blocks
         if introducer == _END:
             raise damaged("GIF", f"it ends at byte {position} without an image")
-        if introducer != _EXTENSION:
-            position += 1  # as all readers do
-            blocks += 1
-        else:
-            end, count = _skip_sub_blocks(data, position + 2, MAX_BLOCKS - blocks)
-            if data[position + 1] == _GRAPHIC_CONTROL:
-                graphic_control = data[position:end]
-            position = end
-            blocks += count
-        if blocks > MAX_BLOCKS:
-            raise too_many_blocks("GIF", "blocks")
+        extensions += 1
+        if extensions > MAX_EXTENSIONS:
+            raise too_many_blocks("GIF", "extensions", MAX_EXTENSIONS)
+        end, count = _skip_sub_blocks(data, position + 2, MAX_BLOCKS - blocks)
+        if data[position + 1] == _GRAPHIC_CONTROL:
+            graphic_control = data[position:end]
+        position = end
+        blocks += count
     raise ends_early("GIF", data, "an image")
 
 
@@ -94,4 +94,4 @@ def _skip_sub_blocks(data: bytes, position: int, most: int) -> tuple[int, int]:
         position += 1 + size
         if size == 0:
             return position, count
-    raise too_many_blocks("GIF", "blocks")
+    raise too_many_blocks("GIF", "blocks", MAX_BLOCKS)

@@ -10,7 +10,7 @@ MAX_PIXELS = 65_000_000  # width x height of a JPEG, as cameras of 64 megapixels
 # Width x height of what is decoded in full size: photographs of 24 megapixels, screens of 6K.
 MAX_FULL_PIXELS = 25_000_000
 MAX_EDGE = 65_535  # px; each row costs time however narrow it is
-MAX_BLOCKS = 50_000  # chunks, segments and sub-blocks that are read one by one
+MAX_CHUNKS = 5000  # of a PNG or WebP, read one by one; 10 MiB in chunks of 2 KiB are as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,14 @@ def damaged(format_: str, fault: str) -> BrokenImage:
     return BrokenImage(f"the {format_} is damaged: {fault}: save the image again")
 
 
-def too_many_blocks(format_: str, blocks: str) -> BrokenImage:
+def too_many_blocks(format_: str, blocks: str, most: int) -> BrokenImage:
     """The error of a file that takes too long to read.
 
     Args:
         blocks: What the format calls its blocks.
+        most: The limit of their number.
     """
     return BrokenImage(
-        f"the {format_} has more than {MAX_BLOCKS} {blocks}, most of them metadata or"
+        f"the {format_} has more than {most} {blocks}, most of them metadata or"
         " very short: save the image again without metadata"
     )

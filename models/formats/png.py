@@ -10,7 +10,7 @@ from typing import Final
 from models.errors import TooManyPixels
 from models.formats.orientation import MAX_METADATA_BYTES, read_orientation
 from models.formats.parts import (
-    MAX_BLOCKS,
+    MAX_CHUNKS,
     Parts,
     check_size,
     damaged,
@@ -119,7 +119,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     Ends before a chunk that the file does not have in full, unless it holds pixel data.
     """
     position = 33
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_CHUNKS):
         if position + 8 > len(data):
             return
         length, kind = _CHUNK.unpack_from(data, position)
@@ -132,7 +132,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
                 raise ends_early("PNG", data, f"the end of its pixel data at byte {position}")
             return
         yield kind, start, end
-    raise too_many_blocks("PNG", "chunks")
+    raise too_many_blocks("PNG", "chunks", MAX_CHUNKS)
 
 
 def _check_critical(data: bytes, kind: bytes, start: int, end: int) -> None:

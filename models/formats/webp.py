@@ -8,7 +8,7 @@ from typing import Final
 
 from models.formats.orientation import read_orientation
 from models.formats.parts import (
-    MAX_BLOCKS,
+    MAX_CHUNKS,
     Parts,
     check_size,
     damaged,
@@ -95,7 +95,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     Ends before a chunk that the file does not have in full.
     """
     position = 12
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_CHUNKS):
         if position + 8 > len(data):
             return
         kind, length = _CHUNK.unpack_from(data, position)
@@ -104,4 +104,4 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, start, end
         position = end + (length & 1)
-    raise too_many_blocks("WEBP", "chunks")
+    raise too_many_blocks("WEBP", "chunks", MAX_CHUNKS)

@@ -70,7 +70,7 @@ def make_change(
         except KeyboardInterrupt:
             note(
                 f"revision {revision} stays deployed: serve-app status shows whether it is in"
-                f" force, serve-app revision restore {preview['base_revision']} takes it back"
+                f" force, serve-app revision restore {preview['base_revision']} reverts it"
             )
             raise
         say(f"rule {applied['rule_id']} is in force")

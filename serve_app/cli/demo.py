@@ -15,15 +15,22 @@ import yaml
 
 from models.card import Faults
 from serve_app.cli.changing import Yes
-from serve_app.cli.options import Url, console, format_counts, say
+from serve_app.cli.options import Url, console, format_counts, note, say
 from serve_app.cli.report import text
 from serve_app.cli.sending import send_traffic
 from serve_app.cli.summary import INTERRUPTED, print_summary, summarize
-from serve_app.cli.trial import Trial, named_anew, restoring, wait_until_settled
+from serve_app.cli.temporary_changes import (
+    TemporaryChanges,
+    restoring,
+    wait_until_settled,
+    with_new_experiment,
+)
 from serve_app.client import Client, service_url
+from serve_app.errors import NotRunning
 from serve_app.home import open_home
 from serve_app.regions import members
 from serve_app.rules.registry import KINDS
+from serve_app.traffic.availability import GIVE_UP_S
 from serve_app.traffic.images import TrafficImage, synthetic_images
 from serve_app.traffic.pace import Pace
 from serve_app.traffic.runner import ScenarioResult, TrafficResult
@@ -54,7 +61,7 @@ class DemoService:
 
     client: Client
     url: str
-    trial: Trial
+    changes: TemporaryChanges
     images: list[TrafficImage]
     canary_versions: dict[str, str] = field(default_factory=dict)
 
@@ -63,12 +70,18 @@ class DemoService:
 
         Raises:
             SystemExit: The user pressed Ctrl-C.
+            NotRunning: The service did not come back.
         """
         labels = [image.true_label for image in self.images]
         scenario = uniform_scenario(requests, users, REGIONS, labels, plain_habits(COVERAGE))
         run = send_traffic(self.url, scenario, self.images, Pace(CLIENTS), seed=1)
         if run.interrupted:
             sys.exit(INTERRUPTED)
+        if run.gave_up:
+            raise NotRunning(
+                f"the service did not come back within {GIVE_UP_S:g} s: the demo ends here; see"
+                " serve-app status"
+            )
         return run
 
     def user_versions(self) -> dict[str, str]:
@@ -106,13 +119,13 @@ def demo(yes: Yes = False, url: Url = None) -> None:
     """Run a shadow, canaries, an A/B test and a rolling update on the running service.
 
     It takes under three minutes. Each act shows its command, a report and a verdict. At the end,
-    the revision of before is restored, also after Ctrl-C. Exits 1 if a request failed.
+    the previous revision is restored, also after Ctrl-C. Exits 1 if a request failed.
     """
     target, started_s = url or service_url(), time.time()
-    with Client(target, open_home().token) as client, restoring(client) as trial:
-        trial.ask(SHADOW, yes=yes)
-        trial.add_test_version(V2, FAULTY, FAULTS)
-        service = DemoService(client, target, trial, synthetic_images(seed=1))
+    with Client(target, open_home().token) as client, restoring(client) as changes:
+        changes.ask(SHADOW, yes=yes)
+        changes.add_test_version(V2, FAULTY, FAULTS)
+        service = DemoService(client, target, changes, synthetic_images(seed=1))
         failed = 0
         for number, act in enumerate(ACTS, 1):
             typer.secho(f"\n{number}. {act.title}", bold=True)
@@ -130,7 +143,7 @@ def _run_act(service: DemoService, act: Act, started_s: float) -> int:
         _print_commands(f"serve-app update {act.change} --method rolling")
         run = _send_during_update(service, act.change)
     else:
-        rule = named_anew(act.change, started_s)
+        rule = with_new_experiment(act.change, started_s)
         report = KINDS[rule["kind"]].report
         _print_commands(
             f"serve-app rule set - <<< 'rule: {_one_line(rule)}'",
@@ -138,7 +151,7 @@ def _run_act(service: DemoService, act: Act, started_s: float) -> int:
             f" --regions {','.join(REGIONS)} --feedback {COVERAGE:g}",
             f"serve-app report {report}",
         )
-        service.trial.set_rule(rule, f"demo: {rule['kind']}")
+        service.changes.set_rule(rule, f"demo: {rule['kind']}")
         run = service.send_requests(act.requests, act.users)
     summary = summarize(run)
     print_summary(summary)
@@ -147,7 +160,7 @@ def _run_act(service: DemoService, act: Act, started_s: float) -> int:
         say(f"- {sentence}")
     if isinstance(act.change, dict):
         wait_until_settled(rule)
-        _print_report(service.trial.report(report, rule["experiment"]))
+        _print_report(service.changes.report(report, rule["experiment"]))
     failed: int = summary["failed"]
     return failed
 
@@ -187,9 +200,14 @@ def _send_during_update(service: DemoService, version: str) -> ScenarioResult:
     results = service.send_requests(REQUESTS_PER_ROUND, USERS).results
     with ThreadPoolExecutor(1) as executor:
         reason = f"demo: rolling update to {version}"
-        pending = executor.submit(service.trial.update, version, reason)
-        while not pending.done():
-            results += service.send_requests(REQUESTS_PER_ROUND, USERS).results
+        pending = executor.submit(service.changes.update, version, reason)
+        try:
+            while not pending.done():
+                results += service.send_requests(REQUESTS_PER_ROUND, USERS).results
+        except (KeyboardInterrupt, SystemExit):
+            if not pending.done():
+                note("Interrupted: the change in progress is finished first")
+            raise
         pending.result()
     results += service.send_requests(REQUESTS_PER_ROUND, USERS).results
     return ScenarioResult(results, {}, time.perf_counter() - started_s)

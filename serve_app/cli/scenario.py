@@ -9,15 +9,20 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import trial
+from serve_app.cli import temporary_changes
 from serve_app.cli.changing import Yes
 from serve_app.cli.options import AsJson, Url, console, print_json, say, warn
 from serve_app.cli.sending import format_clock, send_traffic
 from serve_app.cli.summary import INTERRUPTED, print_summary, summarize
 from serve_app.cli.tables import Table
-from serve_app.cli.trial import restoring, settle_s, wait_until_settled
+from serve_app.cli.temporary_changes import (
+    restoring,
+    settle_s,
+    wait_until_settled,
+    with_new_experiment,
+)
 from serve_app.client import Client, service_url
-from serve_app.errors import BadConfig
+from serve_app.errors import BadConfig, ServeAppError
 from serve_app.home import open_home
 from serve_app.rules.parse import read_rule
 from serve_app.traffic.images import synthetic_images
@@ -56,7 +61,7 @@ Keep = Annotated[
 @app.command("list")
 def list_scenarios(as_json: AsJson = False) -> None:
     """List the scenarios, with the requests and the time that their reports need."""
-    scenarios = [read_scenario(path) for path in sorted(FOLDER.glob("*.yaml"))]
+    scenarios = [read_scenario(path) for path in _shipped()]
     if as_json:
         print_json(
             [
@@ -88,7 +93,7 @@ def play(
 ) -> None:
     """Set the rule of a scenario, send its traffic, and print the report with its verdict.
 
-    The experiment gets a new name. At the end, the revision of before is restored, also after
+    The experiment gets a new name. At the end, the previous revision is restored, also after
     Ctrl-C, and test versions are removed.
     """
     scenario = read_scenario(_find(name))
@@ -97,14 +102,14 @@ def play(
         raise BadConfig("rule", f"is missing: {name} has no rule to play; use serve-app traffic")
     scenario = scenario.scale(requests) if requests else scenario
     target = url or service_url()
-    rule = trial.named_anew(content, time.time())
+    rule = with_new_experiment(content, time.time())
     say(f"{scenario.name}: {scenario.about}")
     warn(f"ignored: {sentence}" for sentence in unsupported_settings(scenario))
-    with Client(target, open_home().token) as client, restoring(client, keep=keep) as present:
+    with Client(target, open_home().token) as client, restoring(client, keep=keep) as changes:
         for version, copy in scenario.test_versions.items():
-            present.add_test_version(copy.of, version, copy.faults)
-        present.ask(rule, yes=yes)
-        present.set_rule(rule, f"scenario {scenario.name}")
+            changes.add_test_version(copy.of, version, copy.faults)
+        changes.ask(rule, yes=yes)
+        changes.set_rule(rule, f"scenario {scenario.name}")
         say(f"Set the rule {rule['kind']} with the experiment {rule['experiment']}")
         say(f"Sending {scenario.requests:,} requests, {format_clock(_typical_s(scenario))} in all")
         run = send_traffic(target, scenario, synthetic_images(1), Pace(CLIENTS), seed=1)
@@ -112,7 +117,7 @@ def play(
         if run.interrupted:
             sys.exit(INTERRUPTED)
         wait_until_settled(rule)
-        report = trial.show_report(present, rule)
+        report = temporary_changes.show_report(changes, rule)
         say(f"\nVerdict: {report['finding']}. {report['sentence']}")
         if run.gave_up:
             sys.exit(1)
@@ -122,17 +127,33 @@ def _find(name: str) -> Path:
     """The file of a scenario.
 
     Raises:
-        typer.BadParameter: There is none.
+        typer.BadParameter: There is none of the name.
+        ServeAppError: There are none at all.
     """
     shipped, file = FOLDER / f"{name}.yaml", Path(name)
     if shipped.is_file():
         return shipped
     if file.is_file():
         return file
-    known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+    known = ", ".join(path.stem for path in _shipped())
     raise typer.BadParameter(
-        f"'{name}' is no file, and no scenario: {FOLDER} has {known or 'none'}", param_hint="NAME"
+        f"'{name}' is no file, and no scenario: {FOLDER} has {known}", param_hint="NAME"
     )
+
+
+def _shipped() -> list[Path]:
+    """The scenario files of the source.
+
+    Raises:
+        ServeAppError: There are none.
+    """
+    files = sorted(FOLDER.glob("*.yaml"))
+    if not files:
+        raise ServeAppError(
+            "this installation has no scenario files: they are in docs/scenarios of the source of"
+            " serve-app; copy one, and run serve-app scenario play FILE"
+        )
+    return files
 
 
 def _typical_s(scenario: Scenario) -> float:

@@ -40,7 +40,7 @@ def summarize(run: ScenarioResult, rate_per_s: float | None = None) -> dict[str,
         "seconds": round(seconds, 2),
         "per_second": round(len(results) / seconds, 1) if seconds else 0.0,
         "rate": _summarize_rate(results, rate_per_s) if rate_per_s else None,
-        "away_seconds": round(run.away_s, 2),
+        "unavailable_seconds": round(run.unavailable_s, 2),
         "interrupted": run.interrupted,
         "gave_up": run.gave_up,
         "cut_off": run.cut_off,
@@ -132,8 +132,9 @@ def _run_sentences(summary: dict[str, Any]) -> Iterator[str]:
             f"due at {rate['per_second']:g}/s{late}: at most {rate['late_ms']:g} ms late, which"
             " their latency includes\n"
         )
-    if summary["away_seconds"]:
-        yield f"the service was away for {summary['away_seconds']:g} s: fewer requests were sent\n"
+    if summary["unavailable_seconds"]:
+        seconds = f"{summary['unavailable_seconds']:g} s"
+        yield f"the service was unavailable for {seconds}: fewer requests were sent\n"
     if summary["gave_up"]:
         yield "[bold]stopped: the service did not come back[/bold]\n"
     if summary["interrupted"]:

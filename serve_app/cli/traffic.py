@@ -118,7 +118,7 @@ def traffic(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send classify requests from generated users, and what they say of the predictions.
+    """Send classify requests from generated users, and their feedback on the predictions.
 
     Exits 1 if a request failed or feedback was not accepted, 130 after Ctrl-C.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -19,12 +20,13 @@ QUIET_S = 5.0  # before it is said that Serve is deploying
 
 
 def wait_until_in_force(
-    client: Client, revision: int, *, recreates: bool = False
+    client: Client, revision: int, *, recreates: bool = False, is_quiet: bool = False
 ) -> dict[str, Any]:
     """Wait until a revision is in force; print the progress to stderr.
 
     Args:
         recreates: The revision recreates the data plane.
+        is_quiet: Print nothing.
 
     Returns:
         The response of `GET /control/status`.
@@ -35,7 +37,12 @@ def wait_until_in_force(
     """
     timeout_s = RECREATION_TIMEOUT_S if recreates else IN_FORCE_TIMEOUT_S
     started_s, printed = time.monotonic(), ""
-    with clock(f"waiting for revision {revision}") as show:
+    progress = (
+        contextlib.nullcontext(lambda _: None)
+        if is_quiet
+        else clock(f"waiting for revision {revision}")
+    )
+    with progress as show:
         while True:
             waited_s = time.monotonic() - started_s
             try:
@@ -48,7 +55,7 @@ def wait_until_in_force(
                     return status
                 text, is_news = _describe(status)
                 if text != printed and (is_news or waited_s > QUIET_S):
-                    if not sys.stderr.isatty():
+                    if not (is_quiet or sys.stderr.isatty()):
                         typer.echo(text, err=True)
                     printed = text
             show(text)

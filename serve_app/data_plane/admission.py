@@ -9,7 +9,7 @@ from math import exp, inf
 
 from serve_app.errors import Busy
 
-MAX_READING = 512  # requests whose bodies are being received; a slow client takes no other place
+MAX_READING = 256  # requests whose bodies are being received; they take no place of the others
 MAX_IN_PROGRESS = 256  # requests that are being classified
 MAX_WAIT_S = 1.0  # expected; clients then wait 2 s at most, but for 1 %
 FREE_IMAGES = 8  # always admitted: so few say little about a queue
@@ -38,12 +38,12 @@ class Throughput:
         self._now_s = now_s
 
     def add(self, images: int) -> None:
-        """Count images that were classified."""
+        """Count images that have left."""
         self._images += images
 
     @property
     def images_per_s(self) -> float:
-        """The average; above 0, or 0 after a very long time without a classified image."""
+        """The average; above 0, or 0 after a very long time in which none left."""
         return self._images / self._busy_s
 
 
@@ -86,8 +86,8 @@ class Admission:
 
     @contextlib.contextmanager
     def work(self, images: int) -> Iterator[None]:
-        """Admits the images of a request, once its body is read. They count as done if the block
-        raises nothing.
+        """Admits the images of a request, once its body is read. They leave with the block, whether
+        they were classified or not: both make room.
 
         Raises:
             Busy: Too many requests are being classified, or the images would wait too long.
@@ -97,10 +97,9 @@ class Admission:
         self._images += images
         try:
             yield
-            self._advance()
-            self._throughput.add(images)
         finally:
             self._advance()
+            self._throughput.add(images)
             self._classifying -= 1
             self._images -= images
 

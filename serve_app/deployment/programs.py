@@ -28,7 +28,7 @@ def check_programs(document: dict[str, Any], current: dict[str, Any]) -> None:
             import path.
     """
     listed = document.get("applications")
-    present = {a["name"]: a for a in current["applications"]}
+    present = {str(a.get("name")): a for a in current["applications"]}
     for application in listed if isinstance(listed, list) else []:
         if not isinstance(application, dict):
             continue

@@ -19,7 +19,6 @@ MAX_BODY_S = 30.0  # to receive the whole body
 # In each window: a client that sends less occupies one of the few places.
 MIN_BYTES_PER_S = 1024
 WINDOW_S = 10.0
-USUAL_RATIO = 32  # of unpacked to compressed bytes, at most; deflate allows 1032
 
 
 class BodyLimit:
@@ -68,8 +67,7 @@ async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     body = await _read(request, max_bytes)
     if not applied:
         return body
-    unpacked_bytes = min(max_bytes, len(body) * USUAL_RATIO)
-    return await process(unpacked_bytes, decode, body, applied, max_bytes)
+    return await process(max_bytes, decode, body, applied, max_bytes)
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:

@@ -37,7 +37,6 @@ class Cors(CORSMiddleware):
             allow_methods=METHODS,
             allow_headers=("*",),
             expose_headers=EXPOSED_HEADERS,
-            allow_private_network=True,
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:

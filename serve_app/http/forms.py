@@ -20,6 +20,7 @@ FORM_TYPE = "multipart/form-data"
 MAX_PARTS = 100
 MAX_HEAD_BYTES = 4096  # the headers of one part
 MAX_HEADS_BYTES = 4 * MAX_HEAD_BYTES  # of all parts: the parser needs 3 microseconds per byte
+MAX_SEMICOLONS = 50  # of one header: the parser of its parameters takes quadratic time
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -108,6 +109,8 @@ def _parse_part(head: bytes, content: bytes) -> Part:
 
 def _parameter(headers: Message, header: str, name: str) -> str | None:
     """A parameter of a header, also in the syntax of RFC 2231; None if it is missing."""
+    if str(headers.get(header, "")).count(";") > MAX_SEMICOLONS:
+        raise _malformed(f"{header} has more than {MAX_SEMICOLONS} parameters")
     try:
         value = headers.get_param(name, header=header)
     except ValueError:  # a malformed parameter in the syntax of RFC 2231

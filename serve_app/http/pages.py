@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 from fastapi import FastAPI, Request
@@ -15,10 +16,15 @@ _POLICY = (
 )
 
 
+@cache
+def _text(name: str) -> str:
+    return (PAGES / name).read_text()
+
+
 def page(name: str) -> HTMLResponse:
     """A page of the package, which may load only content of this service."""
     return HTMLResponse(
-        (PAGES / name).read_text(),
+        _text(name),
         headers={"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
     )
 

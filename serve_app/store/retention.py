@@ -40,8 +40,9 @@ class Retention:
     Attributes:
         rows_days: Exposures, shadow pairs, feedback; at least 1.
         sums_days: Sums, labelled feedback, reviews; at least `rows_days`.
-        max_bytes: Of the database: above it the oldest rows are removed before their time, except
-            those of the last day. None for no limit; without effect on PostgreSQL.
+        max_bytes: Of the database: above it exposures are removed before their time, oldest first,
+            with the shadow pairs and feedback of that time, except those of the last day. Sums and
+            images stay. None for no limit; without effect on PostgreSQL.
     """
 
     rows_days: int = RETENTION_DAYS

@@ -70,7 +70,8 @@ async def _send_open_loop(
     availability: Availability,
     stop: asyncio.Event,
 ) -> None:
-    """The schedule waits while the service is away: what is due then is not sent all at once."""
+    """The schedule waits while the service is unavailable: the requests that were due then are not
+    sent all at once."""
     loop = asyncio.get_running_loop()
     slots = asyncio.Semaphore(at_once)
     starts_s = loop.time()
@@ -87,12 +88,12 @@ async def _send_open_loop(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due_s):
                     await stop.wait()
-            if availability.is_away and not stop.is_set():
-                away_from_s = loop.time()
+            if availability.is_unavailable and not stop.is_set():
+                unavailable_from_s = loop.time()
                 async with availability.turn():
                     if not stop.is_set():
                         await send(number, 0.0)
-                starts_s += loop.time() - away_from_s
+                starts_s += loop.time() - unavailable_from_s
                 continue
             await slots.acquire()
             if stop.is_set():

@@ -62,7 +62,7 @@ class ScenarioResult:
         results: One for each request that was sent.
         lost: The lost users whose turn came, by the version that they were assigned.
         seconds: The duration of the traffic.
-        away_s: The time of it that the service was away.
+        unavailable_s: The time of it that the service was unavailable.
         cut_off: The number of requests whose response an interrupt did not wait for.
         interrupted: Whether the user ended it, with Ctrl-C.
         gave_up: Whether it ended because the service did not come back.
@@ -71,7 +71,7 @@ class ScenarioResult:
     results: list[TrafficResult]
     lost: dict[str, LostUsers]
     seconds: float
-    away_s: float = 0.0
+    unavailable_s: float = 0.0
     cut_off: int = 0
     interrupted: bool = False
     gave_up: bool = False
@@ -94,7 +94,8 @@ async def run_scenario(
 
     The day of the scenario passes as fast as requests are sent. Feedback follows the prediction at
     once. If the scenario depends on the assigned versions and predictions do not reveal them,
-    `GET /v1/explain` is sent for each user first. While the service is away, see `Availability`.
+    `GET /v1/explain` is sent for each user first. While the service is unavailable, see
+    `Availability`.
 
     Args:
         seed: The same seed gives the same users, images and feedback.
@@ -141,7 +142,7 @@ async def run_scenario(
         results,
         found_lost,
         seconds,
-        availability.away_s,
+        availability.unavailable_s,
         len(turns) - len(results) - sum(users.requests for users in found_lost.values()),
         interrupted,
         availability.gave_up,

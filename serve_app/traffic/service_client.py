@@ -14,7 +14,7 @@ from serve_app.client import JsonObject
 from serve_app.errors import NotRunning, Rejected
 from serve_app.traffic.images import TrafficImage
 
-AWAY_STATUSES = (0, 502, 503, 504)
+UNAVAILABLE_STATUSES = (0, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class HttpResponse:
     retry_after_s: float | None = None
 
     @property
-    def is_away(self) -> bool:
-        """Whether the service is away: no response, or one that says so. Serve's proxy responds
-        404 while it has no application; the service's own 404 has a code."""
-        return self.status in AWAY_STATUSES or (self.status == 404 and "code" not in self.body)
+    def is_unavailable(self) -> bool:
+        """Whether the service is unavailable: no response, or one that says so. Serve's proxy
+        responds 404 while it has no application; the service's own 404 has a code."""
+        return self.status in UNAVAILABLE_STATUSES or (
+            self.status == 404 and "code" not in self.body
+        )
 
 
 class ServiceClient:

@@ -8,6 +8,7 @@ comment `<!-- shown: 12 lines -->` between them shortens the output.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -85,6 +86,18 @@ def pages() -> list[Path]:
     return [path for path in dict.fromkeys(found) if any(commands(path.read_text()))]
 
 
+@contextlib.contextmanager
+def without_files() -> Iterator[None]:
+    """Removes the files that the commands of a page write into the working directory."""
+    before = set(ROOT.iterdir())
+    try:
+        yield
+    finally:
+        for path in set(ROOT.iterdir()) - before:
+            if path.is_file():
+                path.unlink()
+
+
 def run(script: str, environ: Mapping[str, str]) -> str:
     """What a script prints.
 
@@ -131,7 +144,7 @@ def _words(text: str) -> list[str]:
 
 def _is_stable(line: str) -> bool:
     verdicts = tuple(finding.value for finding in Finding)
-    plain = line.strip()
+    plain = line.strip().removeprefix("finding").strip()
     return not re.search(r"\d", plain) and not plain.startswith(verdicts) and plain not in PROGRESS
 
 
@@ -160,7 +173,11 @@ def main() -> None:
     """Rewrite the outputs of all pages, or of those that are named, each on a new service."""
     for path in [Path(name).resolve() for name in sys.argv[1:]] or pages():
         print(path.relative_to(ROOT))
-        with TemporaryDirectory() as home, service_starter(Path(home)) as start:
+        with (
+            without_files(),
+            TemporaryDirectory() as home,
+            service_starter(Path(home)) as start,
+        ):
             update(path, start(ROOT / "deploy_configs" / "base.yaml").environ)
 
 

@@ -8,6 +8,7 @@ figures, of which the highest are printed. Each trial depends on the seed and it
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import random
 import sys
 import time
@@ -24,6 +25,8 @@ TARGETS: dict[str, Target] = {
     "requests": requests.trial,
 }
 PROGRESS_S = 30.0
+STDERR = 2  # file descriptor
+MAX_TRIAL_S = 60.0  # then the trial hangs: its stack is printed, and the process ends
 
 
 def run(target: Target, seed: int, numbers: Iterable[int]) -> int:
@@ -33,12 +36,15 @@ def run(target: Target, seed: int, numbers: Iterable[int]) -> int:
     reported = time.monotonic()
     for number in numbers:
         trials += 1
+        faulthandler.dump_traceback_later(MAX_TRIAL_S, exit=True, file=STDERR)
         try:
             figures = target(random.Random(f"{seed} {number}"))  # noqa: S311 no secret
         except Exception:  # noqa: BLE001 whatever it is, it is reported
             failures += 1
             print(f"trial {number} failed:\n{traceback.format_exc()}", file=sys.stderr)
             continue
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         for name, value in figures.items():
             highest[name] = max(highest.get(name, (value, number)), (value, number))
         if time.monotonic() - reported > PROGRESS_S:

@@ -144,9 +144,15 @@ def trial(dice: random.Random) -> Mapping[str, float]:
 
 
 @functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Deleted when the process ends."""
+    return tempfile.TemporaryDirectory()
+
+
+@functools.cache
 def service() -> Service:
     """A data plane with a canary, in this process."""
-    running = Service(Path(tempfile.mkdtemp()))
+    running = Service(Path(_folder().name))
     running.apply_rule_with_candidate(**PARALLEL)
     return running
 

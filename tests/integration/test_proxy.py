@@ -30,18 +30,29 @@ from serve_app.lifecycle.haproxy import (
     PROGRAM,
     PYTHON_VARIABLE,
     RETRY_AFTER_S,
+    TRUSTED_VARIABLE,
     find_haproxy,
 )
 from serve_app.refused_requests import FOLDER_VARIABLE, count
 
 TIMEOUT_S = 20.0
+SERVER_TIMEOUT_S = 60  # longer than a response takes on a busy machine
+START_ATTEMPTS = 3
+FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto")
 LARGE = 5_000_000  # bytes; more than the buffers of HAProxy and of the sockets
 Response = tuple[int, dict[str, str], bytes]
 Start = Callable[..., int]
 
 
+class HaproxyExited(Exception):
+    """HAProxy exited before it listened."""
+
+
 class Replica(http.server.BaseHTTPRequestHandler):
-    """Responds 200, or with the status of a path such as `/503`, or hangs at `/hang`."""
+    """Responds 200, or with the status of a path such as `/503`, or hangs at `/hang`.
+
+    Each response has the `X-Forwarded-…` headers of the request.
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -51,6 +62,8 @@ class Replica(http.server.BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(int(self.path[1:]) if self.path[1:].isdecimal() else 200)
         self.send_header("Content-Length", "0")
+        for name in FORWARDED:
+            self.send_header(f"Got-{name}", self.headers.get(name, "nothing"))
         self.end_headers()
 
     do_POST = do_GET  # noqa: N815 named by the standard library
@@ -69,29 +82,53 @@ def replica_port() -> Iterator[int]:
 
 
 @pytest.fixture
+def dead_port() -> Iterator[int]:
+    """A port on which no process listens, and which no other process can get."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
+
+
+@pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts HAProxy with the applications of the given prefixes and ports; returns its port."""
+    """Starts HAProxy with the applications of the given prefixes and ports; returns its port.
+
+    Another process may take a port before HAProxy does, so a start is tried with other ports.
+    """
     with ExitStack() as stack:
 
-        def start_haproxy(program: Path | None = None, **ports: int) -> int:
-            port = free_port()
-            configuration = write_configuration(tmp_path, port, ports)
+        def start_haproxy(
+            program: Path = PROGRAM, server_timeout_s: int = SERVER_TIMEOUT_S, **ports: int
+        ) -> int:
             haproxy_responses.write(tmp_path)
             monkeypatch.setenv(BINARY_VARIABLE, str(find_haproxy(os.environ)))
             monkeypatch.setenv(PYTHON_VARIABLE, sys.executable)
             monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-            process = subprocess.Popen(
-                [program or PROGRAM, "-db", "-f", configuration, "-dR"], stderr=subprocess.DEVNULL
-            )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            wait_until_open(port, process)
+            errors = tmp_path / "stderr"
+            for attempt in range(1, START_ATTEMPTS + 1):
+                port = free_port()
+                configuration = write_configuration(tmp_path, port, ports, server_timeout_s)
+                with errors.open("wb") as stderr:
+                    process = subprocess.Popen(
+                        [program, "-db", "-f", configuration, "-dR"], stderr=stderr
+                    )
+                stack.callback(process.wait)
+                stack.callback(process.terminate)
+                try:
+                    wait_until_open(port, process, errors)
+                except HaproxyExited:
+                    if attempt == START_ATTEMPTS:
+                        raise
+                else:
+                    break
             return port
 
         yield start_haproxy
 
 
-def write_configuration(folder: Path, port: int, ports: dict[str, int]) -> Path:
+def write_configuration(
+    folder: Path, port: int, ports: dict[str, int], server_timeout_s: int
+) -> Path:
     """The configuration that Serve writes for applications at `/` (animals) and `/control`."""
     path = folder / "haproxy.cfg"
     backends = {
@@ -111,7 +148,7 @@ def write_configuration(folder: Path, port: int, ports: dict[str, int]) -> Path:
         metrics_port=free_port(),
         http_options=HTTPOptions(host="127.0.0.1", port=port),
         metrics_enabled=False,
-        timeout_server_s=1,
+        timeout_server_s=server_timeout_s,
         retries=0,
         is_head=True,
     )
@@ -125,13 +162,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
+def wait_until_open(port: int, process: subprocess.Popen[bytes], errors: Path) -> None:
+    """Wait until a connection to HAProxy succeeds.
+
+    Raises:
+        HaproxyExited: With the exit code and the text of stderr.
+        TimeoutError: After `TIMEOUT_S`, with the text of stderr.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        if (exit_code := process.poll()) is not None:
+            raise HaproxyExited(f"HAProxy exited with {exit_code}: {errors.read_text()}")
         try:
             socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
             return
         except OSError:
             time.sleep(0.02)
+    raise TimeoutError(f"HAProxy does not listen on port {port}: {errors.read_text()}")
 
 
 def ask(connection: http.client.HTTPConnection, *request: Any) -> Response:
@@ -166,9 +213,9 @@ def test_without_an_application_every_request_gets_503(start: Start) -> None:
         assert (status, headers["retry-after"], body) == (UNAVAILABLE[0], UNAVAILABLE[2], b"")
 
 
-def test_refused_requests_are_counted(start: Start) -> None:
+def test_refused_requests_are_counted(start: Start, dead_port: int) -> None:
     """Not those that ask whether the service is ready, nor those of the control plane."""
-    port = start(animals=free_port())  # HAProxy's own error
+    port = start(animals=dead_port)  # HAProxy's own error
     for path in ("/v1/classify", "/readyz", "/control/status", "/v1/feedback"):
         assert ask_once(port, "GET", path)[0] == 503
     assert count() == 2
@@ -195,8 +242,8 @@ def test_a_path_of_no_application_of_another_service_is_404(
     assert ask_once(port, "GET", "/other")[0] == 404
 
 
-def test_an_unreachable_replica_is_503(start: Start) -> None:
-    assert code_of(ask_once(start(animals=free_port()), "GET", "/")) == UNAVAILABLE
+def test_an_unreachable_replica_is_503(start: Start, dead_port: int) -> None:
+    assert code_of(ask_once(start(animals=dead_port), "GET", "/")) == UNAVAILABLE
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(503, str(RETRY_AFTER_S)), (429, None)])
@@ -208,11 +255,25 @@ def test_every_503_says_when_to_try_again(
 
 
 def test_a_replica_that_hangs_is_504(start: Start, replica_port: int) -> None:
-    assert code_of(ask_once(start(animals=replica_port), "GET", "/hang")) == (
-        504,
-        "too_slow",
-        None,
-    )
+    port = start(server_timeout_s=1, animals=replica_port)
+    assert code_of(ask_once(port, "GET", "/hang")) == (504, "too_slow", None)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "found"),
+    [("", ("127.0.0.1", "nothing")), ("127.0.0.0/8", ("192.0.2.1", "https"))],
+)
+def test_only_a_trusted_proxy_forwards_headers(
+    start: Start,
+    replica_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    trusted: str,
+    found: tuple[str, str],
+) -> None:
+    monkeypatch.setenv(TRUSTED_VARIABLE, trusted)
+    forged = dict(zip(FORWARDED, ("192.0.2.1", "https"), strict=True))
+    _, headers, _ = ask_once(start(animals=replica_port), "GET", "/", None, forged)
+    assert tuple(headers[f"got-{name.lower()}"] for name in FORWARDED) == found
 
 
 def test_a_request_that_does_not_arrive_is_408(

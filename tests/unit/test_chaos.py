@@ -23,7 +23,7 @@ from serve_app.home import Home
 from serve_app.privacy.prediction_ids import PredictionId, PredictionIdCodec
 
 FAULT = replace(FAULTS[0], max_silence_s=5.0, may_fail=False)
-GOOD = Outcome(FAULT, 100, Counter(), 0, 0, Effect(4.9, 4.9, is_over=True), 3, 10, 0)
+GOOD = Outcome(FAULT, 100, Counter(), 0, 0, Effect(4.9, 4.9, is_over=True), 0, 10, 0)
 
 
 def test_the_longest_time_without_a_prediction_has_the_bounds_and_no_failures() -> None:
@@ -93,6 +93,7 @@ def test_what_clients_should_not_see_is_named() -> None:
         failures=Counter({"503": 2}),
         unexplained=1,
         effect=Effect(5.1, 9.0, is_over=False),
+        lost_exposures=3,
         lost_feedback=1,
     )
     assert bad.faults == [
@@ -100,6 +101,7 @@ def test_what_clients_should_not_see_is_named() -> None:
         "not over at the end of the observation",
         "2 failed requests",
         "1 failures without an explanation",
+        "3 lost exposures",
         "1 lost feedback",
     ]
     allowed = replace(GOOD, fault=replace(FAULT, may_fail=True), failures=Counter({"503": 2}))

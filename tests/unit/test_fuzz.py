@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tests.fuzz import images
 from tests.fuzz.__main__ import TARGETS, run
 
 SEED = 1
@@ -13,8 +14,16 @@ SEED = 1
 
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-def test_no_trial_fails(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_trial_fails(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_REFUSED_CPU_S", 1.0)  # the machine may be busy
     assert run(TARGETS[name], SEED, range(300)) == 0, capsys.readouterr().err
+
+
+def test_an_image_that_is_refused_late_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_REFUSED_CPU_S", 0.0)
+    assert run(images.trial, SEED, range(20)) > 0
 
 
 def test_a_failure_is_counted_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ class StrictJsonRoute(APIRoute):
 
         async def check_body(request: Request) -> Response:
             body = await request.body()
-            if body and "json" in request.headers.get("content-type", ""):
+            if body and "json" in request.headers.get("content-type", "").lower():
                 try:
                     parse_json(body)
                 except InvalidDocument as exc:

@@ -37,7 +37,7 @@ def router(authenticator: Authenticator) -> APIRouter:
         summary="Sign in",
         response_model=SignedIn,
         response_description="The session",
-        responses=documentation.problem_responses(401, 408, 413, 422),
+        responses=documentation.problem_responses(401, 408, 413, 422, 429),
     )
     async def sign_in(request: Request, body: SignInRequest) -> Response:
         role = authenticator.role_of_token(body.token.strip())

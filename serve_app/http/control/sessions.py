@@ -25,15 +25,17 @@ class Sessions:
     """One file per session, so that the replicas of `ControlApi` share them and a sign-out ends
     them.
 
-    The name of a file is a hash of the session id: who reads the folder cannot sign in.
+    The name of a file is a keyed hash of the session id: who reads the folder cannot sign in.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: bytes) -> None:
         """
         Args:
             folder: An existing private folder.
+            key: Of the tokens, at most 64 bytes: another token ends all sessions.
         """
         self._folder = folder
+        self._key = key
 
     def start(self, role: Role) -> str:
         """Start a session; returns its id. Removes the sessions that have expired."""
@@ -55,7 +57,9 @@ class Sessions:
         self._path(session_id).unlink(missing_ok=True)
 
     def _path(self, session_id: str) -> Path:
-        name = blake2b(session_id.encode(errors="replace"), digest_size=32, person=b"session")
+        name = blake2b(
+            session_id.encode(errors="replace"), key=self._key, digest_size=32, person=b"session"
+        )
         return self._folder / name.hexdigest()
 
 

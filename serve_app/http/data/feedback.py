@@ -103,7 +103,7 @@ def router(plane: DataPlane, sink: FeedbackSink) -> APIRouter:
         body = _parse(await read_body(request, MAX_FEEDBACK_BYTES))
         prediction = plane.id_codec.decode(body.prediction_id)
         _reject_old(prediction)
-        known = await plane.known_labels()
+        known = KnownLabels(()) if body.label is None else await plane.known_labels()
         label = _find_label(body, prediction, known)
         _reject_contradictions(body, label, prediction)
         try:

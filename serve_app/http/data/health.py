@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
 from serve_app.data_plane.plane import DataPlane
 from serve_app.http import documentation
 from serve_app.http.problems import json_response
-from serve_app.http.read_pace import ReadPace
 
 
 def router(plane: DataPlane) -> APIRouter:
@@ -28,8 +27,7 @@ def router(plane: DataPlane) -> APIRouter:
         summary="Readiness: a rule is in force and its pools have replicas",
         response_model=dict[str, str],
         response_description="The service is ready",
-        responses=documentation.problem_responses(429, 503),
-        dependencies=[Depends(ReadPace().wait)],
+        responses=documentation.problem_responses(503),
     )
     async def readyz() -> Response:
         await plane.require_ready()

@@ -15,7 +15,8 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(service: Service, pa
     rule = service.http.get("/v1/rule").json()["rule"]
     if (rule["kind"], rule.get("stable")) != ("single", "v1"):
         documents.run(documents.BASE, service.environ)
-    for command in documents.commands(page.read_text()):
-        printed = documents.run(command.script, service.environ)
-        missing = documents.differences(command, printed)
-        assert not missing, f"{page.name}, line {command.line}: not printed: {missing}"
+    with documents.without_files():
+        for command in documents.commands(page.read_text()):
+            printed = documents.run(command.script, service.environ)
+            missing = documents.differences(command, printed)
+            assert not missing, f"{page.name}, line {command.line}: not printed: {missing}"

@@ -200,7 +200,9 @@ def running(
     async def no_lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
 
-    authenticator = Authenticator({Role.OPERATOR: home.token}, Sessions(home.folder("sessions")))
+    authenticator = Authenticator(
+        {Role.OPERATOR: home.token}, Sessions(home.folder("sessions"), b"key")
+    )
     http = application(control.plane, Reads(home), authenticator, lambda _: None, no_lifespan)
     app = Starlette(routes=[Mount("/control", http), Mount("/", service.app)])
     yield RunningService(serve(app), service, control)

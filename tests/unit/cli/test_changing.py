@@ -235,7 +235,7 @@ class TestPreview:
         assert command(*UPDATE, "--dry-run").err == ""
 
 
-def test_an_interrupted_wait_says_what_stays_and_how_to_take_it_back(
+def test_an_interrupted_wait_says_what_stays_and_how_to_revert_it(
     command: Command, running: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: Client) -> NoReturn:
@@ -246,7 +246,7 @@ def test_an_interrupted_wait_says_what_stays_and_how_to_take_it_back(
     assert result.code == 130
     assert result.err.splitlines()[-1] == (
         "Note: revision 2 stays deployed: serve-app status shows whether it is in force,"
-        " serve-app revision restore 1 takes it back"
+        " serve-app revision restore 1 reverts it"
     )
 
 

@@ -4,19 +4,22 @@ import importlib
 import os
 import shutil
 import signal
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models import registry
-from serve_app.cli import trial
+from serve_app.cli import temporary_changes
 from serve_app.cli.changing import new_change
 from serve_app.control_plane.changes import SetRule
 from serve_app.deployment.experiments import Experiments
 from serve_app.errors import Busy
 from serve_app.rules.parse import parse_rule
 from serve_app.traffic import images
+from serve_app.traffic.runner import ScenarioResult
 from tests.unit.cli.conftest import Command, RunningService
 from tests.unit.service import SINGLE
 
@@ -51,11 +54,12 @@ def _small_demo(
         monkeypatch.setitem(act.__dict__, "requests", 40)
         monkeypatch.setitem(act.__dict__, "users", 20)
     # The name of an experiment salts the buckets: with the same one, the same users are drawn.
-    monkeypatch.setattr(demo, "named_anew", lambda rule, _: trial.named_anew(rule, 0))
+    new = temporary_changes.with_new_experiment
+    monkeypatch.setattr(demo, "with_new_experiment", lambda rule, _: new(rule, 0))
     monkeypatch.setattr(demo, "REQUESTS_PER_ROUND", 10)
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(demo, "_print_report", lambda _: None)
-    monkeypatch.setattr(trial.Trial, "report", lambda *_: {})
+    monkeypatch.setattr(temporary_changes.TemporaryChanges, "report", lambda *_: {})
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def output(command: Command, running: RunningService) -> list[str]:
     return result.out.splitlines()
 
 
-def test_every_act_runs_and_the_revision_of_before_is_restored(
+def test_every_act_runs_and_the_previous_revision_is_restored(
     running: RunningService, output: list[str], registry_copy: Path
 ) -> None:
     titles = [line for line in output if line[:2] in {f"{number}." for number in range(1, 10)}]
@@ -121,7 +125,7 @@ def test_failed_requests_are_counted(command: Command, running: RunningService) 
     assert "1 x 429: full\n" in result.err
 
 
-def test_ctrl_c_restores_the_revision_of_before(
+def test_ctrl_c_restores_the_previous_revision(
     command: Command, running: RunningService, registry_copy: Path
 ) -> None:
     classify, interrupts = running.service.pools.classify, [signal.SIGINT]
@@ -150,10 +154,51 @@ def test_a_change_by_somebody_else_is_not_undone(
 
     monkeypatch.setitem(demo.ACTS[-1].__dict__, "describe", change)
     result = command("demo")
-    assert result.code == 0
+    assert result.code == 1
     assert "revision 1 is not restored" in result.err
+    assert "serve-app models remove v103" in result.err
     assert "serve-app revision restore 1" in result.err
     assert running.service.plane.rule.versions == {"stable": "v2"}
+
+
+def test_an_interrupted_update_is_finished_first(
+    command: Command, running: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, is_interrupted = demo.DemoService.send_requests, threading.Event()
+    update = temporary_changes.TemporaryChanges.update
+
+    def update_after_interrupt(*arguments: Any) -> None:
+        is_interrupted.wait(20)
+        update(*arguments)
+
+    def interrupt(service: Any, requests: int, users: int) -> Any:
+        if requests == demo.REQUESTS_PER_ROUND and running.service.plane.rule.kind == "ab_test":
+            rounds.append(requests)
+            if len(rounds) == 2:
+                threading.Timer(0.1, is_interrupted.set).start()
+                sys.exit(130)
+        return send(service, requests, users)
+
+    rounds: list[int] = []
+    monkeypatch.setattr(temporary_changes.TemporaryChanges, "update", update_after_interrupt)
+    monkeypatch.setattr(demo.DemoService, "send_requests", interrupt)
+    result = command("demo")
+    assert result.code == 130
+    assert "Interrupted: the change in progress is finished first" in result.err
+    assert running.control.actors_and_reasons[-2][1] == "demo: rolling update to v2"
+    assert running.service.plane.rule.versions == {"stable": "v1"}
+
+
+def test_a_service_that_does_not_come_back_ends_the_demo(
+    command: Command, running: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gave_up = ScenarioResult([], {}, 300.0, gave_up=True)
+    monkeypatch.setattr(demo, "send_traffic", lambda *_, **__: gave_up)
+    result = command("demo")
+    assert result.code == 1
+    assert "the service did not come back" in result.err
+    assert "\n2. " not in result.out
+    assert running.service.plane.rule.kind == "single"
 
 
 def test_each_demo_has_experiments_of_its_own(tmp_path: Path) -> None:
@@ -162,7 +207,7 @@ def test_each_demo_has_experiments_of_its_own(tmp_path: Path) -> None:
     for at_s in (0, 1):
         for act in demo.ACTS:
             if isinstance(act.change, dict):
-                rule = trial.named_anew(act.change, at_s)
+                rule = temporary_changes.with_new_experiment(act.change, at_s)
                 experiments.claim(parse_rule(rule, ("v1", "v2", demo.FAULTY)))
                 names.add(rule["experiment"])
     assert len(names) == 2 * len({a.change["experiment"] for a in demo.ACTS if a.change != "v2"})

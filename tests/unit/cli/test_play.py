@@ -15,7 +15,7 @@ import yaml
 from models import registry
 from models.card import Faults
 from models.faults import publish_test_version
-from serve_app.cli import trial
+from serve_app.cli import scenario, temporary_changes
 from serve_app.deployment import config
 from serve_app.deployment.names import INGRESS
 from serve_app.rules.parse import read_rule
@@ -61,7 +61,7 @@ def play(
     monkeypatch.setattr(images, "IMAGES_PER_LABEL", 1)
     monkeypatch.setattr("time.sleep", lambda _: None)
     report = {"finding": "worse", "sentence": "candidate is worse."}
-    monkeypatch.setattr(trial, "show_report", lambda *_: report)
+    monkeypatch.setattr(temporary_changes, "show_report", lambda *_: report)
 
     def run(content: dict[str, Any], *options: str) -> CommandResult:
         file = tmp_path / "some.yaml"
@@ -142,6 +142,16 @@ def test_an_unknown_scenario_is_a_usage_error(command: Command) -> None:
     assert "slower-v2" in result.err
 
 
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("play", "slower-v2")])
+def test_an_installation_without_scenario_files_says_where_they_are(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(scenario, "FOLDER", tmp_path / "none")
+    result = command("scenario", *arguments)
+    assert result.code == 1
+    assert "docs/scenarios of the source of serve-app" in result.err
+
+
 @pytest.mark.parametrize(
     ("rule", "seconds"),
     [
@@ -152,13 +162,11 @@ def test_an_unknown_scenario_is_a_usage_error(command: Command) -> None:
         (AB | {"unit": "user", "settle": "30s", "outcome": {"window": "1m"}}, 90),
     ],
 )
-def test_what_was_sent_counts_after_the_ages_of_the_rule(
-    rule: dict[str, Any], seconds: float
-) -> None:
-    assert trial.settle_s(read_rule(rule)) == seconds
+def test_requests_count_after_the_ages_of_the_rule(rule: dict[str, Any], seconds: float) -> None:
+    assert temporary_changes.settle_s(read_rule(rule)) == seconds
 
 
 def test_a_run_has_an_experiment_of_its_own() -> None:
-    names = {trial.named_anew(AB | {"experiment": "x"}, at_s)["experiment"] for at_s in (0, 1, 9e8)}
-    assert len(names) == 3
-    assert trial.named_anew(SHADOW, 0)["experiment"] == "shadow-0101-000000"
+    new, rule = temporary_changes.with_new_experiment, AB | {"experiment": "x"}
+    assert len({new(rule, at_s)["experiment"] for at_s in (0, 1, 9e8)}) == 3
+    assert new(SHADOW, 0)["experiment"] == "shadow-0101-000000"

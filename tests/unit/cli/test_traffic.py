@@ -108,7 +108,7 @@ def test_an_error_text_of_the_proxy_is_a_failure(
     summary = json.loads(result.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert summary["failures"] == {"404: Path '/v1/classify' not found.": 4}
     assert summary["latency_ms"] == {"p50": None, "p95": None, "p99": None}
-    assert summary["away_seconds"] > 0
+    assert summary["unavailable_seconds"] > 0
     assert "p50 -, p95 -" in command("traffic", "--requests", 1, "--images", images).out
 
 

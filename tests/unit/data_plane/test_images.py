@@ -37,7 +37,7 @@ def test_a_small_image_is_quick() -> None:
 
 def test_a_small_file_with_many_pixels_is_not_quick() -> None:
     """A few kilobytes may decode to megapixels, which would block the event loop."""
-    data = encoded(3000, 3000)
+    data = encoded(2000, 2000)
     assert len(data) < QUICK_BYTES
     assert not EncodedImage(data).is_quick()
 
@@ -168,6 +168,10 @@ def test_large_images_have_few_places_and_do_not_delay_small_ones(
         assert {type(result) for result in results} == {Busy, np.ndarray}
 
     asyncio.run(check())
+
+
+def test_a_jpeg_too_narrow_to_be_scaled_is_large() -> None:
+    assert EncodedImage(encoded(65_000, 384, "JPEG")).work_px() > LARGE_PX
 
 
 def test_a_photograph_of_a_phone_is_not_large() -> None:

@@ -35,7 +35,6 @@ def preflight(app: FastAPI, path: str, origin: str = PAGE, method: str = "POST")
     wanted = {
         "access-control-request-method": method,
         "access-control-request-headers": "content-type,x-user-id,x-anything",
-        "access-control-request-private-network": "true",
     }
     return call(app, "OPTIONS", path, origin, headers=wanted)
 
@@ -51,7 +50,6 @@ def test_a_preflight_of_a_listed_origin_is_granted(
     assert headers["access-control-allow-origin"] == allowed
     assert headers["access-control-allow-headers"] == "content-type,x-user-id,x-anything"
     assert headers["access-control-allow-methods"] == "GET, HEAD, POST"
-    assert headers["access-control-allow-private-network"] == "true"
     assert "Origin" in headers["vary"]
     assert "access-control-allow-credentials" not in headers
 

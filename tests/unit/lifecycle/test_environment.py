@@ -111,6 +111,20 @@ def test_another_trusted_proxy_blocks_the_start(trusted: str, tmp_path: Path) ->
         check_environment({TRUSTED_VARIABLE: trusted}, Home(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["missing", "not_executable", "folder"])
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_program_that_cannot_be_executed_blocks_the_start(
+    name: str, is_ours: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "not_executable").touch(mode=0o600)
+    (tmp_path / "folder").mkdir()
+    program = tmp_path / name
+    if is_ours:
+        monkeypatch.setattr("serve_app.lifecycle.environment.PROGRAM", program)
+    with pytest.raises(StartBlocked, match=rf"run `chmod \+x {program}`"):
+        check_environment({} if is_ours else {SERVE_VARIABLE: str(program)}, Home(tmp_path))
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "20 GiB"])
 def test_a_wrong_database_limit_blocks_the_start(
     limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ import pytest
 from serve_app.errors import NotReady, Problem, TooSlow
 from serve_app.http.problems import problem_response
 from serve_app.lifecycle import haproxy, haproxy_responses
-from serve_app.lifecycle.haproxy import complete
+from serve_app.lifecycle.haproxy import (
+    BINARY_VARIABLE,
+    PROGRAM,
+    PYTHON_VARIABLE,
+    SERVE_VARIABLE,
+    TRUSTED_VARIABLE,
+    complete,
+    find_haproxy,
+)
+from serve_app.refused_requests import FOLDER_VARIABLE
 from serve_app.trace import Trace
 
 SERVE = """\
@@ -59,7 +69,76 @@ def test_a_problem_has_the_content_that_the_applications_give_it(problem: Proble
 def test_forwarded_headers_are_believed_from_trusted_proxies_only(
     tmp_path: Path, trusted: tuple[str, ...], unless: str
 ) -> None:
-    configuration = SERVE.format(host="*") + haproxy._ROUTES
-    completed = complete(configuration, tmp_path, trusted)
-    assert f"    http-request del-header X-Forwarded-Proto{unless}\n" in completed
-    assert f"    http-request set-header X-Forwarded-For %[src]{unless}\n" in completed
+    completed = complete(SERVE.format(host="*"), tmp_path, trusted)
+    assert (
+        "frontend http_frontend\n"
+        "    bind *:8000\n"
+        f"    http-request set-header X-Forwarded-For %[src]{unless}\n"
+        f"    http-request del-header X-Forwarded-Proto{unless}\n"
+    ) in completed
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """The command lines that this process would become."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
+    monkeypatch.setenv(BINARY_VARIABLE, "/opt/haproxy")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(TRUSTED_VARIABLE, raising=False)
+    return commands
+
+
+def test_haproxy_runs_with_the_completed_configuration(
+    tmp_path: Path, executed: list[list[str]]
+) -> None:
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(SERVE.format(host="*"))
+    haproxy.main(["-db", "-f", str(path)])
+    assert executed == [["/opt/haproxy", "-db", "-f", str(path)]]
+    assert path.read_text() == complete(SERVE.format(host="*"), tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        SERVE.replace("frontend http_frontend\n", "frontend http_frontend\n    mode http\n"),
+        SERVE.replace("http_frontend", "web"),
+        "frontend http_frontend",
+        "",
+    ],
+)
+def test_without_the_rules_for_forged_headers_haproxy_does_not_run(
+    configuration: str, tmp_path: Path, executed: list[list[str]]
+) -> None:
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(configuration)
+    with pytest.raises(SystemExit, match=r"no line `frontend http_frontend` with a `bind` line"):
+        haproxy.main(["-f", str(path)])
+    assert (executed, path.read_text()) == ([], configuration)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("variable", [BINARY_VARIABLE, FOLDER_VARIABLE])
+def test_a_missing_variable_is_named(
+    variable: str, value: str | None, executed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is None:
+        monkeypatch.delenv(variable)
+    else:
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit, match=rf"^{variable} is not set: start the service with"):
+        haproxy.main(["-f", "haproxy.cfg"])
+    assert executed == []
+
+
+def test_without_the_interpreter_the_program_names_its_variable() -> None:
+    done = subprocess.run([PROGRAM], env={}, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"{PYTHON_VARIABLE}: is not set: start the service" in done.stderr
+
+
+@pytest.mark.parametrize("program", [PROGRAM, Path("/elsewhere/serve_app/lifecycle/haproxy.sh")])
+def test_our_program_does_not_run_itself(program: Path) -> None:
+    assert find_haproxy({SERVE_VARIABLE: str(program)}) == find_haproxy({})

@@ -163,7 +163,7 @@ def test_processes_of_a_killed_service_are_stopped(
 def test_a_run_is_stopped_on_a_full_disk(
     spawn: Spawn, home: Home, supervised_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leader = spawn("exec sleep 60", RUN_ENVIRON)
+    leader = sleeping(spawn("exec sleep 60", RUN_ENVIRON))
     save(run_of(supervised_run, leader), home)
     fill_disk(monkeypatch)
     stop_service(home, Terminal())

@@ -1,4 +1,4 @@
-"""When requests are sent, and what happens while the service is away.
+"""When requests are sent, and what happens while the service is unavailable.
 
 The clock of the event loop is simulated: it jumps to the next timer, so that nothing waits.
 """
@@ -17,7 +17,7 @@ from serve_app.traffic.availability import Availability
 from serve_app.traffic.pace import Pace, send_all
 from serve_app.traffic.service_client import HttpResponse
 
-OK, AWAY = HttpResponse(200, {}), HttpResponse(503, {"code": "not_ready"})
+OK, UNAVAILABLE = HttpResponse(200, {}), HttpResponse(503, {"code": "not_ready"})
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
@@ -46,18 +46,21 @@ def simulate(work: Coroutine[Any, Any, None]) -> float:
 
 
 class FakeService:
-    """Responds after `takes_s`; it is away in some periods.
+    """Responds after `takes_s`; it is unavailable in some periods.
 
     Attributes:
         sent: The number of each request, when it was sent, and by how much it was late.
     """
 
     def __init__(
-        self, takes_s: float, away: list[tuple[float, float]] | None = None, response: Any = AWAY
+        self,
+        takes_s: float,
+        unavailable: list[tuple[float, float]] | None = None,
+        response: Any = UNAVAILABLE,
     ) -> None:
         self.sent: list[tuple[int, float, float]] = []
         self._takes_s = takes_s
-        self._away = away or []
+        self._unavailable = unavailable or []
         self._response = response
 
     async def run(self, requests: int, pace: Pace, stop_at_s: float | None = None) -> Availability:
@@ -70,9 +73,9 @@ class FakeService:
         async def send(number: int, late_s: float) -> None:
             at_s = loop.time()
             self.sent.append((number, at_s, late_s))
-            is_away = any(start <= at_s < end for start, end in self._away)
-            await asyncio.sleep(0.001 if is_away else self._takes_s)
-            availability.record(self._response if is_away else OK)
+            is_unavailable = any(start <= at_s < end for start, end in self._unavailable)
+            await asyncio.sleep(0.001 if is_unavailable else self._takes_s)
+            availability.record(self._response if is_unavailable else OK)
 
         await send_all(send, requests, pace, availability, stop)
         return availability
@@ -119,20 +122,24 @@ def test_no_request_is_sent_after_a_stop(rate_per_s: float | None) -> None:
 
 
 @pytest.mark.parametrize("rate_per_s", [None, 20])
-def test_few_requests_are_used_up_while_the_service_is_away(rate_per_s: float | None) -> None:
-    service = FakeService(takes_s=0.1, away=[(2.0, 42.0)])
+def test_few_requests_are_used_up_while_the_service_is_unavailable(
+    rate_per_s: float | None,
+) -> None:
+    service = FakeService(takes_s=0.1, unavailable=[(2.0, 42.0)])
     availability = service.simulate(400, Pace(clients=8, rate_per_s=rate_per_s))
     in_vain = [at_s for _, at_s, _ in service.sent if 2 <= at_s < 42]
     assert 8 <= len(in_vain) <= 25
     assert len(service.sent) == 400
-    assert availability.away_s == pytest.approx(42, abs=5.5) or availability.away_s > 39
-    assert not availability.is_away
+    assert (
+        availability.unavailable_s == pytest.approx(42, abs=5.5) or availability.unavailable_s > 39
+    )
+    assert not availability.is_unavailable
     assert not availability.gave_up
 
 
-def test_the_schedule_waits_while_the_service_is_away() -> None:
+def test_the_schedule_waits_while_the_service_is_unavailable() -> None:
     """What would have been due meanwhile is not sent all at once."""
-    service = FakeService(takes_s=0.1, away=[(2.0, 42.0)])
+    service = FakeService(takes_s=0.1, unavailable=[(2.0, 42.0)])
     service.simulate(400, Pace(clients=8, rate_per_s=20))
     times_s = [at_s for _, at_s, _ in service.sent if at_s >= 42]
     steps_s = [after - before for before, after in pairwise(times_s[1:])]
@@ -146,14 +153,14 @@ def test_retry_after_is_the_wait() -> None:
 
 
 def test_a_service_that_does_not_come_back_ends_the_run() -> None:
-    service = FakeService(takes_s=0.1, away=[(1.0, 1e9)])
+    service = FakeService(takes_s=0.1, unavailable=[(1.0, 1e9)])
     availability = service.simulate(100_000, Pace(clients=4))
     assert availability.gave_up
     assert service.sent[-1][1] == pytest.approx(availabilities.GIVE_UP_S, rel=0.05)
 
 
 @pytest.mark.parametrize(
-    ("response", "is_away"),
+    ("response", "is_unavailable"),
     [
         (HttpResponse(0, {"detail": "ClientConnectorError"}), True),
         (HttpResponse(503, {"code": "not_ready"}), True),
@@ -164,5 +171,7 @@ def test_a_service_that_does_not_come_back_ends_the_run() -> None:
         (OK, False),
     ],
 )
-def test_some_responses_say_that_the_service_is_away(response: HttpResponse, is_away: bool) -> None:
-    assert response.is_away is is_away
+def test_some_responses_say_that_the_service_is_unavailable(
+    response: HttpResponse, is_unavailable: bool
+) -> None:
+    assert response.is_unavailable is is_unavailable

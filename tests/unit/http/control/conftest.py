@@ -95,7 +95,7 @@ class ControlApp:
         """
         self.traces: list[Trace] = []
         tokens = {Role.OPERATOR: TOKEN, Role.REVIEWER: REVIEWER_TOKEN}
-        authenticator = Authenticator(tokens, Sessions(sessions))
+        authenticator = Authenticator(tokens, Sessions(sessions, b"key"))
         self.app = application(control, reads, authenticator, self.traces.append, empty_lifespan)
 
     def request(

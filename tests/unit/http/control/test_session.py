@@ -125,7 +125,7 @@ class TestSessions:
         self, service: RecordingService, session: str
     ) -> None:
         sign_in(service)
-        assert Sessions(service.sessions).role(session) is None
+        assert Sessions(service.sessions, b"key").role(session) is None
 
     @pytest.mark.parametrize("content", ["", "[]", "{}", '{"role": "root", "expires_s": 9e99}'])
     def test_a_damaged_session_is_unauthorized(
@@ -149,10 +149,10 @@ class TestSessions:
         replica = ControlApp(api, api, service.sessions)
         assert status_with(replica, sign_in(service).value) == 200
 
-    def test_a_session_survives_neither_another_folder_nor_the_wrong_path(
-        self, service: RecordingService, tmp_path: Path
-    ) -> None:
-        assert Sessions(tmp_path).role(Sessions(service.sessions).start(Role.OPERATOR)) is None
+    def test_another_token_ends_all_sessions(self, tmp_path: Path) -> None:
+        session = Sessions(tmp_path, b"key").start(Role.OPERATOR)
+        assert Sessions(tmp_path, b"key").role(session) is Role.OPERATOR
+        assert Sessions(tmp_path, b"another").role(session) is None
 
 
 class TestRoles:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from models.errors import BrokenImage, TooManyPixels
-from models.formats.parts import MAX_BLOCKS
+from models.formats.gif import MAX_BLOCKS, MAX_EXTENSIONS
 from models.preprocess import to_pixels
 from tests.image_files import encoded
 
@@ -31,7 +31,7 @@ def with_blocks(blocks: bytes) -> bytes:
         b"!\xff\x0bXMP DataXMP" + (b"\x50" + bytes(80)) * 20_000 + b"\0",
         b"!\xff\x0bNETSCAPE2.0\3\1\0\0\0" * 900,
         b"!\x01\x0c" + bytes(12) + b"\1a\0",
-        b"\0" * 100,
+        b"\0" * 2**20,
     ],
     ids=["comment", "XMP", "loops", "text", "zeros"],
 )
@@ -82,7 +82,14 @@ def test_a_frame_beyond_the_screen_counts() -> None:
         to_pixels(bytes(data), 16)
 
 
-@pytest.mark.parametrize("blocks", [b"!\xfe\0", b"\0", b"!\xfe" + b"\1a" * MAX_BLOCKS + b"\0"])
-def test_the_number_of_blocks_is_limited(blocks: bytes) -> None:
+@pytest.mark.parametrize("sub_blocks", [1, 250])
+def test_the_number_of_sub_blocks_is_limited(sub_blocks: int) -> None:
+    extension = b"!\xfe" + b"\1a" * (MAX_BLOCKS // sub_blocks + 1) + b"\0"
     with pytest.raises(BrokenImage, match=f"more than {MAX_BLOCKS} blocks, most of them metadata"):
-        to_pixels(with_blocks(blocks * (MAX_BLOCKS + 1 if len(blocks) < 9 else 1)), 16)
+        to_pixels(with_blocks(extension * sub_blocks), 16)
+
+
+def test_the_number_of_extensions_is_limited() -> None:
+    assert np.array_equal(to_pixels(with_blocks(b"!\xfe\0" * MAX_EXTENSIONS), 16), PIXELS)
+    with pytest.raises(BrokenImage, match=f"more than {MAX_EXTENSIONS} extensions"):
+        to_pixels(with_blocks(b"!\xfe\0" * (MAX_EXTENSIONS + 1)), 16)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from models.errors import BrokenImage, TooManyPixels
-from models.formats.parts import MAX_BLOCKS, MAX_EDGE
+from models.formats.parts import MAX_CHUNKS, MAX_EDGE
 from models.formats.png import MAX_UNPACKED_BYTES
 from models.preprocess import to_pixels
 from tests.image_files import encoded, png, png_chunk
@@ -133,8 +133,8 @@ def test_the_unpacked_size_is_limited(
 
 
 def test_the_number_of_chunks_is_limited() -> None:
-    data = with_chunks(png_chunk(b"tEXt", b"") * (MAX_BLOCKS + 1))
-    with pytest.raises(BrokenImage, match=f"more than {MAX_BLOCKS} chunks, most of them metadata"):
+    data = with_chunks(png_chunk(b"tEXt", b"") * (MAX_CHUNKS + 1))
+    with pytest.raises(BrokenImage, match=f"more than {MAX_CHUNKS} chunks, most of them metadata"):
         to_pixels(data, 16)
 
 
@@ -148,7 +148,7 @@ def test_a_depth_that_the_colour_type_does_not_have_is_damage(depth: int, colour
 def test_very_short_chunks_of_pixel_data_take_bounded_time() -> None:
     data = FILE[:33] + png_chunk(b"IDAT", b"x") * (10_000_000 // 13)
     started = time.process_time()
-    with pytest.raises(BrokenImage, match=f"more than {MAX_BLOCKS} chunks"):
+    with pytest.raises(BrokenImage, match=f"more than {MAX_CHUNKS} chunks"):
         to_pixels(data, 16)
     assert time.process_time() - started < 1
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from models.errors import BrokenImage, TooManyPixels
-from models.formats.parts import MAX_BLOCKS
+from models.formats.parts import MAX_CHUNKS
 from models.preprocess import to_pixels
 from tests.image_files import encoded, riff_chunk
 
@@ -87,6 +87,6 @@ def test_the_canvas_counts_too() -> None:
 
 
 def test_the_number_of_chunks_is_limited() -> None:
-    data = FILES["lossy"] + riff_chunk(b"none", b"") * (MAX_BLOCKS + 1)
-    with pytest.raises(BrokenImage, match=f"more than {MAX_BLOCKS} chunks, most of them metadata"):
+    data = FILES["lossy"] + riff_chunk(b"none", b"") * (MAX_CHUNKS + 1)
+    with pytest.raises(BrokenImage, match=f"more than {MAX_CHUNKS} chunks, most of them metadata"):
         to_pixels(data, 16)

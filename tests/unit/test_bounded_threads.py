@@ -1,4 +1,4 @@
-"""Tests of the places and the deadline of requests that wait for a decoder."""
+"""Tests of the places and the deadline of requests that wait for a thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serve_app.data_plane.decoders import Decoders
+from serve_app.bounded_threads import BoundedThreads
 from serve_app.errors import Busy, TooSlow
 
 
@@ -20,13 +20,15 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-def decoders(places: int, wait_s: float = 5.0) -> Decoders:
-    return Decoders("test", threads=1, places=places, wait_s=wait_s, is_large=True)
+def bounded_threads(places: int, wait_s: float = 5.0) -> BoundedThreads:
+    return BoundedThreads(
+        "test", "files", threads=1, places=places, wait_s=wait_s, returns_memory=True
+    )
 
 
 def test_the_result_and_the_error_of_the_work_are_those_of_run() -> None:
     async def check() -> None:
-        some = decoders(1)
+        some = bounded_threads(1)
         for value in range(3):
             assert await some.run(lambda x: x + 1, value) == value + 1
             with pytest.raises(ZeroDivisionError):
@@ -37,10 +39,10 @@ def test_the_result_and_the_error_of_the_work_are_those_of_run() -> None:
 
 def test_a_request_without_a_place_is_refused(gate: threading.Event) -> None:
     async def check() -> None:
-        some = decoders(2)
+        some = bounded_threads(2)
         tasks = [asyncio.create_task(some.run(gate.wait)) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(Busy, match="2 requests with test images wait for a decoder: try again"):
+        with pytest.raises(Busy, match="2 requests with files are being processed: try again"):
             await some.run(gate.wait)
         gate.set()
         assert await asyncio.gather(*tasks) == [True, True]
@@ -53,11 +55,11 @@ def test_a_request_that_waits_too_long_is_given_up(gate: threading.Event) -> Non
     """Its place is free again if its work had not begun."""
 
     async def check() -> None:
-        some = decoders(2, wait_s=0.05)
+        some = bounded_threads(2, wait_s=0.05)
         begun = asyncio.create_task(some.run(gate.wait))
         waiting = asyncio.create_task(some.run(gate.wait))
         for task in (begun, waiting):
-            with pytest.raises(TooSlow, match=r"were not decoded in 0\.05 s: try again"):
+            with pytest.raises(TooSlow, match=r"files were not processed in 0\.05 s: try again"):
                 await task
         with pytest.raises(TooSlow):
             await some.run(gate.wait)
@@ -68,7 +70,7 @@ def test_a_request_that_waits_too_long_is_given_up(gate: threading.Event) -> Non
 
 def test_a_request_whose_client_is_gone_frees_its_place(gate: threading.Event) -> None:
     async def check() -> None:
-        some = decoders(2)
+        some = bounded_threads(2)
         begun = asyncio.create_task(some.run(gate.wait))
         await asyncio.sleep(0)
         for _ in range(3):
