@@ -12,8 +12,8 @@
 #               docs/evidence-checks.md, in six minutes
 # make fuzz     try 100,000 random images, requests and configurations, and 10,000 cases of the OpenAPI
 #               documents, in ten minutes; SEED=N for others
-# make chaos    kill, freeze and damage parts of a running service under load, and write
-#               docs/reliability.md, in nine minutes; QUICK=1 takes one and writes nothing
+# make chaos    kill, freeze, damage and overload parts of a running service, and write
+#               docs/reliability.md, in 14 minutes; QUICK=1 takes two and writes nothing
 # make train DATA=DIR    train and publish the shipped versions again; NOTICE=FILE is a text on the
 #               origin and licence of the images
 
@@ -92,6 +92,7 @@ fuzz: install
 
 chaos: install
 	$(PYTHON) -m benchmarks.chaos $(if $(QUICK),--quick,--write)
+	$(if $(QUICK),,$(PYTHON) -m benchmarks.overload --write)
 
 train: install
 	@test -d "$(DATA)" || { echo "DATA is missing: make train DATA=DIR (DIR/train, DIR/val, DIR/test)"; exit 2; }

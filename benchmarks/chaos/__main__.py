@@ -13,30 +13,25 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import platform
 import random
 import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
-import rich.table
 from PIL import Image
 from rich.console import Console
 
 from benchmarks.chaos.faults import FAULTS, QUICK, Fault
 from benchmarks.chaos.load import Load
 from benchmarks.chaos.outcome import Outcome, judge, table
+from benchmarks.chaos.results import describe_run, format_table, write
 from benchmarks.chaos.service import RULES, SINGLE, CommandFailed, Service, run_service
 from benchmarks.environments import ROOT
 from benchmarks.evidence import page
-from benchmarks.evidence.table import Table
 from serve_app.home import DATABASE_VARIABLE
 
 SEED = 20_261
-PAGE = ROOT / "docs" / "reliability.md"
 EXAMPLES = ROOT / "docs" / "examples"
 PHOTO_PIXELS = (800, 600)  # of noise: 1.4 MB as a PNG
 DELIVERY_S = 4.0  # until the last records are in the store
@@ -68,11 +63,10 @@ def main() -> None:
     except CommandFailed as exc:
         wrong.append(str(exc))
     measured = table(outcomes)
-    run = _describe_run(options.seed, time.monotonic() - started)
-    console.print(_format(measured), run)
+    run = describe_run(time.monotonic() - started, f"seed {options.seed}")
+    console.print(format_table(measured), run)
     if options.write and len(outcomes) == len(FAULTS):
-        parts = {"faults": page.markdown(measured), "run": run}
-        PAGE.write_text(page.fill(PAGE.read_text(), parts))
+        write({"faults": page.markdown(measured), "run": run})
     wrong += [f"{o.fault.name}: {', '.join(o.faults)}" for o in outcomes if o.faults]
     sys.exit("\n".join(wrong) or None)
 
@@ -104,24 +98,6 @@ def _photo(rng: random.Random) -> bytes:
     noise = rng.randbytes(3 * width * height)
     Image.frombytes("RGB", PHOTO_PIXELS, noise).save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-def _format(measured: Table) -> rich.table.Table:
-    formatted = rich.table.Table()
-    for number, column in enumerate(measured.columns):
-        formatted.add_column(column, justify="left" if number < measured.inputs else "right")
-    for row in measured.rows:
-        formatted.add_row(*row)
-    return formatted
-
-
-def _describe_run(seed: int, duration_s: float) -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("serve-app", "ray"))
-    load_1 = os.getloadavg()[0]
-    return (
-        f"{date.today()}: seed {seed}, in {duration_s:.0f} s; {os.cpu_count()} cores with a load of"
-        f" {load_1:.1f} at the end, Python {platform.python_version()}, {packages}."
-    )
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -10,12 +10,17 @@ from collections.abc import Mapping
 
 from benchmarks.evidence.table import Table
 
-PART = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PART = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def names(page: str) -> list[str]:
     """The parts of a page, in order."""
-    return [match[1] for match in PART.findall(page)]
+    return list(read(page))
+
+
+def read(page: str) -> dict[str, str]:
+    """The parts of a page by name, in order."""
+    return {name: content.removesuffix("\n") for _, name, content, _ in PART.findall(page)}
 
 
 def fill(page: str, parts: Mapping[str, str]) -> str:
@@ -24,7 +29,7 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
     Raises:
         KeyError: A part of the page is not in `parts`.
     """
-    return PART.sub(lambda match: f"{match[1]}{parts[match[2]]}\n{match[3]}", page)
+    return PART.sub(lambda match: f"{match[1]}{parts[match[2]]}\n{match[4]}", page)
 
 
 def markdown(table: Table) -> str:

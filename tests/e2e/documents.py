@@ -139,7 +139,8 @@ def differences(command: Command, printed: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    return re.sub(r"[\u2581-\u2588]", "", text).split()  # without sparklines
+    """Without sparklines, and without marks such as that of a missing figure."""
+    return [word for word in text.split() if re.search(r"\w", word)]
 
 
 def _is_stable(line: str) -> bool:

@@ -42,5 +42,5 @@ class StoreCounts:
 
     def _count_feedback_rows(self) -> int:
         path = self._service.home / "feedback.csv"
-        self._service.command("export", "feedback", str(path))
+        self._service.command("export", "--force", "feedback", str(path))
         return len(path.read_text().splitlines()) - 1

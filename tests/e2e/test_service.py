@@ -7,7 +7,6 @@ import copy
 import json
 import os
 import signal
-import time
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -144,7 +143,7 @@ def test_limits_apply_behind_the_proxy(service: Any, examples: Any) -> None:
         (examples["cat"], {"Content-Type": "text/plain"}, 415, "unsupported_media"),
         (examples["cat"][:500], {}, 422, "broken_image"),
         (b"", {}, 422, "empty_image"),
-        (examples["cat"], {"X-Canary": "maybe"}, 400, "bad_header"),
+        (examples["cat"], {"X-User-Id": "x" * 201}, 400, "bad_header"),
         (examples["cat"], {"X-Session-Id": b"\xd7\xf8"}, 400, "bad_header"),  # Serve reads it
         (examples["cat"], {"X-Model-Version": "v9"}, 404, "unknown_version"),
     ):
@@ -367,22 +366,17 @@ def test_the_console_shows_the_service_after_sign_in(service: Any, browser: Brow
     assert httpx.get("http://127.0.0.1:8000/control/status").status_code == 401
 
 
-def test_the_service_scales_with_the_load(service: Any, browser: Browser) -> None:
+def test_the_service_scales_with_the_load(service: Any, examples: Any, browser: Browser) -> None:
     """At three times the target load of one replica; the Ray dashboard shows the pools."""
-    max_replicas = {"Ingress": 0, "StablePool": 0}
     page = browser.new_page(extra_http_headers={})
     page.goto("http://127.0.0.1:8265")
     page.get_by_role("textbox").fill(token_path().read_text().strip())
     page.get_by_role("button", name="Submit").click()
-    with service.in_background("traffic", "--requests", "5000", "--clients", "128") as load:
-        while load.poll() is None:
-            for deployment in max_replicas:
-                max_replicas[deployment] = max(
-                    max_replicas[deployment], len(replicas(service, deployment))
-                )
-            time.sleep(0.5)
-    assert load.returncode == 0, "a request failed"
-    assert max_replicas == {"Ingress": 2, "StablePool": 2}
+    with Load(examples, 128) as load:
+        eventually(lambda: len(replicas(service, "Ingress")) == 2)
+        eventually(lambda: len(replicas(service, "StablePool")) == 2)
+    # On a busy machine a request may be refused that would wait too long.
+    assert {request.status for request in load.requests} <= {200, 429}
     page.goto("http://127.0.0.1:8265/#/serve/applications/animals")
     expect(page.get_by_text("StablePool").first).to_be_visible()
     eventually(lambda: len(replicas(service, "StablePool")) == 1)

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from benchmarks.chaos.__main__ import PAGE
 from benchmarks.chaos.faults import FAULTS, QUICK
 from benchmarks.chaos.load import OK, Answer, name_failure
 from benchmarks.chaos.outcome import Effect, Outcome, judge, measure_effect, table
+from benchmarks.chaos.results import PAGE
 from benchmarks.chaos.service import ROLLING, ROLLING_REPLICAS, RULES, Service
 from serve_app.deployment.config import check, read
 from serve_app.deployment.names import DATA_PLANE

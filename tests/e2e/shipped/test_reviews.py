@@ -114,9 +114,9 @@ def test_reviews_on_the_page_change_the_report(service: Any, browser: Browser) -
     page_errors: list[str] = []
     page.on("pageerror", lambda error: page_errors.append(str(error)))
     page.goto("http://127.0.0.1:8000/control/review")
-    page.get_by_role("link", name="Sign in on the console").click()
     page.get_by_label("Token").fill(service.token)
     page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Console").click()
     expect(page.get_by_role("cell", name="StablePool").first).to_be_visible()
     page.get_by_role("link", name="Blind review").click()
     page.get_by_label("Your name").fill("anna")

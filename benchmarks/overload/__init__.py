@@ -1,0 +1,1 @@
+"""What normal clients see while others overload or attack the service."""
