@@ -41,7 +41,7 @@ def make_change(
         url: Of the service; by default, see `service_url`.
 
     Returns:
-        The status when the change is in force; None if nobody waited for it.
+        The status when the change is in force; None if the caller did not wait for it.
 
     Raises:
         DeployFailed: See `wait_until_in_force`.

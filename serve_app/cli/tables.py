@@ -60,7 +60,7 @@ class Table:
 
 
 def facts(pairs: Iterable[tuple[str, str]], name_width: int | None = None) -> rich.Table:
-    """One fact a line: a name and a text, which is wrapped beside its name.
+    """One fact a line: a name and a text, which is wrapped next to its name.
 
     Args:
         name_width: Of the names, in columns; by default, that of the longest.

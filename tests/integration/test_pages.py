@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tests.unit.http.control.conftest import RecordingService
 from tests.unit.service import Service, image
+from tests.web import served
 
 MIN_WIDTH = 360  # px
 
@@ -29,20 +27,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def url(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     control = RecordingService(tmp_path_factory.mktemp("control"))
     app = Starlette(routes=[Mount("/control", control.app), Mount("/", service.app)])
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, "127.0.0.1", 0, log_config=None, access_log=False, ws="none", lifespan="off"
-        )
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.005)
-    (listening,) = server.servers
-    yield "http://{}:{}".format(*listening.sockets[0].getsockname())
-    server.should_exit = True
-    thread.join(20)
+    with served(app) as url:
+        yield url
 
 
 @pytest.fixture(params=["light", "dark"])

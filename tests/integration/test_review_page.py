@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -22,6 +19,7 @@ from serve_app.privacy.image_cipher import ImageCipher
 from serve_app.store.audit import NewAuditEntry
 from tests.unit.http.control.conftest import REVIEWER_TOKEN, TOKEN, ControlApp
 from tests.unit.reviews import ReviewPlane
+from tests.web import served
 
 
 @pytest.fixture
@@ -36,20 +34,8 @@ def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReviewPla
 def url(plane: ReviewPlane) -> Iterator[str]:
     control = ControlApp(plane.control, plane.reads, plane.sessions)
     app = Starlette(routes=[Mount("/control", control.app)])
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, "127.0.0.1", 0, log_config=None, access_log=False, ws="none", lifespan="off"
-        )
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.005)
-    (listening,) = server.servers
-    yield "http://{}:{}".format(*listening.sockets[0].getsockname())
-    server.should_exit = True
-    thread.join(20)
+    with served(app) as url:
+        yield url
 
 
 @pytest.fixture

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 import sys
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -40,6 +38,7 @@ from serve_app.store.store import open_store
 from tests.fake_cluster import FakeCluster
 from tests.unit.control_plane.conftest import FakeProbe
 from tests.unit.service import Service
+from tests.web import served
 
 ROOT = Path(__file__).parents[3]
 BASE = ROOT / "deploy_configs/base.yaml"
@@ -130,20 +129,8 @@ class SwitchableApp:
 def server() -> Iterator[tuple[SwitchableApp, str]]:
     """A server on a free port, and its URL; shared by all tests, because it stops slowly."""
     switchable = SwitchableApp()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            switchable, "127.0.0.1", 0, log_config=None, access_log=False, ws="none", lifespan="off"
-        )
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.005)
-    (listening,) = server.servers
-    yield switchable, "http://{}:{}".format(*listening.sockets[0].getsockname())
-    server.should_exit = True
-    thread.join(20)
+    with served(switchable) as url:
+        yield switchable, url
 
 
 @pytest.fixture
@@ -207,6 +194,18 @@ def running(
     app = Starlette(routes=[Mount("/control", http), Mount("/", service.app)])
     yield RunningService(serve(app), service, control)
     control.store.close()
+
+
+def interrupt_first_request(running: RunningService) -> None:
+    """Let the first request for a prediction send this process one SIGINT."""
+    classify, interrupts = running.service.pools.classify, [signal.SIGINT]
+
+    async def interrupt_and_classify(*arguments: Any) -> Any:
+        if interrupts:
+            signal.raise_signal(interrupts.pop())
+        return await classify(*arguments)
+
+    running.service.pools.classify = interrupt_and_classify  # type: ignore[method-assign, assignment]
 
 
 @pytest.fixture(autouse=True)

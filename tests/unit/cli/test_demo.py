@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -20,7 +19,7 @@ from serve_app.errors import Busy
 from serve_app.rules.parse import parse_rule
 from serve_app.traffic import images
 from serve_app.traffic.runner import ScenarioResult
-from tests.unit.cli.conftest import Command, RunningService
+from tests.unit.cli.conftest import Command, RunningService, interrupt_first_request
 from tests.unit.service import SINGLE
 
 pytestmark = pytest.mark.slow
@@ -128,14 +127,7 @@ def test_failed_requests_are_counted(command: Command, running: RunningService) 
 def test_ctrl_c_restores_the_previous_revision(
     command: Command, running: RunningService, registry_copy: Path
 ) -> None:
-    classify, interrupts = running.service.pools.classify, [signal.SIGINT]
-
-    async def interrupt_and_classify(*arguments: Any) -> Any:
-        if interrupts:
-            signal.raise_signal(interrupts.pop())
-        return await classify(*arguments)
-
-    running.service.pools.classify = interrupt_and_classify  # type: ignore[method-assign, assignment]
+    interrupt_first_request(running)
     result = command("demo")
     assert result.code == 130
     assert "Restoring revision 1" in result.out

@@ -6,7 +6,6 @@ import re
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -19,7 +18,7 @@ from serve_app.cli.sending import Progress
 from serve_app.errors import Busy
 from serve_app.traffic import availability
 from serve_app.traffic import images as traffic_images
-from tests.unit.cli.conftest import Command, RunningService, Serve
+from tests.unit.cli.conftest import Command, RunningService, Serve, interrupt_first_request
 from tests.unit.service import AB, image
 
 
@@ -184,14 +183,7 @@ def test_ctrl_c_ends_the_traffic_with_a_summary(
     command: Command, running: RunningService, images: Path
 ) -> None:
     """The signal comes during the first request."""
-    classify, interrupts = running.service.pools.classify, [signal.SIGINT]
-
-    async def interrupt_and_classify(*arguments: Any) -> Any:
-        if interrupts:
-            signal.raise_signal(interrupts.pop())
-        return await classify(*arguments)
-
-    running.service.pools.classify = interrupt_and_classify  # type: ignore[method-assign, assignment]
+    interrupt_first_request(running)
     result = command("traffic", "--requests", 100_000, "--images", images, "--json")
     assert result.code == 130
     summary = json.loads(result.out)

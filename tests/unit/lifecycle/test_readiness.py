@@ -63,7 +63,7 @@ def test_the_progress_names_what_is_missing_in_a_narrow_terminal(
     applications: tuple[Application, ...], text: str
 ) -> None:
     assert readiness._describe_state(applications, FILE) == text
-    assert len(text) < 70  # beside the clock
+    assert len(text) < 70  # next to the clock
 
 
 @pytest.mark.parametrize(

@@ -444,8 +444,8 @@ def test_only_the_first_of_a_million_wrong_entries_is_reported(key: str) -> None
 def test_the_number_of_values_in_json_is_limited(value: bytes, words: str) -> None:
     values = value * (9_800_000 // len(value))
     inside = b'{"inputs": [{"name": "pixels", "shape": [1], "datatype": "FP32", "data": [%s1]}]}'
-    beside = b'{"inputs": [], "more": {%s"b": 1}}'
-    body = (beside if b'"a"' in value else inside) % values
+    outside = b'{"inputs": [], "more": {%s"b": 1}}'
+    body = (outside if b'"a"' in value else inside) % values
     started = time.process_time()
     with pytest.raises(BadBody, match=words):
         parse_request(body, None)
